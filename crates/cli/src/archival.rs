@@ -4,12 +4,14 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::Value;
 use text_splitter::{MarkdownSplitter, TextSplitter};
+use thoughtwire_proto::Timestamp;
+use thoughtwire_proto::rest::{NoteDraft, NotesAdded};
 
 use crate::agents::{read_all, write_new};
 use crate::cli::{ArchivalCommand, Reach};
-use crate::rest::{AddedPage, Rest};
+use crate::rest::RestClient;
 use crate::{Outcome, Usage, out};
 
 /// Notes per request.
@@ -59,15 +61,19 @@ pub(crate) async fn run(reach: Reach, command: ArchivalCommand) -> anyhow::Resul
     Ok(Outcome::Done)
 }
 
-async fn import(place: &Rest, agent: &str, notes: &[Value]) -> anyhow::Result<AddedPage> {
+async fn import(
+    place: &RestClient,
+    agent: &str,
+    notes: &[NoteDraft],
+) -> anyhow::Result<NotesAdded> {
     // Shown at a terminal only.
     let bar = ProgressBar::new(notes.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} notes, {eta} left") {
         bar.set_style(style);
     }
-    let mut sum = AddedPage::default();
+    let mut sum = NotesAdded::default();
     for batch in notes.chunks(BATCH) {
-        let added = place.add_notes(agent, batch).await.with_context(|| {
+        let added = place.add_notes(agent, batch.to_vec()).await.with_context(|| {
             format!(
                 "{} of {} notes are in; run it again and it goes on from there",
                 sum.added + sum.duplicates,
@@ -82,8 +88,8 @@ async fn import(place: &Rest, agent: &str, notes: &[Value]) -> anyhow::Result<Ad
     Ok(sum)
 }
 
-/// The notes that a file makes.
-fn notes_of(file: &Path, chunk: usize) -> anyhow::Result<Vec<Value>> {
+/// Cuts a file into notes.
+fn notes_of(file: &Path, chunk: usize) -> anyhow::Result<Vec<NoteDraft>> {
     let text = String::from_utf8(read_all(file)?)
         .with_context(|| format!("{} is no UTF-8 text", file.display()))?;
     let source =
@@ -92,44 +98,44 @@ fn notes_of(file: &Path, chunk: usize) -> anyhow::Result<Vec<Value>> {
         .extension()
         .map(|kind| kind.to_string_lossy().to_ascii_lowercase())
         .unwrap_or_default();
-    let note = |text: &str| json!({"text": text, "source": source});
+    let note = |text: &str, at: Option<Timestamp>| NoteDraft {
+        text: text.to_owned(),
+        source: Some(source.clone().into_owned()),
+        at,
+    };
+    let undated = |text: &str| note(text, None);
     match kind.as_str() {
-        "md" | "markdown" => Ok(MarkdownSplitter::new(chunk).chunks(&text).map(note).collect()),
+        "md" | "markdown" => Ok(MarkdownSplitter::new(chunk).chunks(&text).map(undated).collect()),
         "jsonl" | "ndjson" => {
             let mut notes = Vec::new();
             for (number, line) in
                 (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
             {
-                let told =
-                    note_of(line).with_context(|| format!("{}, line {number}", file.display()))?;
-                let mut parts =
-                    TextSplitter::new(chunk).chunks(&told.text).map(note).collect::<Vec<_>>();
-                if let Some(at) = told.at {
-                    parts
-                        .iter_mut()
-                        .filter_map(Value::as_object_mut)
-                        .for_each(|note| drop(note.insert("at".to_owned(), at.clone())));
-                }
-                notes.extend(parts);
+                let line = read_line(line)
+                    .with_context(|| format!("{}, line {number}", file.display()))?;
+                let parts = TextSplitter::new(chunk);
+                notes.extend(parts.chunks(&line.text).map(|text| note(text, line.at)));
             }
             Ok(notes)
         }
-        _ => Ok(TextSplitter::new(chunk).chunks(&text).map(note).collect()),
+        _ => Ok(TextSplitter::new(chunk).chunks(&text).map(undated).collect()),
     }
 }
 
-struct Told {
+/// A line of a JSONL file.
+struct JsonlNote {
     text: String,
-    at: Option<Value>,
+    at: Option<Timestamp>,
 }
 
-/// A line of JSONL: a text, or an object with one.
-fn note_of(line: &str) -> anyhow::Result<Told> {
+/// Reads a line of JSONL: a text, or an object with one.
+fn read_line(line: &str) -> anyhow::Result<JsonlNote> {
     match serde_json::from_str(line).context("it is no JSON")? {
-        Value::String(text) => Ok(Told { text, at: None }),
+        Value::String(text) => Ok(JsonlNote { text, at: None }),
         Value::Object(mut note) => match note.remove("text").or_else(|| note.remove("content")) {
             Some(Value::String(text)) => {
-                Ok(Told { text, at: note.remove("at").filter(Value::is_string) })
+                let at = note.remove("at").filter(Value::is_string).map(serde_json::from_value);
+                Ok(JsonlNote { text, at: at.transpose().context("its \"at\" is no time")? })
             }
             Some(_) | None => anyhow::bail!("it has no \"text\""),
         },

@@ -35,7 +35,8 @@ pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<Outcome> {
     {
         bar.set_style(style);
     }
-    let bytes = place.back_up(partial.as_file_mut(), &bar).await.context("nothing was kept")?;
+    let bytes =
+        place.transport.back_up(partial.as_file_mut(), &bar).await.context("nothing was kept")?;
     bar.finish_and_clear();
     partial.as_file().sync_all().with_context(|| format!("{} cannot be saved", file.display()))?;
     let contents =

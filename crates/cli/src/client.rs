@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_websockets::{ClientBuilder, Connector, MaybeTlsStream, Message, WebSocketStream};
 
-use crate::rest::Server;
+use crate::rest::ServerAddress;
 use crate::rest::no_server;
 use crate::tls::{self, install_tls};
 
@@ -83,7 +83,7 @@ enum Ask {
 impl Follower {
     /// Starts following. With no `start` nothing is read until [`Follower::attach`].
     pub(crate) fn new(
-        server: Server,
+        server: ServerAddress,
         session: SessionId,
         start: Option<Start>,
         patience: Patience,
@@ -122,7 +122,7 @@ impl Drop for Follower {
 
 /// The state that outlives a connection.
 struct Line {
-    server: Server,
+    server: ServerAddress,
     session: SessionId,
     /// Where to attach: what was asked at first, then the cursor.
     start: Option<Start>,
@@ -416,7 +416,7 @@ async fn write(socket: &mut Socket, frame: &ClientFrame) -> Result<(), End> {
     }
 }
 
-async fn connect(server: &Server) -> Result<Socket, End> {
+async fn connect(server: &ServerAddress) -> Result<Socket, End> {
     match tokio::time::timeout(CONNECT_WITHIN, dial(server)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(End::Lost(no_server(&server.base).to_string(), Duration::ZERO)),
@@ -427,7 +427,7 @@ async fn connect(server: &Server) -> Result<Socket, End> {
 ///
 /// # Errors
 /// When none comes, and why.
-pub(crate) async fn greeting(server: &Server) -> anyhow::Result<ServerFrame> {
+pub(crate) async fn greeting(server: &ServerAddress) -> anyhow::Result<ServerFrame> {
     let told = |end: End| match end {
         End::Lost(reason, _) => anyhow::anyhow!(reason),
         End::Fatal(error) => error,
@@ -442,7 +442,7 @@ pub(crate) async fn greeting(server: &Server) -> anyhow::Result<ServerFrame> {
     anyhow::bail!("the server closed the connection")
 }
 
-async fn dial(server: &Server) -> Result<Socket, End> {
+async fn dial(server: &ServerAddress) -> Result<Socket, End> {
     let wrong = |what: &str| {
         End::Fatal(anyhow::anyhow!("{} is no address of a server: {what}", server.base))
     };

@@ -2,7 +2,8 @@
 
 use jiff::{Span, SpanRelativeTo};
 use serde_json::json;
-use thoughtwire_store::{Key, Scope};
+use thoughtwire_proto::rest::NewKey;
+use thoughtwire_proto::{Key, Scope};
 
 use crate::cli::{KeysCommand, Reach, ScopeChoice};
 use crate::out::Look;
@@ -15,14 +16,15 @@ pub(crate) async fn run(reach: Reach, command: KeysCommand) -> anyhow::Result<Ou
         KeysCommand::Add { user, name, scopes, expires, form } => {
             let seconds = expires.as_deref().map(seconds).transpose()?;
             let scopes: Vec<Scope> = scopes.into_iter().map(scope).collect();
-            let body = json!({"user": user, "name": name, "scopes": scopes, "expires_in_seconds": seconds});
+            let body = NewKey { user, name, scopes, expires_in_seconds: seconds };
             let made = reach.place().await?.add_key(&body).await?;
             if form.json {
                 out::json(&made)?;
             } else {
                 out::line(&made.secret)?;
                 let said = format!(
-                    "This is the only time that the key is shown. `thoughtwire keys revoke {}` takes it back.",
+                    "This is the only time that the key is shown. `thoughtwire keys revoke {}` \
+                     takes it back.",
                     made.key.id
                 );
                 out::remark(Look::Dim, &said);

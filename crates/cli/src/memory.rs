@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use serde_json::{Map, Value, json};
+use serde_json::json;
+use thoughtwire_proto::rest::{ArchivalNote, BlockPatch, CoreBlock, RecallHit};
 
 use crate::agents::read_all;
 use crate::cli::{MemoryCommand, Reach, SearchIn};
 use crate::out::Look;
-use crate::rest::BlockPage;
 use crate::story::{clean, short};
 use crate::{Outcome, Usage, out};
 
@@ -20,7 +20,8 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
                 blocks.retain(|block| block.label == *label);
                 anyhow::ensure!(
                     !blocks.is_empty(),
-                    "{agent} has no memory block {label:?}; `thoughtwire memory show {agent}` lists all"
+                    "{agent} has no memory block {label:?}; `thoughtwire memory show {agent}` \
+                     lists all"
                 );
             }
             if form.json {
@@ -45,11 +46,8 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
                 (_, Some(file)) => Some(read_text(&file)?),
                 (_, None) => text,
             };
-            let mut changes = Map::new();
-            changes.extend(text.map(|text| ("text".to_owned(), Value::String(text))));
-            changes.extend(limit.map(|limit| ("limit".to_owned(), Value::from(limit))));
-            changes.extend(description.map(|text| ("description".to_owned(), Value::String(text))));
-            if changes.is_empty() {
+            let changes = BlockPatch { text, limit, description };
+            if changes == BlockPatch::default() {
                 return Err(Usage(
                     "say what is to change: --text, --file, --limit, --description or --delete"
                         .to_owned(),
@@ -64,7 +62,7 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
             let (lines, total, json) = match place {
                 SearchIn::Recall => {
                     let page = rest.recall(&agent, &query, limit).await?;
-                    let line = |found: &crate::rest::RecalledPage| {
+                    let line = |found: &RecallHit| {
                         format!("{}  {}: {}", found.at, found.role, short(&found.text))
                     };
                     (
@@ -75,9 +73,7 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
                 }
                 SearchIn::Archival => {
                     let page = rest.search_notes(&agent, &query, limit).await?;
-                    let line = |note: &crate::rest::NotePage| {
-                        format!("{}  {}", note.at, short(&note.text))
-                    };
+                    let line = |note: &ArchivalNote| format!("{}  {}", note.at, short(&note.text));
                     (
                         page.notes.iter().map(line).collect::<Vec<_>>(),
                         page.total,
@@ -103,7 +99,7 @@ fn read_text(file: &Path) -> anyhow::Result<String> {
         .with_context(|| format!("{} is no UTF-8 text", file.display()))
 }
 
-fn show(block: &BlockPage) -> std::io::Result<()> {
+fn show(block: &CoreBlock) -> std::io::Result<()> {
     let description = if block.description.is_empty() {
         String::new()
     } else {

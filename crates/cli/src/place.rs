@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::Usage;
 use crate::cli::Reach;
-use crate::rest::{Rest, Server};
+use crate::rest::{RestClient, ServerAddress};
 
 /// Where a server listens unless it was told otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8282";
@@ -42,11 +42,13 @@ impl Reach {
     }
 
     /// The server to talk to.
-    pub(crate) async fn server(&self) -> anyhow::Result<Server> {
+    pub(crate) async fn server(&self) -> anyhow::Result<ServerAddress> {
         match self.said() {
             Said::Url(url) => named(&url),
             Said::Directory(dir) => match owner_file(&dir)? {
-                Some(server) if Rest::new(server.clone())?.is_there().await => Ok(server),
+                Some(server) if RestClient::new(server.clone())?.transport.is_there().await => {
+                    Ok(server)
+                }
                 Some(_) | None => {
                     let dir = dir.display();
                     anyhow::bail!(
@@ -59,9 +61,9 @@ impl Reach {
     }
 
     /// The REST side of the server to talk to, or of the data directory when none runs on it.
-    pub(crate) async fn place(&self) -> anyhow::Result<Rest> {
+    pub(crate) async fn place(&self) -> anyhow::Result<RestClient> {
         let Said::Directory(dir) = self.said() else {
-            return Rest::new(self.server().await?);
+            return RestClient::new(self.server().await?);
         };
         if !dir.is_dir() {
             let dir = dir.display();
@@ -73,8 +75,8 @@ impl Reach {
         loop {
             // A server that was killed leaves its file behind, so the file alone says nothing.
             if let Some(server) = owner_file(&dir)? {
-                let rest = Rest::new(server)?;
-                if rest.is_there().await {
+                let rest = RestClient::new(server)?;
+                if rest.transport.is_there().await {
                     return Ok(rest);
                 }
             }
@@ -89,7 +91,7 @@ impl Reach {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Rest::at_rest(&dir).await
+        RestClient::at_rest(&dir).await
     }
 
     fn said(&self) -> Said {
@@ -107,9 +109,9 @@ impl Reach {
 }
 
 /// With nothing said: the server of the usual data directory if one runs, else the usual address.
-async fn usual() -> anyhow::Result<Server> {
+async fn usual() -> anyhow::Result<ServerAddress> {
     if let Some(server) = usual_data_dir().and_then(|dir| owner_file(&dir).ok().flatten())
-        && Rest::new(server.clone())?.is_there().await
+        && RestClient::new(server.clone())?.transport.is_there().await
     {
         return Ok(server);
     }
@@ -117,11 +119,11 @@ async fn usual() -> anyhow::Result<Server> {
 }
 
 /// A server by its address, with the key of the environment.
-pub(crate) fn named(url: &str) -> anyhow::Result<Server> {
-    Ok(Server { base: base(url)?, key: variable("THOUGHTWIRE_KEY") })
+pub(crate) fn named(url: &str) -> anyhow::Result<ServerAddress> {
+    Ok(ServerAddress { base: base(url)?, key: variable("THOUGHTWIRE_KEY") })
 }
 
-fn owner_file(dir: &Path) -> anyhow::Result<Option<Server>> {
+fn owner_file(dir: &Path) -> anyhow::Result<Option<ServerAddress>> {
     let path = dir.join("server.json");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -132,7 +134,7 @@ fn owner_file(dir: &Path) -> anyhow::Result<Option<Server>> {
     };
     let OwnerFile { url, token } =
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
-    Ok(Some(Server { base: base(&url)?, key: Some(token) }))
+    Ok(Some(ServerAddress { base: base(&url)?, key: Some(token) }))
 }
 
 /// Takes an address in any of the forms that people write.

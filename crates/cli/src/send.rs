@@ -15,7 +15,7 @@ use crate::chat::{MAIN, found_or_made};
 use crate::cli::SendFlags;
 use crate::client::{Follower, Happening, Patience};
 use crate::out::Look;
-use crate::rest::Rest;
+use crate::rest::RestClient;
 use crate::view::{Piece, View};
 use crate::{Outcome, Usage, out, story};
 
@@ -35,7 +35,7 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<Outcome> {
     if text.trim().is_empty() {
         return Err(Usage("there is nothing to send: the text is empty".to_owned()).into());
     }
-    let rest = Rest::new(reach.server().await?)?;
+    let rest = RestClient::new(reach.server().await?)?;
     let session = match session {
         Some(session) => session,
         None => match agent {
@@ -43,8 +43,12 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<Outcome> {
             None => found_or_made(&rest, MAIN).await?.session,
         },
     };
-    let follower =
-        Follower::new(rest.server().clone(), session.clone(), None, Patience::For(GIVE_UP));
+    let follower = Follower::new(
+        rest.transport.server().clone(),
+        session.clone(),
+        None,
+        Patience::For(GIVE_UP),
+    );
     let body = ClientBody::Send {
         session: session.clone(),
         text,
@@ -203,7 +207,7 @@ fn offline(reason: &str, pause: Duration) {
     out::remark(Look::Dim, &format!("(offline: {reason}; again in {:.1} s)", pause.as_secs_f64()));
 }
 
-async fn main_session(rest: &Rest, agent: &str) -> anyhow::Result<SessionId> {
+async fn main_session(rest: &RestClient, agent: &str) -> anyhow::Result<SessionId> {
     let found = rest.find_agent(agent).await?;
     let profile = found.with_context(|| {
         format!("there is no agent {agent:?}; make it with `thoughtwire agents create {agent}`")

@@ -7,12 +7,13 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::json;
+use thoughtwire_proto::rest::{SessionDetails, SessionPatch};
 use thoughtwire_proto::transcript::Transcript;
 use thoughtwire_proto::{Attached, Emission, Record, Seq, SessionId, SessionListing, Timestamp};
 
 use crate::cli::{ExportFormat, Reach, SessionsCommand};
 use crate::out::{Look, Paint};
-use crate::rest::{Rest, SessionPage};
+use crate::rest::RestClient;
 use crate::story::{self, clean};
 use crate::{Outcome, out};
 
@@ -52,7 +53,11 @@ pub(crate) async fn run(reach: Reach, command: SessionsCommand) -> anyhow::Resul
             export(&place, &session, format, output.as_deref()).await?;
         }
         SessionsCommand::Keep { session, days, events, form } => {
-            let keep = json!({"keep_days": days, "keep_events": events});
+            let keep = SessionPatch {
+                keep_days: Some(days),
+                keep_events: Some(events),
+                ..SessionPatch::default()
+            };
             reach.place().await?.edit_session(&session, &keep).await?;
             if form.json {
                 out::json(&json!({"session": session, "keep_days": days, "keep_events": events}))?;
@@ -98,7 +103,7 @@ fn kept(days: Option<u32>, events: Option<u64>) -> String {
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
-    page: &'a SessionPage,
+    page: &'a SessionDetails,
     events: &'a [Record],
 }
 
@@ -121,7 +126,7 @@ fn row(session: &SessionListing) -> [String; 6] {
     ]
 }
 
-fn show(page: &SessionPage, after: Seq, events: &[Record]) -> std::io::Result<()> {
+fn show(page: &SessionDetails, after: Seq, events: &[Record]) -> std::io::Result<()> {
     let [id, agent, title, head, state, active] = row(&page.session);
     out::table(
         ["SESSION", ""],
@@ -163,7 +168,7 @@ fn show(page: &SessionPage, after: Seq, events: &[Record]) -> std::io::Result<()
     Ok(())
 }
 
-fn transcript(page: &SessionPage, after: Seq, events: &[Record]) -> Transcript {
+fn transcript(page: &SessionDetails, after: Seq, events: &[Record]) -> Transcript {
     let mut transcript = Transcript::default();
     let (first, head) = (page.first, page.session.head);
     let (session, agent, epoch) =
@@ -186,7 +191,7 @@ fn transcript(page: &SessionPage, after: Seq, events: &[Record]) -> Transcript {
 }
 
 async fn export(
-    place: &Rest,
+    place: &RestClient,
     session: &SessionId,
     format: ExportFormat,
     output: Option<&Path>,
@@ -226,7 +231,7 @@ async fn export(
 
 fn markdown(
     out: &mut impl Write,
-    page: &SessionPage,
+    page: &SessionDetails,
     transcript: &Transcript,
 ) -> std::io::Result<()> {
     let listing = &page.session;

@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     turn.close()?;
 
     let mut out = std::io::stdout();
-    for frame in client.take(7) {
+    for frame in client.take(6) {
         writeln!(out, "memgpt: {frame}")?;
     }
     embedded.close();

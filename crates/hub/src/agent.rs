@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use serde::Serialize;
+use thoughtwire_proto::rest::ToolListing;
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Seq, SessionId,
     TurnId,
@@ -68,36 +68,7 @@ pub trait Agent: Send + Sync + 'static {
     }
 }
 
-/// A tool as listings show it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ToolListing {
-    /// Name of the tool.
-    pub name: String,
-    /// Description for people.
-    pub description: String,
-    /// Where the tool runs.
-    #[serde(flatten)]
-    pub source: ToolSource,
-    /// Permission of the tool.
-    pub permission: Permission,
-}
-
-/// Where a tool runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "source", rename_all = "snake_case")]
-pub enum ToolSource {
-    /// In the agent itself.
-    BuiltIn,
-    /// In the worker that runs the agent.
-    Offered,
-    /// In an MCP server.
-    Mcp {
-        /// Name of the server.
-        server: String,
-    },
-}
-
-/// One input to run, and the interface through which the agent answers.
+/// One input to run, and the means to answer it.
 #[derive(Clone)]
 pub struct Turn {
     /// The session.

@@ -53,7 +53,7 @@ mod watching;
 mod worker_connection;
 mod workers;
 
-pub use agent::{Agent, ToolListing, ToolSource, Turn};
+pub use agent::{Agent, Turn};
 pub use await_turn::AwaitedTurn;
 pub use clients::{Client, ClientId};
 pub use clock::{Clock, new_id, now};
@@ -73,6 +73,7 @@ pub use subscription::{Read, Subscription};
 pub use tail::{Entry, Frames, Outlet, Wake};
 pub use thoughtwire_proto as proto;
 pub use thoughtwire_proto::Input;
+pub use thoughtwire_proto::rest::{ToolListing, ToolSource};
 pub use thoughtwire_session::key_reused as command_reused;
 pub use thoughtwire_store as store;
 pub use turn_message::{AgentError, Called, ClientResult, Finish, Replying, TurnError};

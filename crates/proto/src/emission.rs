@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ItemId, Record, SessionId, TurnId};
 
 /// Kind of item that a delta or partial belongs to.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamKind {

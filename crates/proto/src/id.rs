@@ -272,7 +272,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// TypeScript forms of these types.
-#[cfg(test)]
+#[cfg(feature = "schema")]
 mod typescript {
     use ts_rs::{Config, TS};
 
@@ -299,7 +299,7 @@ mod typescript {
 }
 
 /// JSON Schema forms of these types.
-#[cfg(test)]
+#[cfg(feature = "schema")]
 mod schemas {
     use std::borrow::Cow;
 

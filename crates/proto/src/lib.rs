@@ -1,5 +1,5 @@
 //! Thoughtwire's vocabulary: ids, events, commands and refusals, the state fold, the transcript,
-//! and the three dialects as codecs and connection machines without I/O.
+//! the bodies of REST, and the three dialects as codecs and connection machines without I/O.
 //!
 //! A client can be written with this crate alone:
 //!
@@ -20,9 +20,13 @@ pub mod dialect;
 mod emission;
 mod event;
 mod id;
+mod key;
 mod name;
 mod offer;
 mod refusal;
+pub mod rest;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod state;
 pub mod transcript;
 
@@ -42,6 +46,7 @@ pub use id::{
     Id, ItemId, ItemKind, MAX_NAME_CHARS, Seq, SessionId, SessionKind, Timestamp, TurnId, TurnKind,
     UserId, UserKind, WorkerId, WorkerKind, check_name,
 };
+pub use key::{Key, KeyId, KeyKind, Scope};
 pub use name::{new_name, new_title, nfc};
 pub use offer::{Awaits, Directive, Input, MemoryBlock, OFFERED, Offer, Run, Verb, WaitingCall};
 pub use refusal::{Refusal, RefusalCode, Retry};

@@ -14,7 +14,7 @@ use crate::{
 pub const OFFERED: &str = "offered";
 
 /// A worker's offer to run the turns of an agent.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Offer {
     /// The agent's name or id.
@@ -33,17 +33,17 @@ pub struct Offer {
     pub memory: Option<bool>,
     /// The agent's own tools.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<ToolDeclaration>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<ToolDeclaration>>"))]
     pub tools: Vec<ToolDeclaration>,
     /// Present if the worker stores the events that it receives: by session, the last position it
     /// has.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, ts(as = "Option<std::collections::HashMap<SessionId, Seq>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<std::collections::HashMap<SessionId, Seq>>"))]
     pub cursors: Option<BTreeMap<SessionId, Seq>>,
 }
 
 /// A user's input.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     /// Its id.
@@ -52,12 +52,12 @@ pub struct Input {
     pub text: String,
     /// References to files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<String>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>"))]
     pub attachments: Vec<String>,
 }
 
 /// A core memory block as a worker sees it.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryBlock {
     /// Its label.
@@ -69,7 +69,7 @@ pub struct MemoryBlock {
 }
 
 /// A waiting call of a resumed turn.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingCall {
     /// The call.
@@ -81,7 +81,7 @@ pub struct WaitingCall {
 }
 
 /// The party that a call waits for.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Awaits {
@@ -92,7 +92,7 @@ pub enum Awaits {
 }
 
 /// A turn for a worker to run.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// The agent.
@@ -111,38 +111,41 @@ pub struct Run {
     pub after: Option<Seq>,
     /// The events that the offer asked for; for a resumed turn also the turn's own events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<Record>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<Record>>"))]
     pub history: Vec<Record>,
     /// Blocks of the core memory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<MemoryBlock>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<MemoryBlock>>"))]
     pub memory: Vec<MemoryBlock>,
     /// Tools that attached clients run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<ToolDeclaration>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<ToolDeclaration>>"))]
     pub client_tools: Vec<ToolDeclaration>,
     /// Declared tools that are not simply allowed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<std::collections::HashMap<String, Permission>>"))]
+    #[cfg_attr(
+        feature = "schema",
+        ts(as = "Option<std::collections::HashMap<String, Permission>>")
+    )]
     pub permissions: BTreeMap<String, Permission>,
     /// Open calls that people or a client were asked about. An answer that is already there follows
     /// this frame.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<WaitingCall>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<WaitingCall>>"))]
     pub waiting: Vec<WaitingCall>,
     /// Whether the turn is resumed: this worker had it before, or it waited for people when the
     /// server stopped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[cfg_attr(test, ts(as = "Option<bool>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<bool>"))]
     pub resumed: bool,
     /// Number of deltas that have arrived, by open item.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<std::collections::HashMap<ItemId, u64>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<std::collections::HashMap<ItemId, u64>>"))]
     pub open: BTreeMap<ItemId, u64>,
 }
 
 /// Verb of an agent's interface, sent by a worker about a turn that it runs.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Verb {
@@ -178,7 +181,7 @@ pub enum Verb {
         text: String,
         /// The result in a richer form.
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(test, ts(optional, type = "JsonValue"))]
+        #[cfg_attr(feature = "schema", ts(optional, type = "JsonValue"))]
         content: Option<Value>,
     },
     /// Ask the owner to approve an open call.

@@ -14,7 +14,7 @@ pub enum Retry {
 }
 
 /// Reason for which a command or frame is refused. This is the table of codes for all dialects.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {

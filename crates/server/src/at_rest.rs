@@ -19,7 +19,7 @@ use crate::config::Auth;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::places::Places;
-use crate::rest::{Rest, router};
+use crate::rest::{RestState, router};
 use crate::server::ServeError;
 
 /// The largest answer: an agent with all its history.
@@ -62,7 +62,7 @@ impl AtRest {
         let local = UserId::new("local").map_err(|error| ServeError::Broken(error.to_string()))?;
         let access = Access::open(guard, local, None, usize::MAX, &store).await?;
         let metrics = Metrics::new(&hub, &models);
-        let router = router(Rest {
+        let router = router(RestState {
             hub: hub.clone(),
             access,
             archive,

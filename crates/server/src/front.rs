@@ -12,7 +12,7 @@ use crate::body::Late;
 use crate::cors;
 use crate::guard::Surface;
 use crate::page;
-use crate::rest::Refused;
+use crate::rest::RestRefusal;
 use crate::upgrade::Shared;
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -24,7 +24,7 @@ pub(crate) async fn front(State(shared): State<Shared>, request: Request, next: 
     let reader = guard.allowed_origin(request.headers());
     let late = request.extensions().get::<Late>().cloned();
     let mut response = match guard.admit(&request, surface) {
-        Err(refusal) => Refused(refusal).into_response(),
+        Err(refusal) => RestRefusal(refusal).into_response(),
         Ok(()) if reader.is_some() && cors::is_preflight(request.method(), request.headers()) => {
             cors::preflight(request.headers())
         }

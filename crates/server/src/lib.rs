@@ -23,6 +23,7 @@ mod cors;
 mod doctor;
 #[cfg(test)]
 mod echo;
+mod eviction;
 mod front;
 mod guard;
 mod line;
@@ -46,10 +47,10 @@ mod websocket;
 pub use at_rest::AtRest;
 pub use base_path::{BadBasePath, BasePath};
 pub use config::{
-    Auth, Config, ConfigError, DEFAULT_LISTEN, DEFAULT_LOG, Flags, JwtConfig, Limits, Setting,
-    TlsConfig, usual_data_dir,
+    Auth, Config, ConfigError, DEFAULT_LISTEN, DEFAULT_LOG, Flags, JwtConfig, ServerLimits,
+    Setting, TlsConfig, usual_data_dir,
 };
 pub use doctor::{Finding, Health, examine};
-pub use rest::{Need, ROUTES};
+pub use rest::{ROUTES, RequiredScope};
 pub use server::{ServeError, Server};
 pub use thoughtwire_agent::{HUMANS, PERSONAS};

@@ -22,6 +22,7 @@ use tower::ServiceExt as _;
 use crate::base_path::BasePath;
 use crate::body::{Late, TimedBody};
 use crate::config::TlsConfig;
+use crate::eviction::Eviction;
 use crate::places::{Place, Places, counted_as};
 use crate::socket::Phase;
 use crate::stalled::Impatient;
@@ -102,6 +103,8 @@ impl Doors {
         guest: Option<Guest>,
     ) {
         let (within, base_path) = (self.within, self.base_path.clone());
+        let eviction = Eviction::default();
+        let watch = eviction.clone();
         let service = self.router.clone().map_request(
             move |mut request: hyper::Request<hyper::body::Incoming>| {
                 if let Some(guest) = guest.clone() {
@@ -110,6 +113,7 @@ impl Doors {
                 if let Some(stripped) = base_path.strip(request.uri()) {
                     *request.uri_mut() = stripped;
                 }
+                request.extensions_mut().insert(watch.clone());
                 let late = Late::default();
                 request.extensions_mut().insert(late.clone());
                 request.map(|body| axum::body::Body::new(TimedBody::new(body, within, late)))
@@ -125,7 +129,11 @@ impl Doors {
         // What is waited for borrows the phase, which must not be held any longer.
         let leaving = async { drop(self.phase.wait_for(|phase| *phase == Phase::Stopped).await) };
         let outcome = tokio::select! {
+            // In this order, since a request that the connection takes may begin a watch.
+            biased;
             outcome = connection.as_mut() => outcome,
+            // The answer is cut off with its connection.
+            () = eviction.due() => return,
             () = leaving => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

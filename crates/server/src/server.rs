@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Jwt};
-use crate::config::{Auth, Config, Limits};
+use crate::config::{Auth, Config, ServerLimits};
 use crate::front::front;
 use crate::guard::Guard;
 use crate::listener::{self, Doors};
@@ -31,7 +31,7 @@ use crate::open_files;
 use crate::owner_file::OwnerFile;
 use crate::page;
 use crate::places::Places;
-use crate::rest::{Rest, router};
+use crate::rest::{RestState, router};
 use crate::socket::Phase;
 use crate::sweeping;
 use crate::upgrade::{Dialect, Shared, is_upgrade, offers_native, upgrade};
@@ -252,7 +252,7 @@ impl Server {
             tasks: serving.clone(),
             within: handshake,
             base_path,
-            guests: Places::new(per_address.unwrap_or(Limits::PER_ADDRESS)),
+            guests: Places::new(per_address.unwrap_or(ServerLimits::PER_ADDRESS)),
             counts_loopback: per_address.is_some(),
         };
         if let Some(inner) = self.inner {
@@ -283,7 +283,7 @@ impl Server {
 
 fn routes(shared: Shared, archive: Archive) -> Router {
     let limit = shared.config.limits.frame_bytes;
-    let rest = router(Rest {
+    let rest = router(RestState {
         hub: shared.hub.clone(),
         access: shared.access.clone(),
         archive,

@@ -27,7 +27,7 @@ use crate::listener::Guest;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::places::Places;
-use crate::rest::Refused;
+use crate::rest::RestRefusal;
 use crate::socket::{Context, Phase, drive};
 use crate::websocket::WebSocket;
 
@@ -88,23 +88,26 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         return response;
     }
     if *shared.phase.borrow() != Phase::Serving {
-        return Refused(Refusal::new(RefusalCode::Stopping, "the server is stopping; come again"))
-            .into_response();
+        return RestRefusal(Refusal::new(
+            RefusalCode::Stopping,
+            "the server is stopping; come again",
+        ))
+        .into_response();
     }
     // MemGPT's wire has no place for a credential but the request itself; the others' first frame is one.
     let entrant = match shared.access.request(headers, request.uri()) {
         Ok(Some(identity)) => Entrant { identity, trusted: true },
         Ok(None) if dialect == Dialect::Memgpt => {
-            return Refused(unauthorized(KEY_NEEDED)).into_response();
+            return RestRefusal(unauthorized(KEY_NEEDED)).into_response();
         }
         Ok(None) => Entrant { identity: shared.access.nobody(), trusted: false },
-        Err(refusal) => return Refused(refusal).into_response(),
+        Err(refusal) => return RestRefusal(refusal).into_response(),
     };
     let needs_token = !entrant.trusted;
     let permit = match shared.open.take(()) {
         Some(permit) => permit,
         None => {
-            return Refused(Refusal::new(
+            return RestRefusal(Refusal::new(
                 RefusalCode::TooFast,
                 "the server has as many connections as it may have",
             ))
@@ -118,7 +121,7 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         None
     };
     if entrant.trusted && place.is_none() {
-        return Refused(too_many()).into_response();
+        return RestRefusal(too_many()).into_response();
     }
     let client = Query::<UpgradeQuery>::try_from_uri(request.uri())
         .ok()

@@ -1,67 +1,10 @@
 //! Keys: who may come in, and what for. Only their digests are here.
 
 use rusqlite::{OptionalExtension, Row, params};
-use serde::{Deserialize, Serialize};
-use thoughtwire_proto::{Id, Timestamp, UserId};
+use thoughtwire_proto::{Key, KeyId, Timestamp};
 
 use crate::log::get_id;
 use crate::{Commit, Store, StoreError};
-
-/// What tells [`KeyId`] from other ids.
-#[derive(Debug)]
-pub enum KeyKind {}
-
-/// A key's id, by which it is listed and revoked. It opens nothing.
-pub type KeyId = Id<KeyKind>;
-
-/// What a key is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Talk: sessions, their events, inputs and approvals.
-    Chat,
-    /// Make, edit and delete agents, and what they remember.
-    Agents,
-    /// Run agents' turns, as a program outside.
-    Offer,
-    /// Keys, figures and backups; it has the others within.
-    Admin,
-}
-
-impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 4] = [Self::Chat, Self::Agents, Self::Offer, Self::Admin];
-
-    /// Its name in flags and on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Chat => "chat",
-            Self::Agents => "agents",
-            Self::Offer => "offer",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-/// A key, without what opens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Key {
-    /// Its id.
-    pub id: KeyId,
-    /// Whose it is.
-    pub user: UserId,
-    /// What its owner calls it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// What it is for.
-    pub scopes: Vec<Scope>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// From when on it opens nothing any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
-}
 
 impl Store {
     /// Keeps a key under the digest of what opens.

@@ -58,11 +58,11 @@ mod writer;
 pub use backup::Contents;
 pub use chats::{OpenedChat, StoredChat};
 pub use error::StoreError;
-pub use keys::{Key, KeyId, Scope};
 pub use known::Known;
 pub use metrics::Metrics;
 pub use retention::{Overlong, Retention};
 pub use store::Store;
+pub use thoughtwire_proto::{Key, KeyId, Scope};
 pub use types::{
     Added, Append, Block, BlockEdit, LogPage, NewAgent, NewNote, NewSession, Note, OpenItem,
     OpenedPeer, Page, Proven, Recalled, Receipt, SessionFilter, SessionNum, StoredSession,

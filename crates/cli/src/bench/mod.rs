@@ -31,7 +31,7 @@ use tokio::time::Instant;
 
 use crate::cli::{BenchDialect, BenchFlags};
 use crate::out::{self, Look};
-use crate::rest::Rest;
+use crate::rest::RestClient;
 use crate::{Outcome, rest};
 use ledger::Faults;
 use meter::{Meter, as_f64};
@@ -59,11 +59,11 @@ pub(crate) async fn run(flags: BenchFlags) -> anyhow::Result<Outcome> {
         BenchDialect::Plain => None,
     };
     let plan = Rc::new(Plan::new(&flags, server.as_ref()).await?);
-    let rest = server.map(Rest::new).transpose()?;
+    let rest = server.map(RestClient::new).transpose()?;
     if let Some(rest) = &rest
-        && !rest.is_there().await
+        && !rest.transport.is_there().await
     {
-        return Err(rest::no_server(&rest.server().base));
+        return Err(rest::no_server(&rest.transport.server().base));
     }
     let stage = Stage::set(rest, &plan).await?;
     let run = Run::new(&plan, &stage, flags.dialect)?;

@@ -10,7 +10,7 @@ use tokio_websockets::Connector;
 use super::wire::Wire;
 use crate::Usage;
 use crate::cli::{BenchDialect, BenchFlags};
-use crate::rest::Server;
+use crate::rest::ServerAddress;
 use crate::tls::install_tls;
 
 /// Connections from one address to another: what Linux has ports for, with room to spare.
@@ -72,7 +72,10 @@ pub(crate) struct Target {
 }
 
 impl Plan {
-    pub(crate) async fn new(flags: &BenchFlags, server: Option<&Server>) -> anyhow::Result<Self> {
+    pub(crate) async fn new(
+        flags: &BenchFlags,
+        server: Option<&ServerAddress>,
+    ) -> anyhow::Result<Self> {
         let connections = match (flags.connections, flags.subscribers) {
             (Some(connections), _) => connections,
             (None, Some(each)) => each

@@ -3,10 +3,11 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Map, Value};
 use thoughtwire_proto::AgentSpec;
+use thoughtwire_proto::rest::AgentPatch;
 
 use super::plan::Plan;
 use super::wire::{Place, Wire};
-use crate::rest::Rest;
+use crate::rest::RestClient;
 
 /// Requests under way at once.
 const AT_ONCE: usize = 32;
@@ -16,16 +17,16 @@ const SPARKY: &str = "sparky";
 
 /// The sessions of a run.
 pub(crate) struct Stage {
-    rest: Option<Rest>,
+    rest: Option<RestClient>,
     agents: Vec<String>,
     /// What gives a borrowed agent its model back.
-    borrowed: Option<Map<String, Value>>,
+    borrowed: Option<AgentPatch>,
     pub(crate) places: Vec<Place>,
 }
 
 impl Stage {
     /// Makes what the run needs; nothing on a server that is not ours.
-    pub(crate) async fn set(rest: Option<Rest>, plan: &Plan) -> anyhow::Result<Self> {
+    pub(crate) async fn set(rest: Option<RestClient>, plan: &Plan) -> anyhow::Result<Self> {
         let numbered = |prefix: &str| {
             (0..plan.sessions).map(|number| format!("{prefix}{number}")).collect::<Vec<_>>()
         };
@@ -108,6 +109,7 @@ impl Stage {
 }
 
 /// The change that gives an agent a model, or none of its own.
-fn model(model: Option<String>) -> Map<String, Value> {
-    Map::from_iter([("model".to_owned(), model.map_or(Value::Null, Value::String))])
+fn model(model: Option<String>) -> AgentPatch {
+    let model = model.map_or(Value::Null, Value::String);
+    AgentPatch(Map::from_iter([("model".to_owned(), model)]))
 }

@@ -12,7 +12,7 @@ use thoughtwire_proto::{AgentSpec, SessionId};
 
 use crate::cli::ChatFlags;
 use crate::out::Look;
-use crate::rest::{Refused, Rest};
+use crate::rest::{RestClient, ServerRefusal};
 use crate::{Outcome, Usage, out};
 
 /// The agent that is meant when none is named.
@@ -35,7 +35,7 @@ pub(crate) async fn run(flags: ChatFlags) -> anyhow::Result<Outcome> {
         )
         .into());
     }
-    let rest = Rest::new(reach.server().await?)?;
+    let rest = RestClient::new(reach.server().await?)?;
     let partner = match session {
         Some(session) => {
             Partner { name: rest.session(&session).await?.session.agent_name, session }
@@ -43,19 +43,19 @@ pub(crate) async fn run(flags: ChatFlags) -> anyhow::Result<Outcome> {
         None => found_or_made(&rest, agent.as_deref().unwrap_or(MAIN)).await?,
     };
     if is_terminal {
-        terminal::run(rest.server().clone(), partner).await
+        terminal::run(rest.transport.server().clone(), partner).await
     } else {
         let form = match (json, thoughts) {
             (true, _) => piped::Form::Json,
             (false, true) => piped::Form::Everything,
             (false, false) => piped::Form::Messages,
         };
-        piped::run(rest.server().clone(), partner, form).await
+        piped::run(rest.transport.server().clone(), partner, form).await
     }
 }
 
 /// The agent's main session; the agent is made when it is not there.
-pub(crate) async fn found_or_made(rest: &Rest, name: &str) -> anyhow::Result<Partner> {
+pub(crate) async fn found_or_made(rest: &RestClient, name: &str) -> anyhow::Result<Partner> {
     let profile = match rest.find_agent(name).await? {
         Some(profile) => profile,
         None => {
@@ -70,7 +70,7 @@ pub(crate) async fn found_or_made(rest: &Rest, name: &str) -> anyhow::Result<Par
                 // Somebody else was quicker.
                 Err(error)
                     if error
-                        .downcast_ref::<Refused>()
+                        .downcast_ref::<ServerRefusal>()
                         .is_some_and(|refused| refused.code == "name_taken") =>
                 {
                     rest.agent(name).await?.agent

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use super::Partner;
 use crate::client::{Follower, Happening, Patience};
 use crate::out::Look;
-use crate::rest::Server;
+use crate::rest::ServerAddress;
 use crate::{Outcome, out, story};
 
 /// How long a server may be away before the conversation is given up.
@@ -31,7 +31,11 @@ pub(super) enum Form {
     Json,
 }
 
-pub(super) async fn run(server: Server, partner: Partner, form: Form) -> anyhow::Result<Outcome> {
+pub(super) async fn run(
+    server: ServerAddress,
+    partner: Partner,
+    form: Form,
+) -> anyhow::Result<Outcome> {
     let follower =
         Follower::new(server, partner.session.clone(), Some(Start::Head), Patience::For(GIVE_UP));
     let mut talk =

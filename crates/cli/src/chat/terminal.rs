@@ -15,7 +15,7 @@ use super::screen::{Terminal, Typed};
 use crate::Outcome;
 use crate::client::{Follower, Happening, Patience};
 use crate::out::{Look, Paint};
-use crate::rest::Server;
+use crate::rest::ServerAddress;
 use crate::story::{clean, short};
 use crate::view::{Piece, View};
 use crate::wrap::Wrap;
@@ -23,7 +23,7 @@ use crate::wrap::Wrap;
 /// How much of the conversation so far is shown at the beginning.
 const RECENT: u64 = 60;
 
-pub(super) async fn run(server: Server, partner: Partner) -> anyhow::Result<Outcome> {
+pub(super) async fn run(server: ServerAddress, partner: Partner) -> anyhow::Result<Outcome> {
     let follower = Follower::new(
         server,
         partner.session.clone(),

@@ -41,7 +41,7 @@ pub(crate) enum MemoryCommand {
         file: Option<PathBuf>,
         /// The most characters it may have.
         #[arg(long, value_name = "N")]
-        limit: Option<u64>,
+        limit: Option<usize>,
         /// What it is for, as the model is told.
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,

@@ -9,7 +9,7 @@ use thoughtwire_proto::dialect::native::ServerFrame;
 use thoughtwire_server::{Finding, Health};
 
 use crate::client::greeting;
-use crate::rest::Server;
+use crate::rest::ServerAddress;
 use crate::tls;
 
 /// How long one answer may take.
@@ -35,7 +35,7 @@ fn finding(subject: &str, health: Health, found: impl Into<String>, mend: &str) 
 }
 
 /// Looks at a running server as its clients do. Changes nothing there.
-pub(super) async fn examine(server: &Server) -> anyhow::Result<Vec<Finding>> {
+pub(super) async fn examine(server: &ServerAddress) -> anyhow::Result<Vec<Finding>> {
     tls::install_tls();
     let http = reqwest::Client::builder()
         .timeout(PATIENCE)
@@ -99,7 +99,7 @@ fn cause(base: &str, error: &reqwest::Error) -> String {
 }
 
 /// Whether the key opens it.
-async fn who(server: &Server, http: &reqwest::Client, url: &str) -> Finding {
+async fn who(server: &ServerAddress, http: &reqwest::Client, url: &str) -> Finding {
     const SUBJECT: &str = "access";
     let mut request = http.get(url);
     if let Some(key) = &server.key {
@@ -135,7 +135,7 @@ async fn who(server: &Server, http: &reqwest::Client, url: &str) -> Finding {
 }
 
 /// Whether WebSockets come through, and which version is there.
-async fn socket(server: &Server) -> Vec<Finding> {
+async fn socket(server: &ServerAddress) -> Vec<Finding> {
     match tokio::time::timeout(PATIENCE, greeting(server)).await {
         Ok(Ok(ServerFrame::Welcome { server: theirs, .. })) => {
             let ours = concat!("thoughtwire/", env!("CARGO_PKG_VERSION"));

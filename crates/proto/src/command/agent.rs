@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::{AgentId, SessionId};
 
 /// Style of an agent's replies.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Style {
@@ -20,7 +20,7 @@ pub enum Style {
 }
 
 /// Whether a tool may be used.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Permission {
@@ -33,11 +33,12 @@ pub enum Permission {
 }
 
 /// An agent's permissions and limits. Absent ones have the server's default.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentSettings {
     /// Models to try in order if `model` is not available.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>"))]
     pub fallbacks: Vec<String>,
     /// Maximum number of tokens that its model reads, prompt and reply together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,11 +60,15 @@ pub struct AgentSettings {
     pub keep_events: Option<u64>,
     /// Permissions of its tools, by the tool's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(
+        feature = "schema",
+        ts(as = "Option<std::collections::HashMap<String, Permission>>")
+    )]
     pub permissions: BTreeMap<String, Permission>,
 }
 
 /// Description of an agent.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentSpec {
     /// Its name, unique per user.
@@ -88,11 +93,12 @@ pub struct AgentSpec {
     pub settings: AgentSettings,
     /// Keys that this version does not know, kept as given.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Map<String, Value>>"))]
     pub extra: Map<String, Value>,
 }
 
 /// An agent as stored.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentProfile {
     /// Its id.

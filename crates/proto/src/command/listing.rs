@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{AgentId, Seq, SessionId, Timestamp, Usage};
 
 /// A session as lists show it.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionListing {
     /// Its id.
@@ -25,13 +25,13 @@ pub struct SessionListing {
     pub queued: u64,
     /// Whether a call of the running turn waits for the owner's approval.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[cfg_attr(test, ts(optional, as = "Option<bool>"))]
+    #[cfg_attr(feature = "schema", ts(optional, as = "Option<bool>"))]
     pub needs_you: bool,
     /// Whether it is its agent's main session.
     pub main: bool,
     /// Cost of all its turns.
     #[serde(default, skip_serializing_if = "Usage::is_none")]
-    #[cfg_attr(test, ts(optional, as = "Option<Usage>"))]
+    #[cfg_attr(feature = "schema", ts(optional, as = "Option<Usage>"))]
     pub usage: Usage,
     /// Time at which it was opened.
     pub created_at: Timestamp,

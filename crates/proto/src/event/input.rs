@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ItemId;
 
 /// A change of a session's inputs.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum InputEvent {
@@ -17,7 +17,7 @@ pub enum InputEvent {
         text: String,
         /// References to files.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<String>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>"))]
         attachments: Vec<String>,
         /// The client that sent it: the name that it gave, or its dialect's.
         #[serde(default, skip_serializing_if = "Option::is_none")]

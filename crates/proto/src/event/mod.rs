@@ -1,6 +1,7 @@
 //! Events: the facts of a session.
 
-#[cfg(test)]
+#[cfg(feature = "schema")]
+#[allow(clippy::expect_used, clippy::indexing_slicing, reason = "only tests enable the feature")]
 mod contract;
 mod input;
 mod other;

@@ -7,7 +7,7 @@ use crate::{Seq, Timestamp, TurnId};
 
 /// An event at its position in a session's log.
 #[cfg_attr(
-    test,
+    feature = "schema",
     derive(schemars::JsonSchema, ts_rs::TS),
     ts(optional_fields, rename = "LogRecord")
 )]

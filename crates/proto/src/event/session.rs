@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{AgentId, Seq};
 
 /// A change of the session itself. None of these needs a running turn.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SessionEvent {
@@ -19,7 +19,7 @@ pub enum SessionEvent {
         instructions: Option<String>,
         /// Messages from before the session, given by the client.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<HistoryEntry>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<HistoryEntry>>"))]
         history: Vec<HistoryEntry>,
     },
     /// The session has a new title.
@@ -72,7 +72,7 @@ impl SessionEvent {
 }
 
 /// A message from before a session.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     /// The author.
@@ -82,7 +82,7 @@ pub struct HistoryEntry {
 }
 
 /// Author of a message.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {

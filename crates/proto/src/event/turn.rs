@@ -7,7 +7,7 @@ use super::Usage;
 use crate::{CallId, ItemId, Timestamp};
 
 /// A step of a running turn, from its start to its end.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TurnEvent {
@@ -41,7 +41,7 @@ pub enum TurnEvent {
         call: CallId,
         /// The tool, so that the record is understandable alone.
         #[serde(default, skip_serializing_if = "String::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<String>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<String>"))]
         name: String,
         /// Time at which the approval expires, which counts as a denial.
         expires_at: Timestamp,
@@ -138,7 +138,7 @@ impl TurnEvent {
 }
 
 /// How an approval was settled.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
@@ -153,7 +153,7 @@ pub enum Decision {
 }
 
 /// Whether a call succeeded.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolStatus {
@@ -164,7 +164,7 @@ pub enum ToolStatus {
 }
 
 /// How a turn ended.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

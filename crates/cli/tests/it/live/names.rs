@@ -12,9 +12,9 @@ const REFUSED: [&str; 11] =
 const DECOMPOSED: &str = "Zoe\u{308}";
 const COMPOSED: &str = "Zo\u{eb}";
 
-struct Rest<'a>(&'a Live, reqwest::Client);
+struct RestNames<'a>(&'a Live, reqwest::Client);
 
-impl<'a> Rest<'a> {
+impl<'a> RestNames<'a> {
     fn of(live: &'a Live) -> Self {
         Self(live, http())
     }
@@ -67,7 +67,7 @@ async fn raw(live: &Live, method: &str, path: &str, body: &str) -> String {
 #[tokio::test]
 async fn refused_over_rest_and_nothing_has_happened() {
     let live = Live::start().await;
-    let rest = Rest::of(&live);
+    let rest = RestNames::of(&live);
     let (status, agent) = rest.call("POST", &["agents"], json!({"name": "main"})).await;
     assert_eq!(status, 201);
     let session = agent["agent"]["main_session"].as_str().unwrap().to_owned();
@@ -149,7 +149,7 @@ async fn refused_on_every_wire() {
         let answer = sparky.next().await;
         assert_eq!(answer["type"], "error", "{name:?}: {answer}");
     }
-    let rest = Rest::of(&live);
+    let rest = RestNames::of(&live);
     let (_, agents) = rest.call("GET", &["agents"], Value::Null).await;
     let names: Vec<_> =
         agents["agents"].as_array().unwrap().iter().map(|agent| agent["name"].clone()).collect();
@@ -159,7 +159,7 @@ async fn refused_on_every_wire() {
 #[tokio::test]
 async fn one_name_in_two_forms_is_one_thing() {
     let live = Live::start().await;
-    let rest = Rest::of(&live);
+    let rest = RestNames::of(&live);
     let (status, made) = rest.call("POST", &["agents"], json!({"name": DECOMPOSED})).await;
     assert_eq!((status, &made["agent"]["name"]), (201, &json!(COMPOSED)));
     assert_eq!(rest.call("POST", &["agents"], json!({"name": COMPOSED})).await.0, 409);

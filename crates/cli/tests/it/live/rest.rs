@@ -128,7 +128,7 @@ async fn who_waits_for_too_long_a_turn_is_told_where_it_began() {
 /// The commands that the README shows for those without a socket, each in one line.
 fn shown_commands() -> Vec<String> {
     let readme = include_str!("../../../../../README.md");
-    let (_, part) = readme.split_once("**Without a socket**").unwrap();
+    let (_, part) = readme.split_once("**REST**").unwrap();
     let block = part.split("```").nth(1).unwrap().replace("\\\n", "");
     block
         .lines()

@@ -1,54 +1,16 @@
-//! Generates JSON Schemas of the protocol from the server's types: those of frames for
-//! `docs/schemas/native.json`, those that REST also uses for `docs/openapi.json`.
+//! Generates the JSON Schemas of the frames in `docs/schemas/native.json` from the server's types.
 //!
-//! `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas` renews the committed files.
+//! `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas` renews the committed file.
 
 use std::path::{Path, PathBuf};
 
-use schemars::generate::SchemaSettings;
+use schemars::Schema;
 use schemars::transform::{Transform, transform_subschemas};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use super::client::Verdict;
 use super::wire::{ClientWire, ServerWire};
-use crate::{
-    AgentProfile, AgentSpec, Disposition, Event, HistoryEntry, Policy, Record, RefusalCode,
-    SessionListing,
-};
-
-/// Makes optional keys absent instead of null.
-#[derive(Clone)]
-struct NeverNull;
-
-impl Transform for NeverNull {
-    fn transform(&mut self, schema: &mut Schema) {
-        let of_null = |schema: &Value| schema.get("type").is_some_and(|kind| kind == "null");
-        if let Some(Value::Array(kinds)) = schema.get_mut("type") {
-            kinds.retain(|kind| kind != "null");
-            if let [kind] = kinds.as_slice() {
-                let kind = kind.clone();
-                schema.insert("type".to_owned(), kind);
-            }
-        }
-        if let Some(Value::Array(either)) = schema.get_mut("anyOf") {
-            either.retain(|schema| !of_null(schema));
-            if let [Value::Object(only)] = either.as_slice() {
-                let only = only.clone();
-                schema.remove("anyOf");
-                for (key, value) in only {
-                    schema.insert(key, value);
-                }
-            }
-        }
-        transform_subschemas(self, schema);
-    }
-}
-
-fn generator(definitions: &'static str) -> SchemaGenerator {
-    let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(NeverNull);
-    settings.with(|settings| settings.definitions_path = definitions.into()).into_generator()
-}
+use crate::Event;
+use crate::schema::generator;
 
 fn native() -> Value {
     let mut generator = generator("/$defs");
@@ -61,27 +23,6 @@ fn native() -> Value {
         "anyOf": [client, server],
         "$defs": generator.take_definitions(true),
     })
-}
-
-/// The OpenAPI document with our own schemas in it.
-fn openapi(mut document: Value) -> Value {
-    fn want<T: JsonSchema>(generator: &mut SchemaGenerator) {
-        generator.subschema_for::<T>();
-    }
-    let mut generator = generator("/components/schemas");
-    want::<AgentProfile>(&mut generator);
-    want::<AgentSpec>(&mut generator);
-    want::<Disposition>(&mut generator);
-    want::<HistoryEntry>(&mut generator);
-    want::<Policy>(&mut generator);
-    want::<Record>(&mut generator);
-    want::<RefusalCode>(&mut generator);
-    want::<SessionListing>(&mut generator);
-    want::<Verdict>(&mut generator);
-    for (name, schema) in generator.take_definitions(true) {
-        document["components"]["schemas"][name] = schema;
-    }
-    document
 }
 
 fn docs(name: &str) -> PathBuf {
@@ -105,10 +46,6 @@ fn hold(name: &str, wanted: &Value) {
 #[test]
 fn the_schemas_are_those_of_the_server() {
     hold("schemas/native.json", &native());
-    // Everything else in it is written by hand.
-    let text = std::fs::read_to_string(docs("openapi.json")).expect("docs/openapi.json is there");
-    let document = serde_json::from_str(&text).expect("docs/openapi.json is JSON");
-    hold("openapi.json", &openapi(document));
 }
 
 /// Forbids the additional keys and kinds that schemas allow for newer versions.

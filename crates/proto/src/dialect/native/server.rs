@@ -90,7 +90,7 @@ pub enum ServerFrame {
 
 /// Limits of one connection. A limit may be absent.
 #[cfg_attr(
-    test,
+    feature = "schema",
     derive(schemars::JsonSchema, ts_rs::TS),
     schemars(rename = "Limits"),
     ts(optional_fields, rename = "Limits")

@@ -13,7 +13,7 @@ use crate::{
 
 /// Frames that clients write.
 #[cfg_attr(
-    test,
+    feature = "schema",
     derive(schemars::JsonSchema, ts_rs::TS),
     schemars(rename = "ClientFrame"),
     ts(optional_fields, rename = "ClientFrame")
@@ -42,7 +42,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         last: Option<u64>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<ToolDeclaration>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<ToolDeclaration>>"))]
         tools: &'a [ToolDeclaration],
     },
     /// Stops reading a session. Its turns continue.
@@ -75,7 +75,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         instructions: Option<&'a str>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<HistoryEntry>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<HistoryEntry>>"))]
         history: &'a [HistoryEntry],
     },
     /// Deletes a session and its log.
@@ -91,7 +91,7 @@ pub(super) enum ClientWire<'a> {
         session: &'a SessionId,
         text: &'a str,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<String>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>"))]
         attachments: &'a [String],
         #[serde(skip_serializing_if = "Option::is_none")]
         policy: Option<Policy>,
@@ -169,7 +169,7 @@ pub(super) enum ClientWire<'a> {
 
 /// Frames that servers write.
 #[cfg_attr(
-    test,
+    feature = "schema",
     derive(schemars::JsonSchema, ts_rs::TS),
     schemars(rename = "ServerFrame"),
     ts(optional_fields, rename = "ServerFrame")
@@ -215,11 +215,11 @@ pub(super) enum ServerWire<'a> {
         turns: Option<&'a [TurnId]>,
         /// To a `finish`: the inputs that joined the turn meanwhile.
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<Input>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<Input>>"))]
         steered: &'a [Input],
         /// Whether a command with this id took effect before.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
-        #[cfg_attr(test, ts(as = "Option<bool>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<bool>"))]
         duplicate: bool,
     },
     /// Refusal of a command.
@@ -309,13 +309,13 @@ pub(super) enum ServerWire<'a> {
     },
     /// A frame of an unknown type, as sent. It has its own `type`.
     #[serde(untagged)]
-    #[cfg_attr(test, schemars(skip), ts(skip))]
+    #[cfg_attr(feature = "schema", schemars(skip), ts(skip))]
     Other(&'a Map<String, Value>),
 }
 
 /// An agent as an `ack` shows it.
 #[cfg_attr(
-    test,
+    feature = "schema",
     derive(schemars::JsonSchema, ts_rs::TS),
     schemars(rename = "Agent"),
     ts(optional_fields, rename = "Agent")
