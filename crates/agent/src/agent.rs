@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use thoughtwire_hub::{Agent, AgentError, ToolListing, Turn};
-use thoughtwire_proto::{AgentSpec, OFFERED, Permission, Timestamp};
-use thoughtwire_store::{SessionNum, Store};
+use thoughtwire_proto::{AgentSpec, OFFERED, Permission, SessionId, Timestamp};
+use thoughtwire_store::Store;
 
 use crate::archive::Archive;
 use crate::embedding::Embedder;
@@ -239,8 +239,8 @@ impl Agent for MemoryAgent {
         .boxed()
     }
 
-    fn left(&self, log: SessionNum) {
-        drop(self.past_cache.take(log));
+    fn left(&self, session: &SessionId) {
+        drop(self.past_cache.take(session));
     }
 
     fn prepare(&self, spec: AgentSpec) -> AgentSpec {

@@ -56,7 +56,7 @@ impl Archive {
         receipt: Option<Receipt>,
     ) -> Result<Added, StoreError> {
         let notes = self.with_vectors(notes).await;
-        self.store.archival_add_once(agent, notes, self.max_bytes, receipt).await
+        self.store.memory().add_notes(agent, notes, self.max_bytes, receipt).await
     }
 
     /// Prepares the notes of a new agent for saving them with it.
@@ -101,14 +101,9 @@ impl Archive {
         limit: usize,
     ) -> Result<Page<Note>, StoreError> {
         let near = self.near(agent, query).await?;
-        let (id, words) = (agent.clone(), query.to_owned());
         let range = if near.is_empty() { (offset, limit) } else { (0, offset + limit + NEAREST) };
-        let found = self
-            .store
-            .reading_for(agent.as_str(), move |store| {
-                store.archival_search(&id, &words, range.0, range.1)
-            })
-            .await?;
+        let store = self.store.for_user(agent.as_str());
+        let found = store.memory().search_notes(agent, query, range.0, range.1).await?;
         if near.is_empty() {
             return Ok(found);
         }
@@ -130,20 +125,13 @@ impl Archive {
             return Ok(Vec::new());
         };
         let Some(vector) = vectors.into_iter().next() else { return Ok(Vec::new()) };
-        let id = agent.clone();
-        self.store
-            .reading_for(agent.as_str(), move |store| {
-                store.archival_nearest(&id, &model, &vector, NEAREST)
-            })
-            .await
+        let store = self.store.for_user(agent.as_str());
+        store.memory().nearest_notes(agent, &model, &vector, NEAREST).await
     }
 
     async fn catch_up(&self, agent: &AgentId, embedder: &Embedder) -> Result<(), StoreError> {
-        let (id, model) = (agent.clone(), embedder.name().to_owned());
-        let without = self
-            .store
-            .reading(move |store| store.archival_without_vector(&id, &model, CATCH_UP_NOTES))
-            .await?;
+        let memory = self.store.memory();
+        let without = memory.notes_without_vector(agent, embedder.name(), CATCH_UP_NOTES).await?;
         if without.is_empty() {
             return Ok(());
         }
@@ -151,9 +139,8 @@ impl Archive {
             without.into_iter().map(|note| (note.id, note.text)).unzip();
         match self.embed(texts).await {
             Some((model, vectors)) => {
-                self.store
-                    .archival_set_vectors(agent, &model, ids.into_iter().zip(vectors).collect())
-                    .await
+                let vectors = ids.into_iter().zip(vectors).collect();
+                memory.set_note_vectors(agent, &model, vectors).await
             }
             None => Ok(()),
         }

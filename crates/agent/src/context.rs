@@ -35,7 +35,7 @@ impl PromptContext {
         tokens: usize,
         past_cache: Arc<PastCache>,
     ) -> Result<Self, AgentError> {
-        let kept = match past_cache.take(turn.log()) {
+        let kept = match past_cache.take(&turn.session) {
             Some(kept) => kept.extend_to(turn).await?,
             None => None,
         };
@@ -67,7 +67,7 @@ impl PromptContext {
     /// Caches the past for the session's next turn, if it is complete.
     fn keep(&self, turn: &Turn) {
         if self.past.is_whole(turn) {
-            self.past_cache.keep(turn.log(), self.past.clone());
+            self.past_cache.keep(&turn.session, self.past.clone());
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use parking_lot::{Mutex, MutexGuard};
-use thoughtwire_store::SessionNum;
+use thoughtwire_proto::SessionId;
 
 use crate::past::Past;
 
@@ -16,9 +16,9 @@ pub(crate) struct PastCache {
 
 #[derive(Default)]
 struct PastCacheState {
-    entries: HashMap<SessionNum, CachedPast>,
+    entries: HashMap<SessionId, CachedPast>,
     /// Sessions by insertion order, oldest first.
-    by_age: BTreeMap<u64, SessionNum>,
+    by_age: BTreeMap<u64, SessionId>,
     bytes: usize,
     newest: u64,
 }
@@ -35,24 +35,24 @@ impl PastCache {
     }
 
     /// Takes the cached past of a session for its next turn.
-    pub(crate) fn take(&self, log: SessionNum) -> Option<Past> {
-        self.state().take(log)
+    pub(crate) fn take(&self, session: &SessionId) -> Option<Past> {
+        self.state().take(session)
     }
 
     /// Caches a session's past, and evicts the oldest entries if the cache is full.
-    pub(crate) fn keep(&self, log: SessionNum, past: Past) {
+    pub(crate) fn keep(&self, session: &SessionId, past: Past) {
         let bytes = past.bytes();
         let mut state = self.state();
-        state.take(log);
+        state.take(session);
         state.newest += 1;
         let age = state.newest;
         state.bytes += bytes;
-        state.by_age.insert(age, log);
-        state.entries.insert(log, CachedPast { past, bytes, age });
+        state.by_age.insert(age, session.clone());
+        state.entries.insert(session.clone(), CachedPast { past, bytes, age });
         while state.bytes > self.max_bytes {
             let Some((_, oldest)) = state.by_age.first_key_value() else { return };
-            let oldest = *oldest;
-            state.take(oldest);
+            let oldest = oldest.clone();
+            state.take(&oldest);
         }
     }
 
@@ -62,8 +62,8 @@ impl PastCache {
 }
 
 impl PastCacheState {
-    fn take(&mut self, log: SessionNum) -> Option<Past> {
-        let CachedPast { past, bytes, age } = self.entries.remove(&log)?;
+    fn take(&mut self, session: &SessionId) -> Option<Past> {
+        let CachedPast { past, bytes, age } = self.entries.remove(session)?;
         self.by_age.remove(&age);
         self.bytes -= bytes;
         Some(past)

@@ -8,7 +8,7 @@ use thoughtwire_proto::{
     AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Seq, SessionId,
     TurnId,
 };
-use thoughtwire_store::{SessionNum, Store, StoreError};
+use thoughtwire_store::{Store, StoreError};
 
 use crate::Interface;
 use crate::permission::named_permission;
@@ -54,7 +54,7 @@ pub trait Agent: Send + Sync + 'static {
     }
 
     /// A session has left memory or is gone. Data kept for its next turn can be dropped.
-    fn left(&self, _log: SessionNum) {}
+    fn left(&self, _session: &SessionId) {}
 
     /// The permission of an agent's tool. The hub asks this for tools of agents that workers run,
     /// so that permissions hold whether or not the worker checks them.
@@ -95,7 +95,7 @@ pub struct Turn {
 #[derive(Clone)]
 pub(crate) struct Log {
     pub(crate) store: Arc<Store>,
-    pub(crate) session: SessionNum,
+    pub(crate) session: SessionId,
     /// Position of the turn's input.
     pub(crate) asked: Seq,
     /// Position of the log's first record.
@@ -123,9 +123,8 @@ impl Turn {
     /// When the store cannot be read.
     pub async fn so_far(&self) -> Result<Vec<Record>, AgentError> {
         let before = Seq(self.log.started.0.saturating_sub(1));
-        let log = self.log.clone();
-        let most = usize::try_from(log.launched.0 - before.0).unwrap_or(usize::MAX);
-        self.read(move |store| store.events(log.session, before, most)).await
+        let most = usize::try_from(self.log.launched.0 - before.0).unwrap_or(usize::MAX);
+        self.records_after(before, most).await
     }
 
     /// Whether the turn goes on after a restart.
@@ -138,8 +137,8 @@ impl Turn {
     /// # Errors
     /// When the store cannot be read.
     pub async fn records_after(&self, after: Seq, limit: usize) -> Result<Vec<Record>, AgentError> {
-        let log = self.log.clone();
-        self.read(move |store| store.events(log.session, after, limit)).await
+        let logs = self.log.store.logs();
+        logs.records_after(&self.log.session, after, limit).await.map_err(unread)
     }
 
     /// Returns the records behind a position, up to this turn's `turn_started`, oldest first. Waits
@@ -164,14 +163,8 @@ impl Turn {
     /// # Errors
     /// When the store cannot be read.
     pub async fn kept(&self, after: Seq, through: Seq) -> Result<Vec<(Seq, String)>, AgentError> {
-        let log = self.log.clone();
-        self.read(move |store| store.kept_replies(log.session, after, through)).await
-    }
-
-    /// Number of the session's log. It is never reused.
-    #[must_use]
-    pub fn log(&self) -> SessionNum {
-        self.log.session
+        let logs = self.log.store.logs();
+        logs.provider_replies(&self.log.session, after, through).await.map_err(unread)
     }
 
     /// Position of the log's first record. Retention deleted those before it.
@@ -195,16 +188,12 @@ impl Turn {
         before: Seq,
         limit: usize,
     ) -> Result<Vec<Record>, AgentError> {
-        let log = self.log.clone();
-        self.read(move |store| store.events_before(log.session, before, limit)).await
+        let logs = self.log.store.logs();
+        logs.records_before(&self.log.session, before, limit).await.map_err(unread)
     }
+}
 
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, AgentError> {
-        self.log.store.reading(read).await.map_err(|error| {
-            AgentError::new("store_failed", format!("the session's log cannot be read: {error}"))
-        })
-    }
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+fn unread(error: StoreError) -> AgentError {
+    AgentError::new("store_failed", format!("the session's log cannot be read: {error}"))
 }

@@ -38,12 +38,13 @@ impl Calendar {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) fn open(store: &Store, wall: Timestamp) -> Result<Self, StoreError> {
-        let agreed = match store.clock(AGREED)? {
+    pub(crate) async fn open(store: &Store, wall: Timestamp) -> Result<Self, StoreError> {
+        let upkeep = store.upkeep();
+        let agreed = match upkeep.clock(AGREED).await? {
             Some(agreed) => Some(agreed),
-            None => store.newest_event_at()?,
+            None => upkeep.newest_record_at().await?,
         };
-        let steady_for = store.clock(STEADY_FOR)?.map_or(0, Timestamp::as_millis);
+        let steady_for = upkeep.clock(STEADY_FOR).await?.map_or(0, Timestamp::as_millis);
         Ok(Self::new(agreed.unwrap_or(wall), steady_for, wall))
     }
 

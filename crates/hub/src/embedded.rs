@@ -62,6 +62,7 @@ impl Embedded {
             .map_err(|_| Refusal::new(RefusalCode::Stopping, "the runtime is stopping"))?
             .map_err(|error| Refusal::new(RefusalCode::StoreFailed, error.to_string()))?;
         let hub = Hub::new(Arc::new(store), Arc::new(AbsentAgent), HubOptions::default())
+            .await
             .map_err(|error| Refusal::from(&error))?;
         let user = UserId::new("local")
             .map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
@@ -109,7 +110,6 @@ impl Embedded {
     /// Ends the running turn, saves everything, and closes the store.
     pub async fn close(self) {
         self.hub.stop(Duration::ZERO).await;
-        let store = Arc::clone(self.hub.store());
-        drop(tokio::task::spawn_blocking(move || store.close()).await);
+        self.hub.store().close().await;
     }
 }

@@ -1,7 +1,6 @@
 //! The hub: sessions, the directory and the services behind them, as callers see them.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,14 +70,15 @@ impl Hub {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn new(
+    pub async fn new(
         store: Arc<Store>,
         agent: Arc<dyn Agent>,
         options: HubOptions,
     ) -> Result<Self, StoreError> {
-        let waiting = if options.resting { Vec::new() } else { store.sessions_with_work()? };
+        let waiting =
+            if options.resting { Vec::new() } else { store.logs().sessions_with_work().await? };
         // Before anything is written by a clock that may be wrong.
-        let calendar = Calendar::open(&store, options.clock.now())?;
+        let calendar = Calendar::open(&store, options.clock.now()).await?;
         let shared = Arc::new(Services::new(store, agent, options));
         let sessions = Arc::new(SessionRegistry::new(Arc::clone(&shared)));
         let state = Arc::new(HubState {
@@ -155,41 +155,6 @@ impl Hub {
     #[must_use]
     pub fn joined(&self, user: &UserId, peer: &PeerRef) -> broadcast::Receiver<Joined> {
         self.directory.joined(user, peer)
-    }
-
-    /// Runs a blocking read of the store.
-    ///
-    /// # Errors
-    /// The store's, as a refusal.
-    pub async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.shared.read(read).await
-    }
-
-    /// Runs a blocking read on behalf of a user. It counts against the user's share.
-    ///
-    /// # Errors
-    /// The store's, as a refusal.
-    pub async fn read_for<T: Send + 'static>(
-        &self,
-        user: &UserId,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.store().reading_for(user.as_str(), read).await.map_err(|error| Refusal::from(&error))
-    }
-
-    /// Copies all data, as [`Store::backup`] does. Does not hold up short reads.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn backup(&self) -> Result<File, StoreError> {
-        let store = Arc::clone(&self.shared.store);
-        // Only a runtime that shuts down refuses.
-        tokio::task::spawn_blocking(move || store.backup())
-            .await
-            .unwrap_or(Err(StoreError::Stopped))
     }
 
     /// Attaches to a session.
@@ -274,12 +239,9 @@ impl Hub {
         user: &UserId,
         session: &SessionId,
     ) -> Result<CallId, Refusal> {
-        let wanted = session.clone();
-        let stored = self
-            .read(move |store| store.session(&wanted))
-            .await?
-            .filter(|stored| stored.user == *user)
-            .ok_or_else(|| unknown_session(session))?;
+        let stored = self.store().directory().session(session).await?;
+        let stored =
+            stored.filter(|stored| stored.user == *user).ok_or_else(|| unknown_session(session))?;
         let calls = stored.state.turn().map_or(&[][..], |turn| &turn.calls);
         let asked = calls.iter().find(|call| call.approval.is_some());
         asked
@@ -317,7 +279,7 @@ impl Hub {
     /// has ended.
     pub async fn prove(&self, proof: Vec<Proven>, closed_at: Option<Timestamp>) {
         // A cursor that is not stored causes a repetition on reconnect, never a loss.
-        drop(self.shared.store.prove(proof, closed_at).await);
+        drop(self.shared.store.peers().prove(proof, closed_at).await);
     }
 
     /// Stores cursors that open connections have proven, after a short delay: thousands of

@@ -48,8 +48,7 @@ impl Memory {
     }
 
     pub(crate) async fn blocks(&self, agent: &AgentId) -> Result<Vec<Block>, EditError> {
-        let agent = agent.clone();
-        let blocks = self.store.reading(move |store| store.blocks(&agent)).await;
+        let blocks = self.store.memory().blocks(agent).await;
         blocks.map_err(|error| EditError::Refused(format!("The memory cannot be read: {error}.")))
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thoughtwire_proto::{Disposition, ItemId, Refusal, RefusalCode, Seq, SessionReply, UserId};
 use thoughtwire_session::{IdempotencyKey, key_reused};
-use thoughtwire_store::{Receipt, SessionNum};
+use thoughtwire_store::Receipt;
 
 /// An answer as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -50,18 +50,13 @@ pub(crate) fn to_json(reply: &SessionReply) -> String {
 pub(crate) fn made(user: &UserId, key: IdempotencyKey, id: &str) -> Receipt {
     let answer =
         serde_json::to_string(&StoredAnswer::Made { id: id.to_owned() }).unwrap_or_default();
-    Receipt { user: user.clone(), session: None, id: key.id, digest: key.digest, answer }
+    Receipt { user: user.clone(), id: key.id, digest: key.digest, answer }
 }
 
 /// A receipt for something done.
-pub(crate) fn done(
-    user: &UserId,
-    session: Option<SessionNum>,
-    key: IdempotencyKey,
-    seq: Option<Seq>,
-) -> Receipt {
+pub(crate) fn done(user: &UserId, key: IdempotencyKey, seq: Option<Seq>) -> Receipt {
     let answer = serde_json::to_string(&StoredAnswer::Done { seq }).unwrap_or_default();
-    Receipt { user: user.clone(), session, id: key.id, digest: key.digest, answer }
+    Receipt { user: user.clone(), id: key.id, digest: key.digest, answer }
 }
 
 /// Answers a repetition from its receipt.

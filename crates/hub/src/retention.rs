@@ -22,12 +22,11 @@ impl Hub {
         keep: Retention,
     ) -> Result<(), Refusal> {
         retention_limits::check(keep)?;
-        let (wanted, owner) = (session.clone(), user.clone());
-        let found = self
-            .read(move |store| Ok(store.session(&wanted)?.filter(|stored| stored.user == owner)))
-            .await?;
-        let num = found.ok_or_else(|| unknown_session(session))?.num;
-        self.store().set_retention(num, keep).await.map_err(|error| Refusal::from(&error))
+        let found = self.store().directory().session(session).await?;
+        if found.is_none_or(|stored| stored.user != *user) {
+            return Err(unknown_session(session));
+        }
+        Ok(self.store().upkeep().set_retention(session, keep).await?)
     }
 
     /// Deletes turns beyond the limits, also from search. Deletes whole turns only, and nothing
@@ -42,17 +41,18 @@ impl Hub {
             (calendar.look(self.shared.now()), calendar.saved())
         };
         // Nothing waits for this: a calendar that is not saved is opened as it was before.
-        drop(self.store().set_clocks(clocks));
-        let overlong = self.read(move |store| store.overlong(now)).await?;
+        let upkeep = self.store().upkeep();
+        drop(upkeep.set_clocks(clocks));
+        let overlong = upkeep.overlong(now).await?;
         let mut shortened = 0;
-        for Overlong { session, num, through } in overlong {
+        for Overlong { session, through } in overlong {
             let (reply, answer) = oneshot::channel();
             self.sessions.deliver(&session, SessionMail::Shorten { through, reply }).await;
             // A session that was deleted meanwhile has nothing to lose.
             shortened += usize::from(
                 answer.await.is_ok_and(|outcome| outcome.is_ok_and(|is_shorter| is_shorter)),
             );
-            while self.store().forget_some(num).await.map_err(|error| Refusal::from(&error))? {}
+            while upkeep.erase_trimmed(&session).await? {}
         }
         Ok(shortened)
     }

@@ -8,7 +8,7 @@ use thoughtwire_proto::{
     UserId,
 };
 use thoughtwire_session::Now;
-use thoughtwire_store::{Store, StoreError};
+use thoughtwire_store::Store;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -143,17 +143,6 @@ impl Services {
         *self.stop_at.get_or_init(|| Instant::now() + grace)
     }
 
-    /// Runs a blocking read of the store.
-    ///
-    /// # Errors
-    /// The store's, as a refusal.
-    pub(crate) async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.store.reading(read).await.map_err(|error| Refusal::from(&error))
-    }
-
     /// Runs work on a task of its own. It goes on when the caller leaves.
     pub(crate) fn begin<T: Send + 'static>(
         &self,
@@ -172,9 +161,7 @@ impl Services {
         // Several at once would make others wait for all of them.
         let _turn = self.erasing.lock().await;
         // The rest is erased after the next start if the server stops.
-        while self.stopping().is_none()
-            && self.store.erase_some().await.map_err(|error| Refusal::from(&error))?
-        {}
+        while self.stopping().is_none() && self.store.upkeep().erase_deleted().await? {}
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thoughtwire_fanout::SharedSink;
 use thoughtwire_proto::{Emission, Refusal, RefusalCode, Seq, SessionId};
 use thoughtwire_session::unknown_session;
-use thoughtwire_store::{LogPage, SessionNum, Store};
+use thoughtwire_store::{LogPage, Store};
 use tokio::time::Instant;
 
 use crate::metrics::Metrics;
@@ -18,7 +18,6 @@ const PAGE_BYTES: usize = 256 << 10;
 /// A cursor in one session. Its cost does not depend on how far it is behind.
 pub struct Subscription {
     store: Arc<Store>,
-    session: SessionNum,
     tail: Arc<Tail>,
     reader: Arc<TailReader>,
     position: ReadPosition,
@@ -81,7 +80,6 @@ impl Subscription {
     pub(crate) fn new(
         store: &Arc<Store>,
         metrics: &Metrics,
-        session: SessionNum,
         tail: Arc<Tail>,
         reader: Arc<TailReader>,
         after: Seq,
@@ -89,7 +87,6 @@ impl Subscription {
         metrics.subscribers.inc();
         Self {
             store: Arc::clone(store),
-            session,
             tail,
             reader,
             position: ReadPosition::Log,
@@ -233,12 +230,9 @@ impl Subscription {
         let page = match self.tail.cached_page(self.seen) {
             Some(page) => page,
             None => {
-                let (session, after) = (self.session, self.seen);
-                let LogPage { records, is_whole } = self
-                    .store
-                    .reading(move |store| store.log_page(session, after, PAGE, PAGE_BYTES))
-                    .await
-                    .map_err(|error| Refusal::from(&error))?;
+                let logs = self.store.logs();
+                let LogPage { records, is_whole } =
+                    logs.page(self.tail.session(), self.seen, PAGE, PAGE_BYTES).await?;
                 let page: Arc<[Arc<TailEntry>]> = records
                     .into_iter()
                     .map(|record| TailEntry::new(self.tail.session(), Emission::Record(record)))
@@ -256,13 +250,7 @@ impl Subscription {
             .cloned()
             .collect();
         if rest.is_empty() {
-            let id = self.tail.session().clone();
-            let stored = self
-                .store
-                .reading(move |store| store.session(&id))
-                .await
-                .map_err(|error| Refusal::from(&error))?;
-            if stored.is_none() {
+            if self.store.directory().session(self.tail.session()).await?.is_none() {
                 return Err(unknown_session(self.tail.session()));
             }
             return Err(Refusal::new(

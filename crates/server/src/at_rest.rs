@@ -50,7 +50,8 @@ impl AtRest {
             Arc::clone(&store),
             Arc::new(agent),
             HubOptions { resting: true, ..HubOptions::default() },
-        )?;
+        )
+        .await?;
         let guard = Guard {
             auth: Auth::None,
             listen: Vec::new(),
@@ -95,13 +96,12 @@ impl AtRest {
     /// # Errors
     /// When it cannot be copied.
     pub async fn backup(&self) -> Result<File, ServeError> {
-        Ok(self.hub.backup().await?)
+        Ok(self.store.backup().await?)
     }
 
     /// Saves what is under way and lets go of the directory.
     pub async fn close(self) {
         self.hub.stop(std::time::Duration::ZERO).await;
-        let store = self.store;
-        drop(tokio::task::spawn_blocking(move || store.close()).await);
+        self.store.close().await;
     }
 }

@@ -159,6 +159,7 @@ mod tests {
             Arc::new(LongTalker),
             HubOptions::default(),
         )
+        .await
         .unwrap();
         let entries = entries(&hub).await;
         let (mut stream, mut far) = narrow().await;

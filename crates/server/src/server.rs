@@ -154,7 +154,7 @@ impl Server {
             turn_within: config.limits.turn,
             ..HubOptions::default()
         };
-        let hub = Hub::new(Arc::clone(&store), Arc::new(agent), hub_options)?;
+        let hub = Hub::new(Arc::clone(&store), Arc::new(agent), hub_options).await?;
         let metrics = Metrics::new(&hub, &models);
         let token = format!("tw_{}{}", new_id::<()>(), new_id::<()>());
         let guard = Guard {
@@ -274,8 +274,7 @@ impl Server {
         // A request that does not end by itself is left behind.
         drop(tokio::time::timeout(Duration::from_secs(5), connections.wait()).await);
         drop(tokio::time::timeout(Duration::from_secs(1), serving.wait()).await);
-        let store = self.store;
-        drop(tokio::task::spawn_blocking(move || store.close()).await);
+        self.store.close().await;
         drop(self.owner_file);
         Ok(())
     }
@@ -314,13 +313,12 @@ async fn ready(State(shared): State<ConnectionState>) -> Response {
     if !serving {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     }
-    let user = shared.access.local.clone();
-    let read = shared.hub.read(move |store| store.agents(&user).map(drop)).await;
-    let outcome = match read {
-        Ok(()) => shared.hub.store().check().await.map_err(|error| Refusal::from(&error)),
-        Err(refusal) => Err(refusal),
+    let store = shared.hub.store();
+    let outcome = match store.directory().agents(&shared.access.local).await {
+        Ok(_) => store.check().await,
+        Err(error) => Err(error),
     };
-    match outcome {
+    match outcome.map_err(Refusal::from) {
         Ok(()) => "ready\n".into_response(),
         // One status for every cause, as those who ask expect it.
         Err(refusal) => {

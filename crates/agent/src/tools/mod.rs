@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use thoughtwire_hub::{ItemWriter, Turn, TurnError};
-use thoughtwire_proto::{Permission, Seq, Style, Timestamp, ToolDeclaration};
-use thoughtwire_store::Store;
+use thoughtwire_proto::{AgentId, Permission, Seq, Style, Timestamp, ToolDeclaration};
+use thoughtwire_store::{MemoryStore, Store, StoreError};
 
 use crate::archive::Archive;
 use crate::mcp::{McpOutput, McpPhase, McpServers};
@@ -239,15 +239,15 @@ impl Toolbox {
         Ok("None".to_owned())
     }
 
-    /// Reads the store on a blocking thread.
-    async fn read<T: Send + 'static>(
-        &self,
-        context: &ToolContext<'_>,
-        read: impl FnOnce(&Store) -> Result<T, thoughtwire_store::StoreError> + Send + 'static,
-    ) -> Result<T, ToolFault> {
-        let read = self.store.reading_for(context.turn.agent.id.as_str(), read).await;
-        read.map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))
+    /// The memory, read within the agent's share of the readers.
+    fn memory_for(&self, agent: &AgentId) -> Arc<dyn MemoryStore> {
+        Arc::clone(self.store.for_user(agent.as_str()).memory())
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes it by value")]
+fn unread(error: StoreError) -> ToolFault {
+    ToolFault::Complaint(format!("The memory cannot be read: {error}."))
 }
 
 /// Accepts a pause of timed heartbeats. There are none yet, but MemGPT's prompts and clients know

@@ -5,7 +5,7 @@ use thoughtwire_store::{Page, Recalled};
 
 use crate::archive::Archive;
 
-use super::{ToolContext, ToolFault, Toolbox};
+use super::{ToolContext, ToolFault, Toolbox, unread};
 use crate::time;
 
 /// Number of results per page, as in MemGPT.
@@ -20,12 +20,11 @@ impl Toolbox {
         page: Option<u64>,
         context: &ToolContext<'_>,
     ) -> Result<String, ToolFault> {
-        let (agent, query) = (context.turn.agent.id.clone(), checked(query)?);
+        let (agent, query) = (&context.turn.agent.id, checked(query)?);
         let span = PageSpan::of(page, 1)?;
         self.catch_up().await?;
-        let found = self
-            .read(context, move |store| store.recall_search(&agent, &query, 0, span.end))
-            .await?;
+        let memory = self.memory_for(agent);
+        let found = memory.search_recall(agent, &query, 0, span.end).await.map_err(unread)?;
         Ok(recalled(found, span, context))
     }
 
@@ -36,7 +35,7 @@ impl Toolbox {
         page: Option<u64>,
         context: &ToolContext<'_>,
     ) -> Result<String, ToolFault> {
-        let agent = context.turn.agent.id.clone();
+        let agent = &context.turn.agent.id;
         let (start, end) = (checked_day("start_date", start)?, checked_day("end_date", end)?);
         if end < start {
             return Err(ToolFault::Complaint(format!(
@@ -51,18 +50,14 @@ impl Toolbox {
         let until = context.turn_input.map_or(until, |(_, turn_input)| turn_input.min(until));
         let last = Timestamp::from_millis(until.as_millis().saturating_sub(1));
         self.catch_up().await?;
-        let found = self
-            .read(context, move |store| store.recall_by_date(&agent, from, last, 0, span.end))
-            .await?;
+        let memory = self.memory_for(agent);
+        let found = memory.recall_by_date(agent, from, last, 0, span.end).await.map_err(unread)?;
         Ok(recalled(found, span, context))
     }
 
     /// Indexes all messages that are not indexed yet.
     async fn catch_up(&self) -> Result<(), ToolFault> {
-        self.store
-            .catch_up_recall()
-            .await
-            .map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))
+        self.store.memory().index_recall().await.map_err(unread)
     }
 
     pub(super) async fn archival_memory_insert(

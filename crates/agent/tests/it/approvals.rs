@@ -74,7 +74,7 @@ async fn an_approved_call_runs_and_a_denied_one_is_reported_to_the_model() {
         (false, (ToolStatus::Error, "The owner denied this call.")),
     ] {
         let script = ScriptedModel::new([sum(), text("Done.")]);
-        let harness = AgentHarness::scripted(&script, asking());
+        let harness = AgentHarness::scripted(&script, asking()).await;
         let (_, session) = harness.agent("tess", Default::default()).await;
         let call = send_until_waiting(&harness, &session).await;
         let log = harness
@@ -93,7 +93,7 @@ async fn an_approved_call_runs_and_a_denied_one_is_reported_to_the_model() {
 #[tokio::test]
 async fn only_one_of_two_concurrent_decisions_wins() {
     let script = ScriptedModel::new([sum(), text("Done.")]);
-    let harness = AgentHarness::scripted(&script, asking());
+    let harness = AgentHarness::scripted(&script, asking()).await;
     let (_, session) = harness.agent("tess", Default::default()).await;
     let call = send_until_waiting(&harness, &session).await;
     let answer = |approve| {
@@ -120,7 +120,8 @@ async fn only_one_of_two_concurrent_decisions_wins() {
 #[tokio::test]
 async fn approvals_expire_and_are_void_after_a_cancel() {
     let script = ScriptedModel::new([sum(), text("Late."), sum()]);
-    let harness = AgentHarness::scripted(&script, AgentOptions { approval_ms: 200, ..asking() });
+    let harness =
+        AgentHarness::scripted(&script, AgentOptions { approval_ms: 200, ..asking() }).await;
     let (_, session) = harness.agent("tess", Default::default()).await;
     let log = harness.run_turn(&session, "6*7?").await;
     assert!(
@@ -144,7 +145,7 @@ async fn approvals_expire_and_are_void_after_a_cancel() {
     drop(harness);
 
     let script = ScriptedModel::new([sum()]);
-    let harness = AgentHarness::scripted(&script, asking());
+    let harness = AgentHarness::scripted(&script, asking()).await;
     let (_, session) = harness.agent("tess", Default::default()).await;
     send_until_waiting(&harness, &session).await;
     let cancel = async {
@@ -162,7 +163,7 @@ async fn a_denied_tool_is_not_offered_and_not_run() {
         permissions: [("calc*".to_owned(), Permission::Deny)].into(),
         ..options("offline")
     };
-    let harness = AgentHarness::scripted(&script, options);
+    let harness = AgentHarness::scripted(&script, options).await;
     let (_, session) = harness.agent("tess", Default::default()).await;
     let log = harness.run_turn(&session, "6*7?").await;
     assert!(log.returned()[0].1.contains("may not be used here"), "{:?}", log.returned());
@@ -199,7 +200,7 @@ async fn an_approval_survives_a_crash_and_its_turn_resumes_from_the_log() {
         ReplyPiece::Args { index: 1, json: json!({"timezone": "UTC"}).to_string() },
         done(),
     ];
-    let harness = AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([two]), asking());
+    let harness = AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([two]), asking()).await;
     let (_, session) = harness.agent("tess", Default::default()).await;
     // The other call has returned when the first one waits for approval.
     let is_over = |emission: &Emission| {
@@ -210,15 +211,25 @@ async fn an_approval_survives_a_crash_and_its_turn_resumes_from_the_log() {
     };
     let log =
         harness.collect(&session, is_over, harness.send(&session, "6*7?", Policy::Queue)).await;
-    let call = harness.hub.store().session(&session).unwrap().unwrap().state.turn().unwrap().calls
-        [0]
-    .call
-    .clone();
+    let call = harness
+        .hub
+        .store()
+        .directory()
+        .session(&session)
+        .await
+        .unwrap()
+        .unwrap()
+        .state
+        .turn()
+        .unwrap()
+        .calls[0]
+        .call
+        .clone();
     assert_eq!(log.returned().len(), 1);
     copy(dir.path(), crashed.path());
 
     let script = ScriptedModel::new([text("It is 42.")]);
-    let harness = AgentHarness::scripted_in(crashed.path(), &script, asking());
+    let harness = AgentHarness::scripted_in(crashed.path(), &script, asking()).await;
     let log = harness
         .collect(&session, |_| false, async {
             drop(harness.execute(decide(&session, &call, true)).await);
@@ -241,7 +252,8 @@ async fn an_approval_survives_a_crash_and_its_turn_resumes_from_the_log() {
 #[tokio::test]
 async fn a_tool_denied_while_its_call_waited_does_not_run() {
     let dir = tempfile::tempdir().unwrap();
-    let harness = AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([sum()]), asking());
+    let harness =
+        AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([sum()]), asking()).await;
     let (_, session) = harness.agent("tess", Default::default()).await;
     let call = send_until_waiting(&harness, &session).await;
     harness.close().await;
@@ -251,7 +263,8 @@ async fn a_tool_denied_while_its_call_waited_does_not_run() {
         ..options("offline")
     };
     let harness =
-        AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([text("I may not.")]), denying);
+        AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([text("I may not.")]), denying)
+            .await;
     let log = harness
         .collect(&session, |_| false, async {
             drop(harness.execute(decide(&session, &call, true)).await);
@@ -279,12 +292,14 @@ fn kind(entry: &thoughtwire_agent::PromptEntry) -> &'static str {
 #[tokio::test]
 async fn a_planned_stop_parks_the_turn_without_waiting_for_it() {
     let dir = tempfile::tempdir().unwrap();
-    let harness = AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([sum()]), asking());
+    let harness =
+        AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([sum()]), asking()).await;
     let (_, session) = harness.agent("tess", Default::default()).await;
     let call = send_until_waiting(&harness, &session).await;
     harness.close().await;
     let harness =
-        AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([text("Still here.")]), asking());
+        AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([text("Still here.")]), asking())
+            .await;
     let log = harness
         .collect(&session, |_| false, async {
             drop(harness.execute(decide(&session, &call, false)).await);
@@ -317,7 +332,7 @@ fn returned(call: &CallId, text: &str) -> SessionCommand {
 async fn a_client_runs_its_tool_and_answers_once() {
     let ask = |city: serde_json::Value| call("weather", &json!({"city": city}));
     let script = ScriptedModel::new([ask(json!(7)), ask(json!("Oslo")), text("Snow in Oslo.")]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (_, session) = harness.agent("tess", Default::default()).await;
     let waits = harness
         .collect_with_tools(
@@ -359,7 +374,8 @@ async fn a_silent_client_times_out_and_a_client_answers_after_a_crash() {
     let script =
         ScriptedModel::new([call("weather", &json!({"city": "Oslo"})), text("Nobody knows.")]);
     let harness =
-        AgentHarness::scripted(&script, AgentOptions { client_tool_ms: 200, ..options("offline") });
+        AgentHarness::scripted(&script, AgentOptions { client_tool_ms: 200, ..options("offline") })
+            .await;
     let (_, session) = harness.agent("tess", Default::default()).await;
     let log = harness
         .collect_with_tools(
@@ -377,7 +393,8 @@ async fn a_silent_client_times_out_and_a_client_answers_after_a_crash() {
         dir.path(),
         &ScriptedModel::new([call("weather", &json!({"city": "Oslo"}))]),
         options("offline"),
-    );
+    )
+    .await;
     let (_, session) = harness.agent("tess", Default::default()).await;
     let waits = harness
         .collect_with_tools(
@@ -393,7 +410,8 @@ async fn a_silent_client_times_out_and_a_client_answers_after_a_crash() {
         crashed.path(),
         &ScriptedModel::new([text("Snow.")]),
         options("offline"),
-    );
+    )
+    .await;
     let log = harness
         .collect(&session, |_| false, async {
             drop(harness.execute(tool_return(&session, &call, "It snows.")).await);
@@ -408,7 +426,7 @@ async fn a_silent_client_times_out_and_a_client_answers_after_a_crash() {
 #[tokio::test]
 async fn settings_of_an_agent_apply_from_its_next_turn() {
     let script = ScriptedModel::new([text("Plain."), sum(), text("Done.")]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (_, session) =
         harness.create(AgentSpec { name: "tess".to_owned(), ..AgentSpec::default() }).await;
     harness.run_turn(&session, "Hi").await;
@@ -453,7 +471,7 @@ async fn calls_above_the_limit_of_open_approvals_are_refused() {
     let script = ScriptedModel::new([three, text("Done.")]);
     let dir = tempfile::tempdir().unwrap();
     let limit = HubOptions { open_approvals: 2, ..HubOptions::default() };
-    let harness = AgentHarness::scripted_within(dir.path(), &script, asking(), limit);
+    let harness = AgentHarness::scripted_within(dir.path(), &script, asking(), limit).await;
     let (_, session) = harness.agent("tess", Default::default()).await;
     let is_returned = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(

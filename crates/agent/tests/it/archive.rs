@@ -62,7 +62,8 @@ async fn words_and_meaning_are_merged_into_one_ranking() {
     let harness = AgentHarness::scripted(
         &script,
         AgentOptions { embedder: Some(local(dir.path())), ..options("offline") },
-    );
+    )
+    .await;
     let (agent, session) = harness.agent("tess", Style::Native).await;
     let archive = Archive::new(Arc::clone(harness.hub.store()), Some(local(dir.path())), u64::MAX);
     let notes = ["The train to Vienna", "She likes tea", "A tram stops here"];
@@ -74,7 +75,8 @@ async fn words_and_meaning_are_merged_into_one_ranking() {
     harness
         .hub
         .store()
-        .archival_add(&agent, vec![Archive::note("Coffee at noon", now(), None)], u64::MAX)
+        .memory()
+        .add_notes(&agent, vec![Archive::note("Coffee at noon", now(), None)], u64::MAX, None)
         .await
         .unwrap();
     let found = archive.search(&agent, "beverage", 0, 2).await.unwrap();
@@ -98,7 +100,7 @@ async fn words_and_meaning_are_merged_into_one_ranking() {
 async fn without_the_embedding_model_notes_are_found_by_words() {
     // Nothing listens there: notes are stored and found by words.
     let away = Embedder::open("ollama/nomic-embed-text", &providers("127.0.0.1:1")).unwrap();
-    let harness = AgentHarness::new(options("offline"));
+    let harness = AgentHarness::new(options("offline")).await;
     let (agent, _) = harness.agent("tess", Style::Native).await;
     let archive = Archive::new(Arc::clone(harness.hub.store()), Some(away), u64::MAX);
     archive.add(&agent, vec![Archive::note("She likes tea", now(), None)]).await.unwrap();

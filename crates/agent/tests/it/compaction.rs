@@ -11,7 +11,7 @@ fn small() -> AgentOptions {
 
 #[tokio::test]
 async fn a_conversation_of_ten_windows_is_searchable_from_its_beginning() {
-    let harness = AgentHarness::new(small());
+    let harness = AgentHarness::new(small()).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     assert_eq!(
         harness
@@ -35,8 +35,14 @@ async fn a_conversation_of_ten_windows_is_searchable_from_its_beginning() {
     assert_eq!(log.called(), ["conversation_search"]);
     assert!(log.message().contains("third palm of Skull Island"), "{}", log.message());
     // The whole conversation is still in the log, in order.
-    let stored = harness.hub.store().session(&session).unwrap().unwrap();
-    let all = harness.hub.store().events(stored.num, thoughtwire_proto::Seq::ZERO, 10_000).unwrap();
+    let stored = harness.hub.store().directory().session(&session).await.unwrap().unwrap();
+    let all = harness
+        .hub
+        .store()
+        .logs()
+        .records_after(&stored.id, thoughtwire_proto::Seq::ZERO, 10_000)
+        .await
+        .unwrap();
     assert!(matches!(&all[1].event, Event::Input(InputEvent::UserMessage { text, .. })
             if text.contains("treasure")));
 }
@@ -49,7 +55,7 @@ async fn a_summary_replaces_the_turns_it_covers_and_is_continued() {
         replies.push(text(&long));
     }
     let script = ScriptedModel::summing(replies, "They spoke of tea.");
-    let harness = AgentHarness::scripted(&script, small());
+    let harness = AgentHarness::scripted(&script, small()).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     for n in 0..12 {
         assert_eq!(harness.run_turn(&session, &format!("question {n}")).await.end().0, "Completed");
@@ -76,7 +82,7 @@ async fn a_summary_replaces_the_turns_it_covers_and_is_continued() {
         assert!(prompt.tokens() <= 3_000, "{}", prompt.tokens());
     }
     // A restart finds the summary again.
-    let state = harness.hub.store().session(&session).unwrap().unwrap().state;
+    let state = harness.hub.store().directory().session(&session).await.unwrap().unwrap().state;
     assert!(state.compaction().is_some_and(|compaction| compaction.through < compaction.seq));
 }
 
@@ -89,7 +95,7 @@ async fn without_a_summary_the_oldest_turns_are_left_out() {
         replies.push(vec![Ok(ReplyPiece::Message(long.clone())), Ok(done())]);
     }
     let script = ScriptedModel::of_results(replies).with_summaries(broken);
-    let harness = AgentHarness::scripted(&script, small());
+    let harness = AgentHarness::scripted(&script, small()).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     for n in 0..12 {
         assert_eq!(harness.run_turn(&session, &format!("question {n}")).await.end().0, "Completed");
@@ -105,7 +111,7 @@ async fn without_a_summary_the_oldest_turns_are_left_out() {
 #[tokio::test]
 async fn an_overlong_turn_is_shortened_in_the_prompt_only() {
     let script = ScriptedModel::summing([text(&"ä".repeat(10_000)), text("Short.")], "In short.");
-    let harness = AgentHarness::scripted(&script, small());
+    let harness = AgentHarness::scripted(&script, small()).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     assert_eq!(harness.run_turn(&session, "a long one").await.message().len(), 20_000);
     assert_eq!(
@@ -127,7 +133,8 @@ async fn a_prompt_that_the_provider_finds_too_long_is_shortened() {
     let harness = AgentHarness::scripted(
         &script,
         AgentOptions { context_window: 6_000, ..options("offline") },
-    );
+    )
+    .await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     for n in 0..3 {
         harness.run_turn(&session, &format!("question {n}")).await;
@@ -140,7 +147,7 @@ async fn a_prompt_that_the_provider_finds_too_long_is_shortened() {
 async fn long_questions_are_summarised_in_parts_that_fit() {
     let replies = (0..12).map(|_| text("Yes."));
     let script = ScriptedModel::summing(replies, "They asked much.");
-    let harness = AgentHarness::scripted(&script, small());
+    let harness = AgentHarness::scripted(&script, small()).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     for n in 0..12 {
         let question = format!("question {n} {}", "what about it ".repeat(120));

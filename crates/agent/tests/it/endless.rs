@@ -62,7 +62,7 @@ async fn a_turn_with_an_endless_reply_fails() {
     ];
     for (model, what, first, piece, most) in rows {
         let (host, sent) = endless(first, piece).await;
-        let harness = AgentHarness::new(AgentOptions::new(model, providers(&host)));
+        let harness = AgentHarness::new(AgentOptions::new(model, providers(&host))).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let (outcome, code, reason) = harness.run_turn(&session, "hello").await.end();
         assert_eq!(
@@ -157,7 +157,8 @@ async fn a_stopped_reply_runs_no_call_and_fails_with_its_code() {
             ("malformed_function_call", "model_malformed_call"),
         ] {
             let canned = CannedProvider::play([CannedReply::new(half(model, word))]).await;
-            let harness = AgentHarness::new(AgentOptions::new(model, providers(&canned.host)));
+            let harness =
+                AgentHarness::new(AgentOptions::new(model, providers(&canned.host))).await;
             let (_, session) = harness.agent("tess", Style::Native).await;
             let log = harness.run_turn(&session, "six by seven?").await;
             let (outcome, given, reason) = log.end();
@@ -175,7 +176,7 @@ async fn a_stopped_reply_runs_no_call_and_fails_with_its_code() {
             _ => text_only(model),
         };
         let canned = CannedProvider::play([CannedReply::new(text)]).await;
-        let harness = AgentHarness::new(AgentOptions::new(model, providers(&canned.host)));
+        let harness = AgentHarness::new(AgentOptions::new(model, providers(&canned.host))).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "six by seven?").await;
         assert_eq!(log.end().1, "model_length", "{model}: {log:?}");

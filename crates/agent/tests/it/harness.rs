@@ -43,38 +43,38 @@ pub(crate) fn options(model: &str) -> AgentOptions {
 }
 
 impl AgentHarness {
-    pub(crate) fn new(options: AgentOptions) -> Self {
+    pub(crate) async fn new(options: AgentOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut harness = Self::open(dir.path(), options);
+        let mut harness = Self::open(dir.path(), options).await;
         harness._dir = Some(dir);
         harness
     }
 
-    pub(crate) fn open(dir: &Path, options: AgentOptions) -> Self {
+    pub(crate) async fn open(dir: &Path, options: AgentOptions) -> Self {
         let store = Arc::new(Store::open(dir, now()).unwrap());
         let agent = MemoryAgent::new(Arc::clone(&store), options);
         Self {
-            hub: Hub::new(store, Arc::new(agent), HubOptions::default()).unwrap(),
+            hub: Hub::new(store, Arc::new(agent), HubOptions::default()).await.unwrap(),
             user: "ada".parse().unwrap(),
             _dir: None,
         }
     }
 
-    pub(crate) fn scripted(script: &Arc<ScriptedModel>, options: AgentOptions) -> Self {
+    pub(crate) async fn scripted(script: &Arc<ScriptedModel>, options: AgentOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let harness = Self::scripted_in(dir.path(), script, options);
+        let harness = Self::scripted_in(dir.path(), script, options).await;
         Self { _dir: Some(dir), ..harness }
     }
 
-    pub(crate) fn scripted_in(
+    pub(crate) async fn scripted_in(
         dir: &Path,
         script: &Arc<ScriptedModel>,
         options: AgentOptions,
     ) -> Self {
-        Self::scripted_within(dir, script, options, HubOptions::default())
+        Self::scripted_within(dir, script, options, HubOptions::default()).await
     }
 
-    pub(crate) fn scripted_within(
+    pub(crate) async fn scripted_within(
         dir: &Path,
         script: &Arc<ScriptedModel>,
         options: AgentOptions,
@@ -87,7 +87,7 @@ impl AgentHarness {
             Arc::clone(script) as Arc<dyn LanguageModel>,
         );
         Self {
-            hub: Hub::new(store, Arc::new(agent), hub).unwrap(),
+            hub: Hub::new(store, Arc::new(agent), hub).await.unwrap(),
             user: "ada".parse().unwrap(),
             _dir: None,
         }
@@ -96,8 +96,7 @@ impl AgentHarness {
     /// Stops the hub and closes the store, as a planned stop does.
     pub(crate) async fn close(self) {
         self.hub.stop(Duration::from_secs(5)).await;
-        let store = Arc::clone(self.hub.store());
-        tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+        self.hub.store().close().await;
     }
 
     pub(crate) async fn agent(&self, name: &str, style: Style) -> (AgentId, SessionId) {
@@ -207,8 +206,8 @@ impl AgentHarness {
         log
     }
 
-    pub(crate) fn block(&self, agent: &AgentId, label: &str) -> String {
-        let blocks = self.hub.store().blocks(agent).unwrap();
+    pub(crate) async fn block(&self, agent: &AgentId, label: &str) -> String {
+        let blocks = self.hub.store().memory().blocks(agent).await.unwrap();
         blocks.into_iter().find(|block| block.label == label).unwrap().text
     }
 }

@@ -12,7 +12,8 @@ async fn messages_are_numbered_and_have_the_requested_length() {
         for (bytes, items) in [(1, 12), (2, 9), (50, 1500)] {
             let harness = AgentHarness::new(options(&format!(
                 "load:items={items},bytes={bytes},rate=0,deltas=no"
-            )));
+            )))
+            .await;
             let (_, session) = harness.agent("tess", style).await;
             let log = harness.run_turn(&session, "go").await;
             let texts: Vec<&str> = log
@@ -40,7 +41,7 @@ async fn messages_are_numbered_and_have_the_requested_length() {
 
 #[tokio::test]
 async fn deltas_make_one_message() {
-    let harness = AgentHarness::new(options("load:items=40,bytes=20,rate=0,deltas=yes"));
+    let harness = AgentHarness::new(options("load:items=40,bytes=20,rate=0,deltas=yes")).await;
     let (_, session) = harness.agent("tess", Style::Memgpt).await;
     let log = harness.run_turn(&session, "go").await;
     assert_eq!(log.message().len(), 800);
@@ -50,7 +51,7 @@ async fn deltas_make_one_message() {
 
 #[tokio::test]
 async fn the_requested_rate_is_met() {
-    let harness = AgentHarness::new(options("load:items=51,bytes=10,rate=100"));
+    let harness = AgentHarness::new(options("load:items=51,bytes=10,rate=100")).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let begun = Instant::now();
     harness.run_turn(&session, "go").await;
@@ -60,7 +61,7 @@ async fn the_requested_rate_is_met() {
 
 #[tokio::test]
 async fn marks_contain_the_due_time_of_each_piece() {
-    let harness = AgentHarness::new(options("load:items=20,bytes=40,rate=0,marks=yes"));
+    let harness = AgentHarness::new(options("load:items=20,bytes=40,rate=0,marks=yes")).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let log = harness.run_turn(&session, "go").await;
     let mut last = 0;

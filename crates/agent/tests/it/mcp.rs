@@ -448,7 +448,8 @@ async fn an_agent_uses_mcp_tools_like_built_in_ones() {
     let harness = AgentHarness::scripted(
         &script,
         AgentOptions { mcp: servers.clone(), ..options("offline") },
-    );
+    )
+    .await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let log = harness.run_turn(&session, "19+23?").await;
     let returned = log.returned();

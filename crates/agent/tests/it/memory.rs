@@ -10,7 +10,7 @@ use crate::harness::{AgentHarness, ScriptedModel, call, done, options, text};
 /// Calls a tool in a turn and returns its result.
 async fn returned(name: &str, args: &Value) -> (ToolStatus, String) {
     let script = ScriptedModel::new([call(name, args), text("Done.")]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     // The native style does not offer these two.
     let style = if matches!(name, "send_message" | "pause_heartbeats") {
         Style::Memgpt
@@ -141,9 +141,9 @@ async fn a_memory_edit_is_logged_and_visible_to_the_next_step() {
         call("core_memory_replace", &replace),
         text("Noted."),
     ]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (agent, session) = harness.agent("tess", Style::Native).await;
-    let before = harness.block(&agent, "human");
+    let before = harness.block(&agent, "human").await;
     let log = harness.run_turn(&session, "I like tea. No, coffee.").await;
     assert_eq!(
         log.kinds(),
@@ -177,7 +177,7 @@ async fn a_memory_edit_is_logged_and_visible_to_the_next_step() {
     assert_eq!((edits[0].0.as_str(), edits[0].1, edits[0].3.as_str()), ("human", &before, "agent"));
     assert_eq!(edits[1].1, edits[0].2);
     assert!(edits[1].2.ends_with("She likes coffee."));
-    assert_eq!(&harness.block(&agent, "human"), edits[1].2);
+    assert_eq!(&harness.block(&agent, "human").await, edits[1].2);
     let systems: Vec<bool> =
         script.prompts().iter().map(|prompt| prompt.system.contains("She likes tea.")).collect();
     assert_eq!(systems, [false, true, false]);
@@ -185,14 +185,14 @@ async fn a_memory_edit_is_logged_and_visible_to_the_next_step() {
 
 #[tokio::test]
 async fn a_full_block_reports_the_excess() {
-    let fill = |harness: &AgentHarness, agent| {
-        let blocks = harness.hub.store().blocks(agent).unwrap();
+    let fill = async |harness: &AgentHarness, agent| {
+        let blocks = harness.hub.store().memory().blocks(agent).await.unwrap();
         let human = blocks.iter().find(|block| block.label == "human").unwrap();
         (human.limit, human.text.chars().count())
     };
-    let probe = AgentHarness::new(options("offline"));
+    let probe = AgentHarness::new(options("offline")).await;
     let (agent, _) = probe.agent("tess", Style::Native).await;
-    let (limit, used) = fill(&probe, &agent);
+    let (limit, used) = fill(&probe, &agent).await;
     let break_ = usize::from(used > 0);
     let almost = json!({"name": "human", "content": "ä".repeat(limit - used - break_ - 10)});
     let more = json!({"name": "human", "content": "y".repeat(20)});
@@ -201,7 +201,7 @@ async fn a_full_block_reports_the_excess() {
         call("core_memory_append", &more),
         text("It is full."),
     ]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (agent, session) = harness.agent("tess", Style::Native).await;
     let log = harness.run_turn(&session, "fill up").await;
     let results = log.returned();
@@ -211,7 +211,7 @@ async fn a_full_block_reports_the_excess() {
         "{results:?}"
     );
     assert!(results[1].1.contains("21 more do not fit"), "{}", results[1].1);
-    assert_eq!(fill(&harness, &agent).1, limit - 10);
+    assert_eq!(fill(&harness, &agent).await.1, limit - 10);
 }
 
 #[tokio::test]
@@ -223,7 +223,7 @@ async fn edits_from_many_sessions_lose_nothing() {
         ]
     });
     let script = ScriptedModel::new(replies);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (agent, _) = harness.agent("tess", Style::Native).await;
     let mut sessions = Vec::new();
     for _ in 0..4 {
@@ -239,14 +239,14 @@ async fn edits_from_many_sessions_lose_nothing() {
         }
     };
     futures::future::join_all(sessions.iter().map(run)).await;
-    let human = harness.block(&agent, "human");
+    let human = harness.block(&agent, "human").await;
     let kept = (0..20).filter(|n| human.lines().any(|line| line == format!("fact {n}."))).count();
     assert_eq!(kept, 20, "{human}");
 }
 
 #[tokio::test]
 async fn searches_have_pages_and_leave_out_the_question() {
-    let harness = AgentHarness::new(options("offline"));
+    let harness = AgentHarness::new(options("offline")).await;
     let (agent, session) = harness.agent("tess", Style::Native).await;
     for n in 0..7 {
         harness.run_turn(&session, &format!("say: parrot number {n}")).await;
@@ -255,7 +255,7 @@ async fn searches_have_pages_and_leave_out_the_question() {
             thoughtwire_hub::now(),
             None,
         );
-        harness.hub.store().archival_add(&agent, vec![note], u64::MAX).await.unwrap();
+        harness.hub.store().memory().add_notes(&agent, vec![note], u64::MAX, None).await.unwrap();
     }
     let today = thoughtwire_hub::now().to_string();
     let day = today.get(..10).unwrap();
@@ -295,7 +295,7 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
         let spoken = ReplyPiece::Message(format!("Edits of turn {turn}."));
         [spoken].into_iter().chain((0..10).flat_map(edit)).chain([done()]).collect()
     }));
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (agent, one) = harness.agent("tess", Style::Memgpt).await;
     let other = harness.session("tess").await;
     let wide =
@@ -324,7 +324,7 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
         }
     };
     tokio::join!(edits(one), edits(other), owner);
-    let text = harness.block(&agent, "human");
+    let text = harness.block(&agent, "human").await;
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 1_000);
     for turn in 0..100 {

@@ -74,8 +74,8 @@ pub(crate) fn providers(host: &str) -> Providers {
     }
 }
 
-pub(crate) fn harness(host: &str, wire: MockWire) -> AgentHarness {
-    AgentHarness::new(AgentOptions::new(wire.model, providers(host)))
+pub(crate) async fn harness(host: &str, wire: MockWire) -> AgentHarness {
+    AgentHarness::new(AgentOptions::new(wire.model, providers(host))).await
 }
 
 /// A port on which nothing listens.
@@ -113,7 +113,7 @@ impl MockProvider {
         panic!("the LLM mock does not listen");
     }
 
-    pub(crate) fn harness(&self, wire: MockWire) -> AgentHarness {
-        harness(&self.host, wire)
+    pub(crate) async fn harness(&self, wire: MockWire) -> AgentHarness {
+        harness(&self.host, wire).await
     }
 }

@@ -44,7 +44,7 @@ fn model_names_are_checked_without_a_network() {
 
 #[tokio::test]
 async fn a_turn_with_an_unknown_model_fails_with_a_list_of_models() {
-    let harness = AgentHarness::new(options("offline"));
+    let harness = AgentHarness::new(options("offline")).await;
     let spec = AgentSpec {
         name: "tess".to_owned(),
         model: Some("gpt-4".to_owned()),

@@ -65,7 +65,7 @@ async fn answers_use_the_tools_they_need() {
         ("My day was long.", &[], "You say: Your day was long. Tell me more."),
     ];
     for style in STYLES {
-        let harness = AgentHarness::new(options("offline"));
+        let harness = AgentHarness::new(options("offline")).await;
         let (_, session) = harness.agent("tess", style).await;
         for (input, tools, answer) in turns {
             let log = harness.run_turn(&session, input).await;
@@ -87,7 +87,7 @@ async fn answers_use_the_tools_they_need() {
 #[tokio::test]
 async fn it_introduces_itself_in_the_first_turn_only() {
     for style in STYLES {
-        let harness = AgentHarness::new(options("offline"));
+        let harness = AgentHarness::new(options("offline")).await;
         let (_, session) = harness.agent("tess", style).await;
         let first = harness.run_turn(&session, "Hello").await.message();
         assert!(
@@ -104,7 +104,7 @@ async fn it_introduces_itself_in_the_first_turn_only() {
 #[tokio::test]
 async fn deltas_are_streamed_and_superseded_by_the_message() {
     for style in STYLES {
-        let harness = AgentHarness::new(options("offline"));
+        let harness = AgentHarness::new(options("offline")).await;
         let (_, session) = harness.agent("tess", style).await;
         let words = "say: \"one\" two\tthree\nfour, ☕ and \\ five";
         let log = harness.run_turn(&session, words).await;
@@ -119,7 +119,7 @@ async fn deltas_are_streamed_and_superseded_by_the_message() {
 
 #[tokio::test]
 async fn a_memgpt_turn_has_the_message_inside_its_call() {
-    let harness = AgentHarness::new(options("offline"));
+    let harness = AgentHarness::new(options("offline")).await;
     let (_, session) = harness.agent("tess", Style::Memgpt).await;
     let log = harness.run_turn(&session, "what is 2+2?").await;
     let kinds = log.kinds();
@@ -151,7 +151,7 @@ async fn a_memgpt_turn_has_the_message_inside_its_call() {
 
 #[tokio::test]
 async fn a_native_turn_ends_with_usage_message_and_end() {
-    let harness = AgentHarness::new(options("offline"));
+    let harness = AgentHarness::new(options("offline")).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let log = harness.run_turn(&session, "what is 2+2?").await;
     let expected = [
@@ -173,7 +173,7 @@ async fn a_native_turn_ends_with_usage_message_and_end() {
 async fn facts_survive_the_session_and_a_restart() {
     for style in STYLES {
         let dir = tempfile::tempdir().unwrap();
-        let harness = AgentHarness::open(dir.path(), options("offline"));
+        let harness = AgentHarness::open(dir.path(), options("offline")).await;
         let (agent, session) = harness.agent("tess", style).await;
         harness.run_turn(&session, "my name is Ada").await;
         let long =
@@ -190,8 +190,8 @@ async fn facts_survive_the_session_and_a_restart() {
         );
         harness.close().await;
 
-        let harness = AgentHarness::open(dir.path(), options("offline"));
-        assert_eq!(harness.block(&agent, "human").lines().last(), Some("my name is Ada"));
+        let harness = AgentHarness::open(dir.path(), options("offline")).await;
+        assert_eq!(harness.block(&agent, "human").await.lines().last(), Some("my name is Ada"));
         let third = harness.session("tess").await;
         assert!(
             harness
@@ -210,7 +210,7 @@ async fn facts_survive_the_session_and_a_restart() {
 
 #[tokio::test]
 async fn another_agent_does_not_know_the_facts() {
-    let harness = AgentHarness::new(options("offline"));
+    let harness = AgentHarness::new(options("offline")).await;
     let (_, ada) = harness.agent("tess", Style::Native).await;
     let (_, bob) = harness.agent("rolf", Style::Native).await;
     harness.run_turn(&ada, "my name is Ada").await;
@@ -221,7 +221,7 @@ async fn another_agent_does_not_know_the_facts() {
 
 #[tokio::test]
 async fn counting_streams_one_message_in_many_pieces() {
-    let harness = AgentHarness::new(options("offline"));
+    let harness = AgentHarness::new(options("offline")).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let log = harness.run_turn(&session, "count to 3000").await;
     let numbers: Vec<u64> =
@@ -232,7 +232,7 @@ async fn counting_streams_one_message_in_many_pieces() {
 
 #[tokio::test]
 async fn a_steered_input_is_answered_in_the_running_turn() {
-    let harness = AgentHarness::new(options("offline"));
+    let harness = AgentHarness::new(options("offline")).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let log = harness
         .collect(&session, |_| false, async {

@@ -101,7 +101,7 @@ fn summaries() -> impl Fn() -> Vec<Result<ReplyPiece, ModelError>> {
 
 async fn open(dir: &Path, script: &Arc<ScriptedModel>, past_bytes: usize) -> AgentHarness {
     let options = AgentOptions { context_window: 3_000, past_bytes, ..options("offline") };
-    AgentHarness::scripted_within(dir, script, options, HubOptions::default())
+    AgentHarness::scripted_within(dir, script, options, HubOptions::default()).await
 }
 
 /// Plays a history and returns all its prompts.
@@ -119,7 +119,7 @@ async fn prompts(steps: &[HistoryStep], past_bytes: usize) -> Vec<Arc<Prompt>> {
                     .await;
             }
             HistoryStep::Reckon => {
-                harness.send(&session, &format!("{n} + 1?"), Policy::Queue).await
+                harness.send(&session, &format!("{n} + 1?"), Policy::Queue).await;
             }
             HistoryStep::Wait { queued, steered, withdrawn, end } => {
                 wait(&harness, &session, n, *queued, *steered, *withdrawn, *end).await;
@@ -230,7 +230,8 @@ async fn wait(
 async fn rest(harness: &AgentHarness, session: &SessionId) {
     let resting = async {
         loop {
-            let state = harness.hub.store().session(session).unwrap().unwrap().state;
+            let state =
+                harness.hub.store().directory().session(session).await.unwrap().unwrap().state;
             if state.turn().is_none() && state.queue().is_empty() {
                 return;
             }
@@ -239,7 +240,7 @@ async fn rest(harness: &AgentHarness, session: &SessionId) {
     };
     tokio::time::timeout(PATIENCE, resting).await.expect("the session does not become idle");
     // The amount of indexed text is in the prompt, so it must be the same in each run.
-    harness.hub.store().catch_up_recall().await.unwrap();
+    harness.hub.store().memory().index_recall().await.unwrap();
 }
 
 /// A prompt's conversation with numbered calls, because call ids differ in each run.

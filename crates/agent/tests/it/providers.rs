@@ -17,7 +17,7 @@ use crate::mock::{ArgsForm, MockProvider, WIRES, free_port, harness, providers};
 async fn text_reasoning_and_usage_are_read() {
     let mock = MockProvider::start().await;
     for wire in WIRES {
-        let harness = mock.harness(wire);
+        let harness = mock.harness(wire).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "Please tell me about tea").await;
         assert_eq!(
@@ -49,7 +49,7 @@ async fn text_reasoning_and_usage_are_read() {
 async fn a_call_with_streamed_arguments_edits_memory_and_the_turn_continues() {
     let mock = MockProvider::start().await;
     for wire in WIRES {
-        let harness = mock.harness(wire);
+        let harness = mock.harness(wire).await;
         let (agent, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "Hi, my name is Ada").await;
         assert_eq!(log.called(), ["core_memory_append"], "{wire:?}: {log:?}");
@@ -60,7 +60,7 @@ async fn a_call_with_streamed_arguments_edits_memory_and_the_turn_continues() {
         }
         let args: serde_json::Value = serde_json::from_str(&pieces.concat()).unwrap();
         assert_eq!(args["content"], "Her name is Ada, and she drinks her tea without milk.");
-        assert!(harness.block(&agent, "human").ends_with("without milk."));
+        assert!(harness.block(&agent, "human").await.ends_with("without milk."));
         assert_eq!(log.message(), "Pleased to meet you, Ada.", "{wire:?}");
         if let Some(usage) = log.usage() {
             assert_eq!(
@@ -76,7 +76,7 @@ async fn a_call_with_streamed_arguments_edits_memory_and_the_turn_continues() {
 async fn the_next_turn_has_the_calls_of_the_last() {
     let mock = MockProvider::start().await;
     for wire in WIRES {
-        let harness = mock.harness(wire);
+        let harness = mock.harness(wire).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         harness.run_turn(&session, "two sums").await;
         // A strict endpoint would refuse calls and results that do not match.
@@ -89,7 +89,7 @@ async fn the_next_turn_has_the_calls_of_the_last() {
 async fn reasoning_and_two_calls_in_one_reply_are_read() {
     let mock = MockProvider::start().await;
     for wire in WIRES {
-        let harness = mock.harness(wire);
+        let harness = mock.harness(wire).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "two sums").await;
         assert_eq!(log.thought(), "One after the other.", "{wire:?}: {log:?}");
@@ -104,7 +104,7 @@ async fn reasoning_and_two_calls_in_one_reply_are_read() {
 async fn in_memgpt_style_content_is_a_thought_and_send_message_a_message() {
     let mock = MockProvider::start().await;
     for wire in WIRES {
-        let harness = mock.harness(wire);
+        let harness = mock.harness(wire).await;
         let (_, session) = harness.agent("tess", Style::Memgpt).await;
         let log = harness.run_turn(&session, "greet me in the old way").await;
         assert_eq!(log.thought(), "A friend; be warm.", "{wire:?}: {log:?}");
@@ -133,7 +133,7 @@ async fn in_memgpt_style_content_is_a_thought_and_send_message_a_message() {
 async fn a_cut_stream_fails_and_keeps_the_partial_message() {
     let mock = MockProvider::start().await;
     for wire in WIRES {
-        let harness = mock.harness(wire);
+        let harness = mock.harness(wire).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "tell me a long story").await;
         let (outcome, code, reason) = log.end();
@@ -152,7 +152,7 @@ async fn rate_limited_requests_are_retried_after_the_requested_delay() {
     for wire in WIRES {
         // One mock for each wire, because it counts requests.
         let mock = MockProvider::start().await;
-        let harness = mock.harness(wire);
+        let harness = mock.harness(wire).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "too busy once").await;
         assert_eq!(log.message(), "Now there is time for you.", "{wire:?}: {log:?}");
@@ -171,7 +171,8 @@ async fn errors_say_what_to_do_and_never_the_key() {
         let harness = AgentHarness::new(AgentOptions {
             retries: 1,
             ..AgentOptions::new(wire.model, providers(&mock.host))
-        });
+        })
+        .await;
         harness.agent("tess", Style::Native).await;
         for (input, code, sentence) in [
             ("always too busy", "model_busy", "You exceeded your current quota."),
@@ -204,7 +205,7 @@ async fn an_unreachable_address_is_reported() {
         let mut options =
             AgentOptions { retries: 1, ..AgentOptions::new(wire.model, providers(&host)) };
         options.providers.openai.api_key = None;
-        let harness = AgentHarness::new(options);
+        let harness = AgentHarness::new(options).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "hello").await;
         let (_, code, reason) = log.end();
@@ -219,7 +220,7 @@ async fn a_cancelled_turn_drops_its_request_at_once() {
     let mock = MockProvider::start().await;
     for wire in WIRES {
         let gate = ConnectionProxy::open(&mock.host).await;
-        let harness = harness(&gate.host, wire);
+        let harness = harness(&gate.host, wire).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let speaks = |emission: &Emission| {
             let Emission::Delta(delta) = emission else { return false };
@@ -305,7 +306,7 @@ async fn an_unavailable_model_is_replaced_by_the_next_one() {
         fallbacks: vec!["nowhere/x".to_owned(), WIRES[2].model.to_owned()],
         ..AgentOptions::new(WIRES[0].model, providers(&mock.host))
     };
-    let harness = AgentHarness::new(options);
+    let harness = AgentHarness::new(options).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     // The mock is always busy for this input on one wire, and answers it on another.
     let log = harness.run_turn(&session, "busy for one of you").await;

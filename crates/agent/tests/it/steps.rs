@@ -29,7 +29,7 @@ async fn in_memgpt_style_a_turn_continues_on_request_or_after_a_failure() {
     ];
     for (replies, steps) in cases {
         let script = ScriptedModel::new(replies.clone());
-        let harness = AgentHarness::scripted(&script, options("offline"));
+        let harness = AgentHarness::scripted(&script, options("offline")).await;
         let (_, session) = harness.agent("tess", Style::Memgpt).await;
         let log = harness.run_turn(&session, "go").await;
         assert_eq!(log.end().0, "Completed", "{replies:?}: {:?}", log.end());
@@ -41,7 +41,7 @@ async fn in_memgpt_style_a_turn_continues_on_request_or_after_a_failure() {
 async fn in_native_style_every_result_goes_back_to_the_model() {
     let script =
         ScriptedModel::new([call("calculator", &json!({"expression": "6*7"})), text("It is 42.")]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let log = harness.run_turn(&session, "6*7?").await;
     assert_eq!(log.message(), "It is 42.");
@@ -63,7 +63,7 @@ async fn in_native_style_every_result_goes_back_to_the_model() {
 #[tokio::test]
 async fn in_memgpt_style_all_eight_tools_are_offered_with_their_parameters() {
     let script = ScriptedModel::new([text("hm")]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (_, session) = harness.agent("tess", Style::Memgpt).await;
     harness.run_turn(&session, "go").await;
     let prompts = script.prompts();
@@ -103,7 +103,7 @@ async fn an_endless_turn_stops_at_the_step_limit() {
     let sum = || call("calculator", &json!({"expression": "1+1"}));
     let script = ScriptedModel::new((0..10).map(|_| sum()));
     let harness =
-        AgentHarness::scripted(&script, AgentOptions { max_steps: 3, ..options("offline") });
+        AgentHarness::scripted(&script, AgentOptions { max_steps: 3, ..options("offline") }).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let log = harness.run_turn(&session, "go").await;
     let (outcome, code, reason) = log.end();
@@ -127,7 +127,7 @@ async fn invalid_calls_return_an_error_to_the_model() {
         ),
     ] {
         let script = ScriptedModel::new([pieces, text("Sorry.")]);
-        let harness = AgentHarness::scripted(&script, options("offline"));
+        let harness = AgentHarness::scripted(&script, options("offline")).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "go").await;
         let (status, text) = log.returned()[0];
@@ -150,7 +150,7 @@ async fn a_sent_message_is_streamed_from_its_arguments() {
         }));
         pieces.push(done());
         let script = ScriptedModel::new([pieces]);
-        let harness = AgentHarness::scripted(&script, options("offline"));
+        let harness = AgentHarness::scripted(&script, options("offline")).await;
         let (_, session) = harness.agent("tess", Style::Memgpt).await;
         let log = harness.run_turn(&session, "go").await;
         assert_eq!(log.message(), "Tea \u{1F375}, \"please\"\nnow\u{0}", "pieces of {size}");
@@ -178,7 +178,7 @@ async fn a_message_behind_other_keys_is_sent_whole() {
         ReplyPiece::Args { index: 0, json: json.to_owned() },
         done(),
     ];
-    let harness = AgentHarness::scripted(&ScriptedModel::new([pieces]), options("offline"));
+    let harness = AgentHarness::scripted(&ScriptedModel::new([pieces]), options("offline")).await;
     let (_, session) = harness.agent("tess", Style::Memgpt).await;
     assert_eq!(harness.run_turn(&session, "go").await.message(), "Tea?");
 }
@@ -189,7 +189,7 @@ async fn a_reply_that_is_cut_off_fails_and_keeps_its_part() {
         Ok(ReplyPiece::Thought("Hm.".to_owned())),
         Ok(ReplyPiece::Message("Once upon".to_owned())),
     ]]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let log = harness.run_turn(&session, "a story").await;
     assert_eq!((log.end().0.as_str(), log.end().1.as_str()), ("Failed", "model_cut"));
@@ -216,7 +216,7 @@ async fn a_busy_model_is_retried_only_before_any_output() {
         vec![busy()],
         text("At last.").into_iter().map(Ok).collect(),
     ]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let log = harness.run_turn(&session, "go").await;
     assert_eq!(log.message(), "At last.");
@@ -226,7 +226,7 @@ async fn a_busy_model_is_retried_only_before_any_output() {
         vec![Ok(ReplyPiece::Message("Well".to_owned())), busy()],
         text("never").into_iter().map(Ok).collect(),
     ]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let log = harness.run_turn(&session, "go").await;
     assert_eq!((log.end().1.as_str(), script.prompts().len()), ("model_busy", 1));
@@ -239,7 +239,7 @@ async fn the_prompt_has_persona_instructions_imported_history_and_the_past() {
         text("Two."),
         text("Yes."),
     ]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     harness
         .create(AgentSpec {
             name: "tess".to_owned(),
@@ -291,7 +291,7 @@ async fn the_prompt_has_persona_instructions_imported_history_and_the_past() {
 
 #[tokio::test]
 async fn a_cancelled_turn_stops_at_once_and_the_next_one_runs() {
-    let harness = AgentHarness::new(options("load:items=1000,bytes=10,rate=20"));
+    let harness = AgentHarness::new(options("load:items=1000,bytes=10,rate=20")).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let is_message = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(
@@ -318,7 +318,7 @@ async fn a_last_whole_message_is_saved_with_the_end_of_the_turn() {
         ReplyPiece::Whole("one".to_owned()),
         ReplyPiece::End(ReplyEnd { last: Some("two".to_owned()), ..ReplyEnd::default() }),
     ]]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (_, session) = harness.agent("tess", Style::Memgpt).await;
     let log = harness.run_turn(&session, "go").await;
     assert_eq!(log.kinds(), ["user_message", "turn_started", "message", "message", "turn_ended"]);
@@ -332,7 +332,8 @@ async fn a_turn_names_the_limit_that_ended_it() {
     let harness = AgentHarness::scripted(
         &script,
         AgentOptions { token_budget: Some(30), ..options("offline") },
-    );
+    )
+    .await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let log = harness.run_turn(&session, "go").await;
     // Each reply costs 12 tokens: after the third one the budget is spent.
@@ -352,14 +353,15 @@ async fn a_long_output_is_cut_with_a_note_and_stored_whole() {
     let search = call("archival_memory_search", &json!({"query": "parrot"}));
     let script = ScriptedModel::new([search, text("Found.")]);
     let harness =
-        AgentHarness::scripted(&script, AgentOptions { output_bytes: 200, ..options("offline") });
+        AgentHarness::scripted(&script, AgentOptions { output_bytes: 200, ..options("offline") })
+            .await;
     let (agent, session) = harness.agent("tess", Style::Native).await;
     let note = thoughtwire_agent::Archive::note(
         format!("parrot {}", "ä".repeat(2_000)),
         thoughtwire_hub::now(),
         None,
     );
-    harness.hub.store().archival_add(&agent, vec![note], u64::MAX).await.unwrap();
+    harness.hub.store().memory().add_notes(&agent, vec![note], u64::MAX, None).await.unwrap();
     let log = harness.run_turn(&session, "look").await;
     let (_, part) = log.returned()[0];
     assert!(
@@ -373,11 +375,12 @@ async fn a_long_output_is_cut_with_a_note_and_stored_whole() {
             None
         }
     });
-    let num = harness.hub.store().session(&session).unwrap().unwrap().num;
     let whole = harness
         .hub
         .store()
-        .tool_output(num, call.unwrap())
+        .logs()
+        .tool_output(&session, call.unwrap())
+        .await
         .unwrap()
         .expect("the whole output is stored");
     assert!(whole.len() > 4_000 && whole.ends_with('ä'));
@@ -397,7 +400,7 @@ async fn an_input_that_joins_during_a_call_follows_its_result_in_later_prompts()
     };
     let script =
         ScriptedModel::new([call("door", &json!({})), text("Open, and quickly."), text("Next.")]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let waits = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(
@@ -470,7 +473,7 @@ async fn a_cancelled_turn_reports_its_usage() {
         call("calculator", &json!({"expression": "1+1"})),
         call("door", &json!({})),
     ]);
-    let harness = AgentHarness::scripted(&script, options("offline"));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let waits = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(

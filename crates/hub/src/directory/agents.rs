@@ -110,7 +110,7 @@ impl Directory {
                 sessions: Vec::new(),
                 at: self.shared.now(),
             };
-            match self.shared.store.create_agent(new).await {
+            match self.shared.store.directory().create_agent(new).await {
                 Ok(profile) => {
                     self.shared.tell(user, &profile.main_session, false);
                     return Ok(Made::new(profile));
@@ -174,7 +174,7 @@ impl Directory {
             at: self.shared.now(),
             receipt: key.clone().map(|key| receipts::made(user, key, profile.id.as_str())),
         };
-        match self.shared.store.create_agent(new).await {
+        match self.shared.store.directory().create_agent(new).await {
             Ok(profile) => {
                 self.shared.tell(user, &profile.main_session, false);
                 Ok(profile)
@@ -225,17 +225,11 @@ impl Directory {
             self.permit(&profile.spec)?;
             self.shared.agent.check(&profile.spec).map_err(bad)?;
         }
-        let profile =
-            self.shared.store.update_agent(profile).await.map_err(|error| Refusal::from(&error))?;
-        let (id, owner) = (profile.id.clone(), user.clone());
-        let filter = SessionFilter { agent: Some(id), ..SessionFilter::default() };
-        let sessions: Vec<_> = self
-            .shared
-            .read(move |store| store.sessions(&owner, &filter))
-            .await?
-            .into_iter()
-            .map(|one| one.id)
-            .collect();
+        let directory = self.shared.store.directory();
+        let profile = directory.update_agent(profile).await?;
+        let filter = SessionFilter { agent: Some(profile.id.clone()), ..SessionFilter::default() };
+        let sessions = directory.sessions(user, &filter).await?;
+        let sessions: Vec<_> = sessions.into_iter().map(|one| one.id).collect();
         if !is_offered(&profile) {
             self.shared.workers.end(&profile.id, "the agent is the server's to run now");
         }
@@ -255,12 +249,7 @@ impl Directory {
     /// When there is no such agent, or nothing can be saved.
     pub async fn delete_agent(&self, user: &UserId, agent: &str) -> Result<(), Refusal> {
         let profile = self.find_agent(user, agent).await?;
-        let gone = self
-            .shared
-            .store
-            .delete_agent(&profile.id)
-            .await
-            .map_err(|error| Refusal::from(&error))?;
+        let gone = self.shared.store.directory().delete_agent(&profile.id).await?;
         self.sessions.deliver_live(&gone, || SessionMail::Erased).await;
         self.shared.workers.end(&profile.id, "the agent was deleted");
         for session in &gone {
@@ -276,15 +265,20 @@ impl Directory {
         user: &UserId,
         spec: AgentSpec,
     ) -> Result<AgentProfile, Refusal> {
-        let name = spec.name.clone();
-        match self.find_agent(user, &name).await {
-            Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {}
-            found => return found,
-        }
-        match self.make_agent(user, spec, None).await {
-            Ok(made) => Ok(made.thing),
-            // Another connection made it in between, or it was not made at all.
-            Err(refusal) => self.find_agent(user, &name).await.map_err(|_| refusal),
+        loop {
+            match self.find_agent(user, &spec.name).await {
+                Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {}
+                found => return found,
+            }
+            match self.make_agent(user, spec.clone(), None).await {
+                Ok(made) => return Ok(made.thing),
+                // Another connection made it in between, and may have deleted it again.
+                Err(refusal) if refusal.code == RefusalCode::NameTaken => {}
+                // It may have been saved all the same.
+                Err(refusal) => {
+                    return self.find_agent(user, &spec.name).await.map_err(|_| refusal);
+                }
+            }
         }
     }
 

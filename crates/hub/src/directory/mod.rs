@@ -70,17 +70,13 @@ impl Directory {
     /// # Errors
     /// When there is no such agent, or the store cannot be read.
     pub async fn find_agent(&self, user: &UserId, agent: &str) -> Result<AgentProfile, Refusal> {
-        let (wanted, user) = (agent.to_owned(), user.clone());
-        let found = self.shared.read(move |store| {
-            let found = store.agent(&user, &wanted)?;
-            let composed = nfc(&wanted);
+        let directory = self.shared.store.directory();
+        let composed = nfc(agent);
+        let found = match directory.agent(user, agent).await? {
             // Names from before normalisation are found as they were written.
-            if found.is_some() || composed == wanted {
-                return Ok(found);
-            }
-            store.agent(&user, &composed)
-        });
-        let found = found.await?;
+            None if composed != agent => directory.agent(user, &composed).await?,
+            found => found,
+        };
         found.ok_or_else(|| {
             Refusal::new(RefusalCode::UnknownAgent, format!("agent '{agent}' does not exist"))
         })
@@ -167,7 +163,7 @@ impl Directory {
         let agent = self.find_agent(&user, &agent).await?;
         let mut new = self.new_session(&user, &agent, title, instructions, history);
         new.receipt = key.clone().map(|key| receipts::made(&user, key, new.id.as_str()));
-        match self.shared.store.create_session(new).await {
+        match self.shared.store.directory().create_session(new).await {
             Ok(stored) => {
                 self.shared.tell(&user, &stored.id, false);
                 Ok(Made::new(stored.id))
@@ -203,18 +199,10 @@ impl Directory {
         session: &SessionId,
         key: Option<IdempotencyKey>,
     ) -> Result<SessionReply, Refusal> {
-        let (owner, wanted) = (user.clone(), session.clone());
-        let is_main = self
-            .shared
-            .read(move |store| {
-                Ok(store
-                    .session(&wanted)?
-                    .filter(|stored| stored.user == owner)
-                    .map(|stored| stored.is_main))
-            })
-            .await?
-            .ok_or_else(|| unknown_session(session))?;
-        if is_main {
+        let stored = self.shared.store.directory().session(session).await?;
+        let stored =
+            stored.filter(|stored| stored.user == *user).ok_or_else(|| unknown_session(session))?;
+        if stored.is_main {
             return Err(Refusal::new(
                 RefusalCode::Forbidden,
                 "this is its agent's main session; it lives as long as the agent",
@@ -238,8 +226,7 @@ impl Directory {
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<SessionReply>, Refusal> {
         let Some(key) = key else { return Ok(None) };
-        let (user, id) = (user.clone(), key.id.clone());
-        let receipt = self.shared.read(move |store| store.receipt(&user, None, &id)).await?;
+        let receipt = self.shared.store.directory().receipt(user, &key.id).await?;
         receipt.map(|receipt| receipts::answer_again(&receipt, key)).transpose()
     }
 
@@ -249,8 +236,7 @@ impl Directory {
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<String>, Refusal> {
         let Some(key) = key else { return Ok(None) };
-        let (user, id) = (user.clone(), key.id.clone());
-        let receipt = self.shared.read(move |store| store.receipt(&user, None, &id)).await?;
+        let receipt = self.shared.store.directory().receipt(user, &key.id).await?;
         receipt.map(|receipt| receipts::made_before(&receipt, key)).transpose()
     }
 

@@ -23,12 +23,7 @@ impl Directory {
             check_name(name)
                 .map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
         }
-        let opened = self
-            .shared
-            .store
-            .open_peer(&user, &peer, self.shared.now())
-            .await
-            .map_err(|error| Refusal::from(&error))?;
+        let opened = self.shared.store.peers().open_peer(&user, &peer, self.shared.now()).await?;
         Ok(DirectoryReply::Peer {
             peer,
             is_new: opened.is_new,
@@ -53,12 +48,8 @@ impl Directory {
         let agent = self.sparky_agent(&user, &peer.space).await?;
         let new = self.new_session(&user, &agent, title, instructions, history);
         let id = new.id.clone();
-        let OpenedChat { chat, session, is_new, is_new_to_peer } = self
-            .shared
-            .store
-            .open_chat(&user, &peer, chat.as_deref(), new)
-            .await
-            .map_err(|error| Refusal::from(&error))?;
+        let OpenedChat { chat, session, is_new, is_new_to_peer } =
+            self.shared.store.peers().open_chat(&user, &peer, chat.as_deref(), new).await?;
         if is_new {
             self.shared.tell(&user, &id, false);
         }

@@ -79,7 +79,7 @@ impl SessionDriver {
         id: &SessionId,
         clients: impl FnOnce(&UserId) -> Arc<Clients>,
     ) -> Result<Self, Refusal> {
-        let read = SessionStorage::load(&services.store, id).await?;
+        let read = SessionStorage::load(&services.store, id, services.now()).await?;
         let ReadSession { storage, first, profile, stored, seen_keys } = read;
         let tail = Tail::new(id.clone(), first, stored.state.head());
         let loaded = LoadedSession {
@@ -140,7 +140,7 @@ impl SessionDriver {
     /// Ends the agent's work and closes the tail.
     pub(crate) fn close(mut self, end: LiveEnd) {
         drop(self.turn.take());
-        self.services.agent.left(self.storage.num);
+        self.services.agent.left(&self.storage.id);
         match end {
             LiveEnd::Idle => {}
             LiveEnd::Deleted => self.tail.close(DELETED),

@@ -97,7 +97,7 @@ impl SessionDriver {
                     compaction: start.compaction,
                     log: Log {
                         store: Arc::clone(&self.services.store),
-                        session: self.storage.num,
+                        session: self.storage.id.clone(),
                         first: self.first,
                         asked: start.asked,
                         started: start.started,

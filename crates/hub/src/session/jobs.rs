@@ -77,7 +77,6 @@ impl SessionDriver {
         let subscription = Subscription::new(
             &self.services.store,
             &self.services.metrics,
-            self.storage.num,
             Arc::clone(&self.tail),
             reader,
             attached.after,

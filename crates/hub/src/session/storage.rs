@@ -10,9 +10,7 @@ use thoughtwire_proto::{
 use thoughtwire_session::{
     Batch, IdempotencyKey, MAX_KEYS, OpenItemText, SeenKeys, StoredState, unknown_session,
 };
-use thoughtwire_store::{
-    Append, Commit, OpenItem, Receipt, SessionNum, Store, StoreError, StoredSession,
-};
+use thoughtwire_store::{BatchExtras, Commit, OpenItem, Receipt, Store, StoreError, StoredSession};
 
 use super::host::DriverHost;
 use crate::receipts;
@@ -22,7 +20,6 @@ use crate::turn_message::AgentExtras;
 #[derive(Clone)]
 pub(crate) struct SessionStorage {
     store: Arc<Store>,
-    pub(crate) num: SessionNum,
     pub(crate) id: SessionId,
     pub(crate) user: UserId,
     pub(crate) agent: AgentId,
@@ -60,37 +57,37 @@ impl Cut {
 }
 
 impl SessionStorage {
-    /// Reads a session.
+    /// Recovers a session, if a crash cut its turn, and reads it.
     ///
     /// # Errors
-    /// If there is no such session, or the store cannot be read.
-    pub(crate) async fn load(store: &Arc<Store>, id: &SessionId) -> Result<ReadSession, Refusal> {
-        let wanted = id.clone();
-        let read = move |store: &Store| {
-            let Some(stored) = store.session(&wanted)? else { return Ok(None) };
-            let Some(profile) = store.agent_by_id(&stored.agent)? else { return Ok(None) };
-            let inputs = read_inputs(store, &stored)?;
-            let ids = store.receipt_ids(&stored.user, stored.num, MAX_KEYS)?;
-            Ok(Some((stored, profile, inputs, ids)))
+    /// If there is no such session, or the store cannot be read or written.
+    pub(crate) async fn load(
+        store: &Arc<Store>,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> Result<ReadSession, Refusal> {
+        let Some(stored) = store.logs().load(id, now).await? else {
+            return Err(unknown_session(id));
         };
-        let found = store.reading(read).await.map_err(|error| Refusal::from(&error))?;
-        let (stored, profile, inputs, ids) = found.ok_or_else(|| unknown_session(id))?;
-        let StoredSession { num, id, user, agent, epoch, first, state, .. } = stored;
-        let storage = Self { store: Arc::clone(store), num, id, user, agent, epoch };
+        let (profile, ids, inputs) = tokio::try_join!(
+            store.directory().agent_by_id(&stored.agent),
+            store.logs().receipt_ids(&stored.user, id, MAX_KEYS),
+            read_inputs(store, &stored),
+        )?;
+        let profile = profile.ok_or_else(|| unknown_session(id))?;
+        let StoredSession { id, user, agent, epoch, first, state, .. } = stored;
+        let storage = Self { store: Arc::clone(store), id, user, agent, epoch };
         let stored = StoredState { state, inputs };
         Ok(ReadSession { storage, first, profile, stored, seen_keys: SeenKeys::new(ids) })
     }
 
     /// Reads the session's state again; `None` if the session is gone.
     pub(crate) async fn reload(&self) -> Result<Option<StoredState>, Refusal> {
-        let id = self.id.clone();
-        let read = move |store: &Store| {
-            let Some(stored) = store.session(&id)? else { return Ok(None) };
-            // Inputs whose turns were not saved wait again, with their contents.
-            let inputs = read_inputs(store, &stored)?;
-            Ok(Some(StoredState { state: stored.state, inputs }))
-        };
-        self.store.reading(read).await.map_err(|error| Refusal::from(&error))
+        let stored = self.store.directory().session(&self.id).await?;
+        let Some(stored) = stored else { return Ok(None) };
+        // Inputs whose turns were not saved wait again, with their contents.
+        let inputs = read_inputs(&self.store, &stored).await?;
+        Ok(Some(StoredState { state: stored.state, inputs }))
     }
 
     /// Hands a batch to the store.
@@ -99,29 +96,23 @@ impl SessionStorage {
         let AgentExtras { block, output, kept } = extras;
         let receipt = receipt.map(|draft| Receipt {
             user: self.user.clone(),
-            session: Some(self.num),
             id: draft.key.id,
             digest: draft.key.digest,
             answer: receipts::to_json(&draft.answer),
         });
-        let session = self.num;
-        self.store.append(Append {
-            session,
-            after,
-            records,
-            state,
-            receipt,
-            block,
-            output,
-            kept,
-            closed_items,
-        })
+        let extras = BatchExtras { receipt, block, output, provider_reply: kept, closed_items };
+        let batch = thoughtwire_store::Batch::new(self.id.clone(), after, records, state);
+        match batch {
+            Ok(batch) => self.store.logs().append(batch.with(extras)),
+            // The core's fold numbered the records.
+            Err(error) => Commit::failed(error.into()),
+        }
     }
 
     /// Saves the text of open items; resolves with the last of them.
     pub(crate) fn checkpoint(&self, texts: Vec<OpenItemText>) -> Option<Commit<()>> {
         let save = |OpenItemText { item, turn, kind, text }| {
-            self.store.checkpoint(self.num, OpenItem { item, turn, kind, text })
+            self.store.logs().checkpoint(&self.id, OpenItem { item, turn, kind, text })
         };
         texts.into_iter().map(save).last()
     }
@@ -131,17 +122,14 @@ impl SessionStorage {
         &self,
         key: &IdempotencyKey,
     ) -> Result<Option<SessionReply>, Refusal> {
-        let (user, num, id) = (self.user.clone(), self.num, key.id.clone());
-        let found = self.store.reading(move |store| store.receipt(&user, Some(num), &id)).await;
-        let found = found.map_err(|error| Refusal::from(&error))?;
+        let found = self.store.logs().receipt(&self.user, &self.id, &key.id).await?;
         found.map(|receipt| receipts::answer_again(&receipt, key)).transpose()
     }
 
     /// Deletes the session, with the receipt of the command that asked for it.
     pub(crate) async fn delete(&self, key: Option<IdempotencyKey>) -> Result<(), Refusal> {
-        let receipt = key.map(|key| receipts::done(&self.user, None, key, None));
-        let deleted = self.store.delete_session(&self.id, receipt).await;
-        deleted.map_err(|error| Refusal::from(&error))
+        let receipt = key.map(|key| receipts::done(&self.user, key, None));
+        Ok(self.store.directory().delete_session(&self.id, receipt).await?)
     }
 
     /// The newest position that a peer's connections have proven to have read since a time.
@@ -150,33 +138,26 @@ impl SessionStorage {
         peer: PeerRef,
         since: Timestamp,
     ) -> Result<Option<Seq>, Refusal> {
-        let (user, id) = (self.user.clone(), self.id.clone());
-        let read = move |store: &Store| store.proven(&user, &peer, &id, since);
-        self.store.reading(read).await.map_err(|error| Refusal::from(&error))
+        Ok(self.store.peers().proven(&self.user, &peer, &self.id, since).await?)
     }
 
     /// Lets the log begin behind a cut, if that makes it shorter than it is with `first`. Returns
     /// where it begins then.
     pub(crate) async fn shorten(&self, cut: Cut, first: Seq) -> Result<Option<Seq>, Refusal> {
-        let num = self.num;
         let end = match cut {
             Cut::At(end) => Some(end),
-            Cut::Within(most) => self
-                .store
-                .reading(move |store| store.turn_end(num, most))
-                .await
-                .map_err(|error| Refusal::from(&error))?,
+            Cut::Within(most) => self.store.logs().last_turn_end(&self.id, most).await?,
         };
         let Some(begin) = end.map(Seq::next).filter(|begin| *begin > first) else {
             return Ok(None);
         };
-        self.store.begin_at(num, begin).await.map_err(|error| Refusal::from(&error))?;
+        self.store.upkeep().trim(&self.id, begin).await?;
         Ok(Some(begin))
     }
 }
 
 /// Contents of the queued inputs, and of a parked turn's input: it is run again like a queued one.
-fn read_inputs(
+async fn read_inputs(
     store: &Store,
     stored: &StoredSession,
 ) -> Result<HashMap<ItemId, Input>, StoreError> {
@@ -185,7 +166,7 @@ fn read_inputs(
         stored.state.turn().map(|turn| QueuedInput { input: turn.input.clone(), seq: turn.asked });
     for queued in stored.state.queue().iter().chain(&parked) {
         let before = Seq(queued.seq.0.saturating_sub(1));
-        for record in store.events(stored.num, before, 1)? {
+        for record in store.logs().records_after(&stored.id, before, 1).await? {
             if let Event::Input(InputEvent::UserMessage { item, text, attachments, .. }) =
                 record.event
             {

@@ -7,13 +7,13 @@ use parking_lot::Mutex;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
-    Emission, Emitted, Event, InputEvent, Seq, SessionEvent, SessionId, TurnEvent,
+    Emission, Event, InputEvent, Seq, SessionEmission, SessionEvent, SessionId, TurnEvent,
 };
 use tokio::time::Instant;
 
 /// One emission with its frames, shared by all readers of a session.
 pub struct TailEntry {
-    emitted: Emitted,
+    emitted: SessionEmission,
     published: Instant,
     /// Frames by encoding and limit: hardly ever more than two, so a search is the fastest.
     frames: Mutex<Vec<(Encoding, FrameLimit, Frames)>>,
@@ -25,7 +25,7 @@ pub type Frames = Arc<[Bytes]>;
 impl TailEntry {
     pub(crate) fn new(session: &SessionId, emission: Emission) -> Arc<Self> {
         Arc::new(Self {
-            emitted: Emitted { session: session.clone(), emission },
+            emitted: SessionEmission { session: session.clone(), emission },
             published: Instant::now(),
             frames: Mutex::default(),
         })
@@ -33,7 +33,7 @@ impl TailEntry {
 
     /// The emission and its session.
     #[must_use]
-    pub fn emitted(&self) -> &Emitted {
+    pub fn emitted(&self) -> &SessionEmission {
         &self.emitted
     }
 

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use thoughtwire_proto::{Refusal, UserId};
+use thoughtwire_proto::UserId;
 use thoughtwire_store::{SessionFilter, Store};
 use tokio::sync::{broadcast, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -79,18 +79,16 @@ pub(crate) fn watch_list(
     let read: ReadList = Box::new(move |wanted| {
         let (store, owner) = (Arc::clone(&store), owner.clone());
         Box::pin(async move {
-            let read = store.reading(move |store| {
-                let Some(wanted) = wanted else {
-                    return store.sessions(&owner, &SessionFilter::default());
-                };
-                let mut list = Vec::new();
-                for id in wanted {
-                    let filter = SessionFilter { id: Some(id), ..SessionFilter::default() };
-                    list.extend(store.sessions(&owner, &filter)?);
-                }
-                Ok(list)
-            });
-            read.await.map_err(|error| Refusal::from(&error))
+            let directory = store.directory();
+            let Some(wanted) = wanted else {
+                return Ok(directory.sessions(&owner, &SessionFilter::default()).await?);
+            };
+            let mut list = Vec::new();
+            for id in wanted {
+                let filter = SessionFilter { id: Some(id), ..SessionFilter::default() };
+                list.extend(directory.sessions(&owner, &filter).await?);
+            }
+            Ok(list)
         })
     });
     watch(feeds, user, changes, read)

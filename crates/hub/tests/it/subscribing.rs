@@ -238,7 +238,7 @@ async fn queued_inputs_outlive_a_stop_and_run_at_the_next_start() {
     room.send("begin hang").await.unwrap();
     room.send("say").await.unwrap();
     room.hub.stop(Duration::ZERO).await;
-    room.hub.store().close();
+    room.hub.store().close().await;
     drop(room);
     let room = Room::open(dir.path()).await;
     let (_, mut listener) = room.after(0).await;

@@ -129,7 +129,12 @@ impl Room {
     }
 
     pub(crate) async fn with(dir: &Path, agent: Arc<dyn Agent>, options: HubOptions) -> Self {
-        let hub = Hub::new(Arc::new(Store::open(dir, now()).unwrap()), agent, options).unwrap();
+        Self::on(Store::open(dir, now()).unwrap(), agent, options).await
+    }
+
+    /// A room on an open store.
+    pub(crate) async fn on(store: Store, agent: Arc<dyn Agent>, options: HubOptions) -> Self {
+        let hub = Hub::new(Arc::new(store), agent, options).await.unwrap();
         let user: UserId = "local".parse().unwrap();
         let find = Request {
             id: None,
@@ -205,12 +210,8 @@ impl Room {
 
     /// All events of the session.
     pub(crate) async fn log(&self) -> Vec<Event> {
-        let session = self.session.clone();
-        self.hub
-            .read(move |store| {
-                let stored = store.session(&session)?.unwrap();
-                store.events(stored.num, Seq::ZERO, 100_000)
-            })
+        let logs = self.hub.store().logs();
+        logs.records_after(&self.session, Seq::ZERO, 100_000)
             .await
             .unwrap()
             .into_iter()

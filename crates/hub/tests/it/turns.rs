@@ -380,7 +380,7 @@ async fn a_full_disk_refuses_ends_the_turn_and_goes_on_when_there_is_room() {
         (saved + 1, saved + 1, saved + 1)
     );
     room.hub.stop(std::time::Duration::ZERO).await;
-    room.hub.store().close();
+    room.hub.store().close().await;
     assert!(
         std::process::Command::new("umount").arg("-l").arg(dir.path()).status().unwrap().success()
     );

@@ -41,10 +41,8 @@ struct HeldKey {
 
 impl Keyring {
     pub(super) async fn open(store: Arc<Store>) -> Result<Self, StoreError> {
-        let read = Arc::clone(&store);
-        let read = move || Ok::<_, StoreError>((read.keys()?, read.clock(MARK)?));
-        let (rows, mark) =
-            tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Stopped)??;
+        let rows = store.keys().list().await?;
+        let mark = store.upkeep().clock(MARK).await?;
         let keys = rows
             .into_iter()
             .map(|(digest, key)| (digest, HeldKey { key, revoked: CancellationToken::new() }))
@@ -78,7 +76,7 @@ impl Keyring {
         if !is_due {
             return;
         }
-        match self.store.set_clocks(vec![(MARK, Timestamp::from_millis(now))]).await {
+        match self.store.upkeep().set_clocks(vec![(MARK, Timestamp::from_millis(now))]).await {
             Ok(()) => drop(self.saved.fetch_max(now, Ordering::Relaxed)),
             Err(error) => {
                 tracing::debug!(%error, "the time of keys could not be saved; it is tried again");
@@ -136,10 +134,7 @@ impl Keyring {
         };
         let opens = format!("{PREFIX}{}", random()?);
         let digest = digest(&opens);
-        self.store
-            .add_key(key.clone(), digest.clone())
-            .await
-            .map_err(|error| Refusal::from(&error))?;
+        self.store.keys().add(key.clone(), digest.clone()).await?;
         let held = HeldKey { key: key.clone(), revoked: CancellationToken::new() };
         self.keys.write().insert(digest, held);
         Ok((key, opens))
@@ -167,7 +162,7 @@ impl Keyring {
                 format!("there is no key {id}; `thoughtwire keys list` shows those there are"),
             ));
         };
-        if let Err(error) = self.store.delete_key(id).await {
+        if let Err(error) = self.store.keys().delete(id).await {
             // The key would be valid again after a restart, so it must stay in the list.
             self.keys.write().insert(digest, held);
             return Err(Refusal::from(&error));

@@ -62,7 +62,7 @@ struct CookieClaims {
 
 impl Login {
     pub(super) async fn open(store: &Store, clock: KeyClock) -> Result<Self, StoreError> {
-        let secret = store.secret(SECRET, fresh().map_err(StoreError::Io)?).await?;
+        let secret = store.keys().secret(SECRET, fresh().map_err(StoreError::Io)?).await?;
         Ok(Self { signer: Arc::new(Mutex::new(Signer::new(&secret))), clock })
     }
 
@@ -72,10 +72,7 @@ impl Login {
     /// When the new secret cannot be saved; then the old one stays.
     pub(super) async fn rotate(&self, store: &Store) -> Result<(), Refusal> {
         let secret = fresh().map_err(|reason| Refusal::new(RefusalCode::Internal, reason))?;
-        store
-            .replace_secret(SECRET, secret.clone())
-            .await
-            .map_err(|error| Refusal::from(&error))?;
+        store.keys().replace_secret(SECRET, secret.clone()).await?;
         let mut signer = self.signer.lock();
         let before = std::mem::replace(&mut *signer, Signer::new(&secret));
         before.logins.values().for_each(CancellationToken::cancel);

@@ -19,7 +19,7 @@ use super::{Created, IdempotencyKey, JsonBody, PathParams, RestResult, SharedRes
 
 pub(super) async fn list(State(rest): SharedRest, caller: Identity) -> RestResult<Json<AgentList>> {
     let user = caller.user;
-    let agents = rest.hub.read(move |store| store.agents(&user)).await?;
+    let agents = rest.hub.store().directory().agents(&user).await?;
     Ok(Json(AgentList { agents }))
 }
 
@@ -31,14 +31,10 @@ pub(super) async fn show(
     let mcp = servers(rest.mcp.states(), &caller);
     let user = caller.user;
     let profile = rest.profile(&user, agent).await?;
-    let id = profile.id.clone();
-    let (blocks, archival, recall) = rest
-        .hub
-        .read(move |store| {
-            Ok((store.blocks(&id)?, store.archival_count(&id)?, store.recall_count(&id)?))
-        })
-        .await?;
-    let blocks = blocks.into_iter().map(core_block).collect();
+    let memory = rest.hub.store().memory();
+    let blocks = memory.blocks(&profile.id).await?.into_iter().map(core_block).collect();
+    let archival = memory.note_count(&profile.id).await?;
+    let recall = memory.recall_count(&profile.id).await?;
     let tools = rest.hub.tools_of(&profile);
     let memory = MemoryCounts { archival, recall };
     Ok(Json(AgentDetails { agent: profile, blocks, memory, tools, mcp }))

@@ -14,7 +14,7 @@ use super::{RestResult, SharedRest};
 pub(super) async fn backup(
     State(rest): SharedRest,
 ) -> RestResult<([(HeaderName, String); 2], Body)> {
-    let file = rest.hub.backup().await.map_err(|error| Refusal::from(&error))?;
+    let file = rest.hub.store().backup().await?;
     let length = file
         .metadata()
         .map_err(|error| Refusal::new(RefusalCode::StoreFailed, error.to_string()))?

@@ -88,8 +88,8 @@ pub(super) async fn events(
     let limit = query.limit.unwrap_or(100).clamp(1, PAGE);
     // Trimmed events may still be in the file.
     let after = Seq(query.after.unwrap_or(0).max(stored.first.0.saturating_sub(1)));
-    let events =
-        rest.hub.read_for(&user, move |store| store.events(stored.num, after, limit)).await?;
+    let store = rest.hub.store().for_user(user.as_str());
+    let events = store.logs().records_after(&session, after, limit).await?;
     let (epoch, first, head) = (stored.epoch, stored.first, stored.state.head());
     Ok(EventsAnswer::Page(Box::new(EventPage { session, epoch, first, head, events })))
 }
@@ -232,10 +232,9 @@ pub(super) async fn output(
     let user = caller.user;
     let session = session_id(session)?;
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
-    let stored = rest.own(&user, &session).await?;
-    let wanted = call.clone();
-    let found = rest.hub.read_for(&user, move |store| store.tool_output(stored.num, &wanted));
-    match found.await? {
+    rest.own(&user, &session).await?;
+    let store = rest.hub.store().for_user(user.as_str());
+    match store.logs().tool_output(&session, &call).await? {
         Some(text) => Ok(text),
         None => Err(RestRefusal(Refusal::new(
             RefusalCode::UnknownCall,

@@ -128,19 +128,18 @@ pub(super) async fn queued(
 ) -> RestResult<Json<InputList>> {
     let user = caller.user;
     let stored = rest.own(&user, &session_id(session)?).await?;
-    let waiting = rest.hub.read(move |store| {
-        let mut waiting = Vec::new();
-        for queued in stored.state.queue() {
-            for record in store.events(stored.num, Seq(queued.seq.0.saturating_sub(1)), 1)? {
-                if let Event::Input(InputEvent::UserMessage { item, text, .. }) = record.event {
-                    let (seq, at) = (record.seq, record.at);
-                    waiting.push(InputListing { input: item, seq, at, text });
-                }
+    let logs = rest.hub.store().logs();
+    let mut inputs = Vec::new();
+    for queued in stored.state.queue() {
+        let before = Seq(queued.seq.0.saturating_sub(1));
+        for record in logs.records_after(&stored.id, before, 1).await? {
+            if let Event::Input(InputEvent::UserMessage { item, text, .. }) = record.event {
+                let (seq, at) = (record.seq, record.at);
+                inputs.push(InputListing { input: item, seq, at, text });
             }
         }
-        Ok(waiting)
-    });
-    Ok(Json(InputList { inputs: waiting.await? }))
+    }
+    Ok(Json(InputList { inputs }))
 }
 
 pub(super) async fn withdraw(

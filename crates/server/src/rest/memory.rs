@@ -40,7 +40,7 @@ pub(super) async fn blocks(
 ) -> RestResult<Json<BlockList>> {
     let user = caller.user;
     let id = rest.profile(&user, agent).await?.id;
-    let blocks = rest.hub.read(move |store| store.blocks(&id)).await?;
+    let blocks = rest.hub.store().memory().blocks(&id).await?;
     Ok(Json(BlockList { blocks: blocks.into_iter().map(core_block).collect() }))
 }
 
@@ -122,11 +122,9 @@ pub(super) async fn recall(
     let (offset, limit) = span(query.offset, query.limit)?;
     let words = query.query.ok_or_else(|| bad("`query` is missing: the words to look for"))?;
     let id = rest.profile(&user, agent).await?.id;
-    rest.hub.store().catch_up_recall().await.map_err(|error| Refusal::from(&error))?;
-    let found = rest
-        .hub
-        .read_for(&user, move |store| store.recall_search(&id, &words, offset, limit))
-        .await?;
+    let store = rest.hub.store().for_user(user.as_str());
+    store.memory().index_recall().await?;
+    let found = store.memory().search_recall(&id, &words, offset, limit).await?;
     let results = found.items.into_iter().map(recall_hit).collect();
     Ok(Json(RecallPage { results, total: found.total }))
 }
@@ -161,11 +159,9 @@ pub(super) async fn archival(
         }
         None => {
             let after = query.after.unwrap_or(0);
-            rest.hub
-                .read_for(&user, move |store| {
-                    Ok((store.archival_notes(&id, after, limit)?, store.archival_count(&id)?))
-                })
-                .await?
+            let store = rest.hub.store().for_user(user.as_str());
+            let notes = store.memory().notes(&id, after, limit).await?;
+            (notes, store.memory().note_count(&id).await?)
         }
     };
     Ok(Json(NotePage { notes: notes.into_iter().map(archival_note).collect(), total }))

@@ -282,9 +282,8 @@ impl RestState {
         user: &UserId,
         session: &SessionId,
     ) -> Result<thoughtwire_store::StoredSession, RestRefusal> {
-        let (wanted, owner) = (session.clone(), user.clone());
-        let found = self.hub.read(move |store| store.session(&wanted)).await?;
-        found.filter(|stored| stored.user == owner).ok_or_else(|| RestRefusal(no_session(session)))
+        let found = self.hub.store().directory().session(session).await?;
+        found.filter(|stored| stored.user == *user).ok_or_else(|| RestRefusal(no_session(session)))
     }
 }
 

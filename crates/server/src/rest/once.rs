@@ -17,7 +17,6 @@ pub(super) fn receipt(
 ) -> Result<Option<Receipt>, RestRefusal> {
     let receipt = |id| Receipt {
         user: user.clone(),
-        session: None,
         id,
         digest: command_digest(name, parts),
         answer: String::new(),
@@ -31,8 +30,8 @@ pub(super) async fn before<T: DeserializeOwned>(
     receipt: Option<&Receipt>,
 ) -> Result<Option<T>, RestRefusal> {
     let Some(receipt) = receipt else { return Ok(None) };
-    let (user, id) = (receipt.user.clone(), receipt.id.clone());
-    let Some(kept) = rest.hub.read(move |store| store.receipt(&user, None, &id)).await? else {
+    let directory = rest.hub.store().directory();
+    let Some(kept) = directory.receipt(&receipt.user, &receipt.id).await? else {
         return Ok(None);
     };
     if kept.digest != receipt.digest {

@@ -40,42 +40,41 @@ pub(super) async fn export(
     if query.history {
         caller.demand(Scope::Chat)?;
     }
-    let owner = user.clone();
-    let file = rest.hub.read_for(&owner, move |store| {
-        let blocks = store.blocks(&profile.id)?.into_iter().map(core_block).collect();
-        let (mut notes, mut after) = (Vec::new(), 0);
-        loop {
-            let page = store.archival_notes(&profile.id, after, PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = last.id;
-            notes.extend(page.into_iter().map(|note| FileNote {
-                text: note.text,
-                at: note.at,
-                source: note.source,
-            }));
-        }
-        let mut sessions = Vec::new();
-        if query.history {
-            let filter =
-                SessionFilter { agent: Some(profile.id.clone()), ..SessionFilter::default() };
-            let mut listed = store.sessions(&user, &filter)?;
-            listed.sort_by_key(|listing| (!listing.main, listing.created_at));
-            for listing in listed {
-                let Some(stored) = store.session(&listing.id)? else { continue };
-                let (mut events, mut after) = (Vec::new(), Seq::ZERO);
-                loop {
-                    let page = store.events(stored.num, after, PAGE)?;
-                    let Some(last) = page.last() else { break };
-                    after = last.seq;
-                    events.extend(page);
-                }
+    let store = rest.hub.store().for_user(user.as_str());
+    let blocks = store.memory().blocks(&profile.id).await?.into_iter().map(core_block).collect();
+    let (mut notes, mut after) = (Vec::new(), 0);
+    loop {
+        let page = store.memory().notes(&profile.id, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        notes.extend(page.into_iter().map(|note| FileNote {
+            text: note.text,
+            at: note.at,
+            source: note.source,
+        }));
+    }
+    let mut sessions = Vec::new();
+    if query.history {
+        let filter = SessionFilter { agent: Some(profile.id.clone()), ..SessionFilter::default() };
+        let mut listed = store.directory().sessions(&user, &filter).await?;
+        listed.sort_by_key(|listing| (!listing.main, listing.created_at));
+        for listing in listed {
+            let (mut events, mut after) = (Vec::new(), Seq::ZERO);
+            loop {
+                let page = store.logs().records_after(&listing.id, after, PAGE).await?;
+                let Some(last) = page.last() else { break };
+                after = last.seq;
+                events.extend(page);
+            }
+            // Without records the session was deleted meanwhile.
+            if !events.is_empty() {
                 sessions.push(FileSession { events });
             }
         }
-        let thoughtwire_agent = AgentFile::FORM;
-        Ok(AgentFile { thoughtwire_agent, agent: profile.spec, blocks, notes, sessions })
-    });
-    Ok(Json(file.await?))
+    }
+    let thoughtwire_agent = AgentFile::FORM;
+    let agent = profile.spec;
+    Ok(Json(AgentFile { thoughtwire_agent, agent, blocks, notes, sessions }))
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thoughtwire_proto::rest::ErrorBody;
 use thoughtwire_proto::{CommandId, Refusal, RefusalCode, Retry};
+use thoughtwire_store::StoreError;
 
 use super::bad;
 
@@ -25,6 +26,12 @@ pub(super) type RestResult<T> = Result<T, RestRefusal>;
 impl From<Refusal> for RestRefusal {
     fn from(refusal: Refusal) -> Self {
         Self(refusal)
+    }
+}
+
+impl From<StoreError> for RestRefusal {
+    fn from(error: StoreError) -> Self {
+        Self(error.into())
     }
 }
 

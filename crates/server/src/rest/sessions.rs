@@ -70,7 +70,7 @@ pub(super) async fn show(
     // It may have been deleted since.
     let gone = || RestRefusal(no_session(&session));
     let listing = listing::one(&rest.hub, &user, &session).await?.ok_or_else(gone)?;
-    let keep = rest.hub.read(move |store| store.retention(stored.num)).await?;
+    let keep = rest.hub.store().upkeep().retention(&session).await?;
     Ok(Json(SessionDetails {
         session: listing,
         epoch: stored.epoch,
@@ -108,7 +108,7 @@ pub(super) async fn edit(
     let key = key.read()?;
     let given = Retention { days: keep_days.flatten(), events: keep_events.flatten() };
     check_retention(given)?;
-    let num = rest.own(&user, &session).await?.num;
+    rest.own(&user, &session).await?;
     // The title comes first, since it may be refused.
     let answer = match title {
         Some(title) => {
@@ -118,7 +118,7 @@ pub(super) async fn edit(
         None => CommandDone::default(),
     };
     if keep_days.is_some() || keep_events.is_some() {
-        let now = rest.hub.read(move |store| store.retention(num)).await?;
+        let now = rest.hub.store().upkeep().retention(&session).await?;
         let keep = Retention {
             days: keep_days.unwrap_or(now.days),
             events: keep_events.unwrap_or(now.events),

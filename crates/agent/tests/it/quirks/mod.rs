@@ -94,7 +94,7 @@ async fn turn(
     options: impl Fn(String, thoughtwire_agent::Providers) -> AgentOptions,
 ) -> (TurnLog, Vec<Value>) {
     let canned = CannedProvider::play(replies).await;
-    let harness = AgentHarness::new(options(wire.model.to_owned(), providers(&canned.host)));
+    let harness = AgentHarness::new(options(wire.model.to_owned(), providers(&canned.host))).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let log = harness.run_turn(&session, "hello").await;
     (log, canned.requests())

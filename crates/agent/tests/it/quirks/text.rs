@@ -204,7 +204,8 @@ async fn thoughts_in_tags_are_not_sent_back() {
             let canned =
                 CannedProvider::play([pieces(wire, content).into(), super::answer(wire).into()])
                     .await;
-            let harness = AgentHarness::new(AgentOptions::new(wire.model, providers(&canned.host)));
+            let harness =
+                AgentHarness::new(AgentOptions::new(wire.model, providers(&canned.host))).await;
             let (_, session) = harness.agent("tess", Style::Native).await;
             harness.run_turn(&session, "hello").await;
             harness.run_turn(&session, "and now?").await;

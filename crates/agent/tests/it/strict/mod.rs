@@ -25,8 +25,9 @@ const MODELS: [&str; 6] = [
     "ollama/qwen3",
 ];
 
-fn harness(strict: &StrictProvider, options: AgentOptions) -> AgentHarness {
+async fn harness(strict: &StrictProvider, options: AgentOptions) -> AgentHarness {
     AgentHarness::new(AgentOptions { providers: providers(&strict.host), retries: 0, ..options })
+        .await
 }
 
 async fn agent(harness: &AgentHarness, style: Style) -> thoughtwire_proto::SessionId {
@@ -81,7 +82,7 @@ async fn no_history_makes_an_invalid_request() {
             fallbacks,
             ..AgentOptions::new(first, Default::default())
         };
-        let harness = harness(&strict, options);
+        let harness = harness(&strict, options).await;
         let style = if rng.usize(..3) == 0 { Style::Memgpt } else { Style::Native };
         let session = agent(&harness, style).await;
         for _ in 0..5 {
@@ -148,7 +149,7 @@ async fn requests_of_a_session_share_their_prefix() {
             ScriptedReply::text("It is 2."),
         ];
         let strict = StrictProvider::start(script(replies)).await;
-        let harness = harness(&strict, AgentOptions::new(model, Default::default()));
+        let harness = harness(&strict, AgentOptions::new(model, Default::default())).await;
         let session = agent(&harness, Style::Native).await;
         for text in ["six by seven?", "one and one?", "thanks"] {
             assert_eq!(harness.run_turn(&session, text).await.end().0, "Completed", "{model}");
@@ -206,11 +207,11 @@ async fn signed_reasoning_goes_back_to_its_maker_only() {
             providers: providers(&strict.host),
             ..AgentOptions::new(model, Default::default())
         };
-        let harness = AgentHarness::open(dir.path(), options());
+        let harness = AgentHarness::open(dir.path(), options()).await;
         let session = agent(&harness, Style::Native).await;
         harness.run_turn(&session, "six by seven?").await;
         harness.close().await;
-        let harness = AgentHarness::open(dir.path(), options());
+        let harness = AgentHarness::open(dir.path(), options()).await;
         harness.run_turn(&session, "thanks").await;
         let asked = strict.requests();
         let signed = |asked: &RecordedRequest| {
@@ -223,7 +224,8 @@ async fn signed_reasoning_goes_back_to_its_maker_only() {
         let harness = AgentHarness::open(
             dir.path(),
             AgentOptions { default_model: other.to_owned(), ..options() },
-        );
+        )
+        .await;
         harness.run_turn(&session, "and now?").await;
         assert_eq!(signed(strict.requests().last().unwrap()), 0, "{other}");
         assert!(strict.refused().is_empty(), "{:?}", strict.refused());
@@ -237,23 +239,23 @@ async fn provider_state_is_in_no_event_and_is_deleted_with_its_session() {
         ScriptedReply::text("It is 42."),
     ];
     let strict = StrictProvider::start(script(replies)).await;
-    let harness = harness(&strict, AgentOptions::new(MODELS[2], Default::default()));
+    let harness = harness(&strict, AgentOptions::new(MODELS[2], Default::default())).await;
     let (id, main) = harness.agent("tess", Style::Native).await;
     let session = harness.session(id.as_str()).await;
     drop(main);
     harness.run_turn(&session, "six by seven?").await;
     let store = harness.hub.store();
-    let num = store.session(&session).unwrap().unwrap().num;
-    let events = store.events(num, thoughtwire_proto::Seq::ZERO, 100).unwrap();
+    let logs = store.logs();
+    let events = logs.records_after(&session, thoughtwire_proto::Seq::ZERO, 100).await.unwrap();
     assert!(!serde_json::to_string(&events).unwrap().contains("signed-"));
-    let kept = || {
+    let kept = async || {
         let all = thoughtwire_proto::Seq(u64::MAX);
-        harness.hub.store().kept_replies(num, thoughtwire_proto::Seq::ZERO, all).unwrap()
+        logs.provider_replies(&session, thoughtwire_proto::Seq::ZERO, all).await.unwrap()
     };
-    assert!(kept()[0].1.contains("signed-"), "{:?}", kept());
-    store.delete_session(&session, None).await.unwrap();
-    while store.erase_some().await.unwrap() {}
-    assert!(kept().is_empty(), "{:?}", kept());
+    assert!(kept().await[0].1.contains("signed-"), "{:?}", kept().await);
+    store.directory().delete_session(&session, None).await.unwrap();
+    while store.upkeep().erase_deleted().await.unwrap() {}
+    assert!(kept().await.is_empty(), "{:?}", kept().await);
 }
 
 #[tokio::test]
@@ -266,7 +268,7 @@ async fn the_context_window_is_sent_and_thinking_leaves_room_for_an_answer() {
             max_output_tokens: most,
             ..AgentOptions::new(model, Default::default())
         };
-        let harness = harness(&strict, options);
+        let harness = harness(&strict, options).await;
         let session = agent(&harness, Style::Native).await;
         assert_eq!(
             harness.run_turn(&session, "hello").await.end().0,
@@ -284,7 +286,7 @@ async fn the_context_window_is_sent_and_thinking_leaves_room_for_an_answer() {
 async fn a_tool_with_an_unusable_schema_is_left_out_alone() {
     for model in MODELS {
         let strict = StrictProvider::start(script(vec![ScriptedReply::text("Fine.")])).await;
-        let harness = harness(&strict, AgentOptions::new(model, Default::default()));
+        let harness = harness(&strict, AgentOptions::new(model, Default::default())).await;
         let session = agent(&harness, Style::Native).await;
         let send = harness.send(&session, "hello", Policy::Queue);
         let log = harness.collect_with_tools(&session, odd_tools(), |_| false, send).await;
@@ -305,7 +307,7 @@ async fn reasoning_content_is_on_every_call_after_the_endpoint_sent_any() {
         ScriptedReply::text("It is 42."),
     ];
     let strict = StrictProvider::start(script(replies)).await;
-    let harness = harness(&strict, AgentOptions::new(MODELS[0], Default::default()));
+    let harness = harness(&strict, AgentOptions::new(MODELS[0], Default::default())).await;
     let session = agent(&harness, Style::Native).await;
     for text in ["hello", "six by seven?", "thanks"] {
         let log = harness.run_turn(&session, text).await;
@@ -321,7 +323,7 @@ async fn blank_text_makes_no_event() {
             ScriptedReply::text("\nIt is 42."),
         ];
         let strict = StrictProvider::start(script(replies)).await;
-        let harness = harness(&strict, AgentOptions::new(model, Default::default()));
+        let harness = harness(&strict, AgentOptions::new(model, Default::default())).await;
         let log = harness.run_turn(&agent(&harness, Style::Native).await, "hello").await;
         let mut texts = Vec::new();
         for record in &log.records {
@@ -341,7 +343,7 @@ async fn an_agent_has_one_system_message_after_a_compaction() {
         let strict =
             StrictProvider::start(|_: &RecordedRequest| ScriptedReply::text(&"word ".repeat(120)))
                 .await;
-        let harness = harness(&strict, AgentOptions::new(model, Default::default()));
+        let harness = harness(&strict, AgentOptions::new(model, Default::default())).await;
         let spec = AgentSpec { name: "tess".to_owned(), ..AgentSpec::default() };
         let settings =
             thoughtwire_proto::AgentSettings { context_window: Some(5_000), ..Default::default() };
@@ -375,7 +377,7 @@ async fn call_ids_go_back_to_their_endpoint_unchanged() {
             ScriptedReply::text("It is 42."),
         ];
         let strict = StrictProvider::start(script(replies)).await;
-        let harness = harness(&strict, AgentOptions::new(MODELS[0], Default::default()));
+        let harness = harness(&strict, AgentOptions::new(MODELS[0], Default::default())).await;
         let session = agent(&harness, Style::Native).await;
         harness.run_turn(&session, "six by seven?").await;
         harness.run_turn(&session, "thanks").await;
@@ -396,7 +398,7 @@ async fn a_tool_is_called_by_its_own_name_although_another_was_sent() {
             ScriptedReply::calls(false, "", vec![call])
         })
         .await;
-        let harness = harness(&strict, AgentOptions::new(model, Default::default()));
+        let harness = harness(&strict, AgentOptions::new(model, Default::default())).await;
         let session = agent(&harness, Style::Native).await;
         let tool = ToolDeclaration {
             name: "7zip".to_owned(),

@@ -12,7 +12,7 @@ use crate::harness::TurnLog;
 /// A turn in MemGPT style with these replies.
 async fn memgpt(replies: Vec<ScriptedReply>) -> (TurnLog, usize) {
     let strict = StrictProvider::start(script(replies)).await;
-    let harness = harness(&strict, AgentOptions::new(MODELS[0], Default::default()));
+    let harness = harness(&strict, AgentOptions::new(MODELS[0], Default::default())).await;
     let session = agent(&harness, Style::Memgpt).await;
     let log = harness.run_turn(&session, "hello").await;
     (log, strict.requests().len())
@@ -59,7 +59,7 @@ async fn a_turn_does_not_end_without_a_message() {
     for text in ["", "\n\n"] {
         for style in [Style::Native, Style::Memgpt] {
             let strict = StrictProvider::start(script(vec![ScriptedReply::text(text)])).await;
-            let harness = harness(&strict, AgentOptions::new(MODELS[2], Default::default()));
+            let harness = harness(&strict, AgentOptions::new(MODELS[2], Default::default())).await;
             let session = agent(&harness, style).await;
             let log = harness.run_turn(&session, "hello").await;
             assert_eq!(log.end().0, "Completed", "{log:?}");

@@ -19,7 +19,7 @@ async fn provider_state_is_sent_back() {
     for WireTranscript { wire, calls, answer, returns, .. } in transcripts() {
         let canned =
             CannedProvider::play([CannedReply::new(calls), CannedReply::new(answer)]).await;
-        let harness = harness(&canned.host, wire);
+        let harness = harness(&canned.host, wire).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "Two sums!").await;
         assert_eq!(log.thought(), "Two sums.", "{wire:?}: {log:?}");
@@ -44,7 +44,7 @@ async fn provider_state_is_sent_back() {
 async fn a_connection_closed_without_an_end_marker_is_a_cut() {
     for WireTranscript { wire, half, .. } in transcripts() {
         let canned = CannedProvider::play([CannedReply::new(half)]).await;
-        let harness = harness(&canned.host, wire);
+        let harness = harness(&canned.host, wire).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "hello").await;
         assert_eq!(log.end().1, "model_cut", "{wire:?}: {log:?}");
@@ -56,19 +56,20 @@ async fn a_connection_closed_without_an_end_marker_is_a_cut() {
 async fn a_connection_closed_before_any_output_is_retried() {
     for WireTranscript { wire, answer, .. } in transcripts() {
         let canned = CannedProvider::play([CannedReply::new(""), CannedReply::new(answer)]).await;
-        let harness = harness(&canned.host, wire);
+        let harness = harness(&canned.host, wire).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "hello").await;
         assert_eq!(log.message(), "Well, 42.", "{wire:?}: {log:?}");
     }
 }
 
-fn impatient(host: &str, wire: MockWire, timeouts: Timeouts) -> AgentHarness {
+async fn impatient(host: &str, wire: MockWire, timeouts: Timeouts) -> AgentHarness {
     AgentHarness::new(AgentOptions {
         retries: 1,
         timeouts,
         ..AgentOptions::new(wire.model, providers(host))
     })
+    .await
 }
 
 #[tokio::test]
@@ -79,7 +80,8 @@ async fn a_model_without_output_is_retried_and_then_times_out() {
             &canned.host,
             wire,
             Timeouts { first: Duration::from_millis(300), ..Timeouts::default() },
-        );
+        )
+        .await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let (outcome, code, reason) = harness.run_turn(&session, "hello").await.end();
         assert_eq!(
@@ -111,7 +113,8 @@ async fn a_connection_that_is_not_accepted_times_out() {
             &host.to_string(),
             wire,
             Timeouts { connect: Duration::from_millis(300), ..Timeouts::default() },
-        );
+        )
+        .await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "hello").await;
         let (_, code, reason) = log.end();
@@ -132,7 +135,8 @@ async fn a_reply_that_stalls_is_not_retried_and_its_part_is_kept() {
             &canned.host,
             wire,
             Timeouts { silence: Duration::from_millis(300), ..Timeouts::default() },
-        );
+        )
+        .await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "hello").await;
         let (_, code, reason) = log.end();
@@ -209,7 +213,7 @@ async fn a_prompt_that_is_too_long_has_its_own_code() {
     ] {
         // The request is repeated three times, with less and less of the conversation.
         let canned = CannedProvider::play(vec![reply; 4]).await;
-        let harness = harness(&canned.host, wire);
+        let harness = harness(&canned.host, wire).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let (_, code, reason) = harness.run_turn(&session, "hello").await.end();
         assert_eq!(code, "model_window", "{wire:?}: {reason}");
@@ -253,7 +257,7 @@ async fn temporary_errors_are_retried() {
             panic!("no transcript of {wire:?}")
         };
         let canned = CannedProvider::play([reply, CannedReply::new(answer)]).await;
-        let harness = harness(&canned.host, wire);
+        let harness = harness(&canned.host, wire).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "hello").await;
         assert_eq!(log.message(), "Well, 42.", "{wire:?}: {log:?}");
@@ -275,7 +279,7 @@ async fn a_blocked_prompt_fails_with_its_reason() {
         json!({"promptFeedback": {"blockReason": "OTHER"}}),
     ]))])
     .await;
-    let harness = harness(&canned.host, gemini);
+    let harness = harness(&canned.host, gemini).await;
     let (_, session) = harness.agent("tess", Style::Native).await;
     let (_, code, reason) = harness.run_turn(&session, "hello").await.end();
     assert!(
@@ -293,7 +297,7 @@ async fn models_without_reasoning_are_not_asked_for_it() {
         ("gemini/gemini-3-pro", true),
     ] {
         let canned = CannedProvider::play([CannedReply::refusal(400, "{}")]).await;
-        let harness = AgentHarness::new(AgentOptions::new(model, providers(&canned.host)));
+        let harness = AgentHarness::new(AgentOptions::new(model, providers(&canned.host))).await;
         let (_, session) = harness.agent("tess", Style::Native).await;
         let log = harness.run_turn(&session, "hello").await;
         assert!(log.streamed(StreamKind::Message).is_empty());

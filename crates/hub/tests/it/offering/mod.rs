@@ -109,7 +109,7 @@ pub(crate) async fn started_again<T>(room: Room, dir: &Path, guest: T) -> Room {
     let store = Arc::clone(room.hub.store());
     let session = room.session.clone();
     drop((guest, room));
-    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    store.close().await;
     Room { session, ..Room::open(dir).await }
 }
 

@@ -213,5 +213,11 @@ pub(crate) fn content(answer: &CommandReply) -> CommandReply {
 
 /// The refusals of a server that cannot save, or is about to stop.
 pub(crate) fn is_of_the_store(code: RefusalCode) -> bool {
-    matches!(code, RefusalCode::StoreFailed | RefusalCode::Stopping)
+    matches!(
+        code,
+        RefusalCode::StoreFailed
+            | RefusalCode::StoreFull
+            | RefusalCode::StoreUnknown
+            | RefusalCode::Stopping
+    )
 }

@@ -124,9 +124,8 @@ pub(in crate::rest) async fn list(
     QueryParams(query): QueryParams<ChatsQuery>,
 ) -> SparkyResult<Json<SparkyChats>> {
     check_space(&rest, &caller, &headers, &space).await?;
-    let (user, wanted) = (caller.user, space.clone());
-    let stored =
-        rest.hub.read(move |store| store.chats(&user, &wanted, query.include_archived)).await?;
+    let peers = rest.hub.store().peers();
+    let stored = peers.chats(&caller.user, &space, query.include_archived).await?;
     let chats = stored
         .into_iter()
         .skip(query.offset.unwrap_or(0))
@@ -145,8 +144,7 @@ async fn find(
     chat: &str,
 ) -> Result<StoredChat, SparkyRefused> {
     check_space(rest, caller, headers, space).await?;
-    let (user, wanted) = (caller.user.clone(), chat.to_owned());
-    let named = rest.hub.read(move |store| store.chats_named(&user, &wanted)).await?;
+    let named = rest.hub.store().peers().chats_named(&caller.user, chat).await?;
     named
         .into_iter()
         .find(|stored| stored.space == space)
@@ -212,8 +210,8 @@ async fn keep_archived(
     stored: &StoredChat,
     at: Option<Timestamp>,
 ) -> Result<(), SparkyRefused> {
-    let archived = rest.hub.store().archive_chat(&caller.user, &stored.space, &stored.chat, at);
-    archived.await.map_err(|error| SparkyRefused(Refusal::from(&error)))
+    let peers = rest.hub.store().peers();
+    Ok(peers.archive_chat(&caller.user, &stored.space, &stored.chat, at).await?)
 }
 
 /// Refuses another model for one chat, since all chats of a user share one agent and its model.

@@ -6,9 +6,9 @@ use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thoughtwire_proto::{
-    Event, InputEvent, Record, Role, Seq, SessionEvent, Timestamp, ToolStatus, TurnEvent,
+    Event, InputEvent, Record, Role, Seq, SessionEvent, SessionId, Timestamp, ToolStatus, TurnEvent,
 };
-use thoughtwire_store::{SessionNum, Store, StoreError};
+use thoughtwire_store::{Store, StoreError};
 
 use super::{SparkyResult, bound_to, not_found, own_space};
 use crate::access::Identity;
@@ -104,8 +104,8 @@ pub(in crate::rest) async fn messages(
     Path(chat): Path<String>,
     QueryParams(query): QueryParams<MessagesQuery>,
 ) -> SparkyResult<Json<SparkyMessages>> {
-    let (user, wanted) = (caller.user.clone(), chat.clone());
-    let named = rest.hub.read(move |store| store.chats_named(&user, &wanted)).await?;
+    let store = rest.hub.store();
+    let named = store.peers().chats_named(&caller.user, &chat).await?;
     let own = own_space(&rest.access, &caller, &headers);
     let bound = bound_to(&rest.access, &headers);
     // Chat names are unique only within a name space; the caller's own one comes first.
@@ -115,39 +115,36 @@ pub(in crate::rest) async fn messages(
         .or_else(|| named.first().filter(|_| bound.is_none()))
         .ok_or_else(|| not_found(&format!("Chat '{chat}'")))?;
     let stored = rest.own(&caller.user, &found.session).await?;
-    let (num, first, head) = (stored.num, stored.first, stored.state.head());
-    let messages = rest
-        .hub
-        .read(move |store| match (query.limit, query.offset) {
-            (None, None) => {
-                let from = Seq(head.0.saturating_sub(NEWEST).max(first.0.saturating_sub(1)));
-                let mut all = read(store, num, from, usize::MAX)?;
-                all.drain(..all.len().saturating_sub(MOST));
-                Ok(all)
-            }
-            (limit, offset) => {
-                let (limit, offset) = (limit.unwrap_or(MOST).min(MOST), offset.unwrap_or(0));
-                let from = Seq(first.0.saturating_sub(1));
-                let mut all = read(store, num, from, offset.saturating_add(limit))?;
-                all.drain(..offset.min(all.len()));
-                all.truncate(limit);
-                Ok(all)
-            }
-        })
-        .await?;
+    let (first, head) = (stored.first, stored.state.head());
+    let messages = match (query.limit, query.offset) {
+        (None, None) => {
+            let from = Seq(head.0.saturating_sub(NEWEST).max(first.0.saturating_sub(1)));
+            let mut all = read(store, &stored.id, from, usize::MAX).await?;
+            all.drain(..all.len().saturating_sub(MOST));
+            all
+        }
+        (limit, offset) => {
+            let (limit, offset) = (limit.unwrap_or(MOST).min(MOST), offset.unwrap_or(0));
+            let from = Seq(first.0.saturating_sub(1));
+            let mut all = read(store, &stored.id, from, offset.saturating_add(limit)).await?;
+            all.drain(..offset.min(all.len()));
+            all.truncate(limit);
+            all
+        }
+    };
     Ok(Json(SparkyMessages { chat_id: chat, messages }))
 }
 
 /// Reads messages behind a position, until there are at least `enough`.
-fn read(
+async fn read(
     store: &Store,
-    session: SessionNum,
+    session: &SessionId,
     mut after: Seq,
     enough: usize,
 ) -> Result<Vec<SparkyMessage>, StoreError> {
     let mut messages = Vec::new();
     while messages.len() < enough {
-        let records = store.events(session, after, BATCH)?;
+        let records = store.logs().records_after(session, after, BATCH).await?;
         let Some(last) = records.last().map(|record| record.seq) else { break };
         messages.extend(records.into_iter().flat_map(shown));
         after = last;

@@ -18,6 +18,7 @@ use futures::StreamExt as _;
 use serde::Serialize;
 use thoughtwire_proto::rest::Auth;
 use thoughtwire_proto::{Refusal, RefusalCode};
+use thoughtwire_store::StoreError;
 
 pub(super) use auth::{login, logout, me, refresh, register};
 pub(super) use chats::{archive, delete, list, model, rename, unarchive};
@@ -57,6 +58,12 @@ pub(super) struct SparkyNotice {
 impl From<Refusal> for SparkyRefused {
     fn from(refusal: Refusal) -> Self {
         Self(refusal)
+    }
+}
+
+impl From<StoreError> for SparkyRefused {
+    fn from(error: StoreError) -> Self {
+        Self(error.into())
     }
 }
 
@@ -106,9 +113,8 @@ async fn check_space(
     if own_space(&rest.access, caller, headers) == space {
         return Ok(());
     }
-    let (user, wanted) = (caller.user.clone(), space.to_owned());
     let may_see = bound_to(&rest.access, headers).is_none()
-        && rest.hub.read(move |store| store.has_space(&user, &wanted)).await?;
+        && rest.hub.store().peers().has_space(&caller.user, space).await?;
     if may_see { Ok(()) } else { Err(not_found(&format!("User '{space}'"))) }
 }
 
@@ -154,7 +160,7 @@ pub(super) async fn models(
     caller: Identity,
 ) -> SparkyResult<Json<SparkyModels>> {
     let user = caller.user;
-    let agents = rest.hub.read(move |store| store.agents(&user)).await?;
+    let agents = rest.hub.store().directory().agents(&user).await?;
     let mut ids = vec![rest.model.clone()];
     for id in agents.into_iter().filter_map(|agent| agent.spec.model) {
         if !ids.contains(&id) {
