@@ -5,7 +5,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::PoisonError;
 
 use rusqlite::{Connection, OpenFlags};
 use thoughtwire_proto::Timestamp;
@@ -39,7 +38,7 @@ pub struct Contents {
 impl Database {
     /// Copies everything that is on disk at one moment into a file without a name.
     pub(super) fn copy(&self) -> Result<File, StoreError> {
-        let _one_at_a_time = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.copying.lock();
         let path = self.file.path().with_file_name("backup.partial");
         self.readers.read_unlimited(|connection| copy(connection, &path))?;
         if let Err(error) = erase_rest(&path) {

@@ -31,8 +31,9 @@ mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use thoughtwire_proto::Timestamp;
 
@@ -100,7 +101,7 @@ impl Database {
     fn close(&self) {
         self.readers.stop();
         self.writer.stop();
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.lock.lock().take());
     }
 }
 

@@ -1,9 +1,10 @@
 //! ReaderPool: short transactions on connections of their own, so that reads never wait for writes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -75,7 +76,7 @@ impl ReaderPool {
     }
 
     fn of_user(&self, user: &str) -> Arc<Semaphore> {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.lock();
         if let Some(known) = users.get(user).and_then(Weak::upgrade) {
             return known;
         }
@@ -112,13 +113,7 @@ impl ReaderPool {
         deadline: Option<Instant>,
         read: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let taken = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_mut()
-            .ok_or(StoreError::Stopped)?
-            .pop();
+        let taken = self.idle.lock().as_mut().ok_or(StoreError::Stopped)?.pop();
         let reader = match taken {
             Some(reader) => reader,
             None => {
@@ -127,9 +122,9 @@ impl ReaderPool {
                 ReadConnection::new(self.open()?)?
             }
         };
-        *reader.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+        *reader.deadline.lock() = deadline;
         let outcome = read(&reader.connection);
-        if let Some(idle) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+        if let Some(idle) = self.idle.lock().as_mut()
             && idle.len() < READERS
         {
             idle.push(reader);
@@ -138,7 +133,7 @@ impl ReaderPool {
     }
 
     pub(super) fn stop(&self) {
-        drop(self.idle.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.idle.lock().take());
     }
 
     fn open(&self) -> Result<Connection, StoreError> {
@@ -164,7 +159,7 @@ impl ReadConnection {
         let deadline: Arc<Mutex<Option<Instant>>> = Arc::default();
         let until = Arc::clone(&deadline);
         let is_over = move || {
-            let until = *until.lock().unwrap_or_else(PoisonError::into_inner);
+            let until = *until.lock();
             until.is_some_and(|until| Instant::now() >= until)
         };
         connection.progress_handler(STEPS, Some(is_over))?;

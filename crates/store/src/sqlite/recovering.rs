@@ -1,8 +1,9 @@
 //! Recovery in SQLite: which turns a crash cut, and recovering a session when it is loaded.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, params};
 use thoughtwire_proto::{SessionId, State, StreamKind, Timestamp};
 
@@ -33,12 +34,12 @@ impl CutTurns {
     }
 
     pub(super) fn contains(&self, session: &SessionId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(session)
+        self.0.lock().contains(session)
     }
 
     /// Forgets a session that was loaded.
     pub(super) fn remove(&self, session: &SessionId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
+        self.0.lock().remove(session);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Rows: reading columns, and the row numbers of sessions.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use thoughtwire_proto::{Id, Record, Seq, SessionId, Timestamp};
 
@@ -47,7 +47,7 @@ impl RowCache {
     }
 
     fn rows(&self) -> MutexGuard<'_, HashMap<SessionId, i64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! The cache of memory summaries: what every prompt needs, kept from one turn to the next.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
 use thoughtwire_proto::AgentId;
 
@@ -112,6 +113,6 @@ impl SummaryCache {
     }
 
     fn summaries(&self) -> MutexGuard<'_, Summaries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

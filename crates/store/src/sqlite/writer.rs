@@ -1,11 +1,12 @@
 //! The writer: one thread that drains its queue into one transaction, so that many writes share
 //! one wait for the disk (group commit).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -166,7 +167,7 @@ impl Writer {
         let (reply, commit) = Commit::channel();
         let job =
             Box::new(QueuedWrite { work: Some(work), outcome: None, invalidates, urgency, reply });
-        if let Some(jobs) = &*self.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(jobs) = &*self.jobs.lock() {
             // Dropped unsent, the job's reply tells its caller that the store is closed.
             drop(jobs.send(job));
         }
@@ -180,9 +181,9 @@ impl Writer {
 
     /// Takes no more writes, finishes those in the queue, and ends.
     pub(super) fn stop(&self) {
-        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.jobs.lock().take());
         self.sleeper.unpark();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             drop(thread.join());
         }
