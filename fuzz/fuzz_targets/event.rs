@@ -16,7 +16,7 @@ fuzz_target!(|text: &str| {
     let session: SessionId = "s-1".parse().expect("an id");
     let record = Record { seq: Seq(1), at: Timestamp::from_millis(0), turn: "t-1".parse().ok(), event };
     let emitted = SessionEmission { session, emission: Emission::Record(record) };
-    let labels = Encoding::Sparky { session_id: "p-1".to_owned(), user_id: "u-1".to_owned(), chat_id: "c-1".to_owned() };
+    let labels = Encoding::Sparky { session_id: "p-1".into(), user_id: "u-1".into(), chat_id: "c-1".into() };
     for encoding in [Encoding::Native, Encoding::Memgpt, labels] {
         for frame in encode(&encoding, &emitted, FrameLimit::new(usize::MAX)) {
             match &encoding {

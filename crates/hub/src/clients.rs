@@ -12,7 +12,7 @@ use thoughtwire_proto::{Emission, Event, Refusal, TurnEvent};
 use tokio::sync::Notify;
 
 use crate::subscription::{Read, Subscription};
-use crate::tail::{Entry, Frames, Reader};
+use crate::tail::{Frames, TailEntry, TailReader};
 
 /// Id of a registered client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,7 +20,7 @@ pub struct ClientId(u64);
 
 /// Attaches a reader at the head of the clients' session.
 pub(crate) type AttachReader =
-    Box<dyn Fn(Arc<Reader>) -> BoxFuture<'static, Result<Subscription, Refusal>> + Send + Sync>;
+    Box<dyn Fn(Arc<TailReader>) -> BoxFuture<'static, Result<Subscription, Refusal>> + Send + Sync>;
 
 /// The registered clients of one session.
 pub(crate) struct Clients {
@@ -51,7 +51,7 @@ impl Clients {
 
     pub(crate) async fn register(&self, encoding: Encoding) -> Result<Client, Refusal> {
         let wake = Arc::new(Notify::new());
-        let reader = Reader::new(Arc::clone(&wake), true, Vec::new());
+        let reader = TailReader::new(Arc::clone(&wake), true, Vec::new());
         let subscription = (self.attach)(reader).await?;
         let id = ClientId(self.next.fetch_add(1, Ordering::Relaxed));
         let ending = Arc::new(ClientEnding { ended: AtomicBool::new(false), wake });
@@ -109,7 +109,7 @@ impl Client {
 
     /// Whether the client is sent an entry. On `MemGPT`'s wire a turn's start and end go only to
     /// the client that sent the input, and a registered client sends none.
-    fn shows(&self, entry: &Entry) -> bool {
+    fn shows(&self, entry: &TailEntry) -> bool {
         match (&self.encoding, &entry.emitted().emission) {
             (Encoding::Memgpt, Emission::Record(record)) => !matches!(
                 record.event,

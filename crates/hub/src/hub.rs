@@ -21,7 +21,7 @@ use crate::registry::SessionRegistry;
 use crate::services::task_ended;
 use crate::services::{Changed, HubOptions, Services};
 use crate::session::{AttachRequest, MailUser, SessionMail};
-use crate::tail::{Reader, Wake};
+use crate::tail::{TailReader, WakeSignal};
 use crate::turn_message::Replying;
 use crate::watching::{Feeds, Watcher, watch_list};
 use crate::workers::is_offered;
@@ -166,7 +166,7 @@ impl Hub {
         user: &UserId,
         session: &SessionId,
         start: Start,
-        wake: Wake,
+        wake: WakeSignal,
         presence: Presence,
     ) -> Result<(Attached, Subscription), Refusal> {
         let (reply, answer) = oneshot::channel();
@@ -177,7 +177,7 @@ impl Hub {
         for tool in &tools {
             check_tool(tool)?;
         }
-        let reader = Reader::new(wake, present, tools);
+        let reader = TailReader::new(wake, present, tools);
         let request = AttachRequest { start, reader, reply };
         let mail = SessionMail::Attach { caller: MailUser(user.clone()), request };
         self.sessions.deliver(session, mail).await;

@@ -16,9 +16,9 @@ use tower::ServiceExt as _;
 use crate::access::Access;
 use crate::base_path::BasePath;
 use crate::config::Auth;
+use crate::connection_permits::ConnectionPermits;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
-use crate::places::Places;
 use crate::rest::{RestState, router};
 use crate::server::ServeError;
 
@@ -70,7 +70,7 @@ impl AtRest {
             mcp: McpServers::none(),
             metrics,
             model: String::new(),
-            open: Places::new(usize::MAX),
+            open: ConnectionPermits::new(usize::MAX),
             secure: false,
             base_path: BasePath::default(),
         });

@@ -13,12 +13,16 @@ use crate::cors;
 use crate::guard::Surface;
 use crate::page;
 use crate::rest::RestRefusal;
-use crate::upgrade::Shared;
+use crate::upgrade::ConnectionState;
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Checks a request, has it answered, and adds the headers that every answer has.
-pub(crate) async fn front(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub(crate) async fn front(
+    State(shared): State<ConnectionState>,
+    request: Request,
+    next: Next,
+) -> Response {
     let guard = &shared.access.guard;
     let surface = surface(request.extensions().get::<MatchedPath>());
     let reader = guard.allowed_origin(request.headers());

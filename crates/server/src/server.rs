@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Jwt};
 use crate::config::{Auth, Config, ServerLimits};
+use crate::connection_permits::ConnectionPermits;
 use crate::front::front;
 use crate::guard::Guard;
 use crate::listener::{self, Doors};
@@ -30,11 +31,10 @@ use crate::metrics::Metrics;
 use crate::open_files;
 use crate::owner_file::OwnerFile;
 use crate::page;
-use crate::places::Places;
+use crate::phase::Phase;
 use crate::rest::{RestState, router};
-use crate::socket::Phase;
 use crate::sweeping;
-use crate::upgrade::{Dialect, Shared, is_upgrade, offers_native, upgrade};
+use crate::upgrade::{ConnectionState, SocketDialect, is_upgrade, offers_native, upgrade};
 
 /// The last millisecond of the year 9999.
 const LAST_MS: i64 = 253_402_300_799_999;
@@ -228,14 +228,14 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let (phase, watched) = watch::channel(Phase::Serving);
         let keyring = self.access.keyring.clone();
-        let shared = Shared {
+        let shared = ConnectionState {
             hub: self.hub.clone(),
             mcp: self.mcp.clone(),
             metrics: self.metrics,
             access: self.access,
             phase: watched,
             connections: TaskTracker::new(),
-            open: Places::new(self.config.limits.connections),
+            open: ConnectionPermits::new(self.config.limits.connections),
             config: Arc::new(self.config),
         };
         let connections = shared.connections.clone();
@@ -252,7 +252,7 @@ impl Server {
             tasks: serving.clone(),
             within: handshake,
             base_path,
-            guests: Places::new(per_address.unwrap_or(ServerLimits::PER_ADDRESS)),
+            guests: ConnectionPermits::new(per_address.unwrap_or(ServerLimits::PER_ADDRESS)),
             counts_loopback: per_address.is_some(),
         };
         if let Some(inner) = self.inner {
@@ -280,7 +280,7 @@ impl Server {
     }
 }
 
-fn routes(shared: Shared, archive: Archive) -> Router {
+fn routes(shared: ConnectionState, archive: Archive) -> Router {
     let limit = shared.config.limits.frame_bytes;
     let rest = router(RestState {
         hub: shared.hub.clone(),
@@ -308,7 +308,7 @@ fn routes(shared: Shared, archive: Archive) -> Router {
         .layer(middleware::from_fn_with_state(shared, front))
 }
 
-async fn ready(State(shared): State<Shared>) -> Response {
+async fn ready(State(shared): State<ConnectionState>) -> Response {
     let serving = *shared.phase.borrow() == Phase::Serving;
     if !serving {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
@@ -327,10 +327,10 @@ async fn ready(State(shared): State<Shared>) -> Response {
     }
 }
 
-async fn not_found(State(shared): State<Shared>, request: Request) -> Response {
+async fn not_found(State(shared): State<ConnectionState>, request: Request) -> Response {
     // Elsewhere than on its own path the sub-protocol chooses the native wire.
     if is_upgrade(request.headers()) && offers_native(request.headers()) {
-        return upgrade(&shared, request, Dialect::Native);
+        return upgrade(&shared, request, SocketDialect::Native);
     }
     let base = &shared.config.base_path;
     if base.is_bare(request.uri()) {
@@ -357,7 +357,7 @@ async fn not_found(State(shared): State<Shared>, request: Request) -> Response {
         .into_response()
 }
 
-async fn root(State(shared): State<Shared>, request: Request) -> Response {
+async fn root(State(shared): State<ConnectionState>, request: Request) -> Response {
     if is_upgrade(request.headers()) {
         return memgpt(State(shared), request).await;
     }
@@ -367,18 +367,18 @@ async fn root(State(shared): State<Shared>, request: Request) -> Response {
     }
 }
 
-async fn memgpt(State(shared): State<Shared>, request: Request) -> Response {
+async fn memgpt(State(shared): State<ConnectionState>, request: Request) -> Response {
     let native = offers_native(request.headers());
-    upgrade(&shared, request, if native { Dialect::Native } else { Dialect::Memgpt })
+    upgrade(&shared, request, if native { SocketDialect::Native } else { SocketDialect::Memgpt })
 }
 
-async fn sparky(State(shared): State<Shared>, request: Request) -> Response {
+async fn sparky(State(shared): State<ConnectionState>, request: Request) -> Response {
     let native = offers_native(request.headers());
-    upgrade(&shared, request, if native { Dialect::Native } else { Dialect::Sparky })
+    upgrade(&shared, request, if native { SocketDialect::Native } else { SocketDialect::Sparky })
 }
 
-async fn native(State(shared): State<Shared>, request: Request) -> Response {
-    upgrade(&shared, request, Dialect::Native)
+async fn native(State(shared): State<ConnectionState>, request: Request) -> Response {
+    upgrade(&shared, request, SocketDialect::Native)
 }
 
 fn url_of(address: &SocketAddr, tls: bool) -> String {

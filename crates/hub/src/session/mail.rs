@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::host::{self, DriverHost};
 use crate::subscription::Subscription;
-use crate::tail::Reader;
+use crate::tail::TailReader;
 
 /// One message in a session's mailbox.
 pub(crate) enum SessionMail {
@@ -35,7 +35,7 @@ pub(crate) struct MailUser(pub(crate) UserId);
 /// A client that wants to read the session.
 pub(crate) struct AttachRequest {
     pub(crate) start: Start,
-    pub(crate) reader: Arc<Reader>,
+    pub(crate) reader: Arc<TailReader>,
     pub(crate) reply: oneshot::Sender<Result<(Attached, Subscription), Refusal>>,
 }
 

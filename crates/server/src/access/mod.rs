@@ -28,8 +28,8 @@ pub(crate) use login::{LASTS, Login};
 pub(crate) use tickets::{TICKET_LASTS, Tickets};
 
 use crate::config::Auth;
+use crate::connection_permits::ConnectionPermits;
 use crate::guard::{Guard, bearer};
-use crate::places::Places;
 
 /// Name of the cookie of a login.
 pub(crate) const COOKIE_NAME: &str = "thoughtwire";
@@ -194,7 +194,7 @@ pub(crate) struct Access {
     pub(crate) login: Login,
     pub(crate) jwt: Option<Arc<Jwt>>,
     /// Connections of each user.
-    pub(crate) users: Places<UserId>,
+    pub(crate) users: ConnectionPermits<UserId>,
 }
 
 impl Access {
@@ -210,7 +210,7 @@ impl Access {
         let most = if guard.auth == Auth::Keys { per_user } else { usize::MAX };
         let keyring = Keyring::open(Arc::clone(store)).await?;
         Ok(Self {
-            users: Places::new(most),
+            users: ConnectionPermits::new(most),
             guard: Arc::new(guard),
             local,
             login: Login::open(store, keyring.clock().clone()).await?,

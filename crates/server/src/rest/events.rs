@@ -11,7 +11,7 @@ use axum::{Extension, Json};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
-use thoughtwire_hub::{Presence, Read, Subscription, Wake};
+use thoughtwire_hub::{Presence, Read, Subscription, WakeSignal};
 use thoughtwire_proto::rest::{EventPage, StreamClosed, StreamEnd, StreamRestarted};
 use thoughtwire_proto::{
     CallId, Cursor, Epoch, Record, Refusal, RefusalCode, Seq, SessionId, Start,
@@ -22,7 +22,7 @@ use crate::access::Identity;
 use crate::eviction::{Eviction, Watched};
 
 use super::{
-    ConnectionPermit, PathParams, QueryParams, RestRefusal, RestResult, RestState, SharedRest, bad,
+    HeldPermits, PathParams, QueryParams, RestRefusal, RestResult, RestState, SharedRest, bad,
     record_of, session_id,
 };
 
@@ -114,7 +114,7 @@ fn position(id: &str) -> Result<Cursor, Refusal> {
 /// A stream of a session's events.
 struct EventStream {
     subscription: Subscription,
-    wake: Wake,
+    wake: WakeSignal,
     epoch: Epoch,
     ready: std::vec::IntoIter<Record>,
     /// Resolves when the caller may read no more.
@@ -122,7 +122,7 @@ struct EventStream {
     /// Cuts the connection if the stream cannot end because its client takes nothing.
     _watched: Option<Watched>,
     /// Counts among its user's connections until the stream is dropped.
-    _held: ConnectionPermit,
+    _held: HeldPermits,
 }
 
 /// Streams server-sent events without end, from behind a cursor or from the head.

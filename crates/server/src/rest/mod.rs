@@ -33,8 +33,8 @@ use thoughtwire_store::Scope;
 
 use crate::access::{Access, KEY_NEEDED, too_many, unauthorized};
 use crate::base_path::BasePath;
+use crate::connection_permits::{ConnectionPermit, ConnectionPermits};
 use crate::metrics::Metrics;
-use crate::places::{Place, Places};
 
 pub(crate) use reply::RestRefusal;
 use reply::{
@@ -56,16 +56,16 @@ pub(crate) struct RestState {
     /// Model of agents that name none.
     pub(crate) model: String,
     /// Places of all connections.
-    pub(crate) open: Places<()>,
+    pub(crate) open: ConnectionPermits<()>,
     /// Whether the server speaks TLS.
     pub(crate) secure: bool,
     pub(crate) base_path: BasePath,
 }
 
 /// A connection's permits, for a request that holds its connection for long.
-pub(crate) struct ConnectionPermit {
-    _open: Place<()>,
-    _user: Place<UserId>,
+pub(crate) struct HeldPermits {
+    _open: ConnectionPermit<()>,
+    _user: ConnectionPermit<UserId>,
 }
 
 /// Permission that a route asks of its caller.
@@ -252,7 +252,7 @@ impl RestState {
     }
 
     /// Takes a permit for a request that holds its connection for long, as a WebSocket does.
-    pub(super) fn hold(&self, user: &UserId) -> Result<ConnectionPermit, RestRefusal> {
+    pub(super) fn hold(&self, user: &UserId) -> Result<HeldPermits, RestRefusal> {
         let open = self.open.take(()).ok_or_else(|| {
             Refusal::new(
                 RefusalCode::TooFast,
@@ -260,7 +260,7 @@ impl RestState {
             )
         })?;
         let user = self.access.users.take(user.clone()).ok_or_else(too_many)?;
-        Ok(ConnectionPermit { _open: open, _user: user })
+        Ok(HeldPermits { _open: open, _user: user })
     }
 
     /// Shortens logs that exceed their retention, after the answer.

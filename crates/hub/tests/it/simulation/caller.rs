@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::support::carry_out;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use thoughtwire_hub::{Clock, Hub, Presence, Proof, Read, Subscription, Wake};
+use thoughtwire_hub::{Clock, DeliveryProof, Hub, Presence, Read, Subscription, WakeSignal};
 use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
 use thoughtwire_proto::dialect::{
     FrameLimit,
@@ -65,7 +65,7 @@ struct Line {
     number: u32,
     machine: Box<dyn Machine>,
     joined: Option<broadcast::Receiver<Joined>>,
-    wake: Wake,
+    wake: WakeSignal,
     attached: BTreeMap<SessionId, Attachment>,
     answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<CommandReply, Refusal>)>>,
     orders: mpsc::UnboundedReceiver<Order>,
@@ -73,7 +73,7 @@ struct Line {
     on_line: VecDeque<Item>,
     pace: Pace,
     broken: Option<Instant>,
-    proof: Proof,
+    proof: DeliveryProof,
 }
 
 struct Attachment {
@@ -137,7 +137,7 @@ impl Caller {
             on_line: VecDeque::new(),
             pace,
             broken: None,
-            proof: Proof::default(),
+            proof: DeliveryProof::default(),
         };
         tokio::spawn(line.run());
         Self { orders }
@@ -184,7 +184,7 @@ impl Line {
             };
             let (wake, proof_at, ends_at) = (
                 Arc::clone(&self.wake),
-                self.proof.look_at().unwrap_or(far),
+                self.proof.next_check().unwrap_or(far),
                 self.broken.unwrap_or(far),
             );
             tokio::select! {
@@ -343,7 +343,7 @@ impl Line {
                     self.write(item);
                 }
                 if is_peer {
-                    self.proof.wants(&entry.emitted().emission);
+                    self.proof.note_sent(&entry.emitted().emission);
                 }
             }
         }
@@ -355,12 +355,12 @@ impl Line {
         let cursors = of_peers
             .map(|(session, attachment)| (session.clone(), attachment.subscription.cursor()))
             .collect();
-        let payload = self.proof.ask(cursors);
+        let payload = self.proof.ping_payload(cursors);
         self.write(Item::Ping(payload));
     }
 
     fn proven(&mut self, payload: &[u8]) {
-        for (session, seq) in self.proof.proven(payload) {
+        for (session, seq) in self.proof.acknowledge(payload) {
             if let Some(attachment) = self.attached.get_mut(&session) {
                 attachment.proven = attachment.proven.max(seq);
             }

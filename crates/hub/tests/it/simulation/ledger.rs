@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use thoughtwire_hub::{Changed, Entry, Read};
+use thoughtwire_hub::{Changed, Read, TailEntry};
 use thoughtwire_proto::{
     Attached, CallId, Command, CommandId, CommandReply, DirectoryCommand, Emission, Record,
     Refusal, RefusalCode, SessionCommand, SessionId, Start,
@@ -171,7 +171,7 @@ impl Ledger {
         self.places[number].told_gone = true;
     }
 
-    pub(crate) fn entries(&mut self, number: usize, entries: &[Arc<Entry>]) {
+    pub(crate) fn entries(&mut self, number: usize, entries: &[Arc<TailEntry>]) {
         for entry in entries {
             let shaken = self.shaken;
             let place = &mut self.places[number];

@@ -1,4 +1,4 @@
-//! Places of which each of many may have only so many: connections in all, of a user, of an address.
+//! Permits for connections: the server, each user and each address have a limited number.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,51 +7,52 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// How many places each has taken.
-pub(crate) struct Places<K> {
+/// The permits of one kind, by holder: a user, an address, or the server itself.
+pub(crate) struct ConnectionPermits<K> {
+    /// Number of permits that each holder has now.
     taken: Arc<Mutex<HashMap<K, usize>>>,
     most: usize,
 }
 
-/// One of somebody's places; given back when it is dropped.
-pub(crate) struct Place<K: Hash + Eq> {
-    places: Places<K>,
+/// One permit. Given back when it is dropped.
+pub(crate) struct ConnectionPermit<K: Hash + Eq> {
+    permits: ConnectionPermits<K>,
     of: K,
 }
 
-impl<K> Clone for Places<K> {
+impl<K> Clone for ConnectionPermits<K> {
     fn clone(&self) -> Self {
         Self { taken: Arc::clone(&self.taken), most: self.most }
     }
 }
 
-impl<K: Hash + Eq + Clone> Places<K> {
-    /// Each may have `most`.
+impl<K: Hash + Eq + Clone> ConnectionPermits<K> {
+    /// Makes permits of which each holder may have `most`.
     pub(crate) fn new(most: usize) -> Self {
         Self { taken: Arc::default(), most }
     }
 
-    /// A place of somebody's, if they have not as many as they may.
-    pub(crate) fn take(&self, of: K) -> Option<Place<K>> {
+    /// Takes a permit. `None` when the holder has as many as it may have.
+    pub(crate) fn take(&self, of: K) -> Option<ConnectionPermit<K>> {
         let mut taken = self.taken.lock();
         if taken.get(&of).is_some_and(|count| *count >= self.most) || self.most == 0 {
             return None;
         }
         *taken.entry(of.clone()).or_default() += 1;
-        Some(Place { places: self.clone(), of })
+        Some(ConnectionPermit { permits: self.clone(), of })
     }
 }
 
-impl<K: Hash + Eq> Place<K> {
-    /// Whose it is.
+impl<K: Hash + Eq> ConnectionPermit<K> {
+    /// The holder.
     pub(crate) fn of(&self) -> &K {
         &self.of
     }
 }
 
-impl<K: Hash + Eq> Drop for Place<K> {
+impl<K: Hash + Eq> Drop for ConnectionPermit<K> {
     fn drop(&mut self) {
-        let mut taken = self.places.taken.lock();
+        let mut taken = self.permits.taken.lock();
         if let Some(count) = taken.get_mut(&self.of) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -65,7 +66,7 @@ impl<K: Hash + Eq> Drop for Place<K> {
 pub(crate) fn counted_as(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
-        // The loopback is one address, and its neighbours are nobody's.
+        // The loopback is a single address.
         IpAddr::V6(Ipv6Addr::LOCALHOST) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -80,13 +81,13 @@ mod tests {
 
     #[test]
     fn each_has_so_many_and_gets_them_back() {
-        let places = Places::new(2);
-        let (one, _two) = (places.take("ada"), places.take("ada"));
-        assert!(one.is_some() && places.take("ada").is_none());
-        assert!(places.take("bob").is_some(), "another has places of their own");
+        let permits = ConnectionPermits::new(2);
+        let (one, _two) = (permits.take("ada"), permits.take("ada"));
+        assert!(one.is_some() && permits.take("ada").is_none());
+        assert!(permits.take("bob").is_some(), "another holder has permits of its own");
         drop(one);
-        assert!(places.take("ada").is_some());
-        assert!(Places::new(0).take("ada").is_none());
+        assert!(permits.take("ada").is_some());
+        assert!(ConnectionPermits::new(0).take("ada").is_none());
     }
 
     #[test]
