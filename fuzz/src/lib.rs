@@ -279,10 +279,10 @@ impl Conversation {
         let duplicate = false;
         match command {
             DirectoryCommand::CreateAgent(spec) => {
-                DirectoryReply::Agent { profile: self.agent(spec.name), duplicate }
+                DirectoryReply::Agent { profile: Box::new(self.agent(spec.name)), duplicate }
             }
             DirectoryCommand::FindAgent { agent } => {
-                DirectoryReply::Agent { profile: self.agent(agent), duplicate }
+                DirectoryReply::Agent { profile: Box::new(self.agent(agent)), duplicate }
             }
             DirectoryCommand::CreateSession { .. } => {
                 DirectoryReply::Session { session: self.new_session(), duplicate }
@@ -310,7 +310,8 @@ impl Conversation {
         let duplicate = which % 2 == 1;
         match which % 8 {
             0 | 1 => {
-                DirectoryReply::Agent { profile: self.agent("ada".to_owned()), duplicate }.into()
+                DirectoryReply::Agent { profile: Box::new(self.agent("ada".to_owned())), duplicate }
+                    .into()
             }
             2 => DirectoryReply::Session { session: self.new_session(), duplicate }.into(),
             3 => DirectoryReply::Session { session: self.session(which), duplicate }.into(),

@@ -98,6 +98,7 @@ impl Services {
             workers: Arc::new(OfferRegistry::new(
                 options.offer_grace,
                 Arc::clone(&agent),
+                options.clock.clone(),
                 tasks.clone(),
             )),
             store,

@@ -308,7 +308,7 @@ mod tests {
             limit: FrameLimit::default(),
             proof: None,
             wake: Wake::default(),
-            metrics: Metrics::new(&hub, &thoughtwire_agent::Metrics::default()),
+            metrics: Metrics::new(&hub, &thoughtwire_agent::ModelMetrics::default()),
         };
         let mut expected = Vec::new();
         for frame in entries

@@ -498,8 +498,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let identity = identity.clone();
                 Box::pin(async move {
                     let made = create_agent(&hub, &identity, id, *spec).await?;
-                    let reply =
-                        DirectoryReply::Agent { profile: made.thing, duplicate: made.duplicate };
+                    let reply = DirectoryReply::Agent {
+                        profile: Box::new(made.thing),
+                        duplicate: made.duplicate,
+                    };
                     Ok(reply.into())
                 })
             }

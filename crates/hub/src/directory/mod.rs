@@ -96,11 +96,11 @@ impl Directory {
             DirectoryCommand::CreateAgent(spec) => self.shared.begin(async move {
                 let Made { thing: profile, duplicate } =
                     directory.make_agent(&user, *spec, key).await?;
-                Ok(DirectoryReply::Agent { profile, duplicate })
+                Ok(DirectoryReply::Agent { profile: Box::new(profile), duplicate })
             }),
             DirectoryCommand::FindAgent { agent } => Box::pin(async move {
                 let profile = directory.find_agent(&user, &agent).await?;
-                Ok(DirectoryReply::Agent { profile, duplicate: false })
+                Ok(DirectoryReply::Agent { profile: Box::new(profile), duplicate: false })
             }),
             DirectoryCommand::CreateSession { agent, title, instructions, history } => {
                 self.shared.begin(async move {

@@ -20,6 +20,7 @@ use super::turn::WorkerTurn;
 use super::worker::{OfferTerms, Worker};
 use super::worker_lost;
 use crate::agent::Agent;
+use crate::clock::Clock;
 
 /// All offers of a hub.
 pub(crate) struct OfferRegistry {
@@ -31,6 +32,7 @@ pub(crate) struct OfferRegistry {
     /// Set when the hub stops. Parked turns resume at the next start, so workers that wait for
     /// them are not told that they are over.
     stopping: AtomicBool,
+    clock: Clock,
     tasks: TaskTracker,
     /// Notified when a turn leaves its worker.
     pub(super) released: Arc<Notify>,
@@ -63,15 +65,25 @@ impl RegistryState {
 impl OfferRegistry {
     /// Makes an empty registry. `grace` is how long the turns of a worker wait for it after it
     /// disconnected. Tasks are spawned on `tasks`.
-    pub(crate) fn new(grace: Duration, agent: Arc<dyn Agent>, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(
+        grace: Duration,
+        agent: Arc<dyn Agent>,
+        clock: Clock,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             state: Mutex::default(),
             agent,
             grace,
             stopping: AtomicBool::new(false),
+            clock,
             tasks,
             released: Arc::default(),
         }
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(super) fn tasks(&self) -> &TaskTracker {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use thoughtwire_proto::{
     AgentId, CallId, CommandId, ConnectionReply, Decision, Directive, Event, Id, Permission,
-    Record, SessionId, TurnEvent, TurnId, Verb, WorkerId,
+    Record, SessionId, Timestamp, TurnEvent, TurnId, Verb, WorkerId,
 };
 use thoughtwire_session::whole_item;
 use tokio::sync::oneshot;
@@ -19,6 +19,7 @@ use super::progress::TurnProgress;
 use super::registry::OfferRegistry;
 use super::verbs::{VerbRunner, append};
 use crate::agent::Turn;
+use crate::clock::Clock;
 use crate::turn_message::{AgentError, AgentVerb, CallQuestion, CallReply, ClientResult, Replying};
 
 /// Sender of a turn's end, to the future that stands in for the agent.
@@ -29,6 +30,7 @@ pub(crate) struct WorkerTurn {
     pub(super) worker: WorkerId,
     pub(super) turn: Turn,
     registry: Weak<OfferRegistry>,
+    clock: Clock,
     tasks: TaskTracker,
     answers: Arc<FirstAnswers>,
     /// Verbs are carried out one by one, also while two connections of one worker overlap.
@@ -58,6 +60,7 @@ impl WorkerTurn {
         Self {
             worker,
             registry: Arc::downgrade(registry),
+            clock: registry.clock().clone(),
             tasks: registry.tasks().clone(),
             answers: Arc::new(answers),
             order: tokio::sync::Mutex::default(),
@@ -86,6 +89,12 @@ impl WorkerTurn {
     /// The registry; `None` once the hub is gone.
     pub(super) fn registry(&self) -> Option<Arc<OfferRegistry>> {
         self.registry.upgrade()
+    }
+
+    /// The time so many milliseconds from now, by the hub's clock.
+    pub(super) fn within(&self, millis: u64) -> Timestamp {
+        let millis = i64::try_from(millis).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.clock.now().as_millis().saturating_add(millis))
     }
 
     pub(super) fn answers(&self) -> Arc<FirstAnswers> {

@@ -14,7 +14,6 @@ use tokio::sync::oneshot;
 use super::answers::{PendingSay, SayOutcome, committed, no_event};
 use super::held_calls::{HoldState, MOST_HELD, check_decision, when_approved};
 use super::turn::WorkerTurn;
-use crate::clock::now;
 use crate::function_message::{self, MessageLine, ResultOwner};
 use crate::turn_message::{
     AgentError, AgentExtras, AgentVerb, CallQuestion, Finish, TurnError, TurnSender,
@@ -65,7 +64,7 @@ impl<'a> VerbRunner<'a> {
             }
             Verb::Approval { call, timeout_ms } => self.ask_approval(call, timeout_ms).await,
             Verb::ClientRuns { call, timeout_ms } => {
-                let expires_at = within(timeout_ms.unwrap_or(CLIENT_MS));
+                let expires_at = self.within(timeout_ms.unwrap_or(CLIENT_MS));
                 self.wait_for_call(call, CallQuestion::Client { expires_at }).await
             }
             Verb::Delta { item, n, kind, text } => self.stream(item, n, kind, text).await,
@@ -100,6 +99,11 @@ impl<'a> VerbRunner<'a> {
 
     fn call(&self) -> Result<CallId, Refusal> {
         CallId::new(self.id).map_err(|bad| bad_request(bad.to_string()))
+    }
+
+    /// The time so many milliseconds from now, at most `LONGEST_MS`.
+    fn within(&self, millis: u64) -> Timestamp {
+        self.turn.within(millis.min(LONGEST_MS))
     }
 
     fn sender(&self) -> &TurnSender {
@@ -169,7 +173,8 @@ impl<'a> VerbRunner<'a> {
             Permission::Allow | Permission::Deny => Ok(called),
             Permission::Ask => {
                 let decision = self.turn.held.lock().hold(&call);
-                let question = CallQuestion::Approval { name, expires_at: within(APPROVAL_MS) };
+                let question =
+                    CallQuestion::Approval { name, expires_at: self.within(APPROVAL_MS) };
                 let asked = self.wait_for_call(call.clone(), question).await?;
                 let both = async move {
                     let outcome = called.await?;
@@ -250,7 +255,7 @@ impl<'a> VerbRunner<'a> {
         match state {
             HoldState::Unasked => {
                 let name = self.turn.progress.lock().tool_of(&call)?;
-                let expires_at = within(timeout_ms.unwrap_or(APPROVAL_MS));
+                let expires_at = self.within(timeout_ms.unwrap_or(APPROVAL_MS));
                 self.wait_for_call(call, CallQuestion::Approval { name, expires_at }).await
             }
             // The server has asked already. The worker gets the decision when it is made.
@@ -335,10 +340,4 @@ pub(super) async fn append(sender: &TurnSender, events: Vec<Event>) -> Result<Pe
 
 fn bad_request(reason: String) -> Refusal {
     Refusal::new(RefusalCode::BadRequest, reason)
-}
-
-/// The time so many milliseconds from now, at most `LONGEST_MS`.
-fn within(millis: u64) -> Timestamp {
-    let millis = i64::try_from(millis.min(LONGEST_MS)).unwrap_or(0);
-    Timestamp::from_millis(now().as_millis().saturating_add(millis))
 }

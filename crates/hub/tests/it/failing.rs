@@ -1,11 +1,12 @@
-//! A disk that fails or stands still: what is lost is refused, and everything goes on when it works again.
+//! A disk that fails or stands still. Lost appends are refused; the hub goes on when the disk
+//! works again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Turn, now};
+use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Turn, TurnError, now};
 use thoughtwire_proto::{
     Command, CommandReply, Event, Policy, Refusal, RefusalCode, SessionCommand, TurnEvent,
 };
@@ -234,4 +235,36 @@ async fn copies_of_an_open_sentence_do_not_pile_up_in_front_of_a_disk_that_stand
     stage.write().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(stage.driver.waiting(), 1);
+}
+
+/// Makes a call and keeps the error that it gets.
+struct Caught(Arc<parking_lot::Mutex<Option<TurnError>>>);
+
+impl Agent for Caught {
+    fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
+        let caught = Arc::clone(&self.0);
+        Box::pin(async move {
+            let called = turn.interface.tools().called("lookup", Default::default()).await;
+            *caught.lock() = called.err();
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_is_told_why_its_call_could_not_be_saved() {
+    let caught = Arc::default();
+    let mut stage = Stage::open(Arc::new(Caught(Arc::clone(&caught)))).await;
+    let answer = stage.send("go", Policy::Queue);
+    stage.pass().await;
+    stage.driver.commit(1).unwrap().tell();
+    assert!(answer.await.unwrap().is_ok());
+    stage.pass().await;
+    // The writer stops before it takes the call.
+    drop(stage.driver);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let Some(TurnError::Unsaved(refusal)) = caught.lock().clone() else {
+        panic!("{:?}", caught.lock())
+    };
+    assert_eq!(refusal.code, RefusalCode::Stopping);
 }

@@ -1,4 +1,4 @@
-//! Subscribers: from every position the same events, partials once, and the log for who falls behind.
+//! Subscribers: the same events from every position, partials once, and the log for slow readers.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -113,7 +113,7 @@ impl Outlet for Broken {
     }
 }
 
-/// A reader that sleeps whenever there is nothing for it; gives what it got up to now, and its task.
+/// A reader that parks whenever there is nothing for it. Returns its events so far, and its task.
 async fn sleeper(
     room: &Room,
     most: usize,

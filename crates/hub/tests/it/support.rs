@@ -1,4 +1,4 @@
-//! Shared by the tests: a hub over a store in its own directory, and an agent that follows a script.
+//! Shared by the tests: a hub over a store of its own, and an agent that follows a script.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -154,7 +154,7 @@ impl Room {
         let CommandReply::Directory(DirectoryReply::Agent { profile: agent, .. }) = answer else {
             panic!("{answer:?}")
         };
-        Self { hub, user, session: agent.main_session.clone(), agent }
+        Self { hub, user, session: agent.main_session.clone(), agent: *agent }
     }
 
     pub(crate) async fn ask(
@@ -253,7 +253,8 @@ impl Listener {
         }
     }
 
-    /// Everything up to an emission of which `last` is true. A test that waits in vain fails after ten seconds.
+    /// Everything up to an emission of which `last` is true. A test that waits in vain fails after
+    /// ten seconds.
     pub(crate) async fn until(&mut self, mut last: impl FnMut(&Emission) -> bool) -> Vec<Emission> {
         let mut seen = Vec::new();
         let listen = async {

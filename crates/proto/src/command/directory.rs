@@ -96,7 +96,7 @@ pub enum DirectoryReply {
     /// An agent was made or found.
     Agent {
         /// The agent.
-        profile: AgentProfile,
+        profile: Box<AgentProfile>,
         /// True when the first use of this command id made it.
         duplicate: bool,
     },

@@ -113,7 +113,7 @@ impl Driven {
         self.machine.answer(
             tag,
             Ok(CommandReply::Directory(DirectoryReply::Agent {
-                profile: profile(name),
+                profile: Box::new(profile(name)),
                 duplicate: false,
             })),
         );

@@ -269,7 +269,10 @@ fn answers_have_their_shapes() {
     };
     let table = [
         (
-            CommandReply::Directory(DirectoryReply::Agent { profile, duplicate: false }),
+            CommandReply::Directory(DirectoryReply::Agent {
+                profile: Box::new(profile),
+                duplicate: false,
+            }),
             json!({"type": "ack", "id": "c", "agent": {"id": "a-1", "name": "ada"}, "session": "s-1"}),
         ),
         (

@@ -36,7 +36,7 @@ async fn inputs_wait_for_a_worker_across_a_restart() {
     };
     tokio::join!(told, sent);
     let room = started_again(room, dir.path(), listener).await;
-    // Who comes late is told as well.
+    // A client that attaches later sees the status as well.
     let (_, mut listener) = room.after(0).await;
     listener.until_status("bob is run by a program").await;
     let (mut worker, _) = TestWorker::connect(&room, offer("w")).await;
@@ -139,7 +139,8 @@ async fn a_cancel_reaches_the_worker_and_its_late_verbs_are_refused() {
         Directive::Cancel { session: first.session.clone(), turn: first.turn.clone() }
     );
     assert_eq!(code(worker.say(&first.turn, "t-1", thought("late")).await), RefusalCode::NoTurn);
-    // The next input starts with the other's end, in its place; an interruption likewise.
+    // The next input starts with the end of the other turn, under its permit. So does an
+    // interrupting input.
     let second = worker.run().await;
     assert_eq!(second.input.text, "two");
     let answer = room.send_as(None, "three", Policy::Interrupt).await.unwrap();
@@ -188,7 +189,7 @@ async fn an_offer_ends_with_its_agent_or_when_another_connection_takes_it() {
     assert_eq!(code(old.say(&turn, "t-1", thought("me")).await), RefusalCode::NoTurn);
     drop(old);
     assert!(new.run().await.resumed);
-    // The agent becomes the server's to run: what runs fails, and what comes is answered by the server.
+    // The server takes the agent: the running turn fails, and the server answers the next input.
     let Value::Object(changes) = json!({"model": "offline"}) else { unreachable!() };
     room.hub.directory().edit_agent(&room.user, "bob", changes).await.unwrap();
     assert!(matches!(new.told().await, Directive::OfferEnded { .. }));

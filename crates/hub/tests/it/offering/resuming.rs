@@ -35,11 +35,11 @@ async fn a_worker_that_reconnects_continues_after_its_acknowledgements() {
     );
     let again = worker.say(&turn, "t-1", thought("Hm.")).await.unwrap();
     assert!(matches!(again, ConnectionReply::Said { duplicate: true, .. }));
-    // One that came before is passed over, one too far ahead refused.
+    // A delta that came before is ignored, and one too far ahead is refused.
     worker.said(&turn, "", delta("i-1", 1, "upon ")).await;
     assert_eq!(code(worker.say(&turn, "", delta("i-1", 3, "time")).await), RefusalCode::BadRequest);
     worker.said(&turn, "", delta("i-1", 2, "a time")).await;
-    // One of an item that is whole opens nothing.
+    // A delta of an item that is whole opens nothing.
     worker.said(&turn, "", delta("t-1", 0, "H")).await;
     worker.said(&turn, "i-1", Verb::Finish { text: Some("Once upon a time".into()) }).await;
     let seen = listener.turn().await;
@@ -91,7 +91,7 @@ async fn a_turn_that_waits_for_approval_survives_a_restart() {
     worker.said(&turn, "v-2", ask("c-2")).await;
     let room = started_again(room, dir.path(), worker).await;
     let (_, mut listener) = room.after(0).await;
-    // Decided while nobody runs the turn.
+    // The owner decides while no worker has the turn.
     let decide = |call: &str| {
         SessionCommand::Decide { call: call.parse().unwrap(), approve: true }
             .on(room.session.clone())
@@ -104,9 +104,9 @@ async fn a_turn_that_waits_for_approval_survives_a_restart() {
     let asked =
         |run: &Run| run.waiting.iter().map(|waiting| waiting.call.to_string()).collect::<Vec<_>>();
     assert!(run.waiting.iter().all(|waiting| waiting.awaits == Awaits::Approval));
-    // Answered or not: the answer follows.
+    // Answered calls are among them; their replies follow.
     assert_eq!(asked(&run), ["c-1", "c-2"]);
-    // What it had said before is not said again.
+    // A call that was made before the restart is not made again.
     for call in ["c-1", "c-2"] {
         let again = worker.say(&turn, call, called("risky")).await.unwrap();
         assert!(
@@ -116,7 +116,11 @@ async fn a_turn_that_waits_for_approval_survives_a_restart() {
     }
     let first = worker.told().await;
     assert!(
-        matches!(&first, Directive::ApprovalSettled { call, decision: Decision::Approved, .. } if call.as_str() == "c-1"),
+        matches!(
+            &first,
+            Directive::ApprovalSettled { call, decision: Decision::Approved, .. }
+                if call.as_str() == "c-1"
+        ),
         "{first:?}"
     );
     room.ask(None, decide("c-2")).await.unwrap();
@@ -125,7 +129,7 @@ async fn a_turn_that_waits_for_approval_survives_a_restart() {
         matches!(&second, Directive::ApprovalSettled { call, .. } if call.as_str() == "c-2"),
         "{second:?}"
     );
-    // A worker that comes back is told again what came for calls that are open, and what still waits.
+    // A worker that reconnects gets the replies to its open calls again, and the waiting calls.
     worker.said(&turn, "c-3", called("risky")).await;
     worker.said(&turn, "v-3", ask("c-3")).await;
     drop(worker);
@@ -158,7 +162,7 @@ async fn a_parked_turn_fails_when_the_server_takes_its_agent() {
     worker
         .said(&turn, "v-1", Verb::Approval { call: "c-1".parse().unwrap(), timeout_ms: None })
         .await;
-    // Whom others are to settle, the worker does not.
+    // The worker cannot return a call that waits for the owner.
     let returned = Verb::ToolReturned {
         call: "c-1".parse().unwrap(),
         status: ToolStatus::Success,

@@ -22,7 +22,7 @@ async fn a_worker_runs_a_turn_with_every_verb() {
         ("What is 6*7?", false, 0)
     );
     let turn = run.turn;
-    // Only who reads along is shown deltas.
+    // Only a client that reads along is shown deltas.
     let listening = tokio::spawn(async move { listener.turn().await });
     tokio::time::sleep(Duration::from_millis(50)).await;
     worker.said(&turn, "", delta("i-1", 0, "It ")).await;
@@ -50,8 +50,8 @@ async fn a_worker_runs_a_turn_with_every_verb() {
     worker.said(&turn, "i-1", Verb::AssistantMessage { text: "It is".into() }).await;
     worker.said(&turn, "i-2", Verb::Finish { text: Some("42.".into()) }).await;
     let seen = listening.await.unwrap();
-    let expected = "session_opened user_message turn_started thought tool_called tool_returned tool_called tool_returned message usage \
-                    message turn_ended";
+    let expected = "session_opened user_message turn_started thought tool_called \
+         tool_returned tool_called tool_returned message usage message turn_ended";
     assert_eq!(kinds(&events(&seen)), expected.split_whitespace().collect::<Vec<_>>());
     let is_streamed = |emission: &Emission| match emission {
         Emission::Delta(delta) => delta.item.as_str() == "i-1" && delta.n == 0,
@@ -73,12 +73,16 @@ async fn a_repeated_verb_has_no_second_effect() {
         for (id, verb) in [("t-1", thought("Hm.")), ("c-1", called("x"))] {
             let answer = worker.say(&turn, id, verb).await.unwrap();
             assert!(
-                matches!(answer, ConnectionReply::Said { seq: Some(_), duplicate: again, .. } if again == duplicate),
+                matches!(
+                    answer,
+                    ConnectionReply::Said { seq: Some(_), duplicate: again, .. }
+                        if again == duplicate
+                ),
                 "{answer:?}"
             );
         }
     }
-    // Also when the turn is over.
+    // The same holds after the turn has ended.
     let first = worker.finish(&turn, "i-1").await.unwrap();
     let again = worker.finish(&turn, "i-1").await.unwrap();
     let (ConnectionReply::Said { seq, .. }, ConnectionReply::Said { seq: same, duplicate, .. }) =
@@ -101,7 +105,7 @@ async fn a_repeated_verb_has_no_second_effect() {
 #[tokio::test]
 async fn a_worker_cannot_speak_in_turns_of_others() {
     let (_dir, room, _, mut worker, turn) = started("hi").await;
-    // Another connection of the same user, and one of another user's.
+    // Another connection of the same user, and a connection of another user.
     let mut stranger = TestWorker(room.hub.worker_connection(&room.user));
     assert_eq!(code(stranger.say(&turn, "t-1", thought("me")).await), RefusalCode::NoTurn);
     let other = room
@@ -186,7 +190,7 @@ async fn open_calls_and_streamed_items_are_limited() {
         code(worker.say(&turn, "", delta("i-1", 8, &megabyte)).await),
         RefusalCode::TooLarge
     );
-    // What is said whole makes room.
+    // A whole item makes room.
     worker.said(&turn, "i-1", Verb::AssistantMessage { text: "It was long.".into() }).await;
     worker.said(&turn, "", delta("i-2", 0, &megabyte)).await;
     worker.finish(&turn, "i-2").await.unwrap();

@@ -118,7 +118,7 @@ impl Part {
                 "nap" => tokio::time::sleep(Duration::from_millis(number)).await,
                 "remember" => {
                     let tag = format!(" [{tag}]");
-                    // What is refused, for example while the disk fails, is simply not remembered.
+                    // A refused edit, for example while the disk fails, is not remembered.
                     drop(
                         voice
                             .memory()
@@ -180,7 +180,7 @@ impl Part {
             match (open.approval, open.awaited) {
                 (Some(until), _) => self.ask(&open.call, until).await?,
                 (None, Some(until)) => {
-                    drop(self.voice.tools().client_runs(&open.call, until).await?)
+                    drop(self.voice.tools().client_runs(&open.call, until).await?);
                 }
                 (None, None) => self.complain("a turn goes on with a call that waits for nobody"),
             }
@@ -207,7 +207,7 @@ impl Part {
         Ok(())
     }
 
-    /// What a tool does cannot be taken back: the log on disk must know of it first.
+    /// Runs a tool. Its effect cannot be undone, so the log on disk must have the call first.
     async fn use_tool(&self, call: &CallId, approved: bool) -> Result<(), AgentError> {
         let before = Seq(self.turn.started().0 - 1);
         let records = self.turn.records_after(before, 10_000).await?;
@@ -220,8 +220,8 @@ impl Part {
         let settled = |event: &Event| {
             matches!(
                 event,
-                Event::Turn(TurnEvent::ApprovalSettled { call: settled, decision: Decision::Approved, .. })
-                    if settled == call
+                Event::Turn(TurnEvent::ApprovalSettled { call: settled, decision, .. })
+                    if settled == call && *decision == Decision::Approved
             )
         };
         let missing = if !records.iter().any(|record| called(&record.event)) {

@@ -1,4 +1,4 @@
-//! What the clients of the older wires heard, put down in the ledger.
+//! The ledger's part about clients of the older wires.
 
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::{FrameLimit, encode};
@@ -15,7 +15,7 @@ use super::ledger::{DELETED, Ledger};
 /// The chat of a message to nobody in particular.
 const DEFAULT_CHAT: &str = "default";
 
-/// What was known of a session when somebody asked to be attached to it.
+/// State of a session as it was known when somebody asked to be attached to it.
 pub(crate) struct View {
     head: u64,
     gone: bool,

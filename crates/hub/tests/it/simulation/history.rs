@@ -49,7 +49,7 @@ impl History {
         let mut dice = Rng::with_seed(seed);
         let mut ledger = Ledger::default();
         for (number, session) in template.sessions.iter().enumerate() {
-            ledger.open_room(session, number == 0);
+            ledger.open_room(session, number != 1);
         }
         Self {
             user: template.user.clone(),
@@ -127,6 +127,9 @@ impl History {
                 self.connect(life, number);
             }
         }
+        if self.dice.bool() {
+            self.worker_connects(life);
+        }
         for _ in 0..self.dice.u32(0..60) {
             self.done.steps += 1;
             self.step(life).await;
@@ -152,7 +155,7 @@ impl History {
     }
 
     async fn step(&mut self, life: &mut Life) {
-        match self.dice.u8(0..52) {
+        match self.dice.u8(0..58) {
             0..=8 => self.send(life),
             9..=10 => self.again(life),
             11..=12 => self.cancel(life),
@@ -180,6 +183,8 @@ impl History {
             47 => self.hang_up(life),
             48 => self.trim(life),
             49..=50 => self.wait_for_turn(life),
+            51..=53 => self.worker_connects(life),
+            54 => self.worker_crashes(life),
             _ => {}
         }
         // Some steps follow each other without a breath, some after everybody has done what there was to do.
@@ -289,6 +294,7 @@ impl History {
             self.connect(life, number);
             life.callers[&number].pace(Pace::Eager);
         }
+        self.last_worker(life);
         let mut rounds = 0;
         loop {
             for _ in 0..20 {

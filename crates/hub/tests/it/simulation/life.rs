@@ -11,6 +11,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use super::caller::Caller;
 use super::disk::{Disk, Moment};
 use super::reader::Reader;
+use super::worker::SimWorker;
 
 pub(crate) struct Life {
     pub(crate) hub: Hub,
@@ -20,6 +21,9 @@ pub(crate) struct Life {
     pub(crate) clock: Clock,
     pub(crate) readers: BTreeMap<usize, Reader>,
     pub(crate) callers: BTreeMap<usize, Caller>,
+    /// The worker that is connected, and one whose name it has taken.
+    pub(crate) worker: Option<SimWorker>,
+    pub(crate) replaced: Option<SimWorker>,
     /// Commands that were asked, answered or not.
     pub(crate) asking: Vec<AbortHandle>,
     /// A retention job that runs.
@@ -35,6 +39,8 @@ impl Life {
             held: None,
             readers: BTreeMap::new(),
             callers: BTreeMap::new(),
+            worker: None,
+            replaced: None,
             asking: Vec::new(),
             sweep: None,
         }

@@ -97,7 +97,7 @@ async fn read(
         else {
             return;
         };
-        // What lay behind its cursor was deleted: it attaches again, as a client does.
+        // Records behind its cursor were deleted. It attaches again, as a client does.
         start = Start::After(Cursor { epoch: None, seq: cursor });
     }
 }

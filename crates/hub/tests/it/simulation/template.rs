@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use thoughtwire_hub::{Hub, HubOptions, now};
 use thoughtwire_proto::{
-    AgentSpec, Command, CommandReply, DirectoryCommand, DirectoryReply, Request, SessionId, UserId,
+    AgentSpec, Command, CommandReply, DirectoryCommand, DirectoryReply, OFFERED, Request,
+    SessionId, UserId,
 };
 use thoughtwire_store::RamDisk;
 
+use super::worker::OFFERED_AGENT;
 use crate::support::Puppet;
 
 pub(crate) struct Template {
     pub(crate) user: UserId,
-    /// The agent's main session first.
+    /// The main session of an agent, another one of it, and that of an offered agent.
     pub(crate) sessions: Vec<SessionId>,
     pub(crate) disk: RamDisk,
 }
@@ -50,7 +52,16 @@ impl Template {
             else {
                 panic!("no session")
             };
-            let sessions = vec![agent.main_session, second];
+            let spec = serde_json::json!({
+                "name": OFFERED_AGENT, "model": OFFERED, "permissions": { "risky": "ask" },
+            });
+            let offered = serde_json::from_value(spec).unwrap();
+            let CommandReply::Directory(DirectoryReply::Agent { profile: offered, .. }) =
+                ask(Command::Directory(DirectoryCommand::CreateAgent(offered))).await.unwrap()
+            else {
+                panic!("no agent")
+            };
+            let sessions = vec![agent.main_session, second, offered.main_session];
             hub.stop(Duration::ZERO).await;
             hub.store().close().await;
             (user, sessions)

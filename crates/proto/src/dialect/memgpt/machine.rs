@@ -130,7 +130,7 @@ impl MemgptMachine {
         match frame {
             ClientFrame::CreateAgent { config } => match spec_of(config.as_ref()) {
                 Ok(spec) => {
-                    self.request(DirectoryCommand::CreateAgent(Box::new(spec)), Doing::Creating)
+                    self.request(DirectoryCommand::CreateAgent(Box::new(spec)), Doing::Creating);
                 }
                 Err(reason) => self.tell(ServerFrame::command_response(format!(
                     "Error: Failed to init agent - {reason}"
@@ -285,7 +285,7 @@ impl MemgptMachine {
                 )));
             }
             (Doing::Sending, Ok(CommandReply::Session(SessionReply::Input { input, .. }))) => {
-                self.asked.push(input)
+                self.asked.push(input);
             }
             (Doing::Sending, Err(refusal)) => {
                 self.tell(ServerFrame::response_error(format!(

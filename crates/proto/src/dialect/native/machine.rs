@@ -269,7 +269,7 @@ impl NativeMachine {
     fn directory_reply(&mut self, id: Option<CommandId>, reply: DirectoryReply) {
         match reply {
             DirectoryReply::Agent { profile, duplicate } => {
-                self.ack(id, Acked::Agent(Box::new(profile)), duplicate);
+                self.ack(id, Acked::Agent(profile), duplicate);
             }
             DirectoryReply::Session { session, duplicate } => {
                 self.ack(id, Acked::Session(session), duplicate);

@@ -1,4 +1,4 @@
-//! A server that is a process of ours.
+//! The process of an MCP server over stdio.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,10 +12,10 @@ use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::server::Server;
+use super::server::McpServer;
 
-/// What a process gets to see of our variables, besides its own; the set of the official SDKs,
-/// with the locale, the time zone and the place for temporary files.
+/// Environment variables that a process inherits from us, in addition to its own. The set of the
+/// official SDKs, plus locale, time zone and the directory for temporary files.
 const INHERITED: [&str; 12] = [
     "PATH",
     "HOME",
@@ -30,29 +30,29 @@ const INHERITED: [&str; 12] = [
     "TMPDIR",
     "XDG_CACHE_HOME",
 ];
-/// How long a process may take to end once its input is closed, and once it is asked by a signal.
-/// Together with [`REAP`] and the session's own end these stay below what `stop` waits.
+/// Time for a process to end after its input is closed, and after SIGTERM. Together with [`REAP`]
+/// and the session's own closing time these stay below `stop`'s limit.
 const AFTER_CLOSE: Duration = Duration::from_millis(1_500);
 const AFTER_SIGNAL: Duration = Duration::from_millis(1_000);
-/// How long a killed process takes to be gone, and its last words to be read.
+/// Time for a killed process to exit, and for the rest of its stderr to be read.
 const REAP: Duration = Duration::from_millis(500);
 const SIGTERM: i32 = 15;
-/// The longest line of stderr that is kept, in bytes.
+/// Longest line of stderr that is kept, in bytes.
 const LONGEST_LINE: usize = 1_000;
 
-/// A running process and what it started, as one process group.
-pub(super) struct Child {
+/// A running process and its children, as one process group.
+pub(super) struct McpProcess {
     process: Box<dyn ChildWrapper>,
     stderr: Option<AbortOnDropHandle<()>>,
 }
 
-impl Child {
-    /// Starts a process. Its stderr goes to `server`, line by line.
+impl McpProcess {
+    /// Starts a process. Its stderr is passed to `server`, line by line.
     pub(super) fn spawn(
         command: &str,
         args: &[String],
         env: &BTreeMap<String, String>,
-        server: &Arc<Server>,
+        server: &Arc<McpServer>,
     ) -> io::Result<(Self, (ChildStdout, ChildStdin))> {
         let mut wrapped = CommandWrap::with_new(command, |command| {
             command
@@ -65,11 +65,12 @@ impl Child {
                 .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
                 .envs(env);
         });
-        // A group of its own: what it starts in turn ends with it, and a Ctrl-C meant for us leaves its end to us.
+        // A process group of its own: its children end with it, and Ctrl-C does not reach it
+        // directly.
         wrapped.wrap(ProcessGroup::leader()).wrap(KillOnDrop);
         let mut process = wrapped.spawn()?;
         let pipes = process.stdout().take().zip(process.stdin().take());
-        let pipes = pipes.ok_or_else(|| io::Error::other("it has no pipes"))?;
+        let pipes = pipes.ok_or_else(|| io::Error::other("the process has no pipes"))?;
         let stderr = process
             .stderr()
             .take()
@@ -81,12 +82,12 @@ impl Child {
         self.process.id()
     }
 
-    /// Waits until the process has ended by itself. May be given up and called again.
+    /// Waits until the process has ended. Safe to cancel and call again.
     pub(super) async fn exited(&mut self) -> io::Result<ExitStatus> {
         self.process.wait().await
     }
 
-    /// Ends the process and its group: it sees its input closed, then SIGTERM, then SIGKILL.
+    /// Ends the process and its group: closes its input, then sends SIGTERM, then SIGKILL.
     pub(super) async fn end(mut self) {
         if timeout(AFTER_CLOSE, self.exited()).await.is_err() {
             // Fails if the process has just ended.
@@ -104,15 +105,16 @@ impl Child {
     }
 }
 
-impl Drop for Child {
+impl Drop for McpProcess {
     fn drop(&mut self) {
-        // Reached without `end` only when its task is given up; there is no group left otherwise.
+        // Reached without `end` only when the task is aborted; otherwise the group has already
+        // ended.
         self.process.start_kill().ok();
     }
 }
 
-/// Reads to the end, whatever comes: a full pipe would block the process.
-async fn drain(pipe: impl AsyncRead + Unpin, server: Arc<Server>) {
+/// Reads stderr to its end: a full pipe would block the process.
+async fn drain(pipe: impl AsyncRead + Unpin, server: Arc<McpServer>) {
     let mut pipe = BufReader::new(pipe);
     let mut line = Vec::new();
     loop {
@@ -129,15 +131,15 @@ async fn drain(pipe: impl AsyncRead + Unpin, server: Arc<Server>) {
         let read = part.len() + ends;
         pipe.consume(read);
         if ends == 1 {
-            heard(&server, &mut line);
+            log_stderr(&server, &mut line);
         }
     }
     if !line.is_empty() {
-        heard(&server, &mut line);
+        log_stderr(&server, &mut line);
     }
 }
 
-fn heard(server: &Server, line: &mut Vec<u8>) {
-    server.heard(String::from_utf8_lossy(line).trim_end().to_owned());
+fn log_stderr(server: &McpServer, line: &mut Vec<u8>) {
+    server.log_stderr(String::from_utf8_lossy(line).trim_end().to_owned());
     line.clear();
 }

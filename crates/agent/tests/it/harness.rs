@@ -1,4 +1,4 @@
-//! A hub and a store in a folder of their own, and a model that says what it is told to.
+//! Test harness: a hub and a store in a directory of their own, and a scripted model.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -9,7 +9,8 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde_json::Value;
 use thoughtwire_agent::{
-    AgentOptions, Done, MemoryAgent, Model, ModelError, Piece, Prompt, Providers, Purpose,
+    AgentOptions, LanguageModel, MemoryAgent, ModelError, Prompt, Providers, Purpose, ReplyEnd,
+    ReplyPiece,
 };
 use thoughtwire_hub::{Hub, HubOptions, Presence, Read, now};
 use thoughtwire_proto::{
@@ -23,15 +24,15 @@ use tokio::sync::Notify;
 /// Longer than any turn here takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) struct Home {
+pub(crate) struct AgentHarness {
     pub(crate) hub: Hub,
     pub(crate) user: UserId,
     _dir: Option<tempfile::TempDir>,
 }
 
-/// What a turn brought.
+/// The emissions of a turn.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct TurnLog {
     pub(crate) records: Vec<Record>,
     pub(crate) deltas: Vec<(StreamKind, String)>,
     pub(crate) statuses: Vec<String>,
@@ -41,12 +42,12 @@ pub(crate) fn options(model: &str) -> AgentOptions {
     AgentOptions::new(model, Providers::default())
 }
 
-impl Home {
+impl AgentHarness {
     pub(crate) async fn new(options: AgentOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut home = Self::open(dir.path(), options).await;
-        home._dir = Some(dir);
-        home
+        let mut harness = Self::open(dir.path(), options).await;
+        harness._dir = Some(dir);
+        harness
     }
 
     pub(crate) async fn open(dir: &Path, options: AgentOptions) -> Self {
@@ -59,15 +60,15 @@ impl Home {
         }
     }
 
-    pub(crate) async fn scripted(script: &Arc<Script>, options: AgentOptions) -> Self {
+    pub(crate) async fn scripted(script: &Arc<ScriptedModel>, options: AgentOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let home = Self::scripted_in(dir.path(), script, options).await;
-        Self { _dir: Some(dir), ..home }
+        let harness = Self::scripted_in(dir.path(), script, options).await;
+        Self { _dir: Some(dir), ..harness }
     }
 
     pub(crate) async fn scripted_in(
         dir: &Path,
-        script: &Arc<Script>,
+        script: &Arc<ScriptedModel>,
         options: AgentOptions,
     ) -> Self {
         Self::scripted_within(dir, script, options, HubOptions::default()).await
@@ -75,7 +76,7 @@ impl Home {
 
     pub(crate) async fn scripted_within(
         dir: &Path,
-        script: &Arc<Script>,
+        script: &Arc<ScriptedModel>,
         options: AgentOptions,
         hub: HubOptions,
     ) -> Self {
@@ -83,7 +84,7 @@ impl Home {
         let agent = MemoryAgent::with_model(
             Arc::clone(&store),
             options,
-            Arc::clone(script) as Arc<dyn Model>,
+            Arc::clone(script) as Arc<dyn LanguageModel>,
         );
         Self {
             hub: Hub::new(store, Arc::new(agent), hub).await.unwrap(),
@@ -92,7 +93,7 @@ impl Home {
         }
     }
 
-    /// Stops the hub and lets go of the store, as a planned stop does.
+    /// Stops the hub and closes the store, as a planned stop does.
     pub(crate) async fn close(self) {
         self.hub.stop(Duration::from_secs(5)).await;
         self.hub.store().close().await;
@@ -148,29 +149,29 @@ impl Home {
         .await;
     }
 
-    /// Says something and listens until the turn has ended.
-    pub(crate) async fn say(&self, session: &SessionId, text: &str) -> Told {
-        self.listen(session, |_| false, self.send(session, text, Policy::Queue)).await
+    /// Sends an input and collects emissions until the turn has ended.
+    pub(crate) async fn run_turn(&self, session: &SessionId, text: &str) -> TurnLog {
+        self.collect(session, |_| false, self.send(session, text, Policy::Queue)).await
     }
 
-    /// Does something while listening, until a turn has ended, or earlier.
-    pub(crate) async fn listen(
+    /// Acts while collecting emissions, until a turn has ended or `until` holds.
+    pub(crate) async fn collect(
         &self,
         session: &SessionId,
         until: impl Fn(&Emission) -> bool,
         act: impl Future<Output = ()>,
-    ) -> Told {
-        self.listen_with(session, Vec::new(), until, act).await
+    ) -> TurnLog {
+        self.collect_with_tools(session, Vec::new(), until, act).await
     }
 
-    /// [`Home::listen`] as a client that runs tools.
-    pub(crate) async fn listen_with(
+    /// Does the same as a client that runs tools.
+    pub(crate) async fn collect_with_tools(
         &self,
         session: &SessionId,
         tools: Vec<ToolDeclaration>,
         until: impl Fn(&Emission) -> bool,
         act: impl Future<Output = ()>,
-    ) -> Told {
+    ) -> TurnLog {
         let wake = Arc::new(Notify::new());
         let presence = Presence::Client { tools };
         let (_, mut subscription) = self
@@ -178,12 +179,12 @@ impl Home {
             .attach(&self.user, session, Start::Head, Arc::clone(&wake), presence)
             .await
             .unwrap();
-        // Only who has caught up is sure to see every delta.
+        // Only a subscriber that has caught up is sure to see every delta.
         while subscription.has_news() {
             let _ = subscription.next().await.unwrap();
         }
         act.await;
-        let mut told = Told { records: Vec::new(), deltas: Vec::new(), statuses: Vec::new() };
+        let mut log = TurnLog { records: Vec::new(), deltas: Vec::new(), statuses: Vec::new() };
         let listening = async {
             loop {
                 while subscription.has_news() {
@@ -193,7 +194,7 @@ impl Home {
                     for entry in entries {
                         let emission = &entry.emitted().emission;
                         let done = until(emission);
-                        if told.take(emission) || done {
+                        if log.take(emission) || done {
                             return;
                         }
                     }
@@ -202,7 +203,7 @@ impl Home {
             }
         };
         tokio::time::timeout(PATIENCE, listening).await.expect("the turn does not end");
-        told
+        log
     }
 
     pub(crate) async fn block(&self, agent: &AgentId, label: &str) -> String {
@@ -211,8 +212,8 @@ impl Home {
     }
 }
 
-impl Told {
-    /// Takes an emission; true when the turn has ended.
+impl TurnLog {
+    /// Adds an emission. Returns true when the turn has ended.
     fn take(&mut self, emission: &Emission) -> bool {
         match emission {
             Emission::Record(record) => {
@@ -235,7 +236,7 @@ impl Told {
         self.records.iter().map(|record| record.event.kind()).collect()
     }
 
-    /// All that was said, as one text.
+    /// All messages as one text.
     pub(crate) fn message(&self) -> String {
         let texts = self.records.iter().filter_map(|record| {
             if let Event::Turn(TurnEvent::Message { text, .. }) = &record.event {
@@ -270,7 +271,7 @@ impl Told {
         names.collect()
     }
 
-    /// What the calls came back with.
+    /// The results of the calls.
     pub(crate) fn returned(&self) -> Vec<(ToolStatus, &str)> {
         let results = self.records.iter().filter_map(|record| {
             if let Event::Turn(TurnEvent::ToolReturned { status, text, .. }) = &record.event {
@@ -292,7 +293,7 @@ impl Told {
         })
     }
 
-    /// How the turn ended: outcome, code and reason.
+    /// The end of the turn: outcome, code and reason.
     pub(crate) fn end(&self) -> (String, String, String) {
         let Event::Turn(TurnEvent::Ended { outcome, code, reason, .. }) =
             &self.records.last().unwrap().event
@@ -307,26 +308,26 @@ impl Told {
     }
 }
 
-type Reply = Vec<Result<Piece, ModelError>>;
+type ScriptedPieces = Vec<Result<ReplyPiece, ModelError>>;
 
-/// A model that replies what it was told to, and keeps what it was asked.
+/// A model with scripted replies, which records its prompts.
 #[derive(Default)]
-pub(crate) struct Script {
-    replies: Mutex<VecDeque<Reply>>,
+pub(crate) struct ScriptedModel {
+    replies: Mutex<VecDeque<ScriptedPieces>>,
     prompts: Mutex<Vec<Arc<Prompt>>>,
-    /// What it replies when it is to sum up.
-    summary: Option<Box<dyn Fn() -> Reply + Send + Sync>>,
+    /// Its reply to a prompt for a summary.
+    summary: Option<Box<dyn Fn() -> ScriptedPieces + Send + Sync>>,
 }
 
-impl Script {
-    pub(crate) fn new(replies: impl IntoIterator<Item = Vec<Piece>>) -> Arc<Self> {
+impl ScriptedModel {
+    pub(crate) fn new(replies: impl IntoIterator<Item = Vec<ReplyPiece>>) -> Arc<Self> {
         let replies =
             replies.into_iter().map(|pieces| pieces.into_iter().map(Ok).collect()).collect();
         Arc::new(Self { replies: Mutex::new(replies), ..Self::default() })
     }
 
     pub(crate) fn summing(
-        replies: impl IntoIterator<Item = Vec<Piece>>,
+        replies: impl IntoIterator<Item = Vec<ReplyPiece>>,
         summary: &'static str,
     ) -> Arc<Self> {
         let script = Self::of_results(
@@ -335,18 +336,18 @@ impl Script {
         script.with_summaries(move || text(summary).into_iter().map(Ok).collect())
     }
 
-    /// The same, with what it replies when it is to sum up.
+    /// Sets the reply to prompts for a summary.
     pub(crate) fn with_summaries(
         self: Arc<Self>,
-        summary: impl Fn() -> Reply + Send + Sync + 'static,
+        summary: impl Fn() -> ScriptedPieces + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let mut script = Arc::into_inner(self).expect("it is not shared yet");
+        let mut script = Arc::into_inner(self).expect("the script is not shared yet");
         script.summary = Some(Box::new(summary));
         Arc::new(script)
     }
 
     pub(crate) fn of_results(
-        replies: impl IntoIterator<Item = Vec<Result<Piece, ModelError>>>,
+        replies: impl IntoIterator<Item = Vec<Result<ReplyPiece, ModelError>>>,
     ) -> Arc<Self> {
         Arc::new(Self { replies: Mutex::new(replies.into_iter().collect()), ..Self::default() })
     }
@@ -356,8 +357,8 @@ impl Script {
     }
 }
 
-impl Model for Script {
-    fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
+impl LanguageModel for ScriptedModel {
+    fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<ReplyPiece, ModelError>> {
         let purpose = prompt.purpose;
         self.prompts.lock().unwrap().push(prompt);
         if let (Purpose::Summary, Some(summary)) = (purpose, &self.summary) {
@@ -367,21 +368,21 @@ impl Model for Script {
     }
 }
 
-pub(crate) fn done() -> Piece {
-    Piece::Done(Done {
+pub(crate) fn done() -> ReplyPiece {
+    ReplyPiece::End(ReplyEnd {
         usage: Usage { input_tokens: 10, output_tokens: 2, cached_tokens: None },
-        ..Done::default()
+        ..ReplyEnd::default()
     })
 }
 
-pub(crate) fn text(words: &str) -> Vec<Piece> {
-    vec![Piece::Message(words.to_owned()), done()]
+pub(crate) fn text(words: &str) -> Vec<ReplyPiece> {
+    vec![ReplyPiece::Message(words.to_owned()), done()]
 }
 
-pub(crate) fn call(name: &str, args: &Value) -> Vec<Piece> {
+pub(crate) fn call(name: &str, args: &Value) -> Vec<ReplyPiece> {
     vec![
-        Piece::Call { index: 0, name: name.to_owned(), provider_id: None },
-        Piece::Args { index: 0, json: args.to_string() },
+        ReplyPiece::Call { index: 0, name: name.to_owned(), provider_id: None },
+        ReplyPiece::Args { index: 0, json: args.to_string() },
         done(),
     ]
 }

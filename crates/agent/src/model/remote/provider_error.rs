@@ -1,11 +1,11 @@
-//! Errors as providers word them.
+//! Error answers of providers.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// How providers say that a prompt is too long for the model, in small letters: `OpenAI` (its code,
-/// chat completions and vLLM, Responses), Anthropic, Gemini, Ollama and llama.cpp.
+/// Phrases for a prompt that is too long, in lower case: `OpenAI` (its code, chat completions and
+/// vLLM, Responses), Anthropic, Gemini, Ollama and llama.cpp.
 const TOO_LONG: [&str; 10] = [
     "context_length_exceeded",
     "maximum context length",
@@ -19,7 +19,7 @@ const TOO_LONG: [&str; 10] = [
     "exceeded max context length",
 ];
 
-/// Keys of an error's sentence.
+/// Keys of an error's text.
 const SENTENCES: [&str; 9] = [
     "message",
     "msg",
@@ -32,24 +32,24 @@ const SENTENCES: [&str; 9] = [
     "title",
 ];
 
-/// Most bytes of a web page that are searched for its sentences.
+/// Number of bytes of a web page that are searched for text.
 const PAGE_BYTES: usize = 64 << 10;
 
-/// What a provider said about an error.
+/// An error that a provider reported.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Said {
-    /// The sentence.
+pub(crate) struct ProviderError {
+    /// The error text.
     pub(super) words: String,
-    /// Its type, code and status, in small letters.
+    /// Its type, code and status, in lower case.
     pub(super) kind: String,
-    /// The HTTP status that it names.
+    /// The HTTP status in the error.
     pub(super) status: Option<u16>,
-    /// How long it asks to wait.
+    /// The delay that the provider asks for.
     pub(super) wait: Option<Duration>,
 }
 
-impl Said {
-    /// Reads the body of a refusal.
+impl ProviderError {
+    /// Parses the body of a refused request.
     pub(super) fn in_body(body: &str) -> Self {
         match serde_json::from_str(body) {
             Ok(value) => Self::in_value(&value),
@@ -57,16 +57,16 @@ impl Said {
         }
     }
 
-    /// Reads text that is no JSON, such as a proxy's page.
+    /// Parses text that is not JSON, such as a proxy's page.
     pub(super) fn in_words(text: &str) -> Self {
         let is_page = text.trim_start().starts_with('<');
         let words = if is_page { without_markup(text) } else { text.trim().to_owned() };
         Self { words, ..Self::default() }
     }
 
-    /// The error that a frame of a stream reports, whatever the wire; none when it reports none.
+    /// The error in a frame of a stream, whatever the wire. Absent if the frame is not an error.
     pub(super) fn in_frame(event: &str, value: &Value) -> Option<Self> {
-        // Some send their errors in a list.
+        // Some providers send errors in a list.
         let value = value.get(0).unwrap_or(value);
         let is_error = value.get("error").is_some_and(is_error)
             || value.get("errors").is_some_and(is_error)
@@ -76,7 +76,7 @@ impl Said {
         is_error.then(|| Self::in_value(value))
     }
 
-    /// Reads an error as JSON.
+    /// Parses an error in JSON.
     pub(crate) fn in_value(body: &Value) -> Self {
         let body = body.get(0).unwrap_or(body);
         let nested = ["error", "errors", "base_resp"].into_iter();
@@ -111,7 +111,7 @@ impl Said {
         }
     }
 
-    /// The words as a sentence.
+    /// The error text as a sentence.
     pub(super) fn sentence(&self) -> String {
         let words = self.words.trim();
         if words.is_empty() || words.ends_with(['.', '!', '?']) {
@@ -127,13 +127,13 @@ impl Said {
         TOO_LONG.iter().any(|phrase| words.contains(phrase) || self.kind.contains(phrase))
     }
 
-    /// Whether its type or code has one of these words in it.
+    /// Whether its type or code contains one of these words.
     pub(super) fn is(&self, kinds: &[&str]) -> bool {
         kinds.iter().any(|kind| self.kind.contains(kind))
     }
 }
 
-/// Whether the value of a key such as `error` says that there is one.
+/// Whether the value of a key such as `error` means an error.
 fn is_error(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
@@ -141,12 +141,12 @@ fn is_error(value: &Value) -> bool {
         Value::Number(number) => number.as_f64() != Some(0.0),
         Value::String(words) => !words.trim().is_empty(),
         Value::Array(errors) => errors.iter().any(is_error),
-        // Some send an object that says nothing with each chunk.
+        // Some providers send an empty object with each chunk.
         Value::Object(fields) => fields.values().any(is_error),
     }
 }
 
-/// A string that says something, or the sentence in an object or a list of such.
+/// A non-empty string, or the text in an object or a list.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()).filter(|text| !text.trim().is_empty()),
@@ -161,7 +161,7 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// The words of a web page.
+/// The text of a web page.
 fn without_markup(page: &str) -> String {
     let page = page.get(..page.floor_char_boundary(PAGE_BYTES)).unwrap_or_default();
     let mut words = String::new();
@@ -170,7 +170,7 @@ fn without_markup(page: &str) -> String {
         words.push_str(before);
         words.push(' ');
         let name: String = tag.chars().take(7).collect::<String>().to_ascii_lowercase();
-        // What stands in these is no text.
+        // The content of these elements is not text.
         let hidden = ["style", "script"].into_iter().find(|hidden| name.starts_with(hidden));
         let end = match hidden {
             Some(hidden) => tag.find(&format!("</{hidden}")).map_or(tag.len(), |at| at + 1),
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sentences_are_found_wherever_they_stand() {
+    fn error_texts_are_found_under_any_key() {
         for (body, words, status) in [
             (json!({"error": {"message": "No.", "code": 402}}), "No.", Some(402)),
             (json!({"error": {"message": "No.", "code": "402"}}), "No.", Some(402)),
@@ -203,13 +203,13 @@ mod tests {
             (json!({"base_resp": {"status_code": 1004, "status_msg": "No."}}), "No.", None),
             (json!({"code": 401, "msg": "No.", "data": null}), "No.", Some(401)),
         ] {
-            let said = Said::in_value(&body);
-            assert_eq!((said.words.as_str(), said.status), (words, status), "{body}");
+            let cause = ProviderError::in_value(&body);
+            assert_eq!((cause.words.as_str(), cause.status), (words, status), "{body}");
         }
     }
 
     #[test]
-    fn an_empty_error_is_none() {
+    fn an_empty_error_does_not_count() {
         for body in [
             json!({"error": null}),
             json!({"error": ""}),
@@ -219,11 +219,11 @@ mod tests {
             json!({"errors": []}),
             json!({"type": "message_start"}),
         ] {
-            assert!(Said::in_frame("", &body).is_none(), "{body}");
+            assert!(ProviderError::in_frame("", &body).is_none(), "{body}");
         }
         for body in [json!({"error": "x"}), json!({"error": {"code": 1}}), json!({"type": "error"})]
         {
-            assert!(Said::in_frame("", &body).is_some(), "{body}");
+            assert!(ProviderError::in_frame("", &body).is_some(), "{body}");
         }
     }
 
@@ -231,6 +231,6 @@ mod tests {
     fn a_web_page_is_read_as_text() {
         let page = "<!DOCTYPE html><html><style>a > b { }</style><h1>502</h1>\n\
                     <p>Bad &lt; Gateway</p></html>";
-        assert_eq!(Said::in_words(page).words, "502 Bad &lt; Gateway");
+        assert_eq!(ProviderError::in_words(page).words, "502 Bad &lt; Gateway");
     }
 }

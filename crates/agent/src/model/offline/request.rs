@@ -1,43 +1,43 @@
-//! What a person may want of the offline model, read from their words.
+//! Requests that the offline model recognises in an input.
 
 use serde_json::{Map, Value};
 
 use super::phrases::{FACTS, KEEP, KNOWN, SAID, SAID_ON, SIGNS, SUM, TIME, WHO};
 use super::words;
 
-/// One thing that is wanted.
+/// One request of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ask {
-    /// Repeat this.
-    Say(String),
-    /// Count up to this.
+pub(super) enum OfflineRequest {
+    /// Repeat this text.
+    Repeat(String),
+    /// Count to this number.
     Count(u64),
-    /// Who are you?
-    Who,
-    /// Keep this.
-    Keep(String),
-    /// What do you know about this? No words for "everything".
+    /// Introduce yourself.
+    Introduce,
+    /// Remember this fact.
+    Remember(String),
+    /// Tell what you know about these keywords, or everything if there are none.
     Recall { question: String, about: Vec<String> },
-    /// What did I say about this?
-    Said { about: Vec<String> },
-    /// What was said on this day?
-    SaidOn { day: String },
-    /// Work this out.
-    Reckon(String),
-    /// What time is it, and where?
+    /// Find what the person said about this.
+    FindSaid { about: Vec<String> },
+    /// Find what was said on this day.
+    FindSaidOn { day: String },
+    /// Calculate this.
+    Calculate(String),
+    /// Tell the time, optionally in a time zone.
     Time { zone: Option<String> },
-    /// Use this tool.
-    Use { tool: String, args: Map<String, Value> },
+    /// Call this tool.
+    CallTool { tool: String, args: Map<String, Value> },
     /// Anything else.
     Other(String),
 }
 
-impl Ask {
-    /// Everything that an input wants, in order; at least one thing.
+impl OfflineRequest {
+    /// Parses all requests of an input, in order. Never empty.
     pub(super) fn all(input: &str) -> Vec<Self> {
         let text = input.trim();
         if let Some(words) = strip(text, &["say: ", "say:"]) {
-            return vec![Self::Say(words.trim().to_owned())];
+            return vec![Self::Repeat(words.trim().to_owned())];
         }
         if let Some(ask) = Self::tool(text) {
             return vec![ask];
@@ -53,19 +53,19 @@ impl Ask {
         asks
     }
 
-    /// Whether an answer must be nothing but itself.
+    /// Whether the answer must stand alone, without the introduction.
     pub(super) fn wants_nothing_added(&self) -> bool {
-        matches!(self, Self::Say(_) | Self::Count(_) | Self::Who | Self::Use { .. })
+        matches!(self, Self::Repeat(_) | Self::Count(_) | Self::Introduce | Self::CallTool { .. })
     }
 
-    /// `use TOOL {JSON}`.
+    /// Parses `use TOOL {JSON}`.
     fn tool(text: &str) -> Option<Self> {
         let words = strip(text, &["use "])?;
         let at = words.find('{')?;
         let args = serde_json::from_str(words.get(at..)?).ok()?;
         let tool = words.get(..at)?.trim();
         (!tool.is_empty() && !tool.contains(char::is_whitespace))
-            .then(|| Self::Use { tool: tool.to_owned(), args })
+            .then(|| Self::CallTool { tool: tool.to_owned(), args })
     }
 
     fn one(sentence: &str) -> Option<Self> {
@@ -78,7 +78,7 @@ impl Ask {
             return Some(Self::Count(number));
         }
         if begins(WHO) {
-            return Some(Self::Who);
+            return Some(Self::Introduce);
         }
         if TIME.iter().any(|phrase| lower.contains(phrase)) {
             let zone = plain.split_whitespace().find(|word| word.contains('/') || *word == "UTC");
@@ -86,15 +86,15 @@ impl Ask {
         }
         if let Some(about) = strip(plain, SAID) {
             return Some(match about.split_whitespace().find(|word| is_day(word)) {
-                Some(day) => Self::SaidOn { day: day.to_owned() },
-                None => Self::Said { about: words::keywords(about) },
+                Some(day) => Self::FindSaidOn { day: day.to_owned() },
+                None => Self::FindSaid { about: words::keywords(about) },
             });
         }
         if strip(plain, SAID_ON).is_some() {
             let day = plain.split_whitespace().find(|word| is_day(word))?;
-            return Some(Self::SaidOn { day: day.to_owned() });
+            return Some(Self::FindSaidOn { day: day.to_owned() });
         }
-        if let Some(ask) = Self::reckon(plain) {
+        if let Some(ask) = Self::parse_sum(plain) {
             return Some(ask);
         }
         if begins(KNOWN) {
@@ -104,7 +104,7 @@ impl Ask {
             });
         }
         if let Some(fact) = strip(plain, KEEP) {
-            return (!fact.trim().is_empty()).then(|| Self::Keep(fact.trim().to_owned()));
+            return (!fact.trim().is_empty()).then(|| Self::Remember(fact.trim().to_owned()));
         }
         if sentence.ends_with('?') && begins(&["what ", "where ", "who ", "when ", "which "]) {
             return Some(Self::Recall {
@@ -112,11 +112,11 @@ impl Ask {
                 about: words::keywords(plain),
             });
         }
-        (begins(FACTS) && !sentence.ends_with('?')).then(|| Self::Keep(plain.to_owned()))
+        (begins(FACTS) && !sentence.ends_with('?')).then(|| Self::Remember(plain.to_owned()))
     }
 
-    /// A sum: the longest run of digits, signs and brackets. It stands alone or in a question.
-    fn reckon(text: &str) -> Option<Self> {
+    /// Parses a sum: the longest run of digits, signs and brackets, alone or in a question.
+    fn parse_sum(text: &str) -> Option<Self> {
         let mut lower = text.to_lowercase();
         for (word, sign) in SIGNS {
             lower = lower.replace(word, sign);
@@ -127,10 +127,11 @@ impl Ask {
             .max_by_key(|run| run.len())?;
         let is_alone = sum == lower.trim_end_matches(['?', '=', '.', '!', ' ']).trim();
         let is_asked = SUM.iter().any(|word| lower.contains(word));
-        // A sign in front alone is only a number, and `2026-01-31` is a day.
+        // A leading sign alone makes only a number, and `2026-01-31` is a day.
         let has_sign = sum.chars().skip(1).any(is_sign)
             && sum.chars().filter(char::is_ascii_digit).count() > 1;
-        (has_sign && (is_alone || is_asked) && !is_day(sum)).then(|| Self::Reckon(sum.to_owned()))
+        (has_sign && (is_alone || is_asked) && !is_day(sum))
+            .then(|| Self::Calculate(sum.to_owned()))
     }
 }
 
@@ -142,7 +143,7 @@ fn is_of_sum(character: char) -> bool {
     character.is_ascii_digit() || is_sign(character) || " .()=".contains(character)
 }
 
-/// What follows one of some phrases, which may be written large or small.
+/// The text after one of some phrases, compared without case.
 fn strip<'a>(text: &'a str, phrases: &[&str]) -> Option<&'a str> {
     phrases.iter().find_map(|phrase| {
         let (start, rest) = (text.get(..phrase.len())?, text.get(phrase.len()..)?);
@@ -154,7 +155,7 @@ fn is_day(word: &str) -> bool {
     word.len() >= 10 && crate::time::day(word).is_some()
 }
 
-/// Takes two facts in one sentence apart: "my name is Ada and I like tea".
+/// Splits several facts in one sentence: "my name is Ada and I like tea".
 fn facts(sentence: &str) -> Vec<String> {
     let lower = sentence.to_ascii_lowercase();
     let begins = |text: &str| FACTS.iter().any(|phrase| text.starts_with(phrase));
@@ -173,7 +174,7 @@ fn facts(sentence: &str) -> Vec<String> {
     parts
 }
 
-/// Cuts a text behind `.`, `!` and `?` that end a sentence, and at line breaks.
+/// Splits a text into sentences, at `.`, `!`, `?` and line breaks.
 fn sentences(text: &str) -> Vec<String> {
     let mut sentences = vec![String::new()];
     let mut ended = false;

@@ -1,42 +1,41 @@
-//! The words of a `send_message` call, read out of its arguments while they still come in.
+//! Extraction of the text of a `send_message` call while its arguments arrive.
 
-/// Reads the text of the key `message` from JSON that arrives in pieces, so that people see the
-/// words when they are made. What it cannot make out it leaves alone: the whole arguments are
-/// parsed properly when they are there.
+/// Extracts the text of the key `message` from JSON that arrives in pieces, so that people see it
+/// at once. Anything unexpected is ignored, because the complete arguments are parsed later.
 #[derive(Default)]
-pub(crate) struct Spoken {
+pub(crate) struct MessageExtractor {
     json: String,
-    /// How far `json` is read.
+    /// Number of bytes of `json` that are processed.
     at: usize,
-    stage: Stage,
+    stage: ExtractorStage,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Before the text begins.
+enum ExtractorStage {
+    /// Before the text.
     #[default]
     Before,
-    /// In the text.
+    /// Inside of the text.
     Within,
-    /// The text is over, or not to be found.
+    /// Behind the text, or not found.
     Over,
 }
 
-impl Spoken {
-    /// Takes the next piece of the JSON text and gives the words that it adds.
-    pub(crate) fn hear(&mut self, piece: &str) -> String {
-        if self.stage == Stage::Over {
+impl MessageExtractor {
+    /// Adds a piece of the JSON text and returns the new text.
+    pub(crate) fn push(&mut self, piece: &str) -> String {
+        if self.stage == ExtractorStage::Over {
             return String::new();
         }
         self.json.push_str(piece);
-        if self.stage == Stage::Before {
+        if self.stage == ExtractorStage::Before {
             self.find();
         }
-        if self.stage == Stage::Within { self.read() } else { String::new() }
+        if self.stage == ExtractorStage::Within { self.read() } else { String::new() }
     }
 
-    /// Looks for the opening quote of the first key's value. Models write the keys in the schema's
-    /// order, and `message` is the first; in any other order the words are not streamed.
+    /// Finds the opening quote of the first key's value. Models write keys in the schema's order,
+    /// and `message` is the first. In any other order the text is not streamed.
     fn find(&mut self) {
         let mut rest = self.json.as_str();
         for token in ["{", "\"message\"", ":", "\""] {
@@ -45,16 +44,16 @@ impl Spoken {
                 rest = after;
             } else {
                 if !token.starts_with(rest) {
-                    self.stage = Stage::Over;
+                    self.stage = ExtractorStage::Over;
                 }
                 return;
             }
         }
         self.at = self.json.len() - rest.len();
-        self.stage = Stage::Within;
+        self.stage = ExtractorStage::Within;
     }
 
-    /// Reads on to the closing quote, or as far as whole characters go.
+    /// Reads up to the closing quote, or as far as characters are complete.
     fn read(&mut self) -> String {
         let mut words = String::new();
         while let Some(rest) = self.json.get(self.at..) {
@@ -67,17 +66,17 @@ impl Spoken {
             self.at += plain;
             let rest = rest.get(plain..).unwrap_or_default();
             if rest.starts_with('"') {
-                self.stage = Stage::Over;
+                self.stage = ExtractorStage::Over;
                 break;
             }
             let Some(length) = escape_length(rest) else { break };
             let escape = rest.get(..length).unwrap_or_default();
             match serde_json::from_str::<String>(&format!("\"{escape}\"")) {
                 Ok(character) => words.push_str(&character),
-                // Half a character.
+                // A lone surrogate.
                 Err(_) if escape.starts_with("\\u") => words.push(char::REPLACEMENT_CHARACTER),
                 Err(_) => {
-                    self.stage = Stage::Over;
+                    self.stage = ExtractorStage::Over;
                     break;
                 }
             }
@@ -87,7 +86,7 @@ impl Spoken {
     }
 }
 
-/// The length of the escape that a text begins with; none when it is not all there.
+/// Length of the escape at the beginning of a text. Absent if the escape is incomplete.
 fn escape_length(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     if *bytes.get(1)? != b'u' {
@@ -97,7 +96,7 @@ fn escape_length(text: &str) -> Option<usize> {
     let is_surrogate = high.get(..2).is_some_and(|start| {
         matches!(start.to_ascii_lowercase().as_str(), "d8" | "d9" | "da" | "db")
     });
-    // The other half follows at once, or never.
+    // The other half follows at once or not at all.
     let other = text.get(6..).unwrap_or_default();
     match (is_surrogate, other) {
         (false, _) => Some(6),
@@ -109,7 +108,7 @@ fn escape_length(text: &str) -> Option<usize> {
     }
 }
 
-/// Whether the digits of an escape are those of a character's second half.
+/// Whether the digits of an escape are a low surrogate.
 fn is_low(digits: Option<&str>) -> bool {
     let unit = digits.and_then(|digits| u16::from_str_radix(digits, 16).ok());
     unit.is_some_and(|unit| (0xDC00..=0xDFFF).contains(&unit))

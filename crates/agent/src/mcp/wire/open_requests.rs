@@ -7,23 +7,22 @@ use parking_lot::{Mutex, MutexGuard};
 use rmcp::model::{ClientJsonRpcMessage, ClientNotification, ClientRequest, RequestId};
 use serde_json::Value;
 
-/// What a request asks for: it decides how its result is read.
+/// Kind of a request, which decides how its result is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::mcp) enum Asked {
+pub(in crate::mcp) enum RequestKind {
     Initialize { version: String },
     ListTools,
     CallTool,
     Other,
 }
 
-/// The requests of one connection that are not answered. Clones share them.
-///
-/// It holds as many as there are calls under way.
+/// Requests of one connection without an answer. Clones share them. Their number is that of the
+/// running calls.
 #[derive(Clone, Default)]
-pub(in crate::mcp) struct OpenRequests(Arc<Mutex<HashMap<RequestId, Asked>>>);
+pub(in crate::mcp) struct OpenRequests(Arc<Mutex<HashMap<RequestId, RequestKind>>>);
 
 impl OpenRequests {
-    /// Notes a message that is sent.
+    /// Records a message that is sent.
     pub(in crate::mcp) fn sent(&self, message: &ClientJsonRpcMessage) {
         match message {
             ClientJsonRpcMessage::Request(request) => {
@@ -42,8 +41,8 @@ impl OpenRequests {
         }
     }
 
-    /// Takes out a request that is answered or given up.
-    pub(in crate::mcp) fn take(&self, id: &RequestId) -> Option<Asked> {
+    /// Removes a request that is answered or cancelled.
+    pub(in crate::mcp) fn take(&self, id: &RequestId) -> Option<RequestKind> {
         self.lock().remove(id)
     }
 
@@ -52,7 +51,7 @@ impl OpenRequests {
         self.lock().contains_key(id)
     }
 
-    /// The open request that an id of a server's means: some write `"1"` or `1.0` for `1`.
+    /// Finds the open request for an id: some servers write `"1"` or `1.0` for `1`.
     pub(super) fn find(&self, id: &Value) -> Option<RequestId> {
         let number = || match id {
             Value::Number(number) => number.as_i64().or_else(|| {
@@ -76,19 +75,19 @@ impl OpenRequests {
         ids.next().filter(|_| ids.next().is_none()).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Asked>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, RequestKind>> {
         self.0.lock()
     }
 }
 
-fn asked(request: &ClientRequest) -> Asked {
+fn asked(request: &ClientRequest) -> RequestKind {
     if let ClientRequest::InitializeRequest(request) = request {
-        Asked::Initialize { version: request.params.protocol_version.to_string() }
+        RequestKind::Initialize { version: request.params.protocol_version.to_string() }
     } else if let ClientRequest::ListToolsRequest(_) = request {
-        Asked::ListTools
+        RequestKind::ListTools
     } else if let ClientRequest::CallToolRequest(_) = request {
-        Asked::CallTool
+        RequestKind::CallTool
     } else {
-        Asked::Other
+        RequestKind::Other
     }
 }

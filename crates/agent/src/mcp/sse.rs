@@ -10,17 +10,16 @@ use sse_stream::Sse;
 
 use super::wire::{OpenRequests, decode, decode_cut, unread};
 
-/// How much of an event that is too long is kept, in bytes.
+/// Number of bytes kept from each end of an event that is too long.
 const KEPT: usize = 4_000;
 
-/// The messages of a stream as events that the library can read. Events other than `message`,
-/// unknown fields and bytes that are no UTF-8 are no errors. At most `most` bytes are kept of an
-/// event.
+/// Decodes a byte stream into SSE messages that the library can read. Other events, unknown fields
+/// and invalid UTF-8 are not errors. At most `max` bytes of an event are kept.
 ///
-/// `asked` is the request that the stream answers: an event too long to be kept is its answer.
+/// `asked` is the request that the stream answers. An event that is too long counts as its answer.
 pub(super) fn messages<B, E>(
     body: impl Stream<Item = Result<B, E>> + Send + 'static,
-    most: usize,
+    max: usize,
     asked: Option<RequestId>,
     open: OpenRequests,
 ) -> BoxStream<'static, Result<Sse, SseError>>
@@ -28,15 +27,15 @@ where
     B: AsRef<[u8]> + Send + 'static,
     E: std::error::Error + Send + Sync + 'static,
 {
-    struct State<S> {
+    struct SseState<S> {
         body: S,
-        reader: Reader,
+        reader: SseReader,
         ready: VecDeque<Sse>,
         ended: bool,
     }
-    let state = State {
+    let state = SseState {
         body: Box::pin(body),
-        reader: Reader::new(most),
+        reader: SseReader::new(max),
         ready: VecDeque::new(),
         ended: false,
     };
@@ -63,7 +62,7 @@ where
                     }
                 };
                 for event in events {
-                    state.ready.extend(event.into_sse(most, asked.as_ref(), &open));
+                    state.ready.extend(event.into_sse(max, asked.as_ref(), &open));
                 }
             }
         }
@@ -71,35 +70,35 @@ where
     .boxed()
 }
 
-/// One message as the data of an event.
+/// Creates an event with one message as its data.
 pub(super) fn event(message: &ServerJsonRpcMessage) -> Sse {
     Sse::default().data(serde_json::to_string(message).unwrap_or_default())
 }
 
 /// An event as it was sent.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Event {
+struct SseEvent {
     kind: String,
     data: Option<Vec<u8>>,
-    /// The last bytes of data that are too many.
+    /// The last bytes of data that is too long.
     cut: Option<Vec<u8>>,
     id: Option<String>,
     retry: Option<u64>,
 }
 
-impl Event {
-    /// One event for each message. One without a message is kept for its id: the stream is resumed
-    /// behind it.
-    fn into_sse(self, most: usize, asked: Option<&RequestId>, open: &OpenRequests) -> Vec<Sse> {
+impl SseEvent {
+    /// Creates one event for each message. An event without a message is kept for its id, from
+    /// which the stream is resumed.
+    fn into_sse(self, max: usize, asked: Option<&RequestId>, open: &OpenRequests) -> Vec<Sse> {
         let Self { kind, data, cut, id, retry } = self;
         let is_message = matches!(kind.as_str(), "" | "message");
         let found = match (data, cut) {
             (Some(data), None) if is_message => decode(&data, open),
             (Some(data), Some(end)) if is_message => {
-                let failed = decode_cut(&data, &end, most, open);
+                let failed = decode_cut(&data, &end, max, open);
                 let ours = || {
                     let id = asked.filter(|id| open.take(id).is_some())?;
-                    Some(unread(id.clone(), &format!("it is longer than {most} bytes")))
+                    Some(unread(id.clone(), &format!("it is longer than {max} bytes")))
                 };
                 failed.or_else(ours).into_iter().collect()
             }
@@ -117,21 +116,21 @@ impl Event {
 }
 
 /// Splits bytes into events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
-struct Reader {
+struct SseReader {
     line: Vec<u8>,
     /// Whether the last byte was a CR, whose LF may come yet.
     after_cr: bool,
     begun: bool,
-    event: Event,
-    most: usize,
+    event: SseEvent,
+    max: usize,
 }
 
-impl Reader {
-    fn new(most: usize) -> Self {
-        Self { line: Vec::new(), after_cr: false, begun: false, event: Event::default(), most }
+impl SseReader {
+    fn new(max: usize) -> Self {
+        Self { line: Vec::new(), after_cr: false, begun: false, event: SseEvent::default(), max }
     }
 
-    fn read(&mut self, mut bytes: &[u8]) -> Vec<Event> {
+    fn read(&mut self, mut bytes: &[u8]) -> Vec<SseEvent> {
         let mut events = Vec::new();
         while !bytes.is_empty() {
             if std::mem::take(&mut self.after_cr) {
@@ -139,8 +138,8 @@ impl Reader {
             }
             let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
             let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
-            // A line that is too long is kept up to what the event's own bound then cuts.
-            let room = self.most.saturating_add(2 * KEPT).saturating_sub(self.line.len());
+            // An overlong line is kept up to the size at which the event is cut below.
+            let room = self.max.saturating_add(2 * KEPT).saturating_sub(self.line.len());
             self.line.extend(part.iter().take(room));
             let Some((ending, rest)) = rest.split_first() else { break };
             self.after_cr = *ending == b'\r';
@@ -150,7 +149,7 @@ impl Reader {
         events
     }
 
-    fn end_line(&mut self) -> Option<Event> {
+    fn end_line(&mut self) -> Option<SseEvent> {
         let line = std::mem::take(&mut self.line);
         let mut line = line.as_slice();
         if !std::mem::replace(&mut self.begun, true) {
@@ -158,7 +157,7 @@ impl Reader {
         }
         if line.is_empty() {
             let event = std::mem::take(&mut self.event);
-            return (event != Event::default()).then_some(event);
+            return (event != SseEvent::default()).then_some(event);
         }
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         let (field, value) = line.split_at(colon);
@@ -170,19 +169,19 @@ impl Reader {
             b"event" => self.event.kind = text(),
             b"id" if !value.contains(&0) => self.event.id = Some(text()),
             b"retry" => self.event.retry = text().trim().parse().ok(),
-            // A comment, or a field of a later time.
+            // A comment or an unknown field.
             _ => {}
         }
         None
     }
 
     fn add(&mut self, value: &[u8]) {
-        let Event { data, cut, .. } = &mut self.event;
+        let SseEvent { data, cut, .. } = &mut self.event;
         let is_first = data.is_none();
         let known = data.get_or_insert_default();
         if let Some(end) = cut {
             push_end(end, value);
-        } else if known.len() + value.len() + 1 > self.most {
+        } else if known.len() + value.len() + 1 > self.max {
             let mut end = known.split_off(known.len().min(KEPT));
             known.extend(value.iter().take(KEPT.saturating_sub(known.len())));
             known.shrink_to_fit();
@@ -197,7 +196,7 @@ impl Reader {
     }
 }
 
-/// Keeps the last bytes.
+/// Appends bytes and keeps only the last ones.
 fn push_end(end: &mut Vec<u8>, more: &[u8]) {
     let (_, last) = more.split_at(more.len().saturating_sub(KEPT));
     end.extend_from_slice(last);
@@ -208,24 +207,28 @@ fn push_end(end: &mut Vec<u8>, more: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, KEPT, Reader};
+    use super::{KEPT, SseEvent, SseReader};
 
-    fn read(chunks: &[&[u8]]) -> Vec<Event> {
-        let mut reader = Reader::new(100_000);
+    fn read(chunks: &[&[u8]]) -> Vec<SseEvent> {
+        let mut reader = SseReader::new(100_000);
         chunks.iter().flat_map(|chunk| reader.read(chunk)).collect()
     }
 
-    fn said(kind: &str, data: &str) -> Event {
-        Event { kind: kind.to_owned(), data: Some(data.as_bytes().to_vec()), ..Event::default() }
+    fn said(kind: &str, data: &str) -> SseEvent {
+        SseEvent {
+            kind: kind.to_owned(),
+            data: Some(data.as_bytes().to_vec()),
+            ..SseEvent::default()
+        }
     }
 
     #[test]
-    fn events_are_the_same_wherever_they_are_cut() {
+    fn events_do_not_depend_on_chunk_boundaries() {
         let text =
             b"\xEF\xBB\xBF: hello\r\nevent: ping\r\ndata: {}\r\n\r\ndata: a\r\ndata:b\r\n\r\n\
             future: x\nnonsense\nretry: soon\ndata\n\nid: 7\rdata: c\r\r";
         let whole = read(&[text]);
-        let last = Event { id: Some("7".to_owned()), ..said("", "c") };
+        let last = SseEvent { id: Some("7".to_owned()), ..said("", "c") };
         assert_eq!(whole, [said("ping", "{}"), said("", "a\nb"), said("", ""), last]);
         for cut in 0..text.len() {
             let (first, second) = text.split_at(cut);
@@ -237,12 +240,12 @@ mod tests {
 
     #[test]
     fn an_event_without_an_end_is_bounded() {
-        let mut reader = Reader::new(100_000);
+        let mut reader = SseReader::new(100_000);
         for _ in 0..100 {
             assert!(reader.read(&[b'x'; 10_000]).is_empty());
             assert!(reader.line.len() <= 100_000 + 2 * KEPT);
         }
-        let mut reader = Reader::new(100_000);
+        let mut reader = SseReader::new(100_000);
         for _ in 0..100 {
             reader.read(b"data: ");
             reader.read(&[b'x'; 9_000]);

@@ -1,4 +1,4 @@
-//! The task that keeps one server going.
+//! The supervisor: a task that keeps one MCP server running.
 
 use std::io;
 use std::process::ExitStatus;
@@ -9,24 +9,24 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::child::Child;
 use super::config::shown;
-use super::pipe::Pipe;
-use super::server::Server;
-use super::session::{self, Watch};
+use super::pipe::McpPipe;
+use super::process::McpProcess;
+use super::server::McpServer;
+use super::session::{self, EndWatch};
 use super::{McpTransport, http};
 
-/// After this long, a server's end is no longer taken for a part of its last trouble.
+/// Uptime after which a failure no longer counts as a continuation of the last one.
 const HEALTHY: Duration = Duration::from_secs(60);
-/// A process that closes its output usually ends; how it ended says more.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Time for a process that closed its output to exit, because its exit status says more.
+const EXIT_WAIT: Duration = Duration::from_millis(500);
 
-/// Starts a server and starts it again whenever it ends, until `stop` is cancelled.
-pub(super) async fn keep(server: Arc<Server>, stop: CancellationToken) {
+/// Starts a server, and restarts it whenever it ends, until `stop` is cancelled.
+pub(super) async fn supervise(server: Arc<McpServer>, stop: CancellationToken) {
     let mut backoff = Backoff::default();
     let mut known = String::new();
     while !stop.is_cancelled() {
-        let (reason, healthy) = live(&server, &stop).await;
+        let (reason, healthy) = run_once(&server, &stop).await;
         if stop.is_cancelled() {
             break;
         }
@@ -34,7 +34,7 @@ pub(super) async fn keep(server: Arc<Server>, stop: CancellationToken) {
             backoff.reset();
         }
         let wait = backoff.next(fastrand::f64());
-        // A server that never comes up says so once, not every half a minute.
+        // A server that never starts is reported once, not every 30 seconds.
         if reason == known && healthy.is_zero() {
             tracing::debug!(
                 server = server.config.name,
@@ -45,22 +45,22 @@ pub(super) async fn keep(server: Arc<Server>, stop: CancellationToken) {
             tracing::warn!(
                 server = server.config.name,
                 ?wait,
-                "MCP server failed, to be started again: {reason}"
+                "MCP server failed and will be restarted: {reason}"
             );
         }
         known = reason;
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(wait) => server.restarting(),
+            () = tokio::time::sleep(wait) => server.count_restart(),
         }
     }
     server.stopped();
 }
 
-/// Starts a server once and stays with it to its end; tells why it ended and how long it was ready.
-async fn live(server: &Arc<Server>, stop: &CancellationToken) -> (String, Duration) {
+/// Runs a server once until it ends. Returns the reason and how long it was ready.
+async fn run_once(server: &Arc<McpServer>, stop: &CancellationToken) -> (String, Duration) {
     let failed = |reason: String| {
-        // A server that was told to end has not failed.
+        // A server that was stopped has not failed.
         let healthy =
             if stop.is_cancelled() { Duration::ZERO } else { server.failed(reason.clone()) };
         (reason, healthy)
@@ -68,50 +68,50 @@ async fn live(server: &Arc<Server>, stop: &CancellationToken) -> (String, Durati
     match &server.config.transport {
         McpTransport::Http { url, headers } => match http::transport(url, headers) {
             Ok(transport) => {
-                let reason = session::run(server, stop, transport, Watch::Ping).await;
+                let reason = session::run(server, stop, transport, EndWatch::Ping).await;
                 failed(format!("{}: {reason}", shown(url)))
             }
             Err(reason) => failed(reason),
         },
         McpTransport::Stdio { command, args, env } => {
-            let (mut child, pipes) = match Child::spawn(command, args, env, server) {
+            let (mut child, pipes) = match McpProcess::spawn(command, args, env, server) {
                 Ok(started) => started,
-                Err(error) => return failed(unstartable(command, &error)),
+                Err(error) => return failed(start_failure(command, &error)),
             };
-            server.spawned(child.id());
+            server.set_pid(child.id());
             let (output, input) = pipes;
-            let session = session::run(server, stop, Pipe::new(output, input), Watch::Pipe);
+            let session = session::run(server, stop, McpPipe::new(output, input), EndWatch::Pipe);
             let ended = tokio::select! {
                 reason = session => Err(reason),
                 status = child.exited() => Ok(status),
             };
             let reason = match ended {
-                Ok(status) => last_words(command, status),
+                Ok(status) => exit_reason(command, status),
                 Err(reason) if stop.is_cancelled() => reason,
-                // Its process ends because the connection was given up.
+                // The process ends because the connection was given up.
                 Err(reason) if !reason.starts_with(session::CLOSED) => {
                     format!("`{command}`: {reason}")
                 }
-                Err(reason) => match timeout(LAST_WORDS, child.exited()).await {
-                    Ok(status) => last_words(command, status),
+                Err(reason) => match timeout(EXIT_WAIT, child.exited()).await {
+                    Ok(status) => exit_reason(command, status),
                     Err(_) => format!("`{command}`: {reason}"),
                 },
             };
             let ended = failed(reason);
             child.end().await;
-            server.spawned(None);
+            server.set_pid(None);
             ended
         }
     }
 }
 
-fn unstartable(command: &str, error: &io::Error) -> String {
+fn start_failure(command: &str, error: &io::Error) -> String {
     let missing = error.kind() == io::ErrorKind::NotFound;
     let hint = if missing { "; install it, or give its full path" } else { "" };
     format!("`{command}` cannot be started: {error}{hint}")
 }
 
-fn last_words(command: &str, status: io::Result<ExitStatus>) -> String {
+fn exit_reason(command: &str, status: io::Result<ExitStatus>) -> String {
     match status {
         Ok(status) => format!("`{command}` ended with {status}; its stderr may say why"),
         Err(error) => format!("`{command}` cannot be waited for: {error}"),

@@ -1,31 +1,31 @@
-//! Parts of a reply that its provider wants to see again in later requests.
+//! State of a reply that its provider wants back in later requests.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What an id begins with that was made up for a call without one of its own: no provider's does.
+/// Prefix of ids that were made up for calls without an id. No provider uses it.
 pub(super) const MADE_UP: &str = "~";
-/// The key of reasoning that DeepSeek, Kimi and others want on every message with calls, once they
+/// Key of reasoning that DeepSeek, Kimi and others require on every message with calls, once they
 /// have sent any.
 pub(super) const REASONING_CONTENT: &str = "reasoning_content";
 
-/// Parts of a reply that its provider wants back unchanged: signed or encrypted thoughts, the
-/// reasoning text, and which calls were made together.
+/// Parts of a reply that its provider wants back unchanged: signed or encrypted thoughts, reasoning
+/// text, and which calls were made together.
 ///
-/// Only requests to the model that made it may contain it.
+/// Only requests to the model that produced it may contain it.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Kept {
-    /// Model and endpoint that made it; see [`Kept::maker`].
+pub struct ProviderState {
+    /// Model and endpoint that produced it; see [`ProviderState::maker`].
     pub made_by: String,
-    /// Thoughts in the order in which they came.
+    /// Thoughts in the order of their arrival.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub thoughts: Vec<KeptThought>,
+    pub thoughts: Vec<ProviderThought>,
     /// Calls of the reply, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub calls: Vec<KeptCall>,
-    /// Reasoning that came as plain text beside the content.
+    pub calls: Vec<ProviderCall>,
+    /// Reasoning that arrived as plain text beside the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reasoning: Option<KeptReasoning>,
+    pub reasoning: Option<ProviderReasoning>,
     /// Gemini's `thoughtSignature` of the reply's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_signature: Option<String>,
@@ -33,7 +33,7 @@ pub struct Kept {
 
 /// A thought in its provider's own JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KeptThought {
+pub struct ProviderThought {
     /// The block, item or part to send back: Anthropic's `thinking` and `redacted_thinking`
     /// blocks, `reasoning` items of the Responses API, Gemini's signed thought parts, and entries
     /// of `reasoning_details` in chat completions.
@@ -48,7 +48,7 @@ pub struct KeptThought {
 
 /// One of a reply's calls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KeptCall {
+pub struct ProviderCall {
     /// The call's `provider_id`.
     pub id: String,
     /// Gemini's `thoughtSignature` of the call.
@@ -58,15 +58,16 @@ pub struct KeptCall {
 
 /// Reasoning text and the key under which the endpoint sent it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KeptReasoning {
+pub struct ProviderReasoning {
     /// `reasoning_content` or `reasoning` in chat completions, `thinking` of Ollama.
     pub key: String,
     /// The whole text; it may be empty.
     pub text: String,
 }
 
-impl Kept {
-    /// Names the maker of a reply: the model as configured, and the endpoint without credentials.
+impl ProviderState {
+    /// Identifies the maker of a reply: the model as configured, and the endpoint without
+    /// credentials.
     #[must_use]
     pub fn maker(provider: &str, model: &str, endpoint: &str) -> String {
         format!("{provider}/{model} at {endpoint}")
@@ -77,7 +78,7 @@ impl Kept {
         self.reasoning.as_ref().is_some_and(|reasoning| reasoning.key == REASONING_CONTENT)
     }
 
-    /// Reasoning that came first, in plain words.
+    /// The first reasoning, as plain text.
     pub(super) fn reasoning_text(&self) -> Option<&str> {
         let text = match (&self.reasoning, self.thoughts.first()) {
             (Some(reasoning), _) => reasoning.text.as_str(),
@@ -90,7 +91,7 @@ impl Kept {
         Some(text).filter(|text| !text.trim().is_empty())
     }
 
-    /// Whether there is nothing that a request would need.
+    /// Whether a request would need none of it.
     pub(super) fn is_empty(&self) -> bool {
         self.thoughts.is_empty()
             && self.reasoning.is_none()
@@ -98,10 +99,10 @@ impl Kept {
             && self.calls.is_empty()
     }
 
-    /// Number of bytes that it adds to a prompt, roughly: text and signatures count, encrypted
+    /// Approximate number of bytes that it adds to a prompt: text and signatures count, encrypted
     /// blocks do not.
     pub(crate) fn bytes(&self) -> usize {
-        let of = |thought: &KeptThought| -> usize {
+        let of = |thought: &ProviderThought| -> usize {
             ["thinking", "signature", "text"]
                 .iter()
                 .filter_map(|key| thought.block.get(key)?.as_str())

@@ -1,6 +1,6 @@
 //! Numbers for people and models.
 
-/// A number with its thousands set apart.
+/// Formats a number with thousands separators.
 pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();

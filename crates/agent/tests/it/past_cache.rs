@@ -1,11 +1,11 @@
-//! Prompts made from a past that was kept, and from one that is read back: they are the same.
+//! Prompts from a cached past equal prompts from a past that is read from the log.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use thoughtwire_agent::{AgentOptions, Chat, ModelError, Piece, Prompt};
+use thoughtwire_agent::{AgentOptions, ModelError, Prompt, PromptEntry, ReplyPiece};
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
     CallId, CommandReply, Emission, Event, Policy, SessionCommand, SessionId, SessionReply, Style,
@@ -13,22 +13,22 @@ use thoughtwire_proto::{
 };
 use thoughtwire_store::Retention;
 
-use crate::home::{Home, PATIENCE, Script, call, done, options, text};
+use crate::harness::{AgentHarness, PATIENCE, ScriptedModel, call, done, options, text};
 
-/// What happens in a made-up history.
+/// A step of a generated history.
 #[derive(Debug, Clone)]
-enum Act {
+enum HistoryStep {
     Say {
         question: usize,
         answer: usize,
     },
     Reckon,
-    /// A client's tool is called; meanwhile inputs come, and one is perhaps taken back.
+    /// A client's tool is called. Meanwhile inputs arrive, and one may be withdrawn.
     Wait {
         queued: usize,
         steered: bool,
         withdrawn: bool,
-        end: End,
+        end: CallEnd,
     },
     Fail,
     Instruct,
@@ -39,12 +39,12 @@ enum Act {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum End {
+enum CallEnd {
     Returned,
     Cancelled,
 }
 
-impl Act {
+impl HistoryStep {
     fn any(random: &mut fastrand::Rng) -> Self {
         match random.u32(..20) {
             0..8 => Self::Say { question: random.usize(1..1_500), answer: random.usize(1..1_500) },
@@ -53,7 +53,7 @@ impl Act {
                 queued: random.usize(..4),
                 steered: random.bool(),
                 withdrawn: random.bool(),
-                end: if random.u8(..4) == 0 { End::Cancelled } else { End::Returned },
+                end: if random.u8(..4) == 0 { CallEnd::Cancelled } else { CallEnd::Returned },
             },
             16 => Self::Fail,
             17 => Self::Instruct,
@@ -62,9 +62,9 @@ impl Act {
         }
     }
 
-    /// What the model replies to it.
-    fn replies(&self, n: usize) -> Vec<Vec<Result<Piece, ModelError>>> {
-        let plain = |pieces: Vec<Piece>| pieces.into_iter().map(Ok).collect();
+    /// The model's replies to this step.
+    fn replies(&self, n: usize) -> Vec<Vec<Result<ReplyPiece, ModelError>>> {
+        let plain = |pieces: Vec<ReplyPiece>| pieces.into_iter().map(Ok).collect();
         match self {
             Self::Say { answer, .. } => vec![plain(text(&format!("{n} {}", "b".repeat(*answer))))],
             Self::Reckon => vec![
@@ -75,14 +75,14 @@ impl Act {
                 let runs = queued.saturating_sub(usize::from(*withdrawn));
                 let mut replies = vec![plain(call("door", &json!({"n": n})))];
                 match end {
-                    End::Returned => replies.push(plain(text("It is open."))),
-                    End::Cancelled => {}
+                    CallEnd::Returned => replies.push(plain(text("It is open."))),
+                    CallEnd::Cancelled => {}
                 }
                 replies.extend((0..runs).map(|_| plain(text("As you say."))));
                 replies
             }
             Self::Fail => vec![vec![
-                Ok(Piece::Message("I beg".to_owned())),
+                Ok(ReplyPiece::Message("I beg".to_owned())),
                 Err(ModelError::Cut("cut".to_owned())),
             ]],
             Self::Instruct | Self::Restart | Self::Shorten { .. } => Vec::new(),
@@ -90,66 +90,73 @@ impl Act {
     }
 }
 
-/// Every third time no summary is to be had.
-fn summaries() -> impl Fn() -> Vec<Result<Piece, ModelError>> {
+/// Replies to prompts for a summary. Every third one fails.
+fn summaries() -> impl Fn() -> Vec<Result<ReplyPiece, ModelError>> {
     let asked = std::sync::atomic::AtomicUsize::new(0);
     move || match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
         n if n % 3 == 2 => vec![Err(ModelError::Failed("no".to_owned()))],
-        n => vec![Ok(Piece::Message(format!("In short, for the {n}th time."))), Ok(done())],
+        n => vec![Ok(ReplyPiece::Message(format!("In short, for the {n}th time."))), Ok(done())],
     }
 }
 
-async fn open(dir: &Path, script: &Arc<Script>, past_bytes: usize) -> Home {
+async fn open(dir: &Path, script: &Arc<ScriptedModel>, past_bytes: usize) -> AgentHarness {
     let options = AgentOptions { context_window: 3_000, past_bytes, ..options("offline") };
-    Home::scripted_within(dir, script, options, HubOptions::default()).await
+    AgentHarness::scripted_within(dir, script, options, HubOptions::default()).await
 }
 
-/// Plays a history and gives every prompt that was made of it.
-async fn prompts(acts: &[Act], past_bytes: usize) -> Vec<Arc<Prompt>> {
+/// Plays a history and returns all its prompts.
+async fn prompts(steps: &[HistoryStep], past_bytes: usize) -> Vec<Arc<Prompt>> {
     let dir = tempfile::tempdir().unwrap();
-    let replies = acts.iter().enumerate().flat_map(|(n, act)| act.replies(n));
-    let script = Script::of_results(replies).with_summaries(summaries());
-    let mut home = open(dir.path(), &script, past_bytes).await;
-    let (_, session) = home.agent("tess", Style::Native).await;
-    for (n, act) in acts.iter().enumerate() {
-        match act {
-            Act::Say { question, .. } => {
-                home.send(&session, &format!("{n} {}", "a".repeat(*question)), Policy::Queue).await;
+    let replies = steps.iter().enumerate().flat_map(|(n, step)| step.replies(n));
+    let script = ScriptedModel::of_results(replies).with_summaries(summaries());
+    let mut harness = open(dir.path(), &script, past_bytes).await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
+    for (n, step) in steps.iter().enumerate() {
+        match step {
+            HistoryStep::Say { question, .. } => {
+                harness
+                    .send(&session, &format!("{n} {}", "a".repeat(*question)), Policy::Queue)
+                    .await;
             }
-            Act::Reckon => home.send(&session, &format!("{n} + 1?"), Policy::Queue).await,
-            Act::Wait { queued, steered, withdrawn, end } => {
-                wait(&home, &session, n, *queued, *steered, *withdrawn, *end).await;
+            HistoryStep::Reckon => {
+                harness.send(&session, &format!("{n} + 1?"), Policy::Queue).await
             }
-            Act::Fail => home.send(&session, &format!("{n} and?"), Policy::Queue).await,
-            Act::Instruct => {
+            HistoryStep::Wait { queued, steered, withdrawn, end } => {
+                wait(&harness, &session, n, *queued, *steered, *withdrawn, *end).await;
+            }
+            HistoryStep::Fail => harness.send(&session, &format!("{n} and?"), Policy::Queue).await,
+            HistoryStep::Instruct => {
                 let instructions = format!("Be {n}.");
-                home.execute(SessionCommand::Instruct { instructions }.on(session.clone())).await;
+                harness
+                    .execute(SessionCommand::Instruct { instructions }.on(session.clone()))
+                    .await;
             }
-            Act::Restart => {
-                home.close().await;
-                home = open(dir.path(), &script, past_bytes).await;
+            HistoryStep::Restart => {
+                harness.close().await;
+                harness = open(dir.path(), &script, past_bytes).await;
             }
-            Act::Shorten { events } => {
-                home.hub
-                    .keep(&home.user, &session, Retention { days: None, events: Some(*events) })
+            HistoryStep::Shorten { events } => {
+                harness
+                    .hub
+                    .keep(&harness.user, &session, Retention { days: None, events: Some(*events) })
                     .await
                     .unwrap();
-                home.hub.sweep().await.unwrap();
+                harness.hub.sweep().await.unwrap();
             }
         }
-        rest(&home, &session).await;
+        rest(&harness, &session).await;
     }
     script.prompts()
 }
 
 async fn wait(
-    home: &Home,
+    harness: &AgentHarness,
     session: &SessionId,
     n: usize,
     queued: usize,
     steered: bool,
     withdrawn: bool,
-    end: End,
+    end: CallEnd,
 ) {
     let tool = ToolDeclaration {
         name: "door".to_owned(),
@@ -162,12 +169,12 @@ async fn wait(
             Event::Turn(TurnEvent::ToolAwaited { .. }))
         )
     };
-    let waiting = home
-        .listen_with(
+    let waiting = harness
+        .collect_with_tools(
             session,
             vec![tool],
             awaits,
-            home.send(session, &format!("{n} open"), Policy::Queue),
+            harness.send(session, &format!("{n} open"), Policy::Queue),
         )
         .await;
     let mut last = None;
@@ -179,17 +186,17 @@ async fn wait(
             policy: Policy::Queue,
         }
         .on(session.clone());
-        let CommandReply::Session(SessionReply::Input { input, .. }) = home.execute(send).await
+        let CommandReply::Session(SessionReply::Input { input, .. }) = harness.execute(send).await
         else {
             panic!("no input")
         };
         last = Some(input);
     }
     if steered {
-        home.send(session, &format!("{n} quickly"), Policy::Steer).await;
+        harness.send(session, &format!("{n} quickly"), Policy::Steer).await;
     }
     if let (Some(input), true) = (last, withdrawn) {
-        home.execute(SessionCommand::Withdraw { input }.on(session.clone())).await;
+        harness.execute(SessionCommand::Withdraw { input }.on(session.clone())).await;
     }
     let call = waiting.records.iter().find_map(|record| {
         if let Event::Turn(TurnEvent::ToolAwaited { call, .. }) = &record.event {
@@ -199,43 +206,45 @@ async fn wait(
         }
     });
     match end {
-        End::Returned => {
+        CallEnd::Returned => {
             let (call, text) = (call.unwrap(), "open".to_owned());
-            home.execute(
-                SessionCommand::ToolReturn {
-                    call,
-                    status: ToolStatus::Success,
-                    text,
-                    content: None,
-                }
-                .on(session.clone()),
-            )
-            .await;
+            harness
+                .execute(
+                    SessionCommand::ToolReturn {
+                        call,
+                        status: ToolStatus::Success,
+                        text,
+                        content: None,
+                    }
+                    .on(session.clone()),
+                )
+                .await;
         }
-        End::Cancelled => {
-            drop(home.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
+        CallEnd::Cancelled => {
+            drop(harness.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
         }
     }
 }
 
-/// Waits until nothing runs and nothing waits.
-async fn rest(home: &Home, session: &SessionId) {
+/// Waits until no turn runs and no input waits.
+async fn rest(harness: &AgentHarness, session: &SessionId) {
     let resting = async {
         loop {
-            let state = home.hub.store().directory().session(session).await.unwrap().unwrap().state;
+            let state =
+                harness.hub.store().directory().session(session).await.unwrap().unwrap().state;
             if state.turn().is_none() && state.queue().is_empty() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, resting).await.expect("it does not come to rest");
-    // How much is indexed stands in the prompt and takes up room there: as much in each run.
-    home.hub.store().memory().index_recall().await.unwrap();
+    tokio::time::timeout(PATIENCE, resting).await.expect("the session does not become idle");
+    // The amount of indexed text is in the prompt, so it must be the same in each run.
+    harness.hub.store().memory().index_recall().await.unwrap();
 }
 
-/// A prompt's conversation, with calls numbered instead of named: their names are new in each run.
-fn shape(prompt: &Prompt) -> (usize, Vec<Chat>) {
+/// A prompt's conversation with numbered calls, because call ids differ in each run.
+fn shape(prompt: &Prompt) -> (usize, Vec<PromptEntry>) {
     let mut calls: Vec<CallId> = Vec::new();
     let mut numbered = |call: &mut CallId| {
         let at = calls.iter().position(|known| known == call).unwrap_or_else(|| {
@@ -245,8 +254,8 @@ fn shape(prompt: &Prompt) -> (usize, Vec<Chat>) {
         *call = format!("c-{at}").parse().unwrap();
     };
     let chat = prompt.chat.iter().map(|entry| {
-        let mut entry = Chat::clone(entry);
-        if let Chat::Called { call, .. } | Chat::Returned { call, .. } = &mut entry {
+        let mut entry = PromptEntry::clone(entry);
+        if let PromptEntry::Called { call, .. } | PromptEntry::Returned { call, .. } = &mut entry {
             numbered(call);
         }
         entry
@@ -255,11 +264,11 @@ fn shape(prompt: &Prompt) -> (usize, Vec<Chat>) {
 }
 
 #[tokio::test]
-async fn a_kept_past_makes_the_same_prompts_as_one_that_is_read_back() {
+async fn a_cached_past_makes_the_same_prompts_as_one_read_from_the_log() {
     for seed in 0..6 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let acts: Vec<Act> = (0..60).map(|_| Act::any(&mut random)).collect();
-        let (kept, read) = tokio::join!(prompts(&acts, 64 << 20), prompts(&acts, 0));
+        let steps: Vec<HistoryStep> = (0..60).map(|_| HistoryStep::any(&mut random)).collect();
+        let (kept, read) = tokio::join!(prompts(&steps, 64 << 20), prompts(&steps, 0));
         for (n, (kept, read)) in kept.iter().zip(&read).enumerate() {
             assert_eq!(shape(kept), shape(read), "seed {seed}, prompt {n}");
         }

@@ -1,9 +1,9 @@
-//! JSON text that a parser refuses, repaired where its meaning is clear.
+//! Repair of JSON text that a parser refuses but whose meaning is clear.
 
-/// Repairs what servers write by mistake: half a surrogate pair becomes U+FFFD, a raw control
-/// character in a string and an unknown escape are escaped, `NaN` and `Infinity` become `null`, and
-/// a comma before a closing bracket is dropped.
-pub(super) fn mended(text: &str) -> String {
+/// Repairs common mistakes of servers: half a surrogate pair becomes U+FFFD; a raw control
+/// character in a string and an unknown escape are escaped; `NaN` and `Infinity` become `null`; a
+/// comma before a closing bracket is dropped.
+pub(super) fn repaired(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -28,7 +28,7 @@ pub(super) fn mended(text: &str) -> String {
     out
 }
 
-/// Copies a string, from its opening quotation mark to behind its closing one; returns the rest.
+/// Copies a string including its quotation marks. Returns the rest of the text.
 fn string<'a>(text: &'a str, out: &mut String) -> &'a str {
     out.push('"');
     let mut chars = text.char_indices().skip(1).peekable();
@@ -75,7 +75,7 @@ fn string<'a>(text: &'a str, out: &mut String) -> &'a str {
     ""
 }
 
-/// The four hexadecimal digits at a place.
+/// Four hexadecimal digits at an offset.
 fn hex(text: &str, at: usize) -> Option<u32> {
     let digits = text.get(at..at.checked_add(4)?)?;
     digits
@@ -84,7 +84,7 @@ fn hex(text: &str, at: usize) -> Option<u32> {
         .then(|| u32::from_str_radix(digits, 16).ok())?
 }
 
-/// The second half of a surrogate pair, where its escape stands at a place.
+/// The second half of a surrogate pair, if its escape is at an offset.
 fn pair(text: &str, at: usize) -> Option<u32> {
     let escaped = text.get(at..)?.starts_with("\\u");
     hex(text, at.checked_add(2)?).filter(|unit| escaped && (0xDC00..0xE000).contains(unit))
@@ -94,10 +94,10 @@ fn pair(text: &str, at: usize) -> Option<u32> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::mended;
+    use super::repaired;
 
     #[test]
-    fn what_has_a_clear_meaning_is_repaired() {
+    fn common_mistakes_are_repaired() {
         for (text, value) in [
             (r#"["\ud83d"]"#, json!(["\u{fffd}"])),
             (r#"["\ude00 x"]"#, json!(["\u{fffd} x"])),
@@ -109,21 +109,21 @@ mod tests {
             (r#"{"a":NaN,"b":[-Infinity,Infinity,],}"#, json!({"a": null, "b": [null, null]})),
             ("{\"a\":\u{0}1}", json!({"a": 1})),
         ] {
-            assert_eq!(serde_json::from_str::<Value>(&mended(text)).unwrap(), value, "{text}");
+            assert_eq!(serde_json::from_str::<Value>(&repaired(text)).unwrap(), value, "{text}");
         }
     }
 
     #[test]
-    fn what_is_right_stays() {
+    fn valid_json_is_unchanged() {
         let text = r#" {"a":[1.50,"\u00e9\n\ud83d\ude00","NaN, ]"],"b":{}} "#;
-        assert_eq!(mended(text), text);
+        assert_eq!(repaired(text), text);
     }
 
     #[test]
-    fn what_ends_early_is_no_panic() {
+    fn text_cut_anywhere_does_not_panic() {
         let text = r#"{"a":"\ud83d\ude0"#;
         for end in 0..=text.len() {
-            mended(&text[..end]);
+            repaired(&text[..end]);
         }
     }
 }
