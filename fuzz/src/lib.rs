@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use thoughtwire_proto::connection::{Joined, Machine, Output, Tag};
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Attached, Command, CommandReply, ConnectionCommand, ConnectionReply,
-    DEFAULT_CHAT, DirectoryCommand, DirectoryReply, Disposition, Emission, Emitted, Event,
+    DEFAULT_CHAT, DirectoryCommand, DirectoryReply, Disposition, Emission, SessionEmission, Event,
     InputEvent, ItemId, Outcome, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq,
     SessionCommand, SessionId, SessionListing, SessionReply, Timestamp, TurnEvent, Usage,
 };
@@ -210,7 +210,7 @@ impl Conversation {
         let record = Record { seq: Seq(1), at: Timestamp::from_millis(0), turn: None, event };
         self.wire
             .machine
-            .shows(&Emitted { session: session.clone(), emission: Emission::Record(record) });
+            .shows(&SessionEmission { session: session.clone(), emission: Emission::Record(record) });
         assert_eq!(self.wire.machine.encoding(&session), encoding);
     }
 

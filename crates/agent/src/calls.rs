@@ -148,7 +148,7 @@ impl StepCalls<'_> {
             // Built-in tools check their own arguments and word their own errors.
             ToolHost::BuiltIn(_) => {}
             ToolHost::Mcp | ToolHost::Client => {
-                tools::schema::check(name, &offered.spec.schema, args)?
+                tools::schema::check(name, &offered.spec.schema, args)?;
             }
         }
         Ok((offered.host, offered.permission))

@@ -16,13 +16,13 @@ use crate::{PromptEntry, call_args};
 /// Result of one reply.
 pub(crate) struct ModelReply {
     /// Thoughts and messages that are already published.
-    pub(crate) said: Vec<PromptEntry>,
+    pub(crate) published: Vec<PromptEntry>,
     /// The calls to run.
     pub(crate) calls: Vec<ReplyCall>,
     /// The message that ends the turn, if there are no calls.
     pub(crate) last: Option<Final>,
     /// Whether the person received a message, apart from the last one.
-    pub(crate) has_spoken: bool,
+    pub(crate) has_messaged: bool,
     /// MemGPT's inner monologue, for a turn that would end without a message.
     pub(crate) monologue: String,
     pub(crate) usage: Usage,
@@ -56,9 +56,9 @@ pub(crate) struct ReplyReader {
     interface: Interface,
     open: OpenReplyItem,
     calls: Vec<StreamedCall>,
-    said: Vec<PromptEntry>,
+    published: Vec<PromptEntry>,
     begun: bool,
-    has_spoken: bool,
+    has_messaged: bool,
     monologue: String,
     /// White space at the beginning of an item. The item opens with its first visible character.
     blank: String,
@@ -99,9 +99,9 @@ impl ReplyReader {
             interface,
             open: OpenReplyItem::Nothing,
             calls: Vec::new(),
-            said: Vec::new(),
+            published: Vec::new(),
             begun: false,
-            has_spoken: false,
+            has_messaged: false,
             monologue: String::new(),
             blank: String::new(),
             first: None,
@@ -114,7 +114,7 @@ impl ReplyReader {
         self.begun
             || !matches!(self.open, OpenReplyItem::Nothing)
             || !self.calls.is_empty()
-            || !self.said.is_empty()
+            || !self.published.is_empty()
     }
 
     /// Time of the first piece.
@@ -146,7 +146,7 @@ impl ReplyReader {
                 ReplyPiece::Whole(text) => {
                     self.close().await?;
                     self.begun = true;
-                    self.has_spoken = true;
+                    self.has_messaged = true;
                     // A model that sends whole messages may send any number of them. No later step
                     // needs them, so they are not kept.
                     self.interface.assistant_message(text).await?;
@@ -155,7 +155,9 @@ impl ReplyReader {
                     self.begin_call(index, name, provider_id).await?;
                 }
                 ReplyPiece::Args { index, json } => self.continue_call(index, &json).await?,
-                ReplyPiece::ProviderState(kept) => self.said.push(PromptEntry::ProviderState(kept)),
+                ReplyPiece::ProviderState(kept) => {
+                    self.published.push(PromptEntry::ProviderState(kept));
+                }
                 ReplyPiece::WasThought => self.reclassify().await?,
                 ReplyPiece::End(ReplyEnd { usage, last: _, stopped: Some(error) }) => {
                     self.usage = usage;
@@ -205,8 +207,8 @@ impl ReplyReader {
             std::mem::replace(&mut self.open, OpenReplyItem::Nothing)
         {
             let text = writer.text().to_owned();
-            self.has_spoken |= kind == TextKind::Message;
-            self.said.push(match kind {
+            self.has_messaged |= kind == TextKind::Message;
+            self.published.push(match kind {
                 TextKind::Thought | TextKind::Monologue => PromptEntry::Thought(text),
                 TextKind::Message => PromptEntry::Message(text),
             });
@@ -300,10 +302,10 @@ impl ReplyReader {
             Final::Open(_) => true,
         });
         Ok(ModelReply {
-            said: std::mem::take(&mut self.said),
+            published: std::mem::take(&mut self.published),
             calls,
             last,
-            has_spoken: self.has_spoken,
+            has_messaged: self.has_messaged,
             monologue: std::mem::take(&mut self.monologue),
             usage,
         })

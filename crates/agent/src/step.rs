@@ -40,7 +40,7 @@ pub(crate) struct StepLoop {
     room: usize,
     context: PromptContext,
     /// Whether the person received a message since the newest input.
-    has_spoken: bool,
+    has_messaged: bool,
     spent: Usage,
     /// Cost of the turn so far, in tokens read and written.
     cost: u64,
@@ -77,7 +77,7 @@ impl StepLoop {
             limits,
             room,
             context,
-            has_spoken: false,
+            has_messaged: false,
             spent: Usage::default(),
             cost: 0,
             metrics,
@@ -99,7 +99,7 @@ impl StepLoop {
         let mut heartbeat = self.resume().await?;
         loop {
             // The turn may rest only after the person has an answer.
-            if heartbeat == Some(Heartbeat::Stop) && !self.has_spoken && quiet < QUIET_STEPS {
+            if heartbeat == Some(Heartbeat::Stop) && !self.has_messaged && quiet < QUIET_STEPS {
                 quiet += 1;
                 heartbeat = Some(Heartbeat::Continue);
             }
@@ -113,18 +113,18 @@ impl StepLoop {
                 let inputs = self.inputs().await?;
                 let reply = self.ask(&inputs).await?;
                 self.add_usage(reply.usage).await?;
-                self.has_spoken |= reply.has_spoken;
-                let kept = reply.said.iter().rev().find_map(PromptEntry::provider_state_json);
-                self.context.chat.extend(reply.said.into_iter().map(Arc::new));
+                self.has_messaged |= reply.has_messaged;
+                let kept = reply.published.iter().rev().find_map(PromptEntry::provider_state_json);
+                self.context.chat.extend(reply.published.into_iter().map(Arc::new));
                 if !reply.calls.is_empty() {
                     heartbeat = Some(self.call_all(&inputs, reply.calls, kept).await?);
                     continue;
                 }
                 // An inner monologue is better than no answer.
                 let words = Some(reply.monologue).filter(|words| !words.trim().is_empty());
-                reply.last.or_else(|| words.filter(|_| !self.has_spoken).map(Final::Text))
+                reply.last.or_else(|| words.filter(|_| !self.has_messaged).map(Final::Text))
             };
-            if last.is_none() && !self.has_spoken {
+            if last.is_none() && !self.has_messaged {
                 let joined = self.turn.interface.control().steered().await?;
                 if !joined.is_empty() {
                     self.context.add_inputs(&joined);
@@ -140,7 +140,7 @@ impl StepLoop {
                 Finish::Steered(steered) => {
                     self.context.add_inputs(&steered);
                     (steps, quiet, heartbeat) = (0, 0, None);
-                    self.has_spoken = false;
+                    self.has_messaged = false;
                 }
             }
         }
@@ -178,7 +178,7 @@ impl StepLoop {
         let so_far = self.turn.so_far().await?;
         let kept = self.turn.kept(self.turn.started(), Seq(u64::MAX)).await?;
         let mut ids = history::provider_ids(&so_far, &history::provider_states(kept));
-        self.has_spoken = so_far
+        self.has_messaged = so_far
             .iter()
             .any(|record| matches!(record.event, Event::Turn(TurnEvent::Message { .. })));
         let args: Vec<(CallId, Map<String, serde_json::Value>)> =
@@ -193,7 +193,7 @@ impl StepLoop {
         let mut chat = Vec::new();
         let provider_id_of = |call: &CallId| ids.remove(call);
         self.calls(&inputs.toolset).resume(&waiting, args_of, provider_id_of, &mut chat).await?;
-        self.has_spoken |= chat.iter().any(has_sent);
+        self.has_messaged |= chat.iter().any(has_sent);
         self.context.chat.extend(chat.into_iter().map(Arc::new));
         // It is not known whether another call had asked for a heartbeat. A heartbeat is right in
         // all cases.
@@ -392,7 +392,7 @@ impl StepLoop {
     ) -> Result<Heartbeat, AgentError> {
         let mut chat = Vec::new();
         let heartbeat = self.calls(&inputs.toolset).run(calls, kept, &mut chat).await?;
-        self.has_spoken |= chat.iter().any(has_sent);
+        self.has_messaged |= chat.iter().any(has_sent);
         self.context.chat.extend(chat.into_iter().map(Arc::new));
         Ok(heartbeat)
     }

@@ -95,7 +95,7 @@ async fn serve(flags: &CounterFlags) -> Result<(), Box<dyn std::error::Error>> {
                     | ServerFrame::Attached(_)
                     | ServerFrame::CaughtUp { .. }
                     | ServerFrame::Ack(_)
-                    | ServerFrame::Emitted(_)
+                    | ServerFrame::SessionEmission(_)
                     | ServerFrame::Session(_)
                     | ServerFrame::SessionGone { .. }
                     | ServerFrame::Directed(_)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::{SinkExt as _, StreamExt as _};
 use thoughtwire_proto::connection::Close;
 use thoughtwire_proto::dialect::native::{
-    Ack, ClientBody, ClientFrame, PROTOCOL, PartJoiner, Refused, ServerFrame,
+    Ack, ClientBody, ClientFrame, PROTOCOL, PartJoiner, RefusedFrame, ServerFrame,
 };
 use thoughtwire_proto::{
     Attached, CommandId, Cursor, Emission, RefusalCode, Retry, SessionId, Start,
@@ -52,7 +52,7 @@ pub(crate) enum Happening {
     /// Something of the session: events each once and in order.
     Shown(Emission),
     /// A command was answered.
-    Answered { id: CommandId, outcome: Result<Ack, Refused> },
+    Answered { id: CommandId, outcome: Result<Ack, RefusedFrame> },
     /// The connection is lost; it is tried again after the pause.
     Offline { reason: String, pause: Duration },
     /// It is lost for good. Nothing follows.
@@ -300,7 +300,7 @@ impl Line {
             ServerFrame::CaughtUp { session, .. } if session == self.session => {
                 self.tell(Happening::CaughtUp).await
             }
-            ServerFrame::Emitted(emitted)
+            ServerFrame::SessionEmission(emitted)
                 if emitted.session == self.session && connection.attached =>
             {
                 self.show(emitted.emission).await
@@ -320,7 +320,7 @@ impl Line {
             ServerFrame::Welcome { .. }
             | ServerFrame::Attached(_)
             | ServerFrame::CaughtUp { .. }
-            | ServerFrame::Emitted(_)
+            | ServerFrame::SessionEmission(_)
             | ServerFrame::Session(_)
             | ServerFrame::SessionGone { .. }
             | ServerFrame::Detached { .. }
@@ -331,7 +331,7 @@ impl Line {
         }
     }
 
-    async fn refused(&mut self, refused: Refused, connection: &Connection) -> Result<(), End> {
+    async fn refused(&mut self, refused: RefusedFrame, connection: &Connection) -> Result<(), End> {
         let again = refused.retry == Retry::Later;
         let Some(id) = refused.id.clone() else {
             // Nothing of ours is without an id but hello, and what could be wrong with that stays wrong.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, Refused};
+use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, RefusedFrame};
 use thoughtwire_proto::{
     CommandId, Cursor, Disposition, Emission, Event, InputEvent, ItemId, Outcome as TurnOutcome,
     Record, Seq, SessionId, Start, TurnEvent, TurnId,
@@ -190,7 +190,7 @@ impl Errand {
 }
 
 impl Saved {
-    fn read(session: SessionId, outcome: Result<Ack, Refused>) -> anyhow::Result<Self> {
+    fn read(session: SessionId, outcome: Result<Ack, RefusedFrame>) -> anyhow::Result<Self> {
         match outcome {
             Ok(Ack {
                 acked: Acked::Input { seq, input: Some(input), disposition },

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
-use thoughtwire_proto::transcript::{Approval, Body, Call, Entry, Fate};
+use thoughtwire_proto::transcript::{
+    Approval, EntryBody, InputStatus, ToolCallEntry, TranscriptEntry,
+};
 use thoughtwire_proto::{Decision, Event, Outcome, SessionEvent, ToolStatus};
 
 use crate::out::Look;
@@ -31,7 +33,7 @@ pub(crate) fn short(text: &str) -> String {
 }
 
 /// A call and what came of it, folded to a line.
-pub(crate) fn call(call: &Call) -> String {
+pub(crate) fn call(call: &ToolCallEntry) -> String {
     let args = call.args.as_ref().map(arguments).unwrap_or_default();
     let name = clean(&call.name);
     match &call.returned {
@@ -79,22 +81,22 @@ pub(crate) fn ending(outcome: Outcome, reason: Option<&str>) -> Option<Told> {
 }
 
 /// An entry as it stands in a transcript; nothing for what only matters to programs.
-pub(crate) fn entry(entry: &Entry) -> Option<Told> {
+pub(crate) fn entry(entry: &TranscriptEntry) -> Option<Told> {
     Some(match &entry.body {
-        Body::Input { text, from, fate, .. } => {
+        EntryBody::Input { text, from, status, .. } => {
             let (look, mut told) = input(text, from.as_deref());
-            match fate {
-                Fate::Withdrawn => told.push_str(" (taken back)"),
-                Fate::Waits => told.push_str(" (waits)"),
-                Fate::Runs | Fate::Ended(_) => {}
+            match status {
+                InputStatus::Withdrawn => told.push_str(" (taken back)"),
+                InputStatus::Waits => told.push_str(" (waits)"),
+                InputStatus::Runs | InputStatus::Ended(_) => {}
             }
             (look, told)
         }
-        Body::Thought { text, complete, .. } => (Look::Dim, cut(text, *complete)),
-        Body::Message { text, complete, .. } => (Look::Plain, cut(text, *complete)),
-        Body::Call(made) => (Look::Dim, call(made)),
-        Body::Ended { outcome, reason, .. } => return ending(*outcome, reason.as_deref()),
-        Body::Fact(event) => return fact(event),
+        EntryBody::Thought { text, complete, .. } => (Look::Dim, cut(text, *complete)),
+        EntryBody::Message { text, complete, .. } => (Look::Plain, cut(text, *complete)),
+        EntryBody::Call(made) => (Look::Dim, call(made)),
+        EntryBody::Ended { outcome, reason, .. } => return ending(*outcome, reason.as_deref()),
+        EntryBody::Fact(event) => return fact(event),
     })
 }
 
@@ -106,7 +108,7 @@ pub(crate) fn input(text: &str, from: Option<&str>) -> Told {
 }
 
 /// A question that waits for its owner.
-pub(crate) fn question(asked: &Call) -> Option<Told> {
+pub(crate) fn question(asked: &ToolCallEntry) -> Option<Told> {
     match &asked.approval {
         Some(Approval::Asked(until)) => {
             let until = jiff::Timestamp::from_millisecond(until.as_millis())
@@ -160,20 +162,20 @@ fn cut(text: &str, complete: bool) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use thoughtwire_proto::transcript::{Call, Returned};
+    use thoughtwire_proto::transcript::{CallResult, ToolCallEntry};
 
     use super::*;
 
     #[test]
     fn calls_are_folded() {
         let told = |args: Value, returned: Option<(ToolStatus, &str)>| {
-            let returned = returned.map(|(status, text)| Returned {
+            let returned = returned.map(|(status, text)| CallResult {
                 status,
                 text: text.to_owned(),
                 content: None,
             });
             let args = args.as_object().cloned();
-            call(&Call {
+            call(&ToolCallEntry {
                 call: "c".parse().unwrap(),
                 name: "calculator".to_owned(),
                 args,

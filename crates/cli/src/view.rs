@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use thoughtwire_proto::transcript::{Body, Change, Transcript};
+use thoughtwire_proto::transcript::{EntryBody, Transcript, TranscriptChange};
 use thoughtwire_proto::{Attached, Emission, ItemId, Outcome, StreamKind};
 
 use crate::out::Look;
@@ -77,9 +77,9 @@ impl View {
         let mut pieces = Vec::new();
         match self.transcript.apply(emission) {
             // A gap cannot come about: the client below lets none through.
-            Change::Nothing | Change::Gap { .. } => {}
-            Change::Open(item) => self.stream(&item, &mut pieces),
-            Change::Entry(at) => self.entry(at, &mut pieces),
+            TranscriptChange::Nothing | TranscriptChange::Gap { .. } => {}
+            TranscriptChange::Open(item) => self.stream(&item, &mut pieces),
+            TranscriptChange::Entry(at) => self.entry(at, &mut pieces),
         }
         pieces
     }
@@ -106,11 +106,12 @@ impl View {
 
     fn entry(&mut self, at: usize, pieces: &mut Vec<Piece>) {
         let Some(entry) = self.transcript.entries().get(at) else { return };
-        let ends_turn = matches!(entry.body, Body::Ended { .. });
+        let ends_turn = matches!(entry.body, EntryBody::Ended { .. });
         match (&mut self.telling, &entry.body) {
             (
                 Some(telling),
-                Body::Thought { item, text, complete } | Body::Message { item, text, complete },
+                EntryBody::Thought { item, text, complete }
+                | EntryBody::Message { item, text, complete },
             ) if telling.item == *item => {
                 telling.go_on(text, pieces);
                 if !complete {
@@ -149,18 +150,18 @@ impl View {
         let Some(entry) = self.transcript.entries().get(at) else { return };
         let told = match &entry.body {
             // Told when it is first seen, not again when its turn comes.
-            Body::Input { item, text, from, .. } => {
+            EntryBody::Input { item, text, from, .. } => {
                 self.told.insert(item.clone()).then(|| story::input(text, from.as_deref()))
             }
-            Body::Call(call) if call.returned.is_none() => story::question(call),
-            Body::Call(_)
-            | Body::Thought { .. }
-            | Body::Message { .. }
-            | Body::Ended { .. }
-            | Body::Fact(_) => story::entry(entry),
+            EntryBody::Call(call) if call.returned.is_none() => story::question(call),
+            EntryBody::Call(_)
+            | EntryBody::Thought { .. }
+            | EntryBody::Message { .. }
+            | EntryBody::Ended { .. }
+            | EntryBody::Fact(_) => story::entry(entry),
         };
         pieces.extend(told.map(Piece::Whole));
-        if let Body::Ended { outcome, .. } = entry.body {
+        if let EntryBody::Ended { outcome, .. } = entry.body {
             pieces.push(Piece::TurnEnded(outcome));
         }
     }
@@ -227,7 +228,9 @@ mod tests {
     }
 
     fn emission(frame: &serde_json::Value) -> Emission {
-        let ServerFrame::Emitted(emitted) = ServerFrame::decode(&frame.to_string()).unwrap() else {
+        let ServerFrame::SessionEmission(emitted) =
+            ServerFrame::decode(&frame.to_string()).unwrap()
+        else {
             panic!("{frame}")
         };
         emitted.emission

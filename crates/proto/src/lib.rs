@@ -1,8 +1,7 @@
 //! Thoughtwire's vocabulary: ids, events, commands and refusals, the state fold, the transcript,
-//! the bodies of REST, and the three wire dialects as sans-io codecs and connection
-//! machines.
+//! the bodies of REST, and the three dialects as codecs and connection machines without I/O.
 //!
-//! This is what one would write a client with:
+//! A client can be written with this crate alone:
 //!
 //! ```
 //! use thoughtwire_proto::{Event, TurnEvent};
@@ -13,7 +12,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 //!
-//! It refuses to know clocks, I/O, async and logging.
+//! The crate has no clocks, I/O, async or logging.
 
 mod command;
 pub mod connection;
@@ -37,7 +36,7 @@ pub use command::{
     PeerWire, Permission, Policy, Request, SessionCommand, SessionListing, SessionReply, Start,
     Style, ToolDeclaration,
 };
-pub use emission::{Delta, Emission, Emitted, Partial, StreamKind};
+pub use emission::{Delta, Emission, Partial, SessionEmission, StreamKind};
 pub use event::{
     Decision, Event, HistoryEntry, InputEvent, OtherEvent, Outcome, Record, Role, SessionEvent,
     ToolStatus, TurnEvent, Usage,

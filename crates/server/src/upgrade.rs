@@ -13,7 +13,7 @@ use thoughtwire_hub::Hub;
 use thoughtwire_proto::connection::Machine;
 use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::dialect::memgpt::MemgptMachine;
-use thoughtwire_proto::dialect::native::{Limits as NativeLimits, NativeMachine};
+use thoughtwire_proto::dialect::native::{ConnectionLimits, NativeMachine};
 use thoughtwire_proto::dialect::sparky::{Loading, ServerLoading, SparkyMachine, Tools};
 use thoughtwire_proto::{AgentSpec, Permission, Refusal, RefusalCode};
 use tokio::sync::watch;
@@ -184,7 +184,7 @@ fn machine(
     let limit = FrameLimit::new(shared.config.limits.frame_bytes);
     match dialect {
         Dialect::Native => {
-            let limits = NativeLimits {
+            let limits = ConnectionLimits {
                 frame_bytes: Some(shared.config.limits.frame_bytes as u64),
                 attached_sessions: Some(shared.config.limits.attached_sessions as u64),
                 queued_inputs: Some(shared.config.limits.queued_inputs as u64),

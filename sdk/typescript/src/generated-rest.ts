@@ -99,7 +99,7 @@ human?: string,
  */
 model?: string, 
 /**
- * How it speaks; absent for the dialect's default.
+ * Style of its replies; absent for the dialect's default.
  */
 style?: Style, 
 /**
@@ -107,73 +107,73 @@ style?: Style,
  */
 preset?: string, 
 /**
- * Keys that we do not know, kept as given.
+ * Keys that this version does not know, kept as given.
  */
 extra?: { [key in string]: JsonValue }, 
 /**
- * Models to ask, in order, when `model` cannot be had.
+ * Models to try in order if `model` is not available.
  */
 fallbacks?: Array<string>, 
 /**
- * How many tokens its model reads at most, prompt and reply together.
+ * Maximum number of tokens that its model reads, prompt and reply together.
  */
 context_window?: number, 
 /**
- * How many tokens one reply may have.
+ * Maximum number of tokens of one reply.
  */
 max_output_tokens?: number, 
 /**
- * How many model calls one turn may take.
+ * Maximum number of model calls in one turn.
  */
 max_steps?: number, 
 /**
- * How many tokens one turn may cost, read and written.
+ * Maximum number of tokens that one turn may cost, input and output together.
  */
 token_budget?: number, 
 /**
- * Turns of its sessions that ended so many days ago are deleted.
+ * Age in days at which ended turns of its sessions are deleted.
  */
 keep_days?: number, 
 /**
- * The oldest turns of its sessions are deleted while more than so many events stay.
+ * Number of events that its sessions keep. The oldest turns beyond it are deleted.
  */
 keep_events?: number, 
 /**
- * What it may do with its tools, by the tool's name.
+ * Permissions of its tools, by the tool's name.
  */
 permissions?: { [key in string]: Permission }, };
 
 export type AgentSettings = { 
 /**
- * Models to ask, in order, when `model` cannot be had.
+ * Models to try in order if `model` is not available.
  */
 fallbacks?: Array<string>, 
 /**
- * How many tokens its model reads at most, prompt and reply together.
+ * Maximum number of tokens that its model reads, prompt and reply together.
  */
 context_window?: number, 
 /**
- * How many tokens one reply may have.
+ * Maximum number of tokens of one reply.
  */
 max_output_tokens?: number, 
 /**
- * How many model calls one turn may take.
+ * Maximum number of model calls in one turn.
  */
 max_steps?: number, 
 /**
- * How many tokens one turn may cost, read and written.
+ * Maximum number of tokens that one turn may cost, input and output together.
  */
 token_budget?: number, 
 /**
- * Turns of its sessions that ended so many days ago are deleted.
+ * Age in days at which ended turns of its sessions are deleted.
  */
 keep_days?: number, 
 /**
- * The oldest turns of its sessions are deleted while more than so many events stay.
+ * Number of events that its sessions keep. The oldest turns beyond it are deleted.
  */
 keep_events?: number, 
 /**
- * What it may do with its tools, by the tool's name.
+ * Permissions of its tools, by the tool's name.
  */
 permissions?: { [key in string]: Permission }, };
 
@@ -195,7 +195,7 @@ human?: string,
  */
 model?: string, 
 /**
- * How it speaks; absent for the dialect's default.
+ * Style of its replies; absent for the dialect's default.
  */
 style?: Style, 
 /**
@@ -203,39 +203,39 @@ style?: Style,
  */
 preset?: string, 
 /**
- * Keys that we do not know, kept as given.
+ * Keys that this version does not know, kept as given.
  */
 extra?: { [key in string]: JsonValue }, 
 /**
- * Models to ask, in order, when `model` cannot be had.
+ * Models to try in order if `model` is not available.
  */
 fallbacks?: Array<string>, 
 /**
- * How many tokens its model reads at most, prompt and reply together.
+ * Maximum number of tokens that its model reads, prompt and reply together.
  */
 context_window?: number, 
 /**
- * How many tokens one reply may have.
+ * Maximum number of tokens of one reply.
  */
 max_output_tokens?: number, 
 /**
- * How many model calls one turn may take.
+ * Maximum number of model calls in one turn.
  */
 max_steps?: number, 
 /**
- * How many tokens one turn may cost, read and written.
+ * Maximum number of tokens that one turn may cost, input and output together.
  */
 token_budget?: number, 
 /**
- * Turns of its sessions that ended so many days ago are deleted.
+ * Age in days at which ended turns of its sessions are deleted.
  */
 keep_days?: number, 
 /**
- * The oldest turns of its sessions are deleted while more than so many events stay.
+ * Number of events that its sessions keep. The oldest turns beyond it are deleted.
  */
 keep_events?: number, 
 /**
- * What it may do with its tools, by the tool's name.
+ * Permissions of its tools, by the tool's name.
  */
 permissions?: { [key in string]: Permission }, };
 

@@ -245,7 +245,7 @@ impl Toolbox {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes it by value")]
 fn unread(error: StoreError) -> ToolFault {
     ToolFault::Complaint(format!("The memory cannot be read: {error}."))
 }

@@ -119,7 +119,7 @@ async fn prompts(steps: &[HistoryStep], past_bytes: usize) -> Vec<Arc<Prompt>> {
                     .await;
             }
             HistoryStep::Reckon => {
-                harness.send(&session, &format!("{n} + 1?"), Policy::Queue).await
+                harness.send(&session, &format!("{n} + 1?"), Policy::Queue).await;
             }
             HistoryStep::Wait { queued, steered, withdrawn, end } => {
                 wait(&harness, &session, n, *queued, *steered, *withdrawn, *end).await;

@@ -375,8 +375,10 @@ async fn a_long_output_is_cut_with_a_note_and_stored_whole() {
             None
         }
     });
-    let logs = harness.hub.store().logs();
-    let whole = logs
+    let whole = harness
+        .hub
+        .store()
+        .logs()
         .tool_output(&session, call.unwrap())
         .await
         .unwrap()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use thoughtwire_proto::dialect::native::{Acked, ClientBody};
-use thoughtwire_proto::transcript::{Body, Change, Transcript};
+use thoughtwire_proto::transcript::{EntryBody, Transcript, TranscriptChange};
 use thoughtwire_proto::{
     Emission, Event, InputEvent, ItemId, Outcome as TurnOutcome, Record, SessionId, Start,
     TurnEvent, TurnId,
@@ -154,31 +154,31 @@ impl Talk {
         anyhow::bail!("the connection ended before the turn did")
     }
 
-    fn print(&self, record: &Record, change: &Change) -> std::io::Result<()> {
+    fn print(&self, record: &Record, change: &TranscriptChange) -> std::io::Result<()> {
         if self.form == Form::Json {
             return out::json(record);
         }
-        let Change::Entry(at) = change else { return Ok(()) };
+        let TranscriptChange::Entry(at) = change else { return Ok(()) };
         let Some(entry) = self.transcript.entries().get(*at) else { return Ok(()) };
         match &entry.body {
-            Body::Message { text, .. } => out::line(&story::clean(text)),
-            Body::Thought { text, .. } if self.form == Form::Everything => {
+            EntryBody::Message { text, .. } => out::line(&story::clean(text)),
+            EntryBody::Thought { text, .. } if self.form == Form::Everything => {
                 out::line(&format!("thought: {}", story::clean(text)))
             }
-            Body::Call(call) if self.form == Form::Everything && call.returned.is_some() => {
+            EntryBody::Call(call) if self.form == Form::Everything && call.returned.is_some() => {
                 out::line(&format!("tool: {}", story::call(call).trim_start_matches("⚙ ")))
             }
-            Body::Call(call) if call.returned.is_none() => {
+            EntryBody::Call(call) if call.returned.is_none() => {
                 if let Some((look, told)) = story::question(call) {
                     out::remark(look, &told);
                 }
                 Ok(())
             }
-            Body::Input { .. }
-            | Body::Thought { .. }
-            | Body::Call(_)
-            | Body::Ended { .. }
-            | Body::Fact(_) => Ok(()),
+            EntryBody::Input { .. }
+            | EntryBody::Thought { .. }
+            | EntryBody::Call(_)
+            | EntryBody::Ended { .. }
+            | EntryBody::Fact(_) => Ok(()),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io;
 
-use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, Refused, Verdict};
-use thoughtwire_proto::transcript::{Approval, Body};
+use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, RefusedFrame, Verdict};
+use thoughtwire_proto::transcript::{Approval, EntryBody};
 use thoughtwire_proto::{
     CallId, CommandId, Emission, Outcome as TurnOutcome, Policy, SessionId, Start,
 };
@@ -196,18 +196,18 @@ impl Chat {
     fn asked(&self) -> Option<CallId> {
         let turn = self.view.transcript().turn()?;
         self.view.transcript().entries().iter().find_map(|entry| match &entry.body {
-            Body::Call(call)
+            EntryBody::Call(call)
                 if entry.turn.as_ref() == Some(turn)
                     && matches!(call.approval, Some(Approval::Asked(_))) =>
             {
                 Some(call.call.clone())
             }
-            Body::Call(_)
-            | Body::Input { .. }
-            | Body::Thought { .. }
-            | Body::Message { .. }
-            | Body::Ended { .. }
-            | Body::Fact(_) => None,
+            EntryBody::Call(_)
+            | EntryBody::Input { .. }
+            | EntryBody::Thought { .. }
+            | EntryBody::Message { .. }
+            | EntryBody::Ended { .. }
+            | EntryBody::Fact(_) => None,
         })
     }
 
@@ -259,7 +259,7 @@ impl Chat {
         Ok(())
     }
 
-    fn answered(&mut self, id: &CommandId, outcome: Result<Ack, Refused>) -> io::Result<()> {
+    fn answered(&mut self, id: &CommandId, outcome: Result<Ack, RefusedFrame>) -> io::Result<()> {
         let said = self.sent.remove(id);
         match outcome {
             Ok(Ack { acked: Acked::Input { input: Some(input), .. }, .. }) => {

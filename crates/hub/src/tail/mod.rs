@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
-    CallId, Delta, Emission, Emitted, Event, InputEvent, Partial, Record, Seq, SessionEvent,
-    SessionId, ToolDeclaration, TurnEvent, TurnId,
+    CallId, Delta, Emission, Event, InputEvent, Partial, Record, Seq, SessionEmission,
+    SessionEvent, SessionId, ToolDeclaration, TurnEvent, TurnId,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -36,7 +36,7 @@ pub(crate) const MOST: usize = 256;
 
 /// One emission, encoded at most once per encoding.
 pub struct Entry {
-    emitted: Emitted,
+    emitted: SessionEmission,
     /// When it came.
     at: Instant,
     /// By encoding and limit: hardly ever more than two, which are found soonest by looking.
@@ -49,7 +49,7 @@ pub type Frames = Arc<[Bytes]>;
 impl Entry {
     pub(crate) fn new(session: &SessionId, emission: Emission) -> Arc<Self> {
         Arc::new(Self {
-            emitted: Emitted { session: session.clone(), emission },
+            emitted: SessionEmission { session: session.clone(), emission },
             at: Instant::now(),
             frames: Mutex::default(),
         })
@@ -57,7 +57,7 @@ impl Entry {
 
     /// What is shown.
     #[must_use]
-    pub fn emitted(&self) -> &Emitted {
+    pub fn emitted(&self) -> &SessionEmission {
         &self.emitted
     }
 

@@ -253,18 +253,24 @@ impl Agent for Caught {
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_is_told_why_its_call_could_not_be_saved() {
-    let caught = Arc::default();
-    let mut stage = Stage::open(Arc::new(Caught(Arc::clone(&caught)))).await;
-    let answer = stage.send("go", Policy::Queue);
-    stage.pass().await;
-    stage.driver.commit(1).unwrap().tell();
-    assert!(answer.await.unwrap().is_ok());
-    stage.pass().await;
-    // The writer stops before it takes the call.
-    drop(stage.driver);
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    let Some(TurnError::Unsaved(refusal)) = caught.lock().clone() else {
-        panic!("{:?}", caught.lock())
-    };
-    assert_eq!(refusal.code, RefusalCode::Stopping);
+    for (fault, code) in [
+        (WriteFault::Full, RefusalCode::StoreFull),
+        (WriteFault::UnknownUnsaved, RefusalCode::StoreUnknown),
+        (WriteFault::UnknownSaved, RefusalCode::StoreUnknown),
+        (NOTHING_IS_SAVED, RefusalCode::StoreFailed),
+    ] {
+        let caught = Arc::default();
+        let mut stage = Stage::open(Arc::new(Caught(Arc::clone(&caught)))).await;
+        let answer = stage.send("go", Policy::Queue);
+        stage.pass().await;
+        stage.driver.commit(1).unwrap().tell();
+        assert!(answer.await.unwrap().is_ok());
+        stage.pass().await;
+        stage.driver.set_write_fault(Some(fault));
+        stage.write().await;
+        let Some(TurnError::Unsaved(refusal)) = caught.lock().clone() else {
+            panic!("{fault:?}: {:?}", caught.lock())
+        };
+        assert_eq!(refusal.code, code, "{fault:?}");
+    }
 }

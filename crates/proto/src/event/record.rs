@@ -15,11 +15,11 @@ use crate::{Seq, Timestamp, TurnId};
 pub struct Record {
     /// Its position.
     pub seq: Seq,
-    /// When it was accepted.
+    /// Time at which it was accepted.
     pub at: Timestamp,
     /// The turn it belongs to, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<TurnId>,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }

@@ -79,11 +79,11 @@ fn summary(prompt: &Prompt) -> Vec<ReplyPiece> {
 
 fn pieces(prompt: &Prompt) -> Vec<ReplyPiece> {
     let (inputs, mut results) = open_questions(prompt);
-    let asks: Vec<OfflineRequest> =
+    let requests: Vec<OfflineRequest> =
         inputs.iter().flat_map(|input| OfflineRequest::all(input)).collect();
     let mut thoughts = Vec::new();
     let mut words: Vec<Vec<String>> = Vec::new();
-    for ask in &asks {
+    for ask in &requests {
         match answer::next(ask, prompt, &mut results) {
             OfflineStep::Call { thought, tool, args } => {
                 return call(prompt, &thought, &tool, args);
@@ -99,7 +99,7 @@ fn pieces(prompt: &Prompt) -> Vec<ReplyPiece> {
         .iter()
         .take(prompt.turn_from)
         .any(|entry| matches!(**entry, PromptEntry::Message(_)));
-    if is_first && !asks.iter().any(OfflineRequest::wants_nothing_added) {
+    if is_first && !requests.iter().any(OfflineRequest::wants_nothing_added) {
         words.push(words::pieces(INTRODUCTION));
     }
     thoughts.dedup();

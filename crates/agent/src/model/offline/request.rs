@@ -39,18 +39,18 @@ impl OfflineRequest {
         if let Some(words) = strip(text, &["say: ", "say:"]) {
             return vec![Self::Repeat(words.trim().to_owned())];
         }
-        if let Some(ask) = Self::tool(text) {
-            return vec![ask];
+        if let Some(request) = Self::tool(text) {
+            return vec![request];
         }
-        let mut asks: Vec<Self> = sentences(text)
+        let mut requests: Vec<Self> = sentences(text)
             .iter()
             .flat_map(|sentence| facts(sentence))
             .filter_map(|part| Self::one(&part))
             .collect();
-        if asks.is_empty() {
-            asks.push(Self::Other(text.to_owned()));
+        if requests.is_empty() {
+            requests.push(Self::Other(text.to_owned()));
         }
-        asks
+        requests
     }
 
     /// Whether the answer must stand alone, without the introduction.
@@ -94,8 +94,8 @@ impl OfflineRequest {
             let day = plain.split_whitespace().find(|word| is_day(word))?;
             return Some(Self::FindSaidOn { day: day.to_owned() });
         }
-        if let Some(ask) = Self::parse_sum(plain) {
-            return Some(ask);
+        if let Some(request) = Self::parse_sum(plain) {
+            return Some(request);
         }
         if begins(KNOWN) {
             return Some(Self::Recall {

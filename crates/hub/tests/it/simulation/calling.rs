@@ -3,8 +3,8 @@
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
-    Attached, CommandReply, DirectoryReply, Emission, Emitted, PeerWire, Record, Refusal,
-    RefusalCode, SessionId,
+    Attached, CommandReply, DirectoryReply, Emission, PeerWire, Record, Refusal, RefusalCode,
+    SessionEmission, SessionId,
 };
 use thoughtwire_store::Proven;
 
@@ -141,8 +141,10 @@ impl Ledger {
             PeerWire::Memgpt => vec![Encoding::Memgpt],
             PeerWire::Sparky => vec![sparky(&self.callers[caller].with), sparky(DEFAULT_CHAT)],
         };
-        let emitted =
-            Emitted { session: session.clone(), emission: Emission::Record(record.clone()) };
+        let emitted = SessionEmission {
+            session: session.clone(),
+            emission: Emission::Record(record.clone()),
+        };
         let fits = encodings.iter().any(|encoding| {
             encode(encoding, &emitted, FrameLimit::default()).iter().any(|frame| frame == text)
         });
@@ -152,7 +154,7 @@ impl Ledger {
     /// A frame that is no event's arrived at a client.
     pub(crate) fn heard_word(&mut self, caller: usize, text: &str) {
         self.tally.frames += 1;
-        let fits = !text.contains("an answer to another question");
+        let fits = !text.contains("replied to another command");
         self.hold(fits, || format!("caller {caller} is told {text}"));
     }
 

@@ -1,7 +1,6 @@
-//! The frames of the wire as JSON Schemas in `docs/schemas/native.json`, generated from the server's
-//! own types.
+//! Generates the JSON Schemas of the frames in `docs/schemas/native.json` from the server's types.
 //!
-//! `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas` writes them anew.
+//! `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas` renews the committed file.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +19,7 @@ fn native() -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The frames of thoughtwire.v1",
-        "description": "A newer server may send types, kinds and keys that are not here: pass over what you do not know.",
+        "description": "A newer server may send other types, kinds and keys: ignore unknown ones.",
         "anyOf": [client, server],
         "$defs": generator.take_definitions(true),
     })
@@ -30,7 +29,7 @@ fn docs(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
 }
 
-/// Holds a file to what it is to be, or makes it so.
+/// Compares a file with its expected content, or renews it.
 fn hold(name: &str, wanted: &Value) {
     let text = format!("{wanted:#}\n");
     if std::env::var_os("UPDATE_SCHEMAS").is_some() {
@@ -39,7 +38,8 @@ fn hold(name: &str, wanted: &Value) {
     let written = std::fs::read_to_string(docs(name)).unwrap_or_default();
     assert!(
         written == text,
-        "docs/{name} is of another version: run `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas`"
+        "docs/{name} is out of date: run `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto \
+         schemas`"
     );
 }
 
@@ -48,10 +48,10 @@ fn the_schemas_are_those_of_the_server() {
     hold("schemas/native.json", &native());
 }
 
-/// Takes away the room that schemas leave for what is newer.
+/// Forbids the additional keys and kinds that schemas allow for newer versions.
 #[derive(Clone, Default)]
 struct Closed {
-    /// Definitions of objects that are written into others, beside their `type` or `kind`.
+    /// Definitions of objects that are flattened into others, beside their `type` or `kind`.
     parts: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ impl Transform for Closed {
     }
 }
 
-/// Of one of the definitions; nothing newer is let pass.
+/// A validator for one definition that allows nothing newer.
 fn validator(definition: &Value) -> jsonschema::Validator {
     let mut schema = Schema::try_from(native()).expect("a schema");
     let mut closed = Closed::default();

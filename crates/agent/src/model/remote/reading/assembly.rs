@@ -272,7 +272,7 @@ impl ReplyAssembly {
             let Some(left) = joiner.finish() else { continue };
             match writing {
                 TextTarget::Thought | TextTarget::Nothing => {
-                    self.push_text(writing, left.to_string())
+                    self.push_text(writing, left.to_string());
                 }
                 TextTarget::Message => {
                     let parts = self.tags.push(&left.to_string());

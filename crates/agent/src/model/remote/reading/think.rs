@@ -84,10 +84,10 @@ impl ThinkTags {
             ThinkStage::Start { after_thought: true }
             | ThinkStage::Thought { begun: false, .. } => {}
             ThinkStage::Thought { .. } => {
-                put(&mut parts, ContentPart::Thought(held.trim_end().to_owned()))
+                put(&mut parts, ContentPart::Thought(held.trim_end().to_owned()));
             }
             ThinkStage::Start { after_thought: false } | ThinkStage::Text => {
-                put(&mut parts, ContentPart::Text(held))
+                put(&mut parts, ContentPart::Text(held));
             }
         }
         parts
@@ -220,7 +220,7 @@ fn put(parts: &mut Vec<ContentPart>, part: ContentPart) {
     match &part {
         ContentPart::Thought(text) | ContentPart::Text(text) if text.is_empty() => {}
         ContentPart::Thought(_) | ContentPart::Text(_) | ContentPart::WasThought => {
-            parts.push(part)
+            parts.push(part);
         }
     }
 }

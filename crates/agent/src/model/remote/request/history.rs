@@ -143,7 +143,7 @@ impl<'a> WireHistoryBuilder<'a, '_> {
             },
             PromptEntry::Message(text) if text == NO_ANSWER => {}
             PromptEntry::Message(text) if self.sending == 0 => {
-                self.push_text(ReplyText::Message(text))
+                self.push_text(ReplyText::Message(text));
             }
             PromptEntry::Message(_) => {}
             PromptEntry::ProviderState(kept) => {
