@@ -128,10 +128,10 @@ fn parts_of(text: &str) -> Vec<TextPart> {
             (CharKind::Letter, Some(TextPart::Word(word))) => word.push(char),
             (CharKind::Letter, _) => parts.push(TextPart::Word(char.to_string())),
             (CharKind::Unit(part), Some(TextPart::Units(run))) if run.part == part => {
-                run.units.push(char)
+                run.units.push(char);
             }
             (CharKind::Unit(part), _) => {
-                parts.push(TextPart::Units(CharRun { units: vec![char], part }))
+                parts.push(TextPart::Units(CharRun { units: vec![char], part }));
             }
             (CharKind::Nothing, _) => {}
             (CharKind::Gap, _) => parts.push(TextPart::Gap(char)),

@@ -1,6 +1,6 @@
 //! The TypeScript types of REST for `sdk/typescript`, generated from the server's own.
 //!
-//! `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript` writes them anew.
+//! `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript` renews the committed file.
 
 use std::path::Path;
 

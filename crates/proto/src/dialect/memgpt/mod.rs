@@ -3,9 +3,8 @@
 //! ```
 //! use thoughtwire_proto::dialect::memgpt::{MemgptClientFrame, MemgptFrame};
 //! let frame = r#"{"type": "command", "command": "load_agent", "name": "ada"}"#;
-//! let MemgptFrame::Client(MemgptClientFrame::LoadAgent { name }) = MemgptFrame::decode(frame)? else {
-//!     panic!()
-//! };
+//! let frame = MemgptFrame::decode(frame)?;
+//! let MemgptFrame::Client(MemgptClientFrame::LoadAgent { name }) = frame else { panic!() };
 //! assert_eq!(name.map(|name| name.to_str()).as_deref(), Some("ada"));
 //! # Ok::<(), thoughtwire_proto::Refusal>(())
 //! ```

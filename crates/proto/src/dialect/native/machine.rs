@@ -178,7 +178,7 @@ impl NativeMachine {
             Command::Connection(ConnectionCommand::Attach { session, .. }) => {
                 if !self.is_attached(session) && self.attachments() >= self.room {
                     let reason = format!(
-                        "this connection is attached to {} sessions, its maximum; detach from one first",
+                        "this connection is attached to {} sessions, the most allowed; detach one",
                         self.room
                     );
                     return Err(Refusal::new(RefusalCode::TooManySessions, reason));

@@ -34,7 +34,7 @@ impl SparkyMachine {
             }
             SparkyStep::OpeningChat { then } => match outcome.and_then(CommandReply::chat) {
                 Ok(opened) => self.opened_chat(opened, then),
-                Err(refusal) => self.fail_open(then, &refusal),
+                Err(refusal) => self.fail_open(&then, &refusal),
             },
             SparkyStep::Attaching { chosen, then } => match outcome {
                 Ok(_) => {
@@ -46,7 +46,7 @@ impl SparkyMachine {
                     if let Some(session) = self.chats.session(&chosen.chat).cloned() {
                         self.chats.remove(&session);
                     }
-                    self.fail_open(then, &refusal);
+                    self.fail_open(&then, &refusal);
                 }
             },
             SparkyStep::Instructing => {
@@ -95,7 +95,7 @@ impl SparkyMachine {
         }
     }
 
-    fn fail_open(&mut self, then: AfterOpen, refusal: &Refusal) {
+    fn fail_open(&mut self, then: &AfterOpen, refusal: &Refusal) {
         match then {
             AfterOpen::Announce { started: true } => {
                 self.complain(format!("Error starting chat: {refusal}"));
