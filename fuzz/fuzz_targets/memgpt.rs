@@ -2,13 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use thoughtwire_proto::dialect::memgpt::Frame;
+use thoughtwire_proto::dialect::memgpt::MemgptFrame;
 
 fuzz_target!(|text: &str| {
-    let Ok(frame) = Frame::decode(text) else { return };
+    let Ok(frame) = MemgptFrame::decode(text) else { return };
     let written = frame.encode();
     assert!(written.is_ascii(), "as Python's json.dumps writes: {written}");
-    let again = Frame::decode(&written).unwrap_or_else(|refusal| panic!("{written}: {refusal}"));
+    let again = MemgptFrame::decode(&written).unwrap_or_else(|refusal| panic!("{written}: {refusal}"));
     assert_eq!(again, frame, "{written}");
     assert_eq!(again.encode(), written);
 });

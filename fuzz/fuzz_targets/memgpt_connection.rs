@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use thoughtwire_fuzz::{Conversation, Wire};
-use thoughtwire_proto::dialect::memgpt::{Frame, MemgptMachine};
+use thoughtwire_proto::dialect::memgpt::{MemgptFrame, MemgptMachine};
 
 fuzz_target!(|script: &[u8]| {
     // A client that is to be known again, or one that is not.
@@ -13,8 +13,8 @@ fuzz_target!(|script: &[u8]| {
 });
 
 fn check(frame: &str) {
-    match Frame::decode(frame) {
-        Ok(Frame::Server(_)) => {}
+    match MemgptFrame::decode(frame) {
+        Ok(MemgptFrame::Server(_)) => {}
         other => panic!("{frame}: {other:?}"),
     }
 }

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use libfuzzer_sys::fuzz_target;
 use thoughtwire_fuzz::{Conversation, Wire};
 use thoughtwire_proto::CommandId;
-use thoughtwire_proto::dialect::native::{ClientFrame, Limits, NativeMachine, ServerFrame};
+use thoughtwire_proto::dialect::native::{ClientFrame, ConnectionLimits, NativeMachine, ServerFrame};
 
 fuzz_target!(|script: &[u8]| {
     // A server that wants a key first, or one that does not.
     let needs_hello = script.first() == Some(&b'+');
-    let limits = Limits { attached_sessions: Some(2), ..Limits::default() };
+    let limits = ConnectionLimits { attached_sessions: Some(2), ..ConnectionLimits::default() };
     let machine = Box::new(NativeMachine::new(limits, "thoughtwire/0".to_owned(), needs_hello));
     let wire = Wire { machine, check, last: r#"{"type":"ping"}"# };
     let conversation = Conversation::of(wire, script);

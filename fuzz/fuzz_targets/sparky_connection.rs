@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use thoughtwire_fuzz::{Conversation, Wire};
-use thoughtwire_proto::dialect::sparky::{Loading, Message, ServerLoading, SparkyMachine, Tools};
+use thoughtwire_proto::dialect::sparky::{Loading, WsMessage, ServerLoading, SparkyMachine, Tools};
 
 fuzz_target!(|script: &[u8]| {
     let server = |name: &str, loading| ServerLoading { name: name.to_owned(), loading };
@@ -19,5 +19,5 @@ fuzz_target!(|script: &[u8]| {
 });
 
 fn check(frame: &str) {
-    Message::from_text(frame).unwrap_or_else(|refusal| panic!("{frame}: {refusal}"));
+    WsMessage::from_text(frame).unwrap_or_else(|refusal| panic!("{frame}: {refusal}"));
 }

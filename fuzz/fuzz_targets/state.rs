@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use thoughtwire_proto::transcript::{Change, Transcript};
+use thoughtwire_proto::transcript::{TranscriptChange, Transcript};
 use thoughtwire_proto::{
     CallId, Decision, Emission, Event, InputEvent, ItemId, Outcome, Record, Seq, SessionEvent,
     State, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
@@ -23,7 +23,7 @@ enum Kind {
     Asked(Name),
     Settled(Name),
     Awaited(Name),
-    Returned(Name),
+    CallResult(Name),
     Message(Name, Words),
     Usage(u64, u64, Option<u64>),
     Edited,
@@ -208,7 +208,7 @@ fuzz_target!(|sequence: Vec<(Option<Name>, Kind)>| {
                 // Another test checks the changes themselves.
                 let _change = transcript.apply(&emission);
                 let shown = transcript.clone();
-                assert_eq!(transcript.apply(&emission), Change::Nothing);
+                assert_eq!(transcript.apply(&emission), TranscriptChange::Nothing);
                 assert_eq!(transcript, shown, "what comes twice is shown once");
             }
             Err(_) => assert_eq!(live, before, "a refused event changes nothing"),

@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use thoughtwire_proto::connection::{Joined, Machine, Output, Tag};
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Attached, Command, CommandReply, ConnectionCommand, ConnectionReply,
-    DEFAULT_CHAT, DirectoryCommand, DirectoryReply, Disposition, Emission, Emitted, Event,
+    DEFAULT_CHAT, DirectoryCommand, DirectoryReply, Disposition, Emission, SessionEmission, Event,
     InputEvent, ItemId, Outcome, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq,
     SessionCommand, SessionId, SessionListing, SessionReply, Timestamp, TurnEvent, Usage,
 };
@@ -212,7 +212,7 @@ impl Conversation {
         let record = Record { seq: Seq(1), at: Timestamp::from_millis(0), turn: None, event };
         self.wire
             .machine
-            .shows(&Emitted { session: session.clone(), emission: Emission::Record(record) });
+            .shows(&SessionEmission { session: session.clone(), emission: Emission::Record(record) });
         assert_eq!(self.wire.machine.encoding(&session), encoding);
     }
 
@@ -281,10 +281,10 @@ impl Conversation {
         let duplicate = false;
         match command {
             DirectoryCommand::CreateAgent(spec) => {
-                DirectoryReply::Agent { profile: self.agent(spec.name), duplicate }
+                DirectoryReply::Agent { profile: Box::new(self.agent(spec.name)), duplicate }
             }
             DirectoryCommand::FindAgent { agent } => {
-                DirectoryReply::Agent { profile: self.agent(agent), duplicate }
+                DirectoryReply::Agent { profile: Box::new(self.agent(agent)), duplicate }
             }
             DirectoryCommand::CreateSession { .. } => {
                 DirectoryReply::Session { session: self.new_session(), duplicate }
@@ -312,7 +312,8 @@ impl Conversation {
         let duplicate = which % 2 == 1;
         match which % 8 {
             0 | 1 => {
-                DirectoryReply::Agent { profile: self.agent("ada".to_owned()), duplicate }.into()
+                DirectoryReply::Agent { profile: Box::new(self.agent("ada".to_owned())), duplicate }
+                    .into()
             }
             2 => DirectoryReply::Session { session: self.new_session(), duplicate }.into(),
             3 => DirectoryReply::Session { session: self.session(which), duplicate }.into(),

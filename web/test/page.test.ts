@@ -220,7 +220,7 @@ describe("the page", () => {
     page.once("dialog", (dialog) => void dialog.accept());
     await side.getByRole("button", { name: "Delete Night trains" }).click();
     await side.getByText("No session matches this search.").waitFor();
-    await page.getByText("Write a message to start").waitFor();
+    await page.getByText("Write a message to start.").waitFor();
     await side.getByLabel("Search sessions").fill("");
     await side.getByRole("button", { name: /^main/ }).click();
     await shown(page, "anybody?");

@@ -75,7 +75,7 @@ describe("one browser, two people", () => {
     await server.revoke(alice.key);
     await page.getByLabel("Key").waitFor();
     await logIn(page, bob.secret);
-    await page.getByText("Write a message to start").waitFor();
+    await page.getByText("Write a message to start.").waitFor();
     await ask(page, "hello from bob");
     assert.equal(await page.getByText("alice's").count(), 0);
     // Her other tab is now his as well, and shows nothing of hers.

@@ -6,88 +6,89 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use thoughtwire_hub::{Agent, AgentError, ToolListing, Turn};
-use thoughtwire_proto::{AgentSpec, OFFERED, Permission, Timestamp};
-use thoughtwire_store::{SessionNum, Store};
+use thoughtwire_proto::{AgentSpec, OFFERED, Permission, SessionId, Timestamp};
+use thoughtwire_store::Store;
 
 use crate::archive::Archive;
 use crate::embedding::Embedder;
-use crate::limits::Limits;
+use crate::limits::TurnLimits;
 use crate::mcp::McpServers;
-use crate::metrics::Metrics;
-use crate::model::{Model, ModelError, Models, Providers, Timeouts, check_model};
-use crate::pasts::Pasts;
+use crate::metrics::ModelMetrics;
+use crate::model::{LanguageModel, ModelError, ModelResolver, Providers, Timeouts, check_model};
+use crate::past_cache::PastCache;
 use crate::presets;
-use crate::step::{Candidate, Steps};
-use crate::tools::{self, Fetcher, Permissions, Toolbox};
+use crate::step::{Candidate, StepLoop};
+use crate::tools::{self, Fetcher, ToolPermissions, Toolbox};
 
 /// An agent with memory, tools and a model.
 pub struct MemoryAgent {
     toolbox: Arc<Toolbox>,
-    minds: Minds,
-    limits: Limits,
+    model_choice: ModelChoice,
+    limits: TurnLimits,
     default_model: String,
     fallbacks: Vec<String>,
     load_models: bool,
-    metrics: Metrics,
-    pasts: Arc<Pasts>,
+    metrics: ModelMetrics,
+    past_cache: Arc<PastCache>,
 }
 
-/// What a [`MemoryAgent`] is made with.
+/// Options of a [`MemoryAgent`].
 #[derive(Debug, Clone)]
 pub struct AgentOptions {
     /// The model of agents that name none.
     pub default_model: String,
-    /// The models to ask when an agent's own cannot be had, where it names none.
+    /// Models to ask, in order, when an agent's own model cannot answer. Used for agents that name
+    /// no fallbacks.
     pub fallbacks: Vec<String>,
-    /// Where real models are.
+    /// Keys and addresses of the model providers.
     pub providers: Providers,
-    /// How long a model is waited for.
+    /// Time limits of model requests.
     pub timeouts: Timeouts,
-    /// What time it is.
+    /// The clock that all times are taken from.
     pub clock: fn() -> Timestamp,
-    /// How many model calls one turn may take.
+    /// Largest number of model calls in one turn.
     pub max_steps: usize,
-    /// How many tokens one turn may cost, read and written; none for as many as it takes.
+    /// Largest number of tokens that one turn may cost, read and written. No limit if absent.
     pub token_budget: Option<u64>,
-    /// How often a model that is busy or out of reach is asked again, before anything was said.
+    /// Number of retries of a model that is busy or unreachable, before any output arrived.
     pub retries: u32,
-    /// How many tokens a model reads at most, prompt and reply together. Beyond it the oldest part of
-    /// a conversation is summed up.
+    /// Context window in tokens: prompt and reply together. Beyond it, the oldest part of a
+    /// conversation is summarised.
     pub context_window: usize,
-    /// How many tokens one reply may have; none for the provider's own limit.
+    /// Largest number of tokens in one reply. The provider's own limit applies if absent.
     pub max_output_tokens: Option<u32>,
-    /// What may be done with tools, by name. An agent's own settings can be stricter.
+    /// Permissions by tool name. An agent's own settings can be stricter.
     pub permissions: BTreeMap<String, Permission>,
-    /// The tools whose permission an agent's own settings may also loosen: names, or beginnings
-    /// that end in `*`.
+    /// Tools whose permission an agent's own settings may also loosen: names, or prefixes that end
+    /// in `*`.
     pub loosen: Vec<String>,
-    /// The proxy through which `fetch_url` reads pages, as a URL. Those of the environment are not
-    /// used: a proxy resolves names by itself.
+    /// Proxy for `fetch_url`, as a URL. Proxies from the environment are ignored, because a proxy
+    /// resolves host names by itself.
     pub fetch_proxy: Option<String>,
-    /// Whether agents may name a model `load:…`, which makes any amount of text: for load tests.
-    /// The default model and the fallbacks may be one in any case.
+    /// Whether agents may name a model `load:…`, which generates any amount of text for load tests.
+    /// The default model and the fallbacks may always be one.
     pub load_models: bool,
-    /// How long a question for leave waits, in milliseconds.
+    /// How long a call waits for approval, in milliseconds.
     pub approval_ms: i64,
-    /// How long a client's result is waited for, in milliseconds.
+    /// How long a call waits for a client's result, in milliseconds.
     pub client_tool_ms: i64,
-    /// How many bytes of a tool's output the model is shown.
+    /// Largest part of a tool's output that the model is shown, in bytes.
     pub output_bytes: usize,
-    /// How many bytes of text an agent's archival memory may have.
+    /// Largest amount of text in one agent's archival memory, in bytes.
     pub archival_bytes: u64,
-    /// How many bytes of what sessions said are kept at hand for their next turns, over all sessions:
-    /// what is not at hand is read from the log.
+    /// Size of the cache of past conversations, in bytes over all sessions. A past that is not
+    /// cached is read from the log.
     pub past_bytes: usize,
     /// The MCP servers.
     pub mcp: McpServers,
-    /// What finds notes by their meaning.
+    /// The embedding model that searches notes by meaning.
     pub embedder: Option<Embedder>,
 }
 
 impl AgentOptions {
-    /// The usual limits: 50 steps, 3 retries, a context window of 32,000 tokens, an hour for an
-    /// approval, two minutes for a client's tool, 16 KiB of a tool's output, 256 MiB of notes,
-    /// 64 MiB of what was said at hand.
+    /// Creates options with the usual limits: 50 steps, 3 retries, a context window of 32,000
+    /// tokens, an hour for an approval, two minutes for a client's tool, 16 KiB of a tool's output,
+    /// 256 MiB of notes, and 64 MiB of cached pasts.
     #[must_use]
     pub fn new(default_model: impl Into<String>, providers: Providers) -> Self {
         Self {
@@ -116,31 +117,37 @@ impl AgentOptions {
     }
 }
 
-/// Which model a turn asks.
-enum Minds {
-    /// The one that the agent names.
-    Named(Box<Models>),
-    /// Always this one.
-    One(Arc<dyn Model>),
+/// Selects the model of a turn.
+enum ModelChoice {
+    /// The model that the agent names.
+    ByName(Box<ModelResolver>),
+    /// The same model for every agent.
+    Fixed(Arc<dyn LanguageModel>),
 }
 
 impl MemoryAgent {
-    /// An agent whose models go by name.
+    /// Creates an agent whose models are selected by name.
     #[must_use]
     pub fn new(store: Arc<Store>, options: AgentOptions) -> Self {
-        let minds =
-            Minds::Named(Box::new(Models::new(options.providers.clone(), options.timeouts)));
-        Self::with_minds(store, options, minds)
+        let model_choice = ModelChoice::ByName(Box::new(ModelResolver::new(
+            options.providers.clone(),
+            options.timeouts,
+        )));
+        Self::with_choice(store, options, model_choice)
     }
 
-    /// An agent that thinks with a model of one's own, whatever its profile names.
+    /// Creates an agent that always uses the given model, whatever its profile names.
     #[must_use]
-    pub fn with_model(store: Arc<Store>, options: AgentOptions, model: Arc<dyn Model>) -> Self {
-        Self::with_minds(store, options, Minds::One(model))
+    pub fn with_model(
+        store: Arc<Store>,
+        options: AgentOptions,
+        model: Arc<dyn LanguageModel>,
+    ) -> Self {
+        Self::with_choice(store, options, ModelChoice::Fixed(model))
     }
 
-    fn with_minds(store: Arc<Store>, options: AgentOptions, minds: Minds) -> Self {
-        let limits = Limits {
+    fn with_choice(store: Arc<Store>, options: AgentOptions, model_choice: ModelChoice) -> Self {
+        let limits = TurnLimits {
             max_steps: options.max_steps,
             token_budget: options.token_budget,
             retries: options.retries,
@@ -157,56 +164,56 @@ impl MemoryAgent {
             archive,
             mcp: options.mcp,
             fetcher: Fetcher::new(options.fetch_proxy),
-            permissions: Permissions { tools: options.permissions, loosen: options.loosen },
+            permissions: ToolPermissions { tools: options.permissions, loosen: options.loosen },
             clock: options.clock,
         };
         Self {
             toolbox: Arc::new(toolbox),
-            minds,
+            model_choice,
             limits,
             default_model: options.default_model,
             fallbacks: options.fallbacks,
             load_models: options.load_models,
-            metrics: Metrics::default(),
-            pasts: Arc::new(Pasts::new(options.past_bytes)),
+            metrics: ModelMetrics::default(),
+            past_cache: Arc::new(PastCache::new(options.past_bytes)),
         }
     }
 
-    /// The notes of its agents.
+    /// The archival memory of all its agents.
     #[must_use]
     pub fn archive(&self) -> &Archive {
         &self.toolbox.archive
     }
 
-    /// What it counts of its models.
+    /// Metrics of its model calls.
     #[must_use]
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &ModelMetrics {
         &self.metrics
     }
 
-    /// Whether an agent's own settings may name a model.
-    fn may_name(&self, name: &str) -> Result<(), String> {
+    /// Checks whether an agent's own settings may name this model.
+    fn check_allowed(&self, name: &str) -> Result<(), String> {
         if self.load_models || !(name == "load" || name.starts_with("load:")) {
             return Ok(());
         }
         Err(format!(
-            "the model `{}` makes text in bulk, for load tests; agents may have it where the \
-             operator sets `load_models = true`",
+            "the model `{}` generates text in bulk for load tests; an operator allows agents to \
+             use it with `load_models = true`",
             name.escape_debug()
         ))
     }
 
     /// The agent's model and its fallbacks, in the order in which they are asked.
     fn models(&self, spec: &AgentSpec) -> Vec<Candidate> {
-        match &self.minds {
-            Minds::One(model) => vec![("the model".to_owned(), Ok(Arc::clone(model)))],
-            Minds::Named(models) => {
+        match &self.model_choice {
+            ModelChoice::Fixed(model) => vec![("the model".to_owned(), Ok(Arc::clone(model)))],
+            ModelChoice::ByName(models) => {
                 let first = spec.model.as_ref().unwrap_or(&self.default_model);
                 let own = &spec.settings.fallbacks;
                 let others = if own.is_empty() { &self.fallbacks } else { own };
                 let is_own =
                     |name: &String| spec.model.as_ref() == Some(name) || own.contains(name);
-                let model = |name: &String| match self.may_name(name) {
+                let model = |name: &String| match self.check_allowed(name) {
                     Err(reason) if is_own(name) => Err(ModelError::Unset(reason)),
                     Err(_) | Ok(()) => models.get(name),
                 };
@@ -223,26 +230,30 @@ impl Agent for MemoryAgent {
     fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
         let models = self.models(&turn.agent.spec);
         let limits = self.limits.of(&turn.agent.spec);
-        let (toolbox, metrics, pasts) =
-            (Arc::clone(&self.toolbox), self.metrics.clone(), Arc::clone(&self.pasts));
-        async move { Steps::begin(turn, models, toolbox, limits, metrics, pasts).await?.run().await }.boxed()
+        let (toolbox, metrics, past_cache) =
+            (Arc::clone(&self.toolbox), self.metrics.clone(), Arc::clone(&self.past_cache));
+        async move {
+            let steps = StepLoop::begin(turn, models, toolbox, limits, metrics, past_cache).await?;
+            steps.run().await
+        }
+        .boxed()
     }
 
-    fn left(&self, log: SessionNum) {
-        drop(self.pasts.take(log));
+    fn left(&self, session: &SessionId) {
+        drop(self.past_cache.take(session));
     }
 
     fn prepare(&self, spec: AgentSpec) -> AgentSpec {
-        presets::furnish(spec)
+        presets::expand_presets(spec)
     }
 
     fn check(&self, spec: &AgentSpec) -> Result<(), String> {
-        let Minds::Named(models) = &self.minds else { return Ok(()) };
+        let ModelChoice::ByName(models) = &self.model_choice else { return Ok(()) };
         for name in
             spec.model.iter().filter(|model| *model != OFFERED).chain(&spec.settings.fallbacks)
         {
             match check_model(name, models.providers()) {
-                // A key can come later, and need not be known where an agent is edited.
+                // The key may be set later, and need not be known where an agent is edited.
                 Ok(()) | Err(ModelError::Unset(_)) => {}
                 Err(error) => return Err(error.to_string()),
             }
@@ -251,14 +262,17 @@ impl Agent for MemoryAgent {
     }
 
     fn permit(&self, spec: &AgentSpec) -> Result<(), String> {
-        spec.model.iter().chain(&spec.settings.fallbacks).try_for_each(|name| self.may_name(name))
+        spec.model
+            .iter()
+            .chain(&spec.settings.fallbacks)
+            .try_for_each(|name| self.check_allowed(name))
     }
 
     fn resumes(&self) -> bool {
         true
     }
 
-    /// The operator's permission with the agent's own, as for the tools that clients declare.
+    /// Combines the operator's permission with the agent's own, as for tools that clients declare.
     fn permission(&self, spec: &AgentSpec, tool: &str) -> Permission {
         self.toolbox.permissions.of(tool, &spec.settings.permissions, Permission::Allow)
     }

@@ -8,47 +8,47 @@ use thoughtwire_store::{Added, NewNote, Note, Page, Receipt, Store, StoreError};
 
 use crate::embedding::Embedder;
 
-/// How many of the nearest notes count as found: beyond them, nearness says little.
+/// Number of nearest notes that count as found. Beyond them, nearness says little.
 const NEAREST: usize = 20;
-/// Notes without a vector that a search embeds first, so that those written while the embedding
-/// model was away, or before there was one, are found by meaning as well.
-const CATCH_UP: usize = 256;
-/// How much of a note is embedded: what every embedding model reads.
+/// Number of notes without a vector that a search embeds first. They were written before there was
+/// an embedding model, or while it was unreachable.
+const CATCH_UP_NOTES: usize = 256;
+/// Number of characters of a note that are embedded: as many as every embedding model reads.
 const EMBEDDED_CHARS: usize = 6_000;
-/// The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009): how little the very
-/// first ranks count more than those behind them.
+/// Constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009). The larger it is, the
+/// less the first ranks outweigh the ranks behind them.
 const RANK_DAMPING: f64 = 60.0;
 
-/// The notes of all agents.
+/// Archival memory of all agents.
 #[derive(Clone)]
 pub struct Archive {
     store: Arc<Store>,
     embedder: Option<Embedder>,
-    /// Bytes of text that an agent may have in it.
-    most: u64,
+    /// Largest amount of text of one agent, in bytes.
+    max_bytes: u64,
 }
 
 impl Archive {
-    /// An archive over a store, in which each agent may have at most so many bytes of text; without an
-    /// embedding model it is searched by words alone.
+    /// Creates an archive over a store, with at most `max_bytes` of text for each agent. Without an
+    /// embedding model, notes are searched by words alone.
     #[must_use]
-    pub fn new(store: Arc<Store>, embedder: Option<Embedder>, most: u64) -> Self {
-        Self { store, embedder, most }
+    pub fn new(store: Arc<Store>, embedder: Option<Embedder>, max_bytes: u64) -> Self {
+        Self { store, embedder, max_bytes }
     }
 
-    /// Adds notes, all or none. Those with a `source` that are there already are skipped. Notes that
-    /// cannot be embedded now are embedded when they are next searched.
+    /// Adds all notes or none. Notes whose `source` is already stored are skipped. Notes that
+    /// cannot be embedded now are embedded at the next search.
     ///
     /// # Errors
-    /// When nothing can be saved.
+    /// Fails if nothing can be saved.
     pub async fn add(&self, agent: &AgentId, notes: Vec<NewNote>) -> Result<Added, StoreError> {
         self.add_once(agent, notes, None).await
     }
 
-    /// Adds notes as [`Archive::add`] does, with the receipt of the command that asked for it.
+    /// Adds notes as [`Archive::add`] does, together with the receipt of the command.
     ///
     /// # Errors
-    /// When nothing can be saved, or there is a receipt for the same command.
+    /// Fails if nothing can be saved, or if the same command already has a receipt.
     pub async fn add_once(
         &self,
         agent: &AgentId,
@@ -56,22 +56,22 @@ impl Archive {
         receipt: Option<Receipt>,
     ) -> Result<Added, StoreError> {
         let notes = self.with_vectors(notes).await;
-        self.store.archival_add_once(agent, notes, self.most, receipt).await
+        self.store.memory().add_notes(agent, notes, self.max_bytes, receipt).await
     }
 
-    /// Makes the notes of a new agent ready to be saved with it.
+    /// Prepares the notes of a new agent for saving them with it.
     ///
     /// # Errors
-    /// When an agent may not have so many.
+    /// Fails if the notes exceed the largest amount of text.
     pub async fn prepare(&self, notes: Vec<NewNote>) -> Result<Vec<NewNote>, StoreError> {
         let bytes: usize = notes.iter().map(|note| note.text.len()).sum();
-        if bytes as u64 > self.most {
-            return Err(StoreError::ArchivalFull { most: self.most });
+        if bytes as u64 > self.max_bytes {
+            return Err(StoreError::ArchivalFull { most: self.max_bytes });
         }
         Ok(self.with_vectors(notes).await)
     }
 
-    /// The notes with the vectors of their meaning, where an embedding model can be had.
+    /// Adds vectors to the notes if the embedding model answers.
     async fn with_vectors(&self, mut notes: Vec<NewNote>) -> Vec<NewNote> {
         let texts = notes.iter().map(|note| note.text.clone()).collect();
         if let Some((model, vectors)) = self.embed(texts).await {
@@ -82,16 +82,17 @@ impl Archive {
         notes
     }
 
-    /// A note that somebody wrote just now.
+    /// Creates a note that was written at `at`.
     #[must_use]
     pub fn note(text: impl Into<String>, at: Timestamp, source: Option<String>) -> NewNote {
         NewNote { text: text.into(), at, source, vector: None }
     }
 
-    /// Searches an agent's notes, best first: one ranking of what has the words and what lies near in meaning.
+    /// Searches an agent's notes by words and by meaning, and merges both into one ranking, best
+    /// first.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// Fails if the store cannot be read.
     pub async fn search(
         &self,
         agent: &AgentId,
@@ -100,14 +101,9 @@ impl Archive {
         limit: usize,
     ) -> Result<Page<Note>, StoreError> {
         let near = self.near(agent, query).await?;
-        let (id, words) = (agent.clone(), query.to_owned());
-        let reach = if near.is_empty() { (offset, limit) } else { (0, offset + limit + NEAREST) };
-        let found = self
-            .store
-            .reading_for(agent.as_str(), move |store| {
-                store.archival_search(&id, &words, reach.0, reach.1)
-            })
-            .await?;
+        let range = if near.is_empty() { (offset, limit) } else { (0, offset + limit + NEAREST) };
+        let store = self.store.for_user(agent.as_str());
+        let found = store.memory().search_notes(agent, query, range.0, range.1).await?;
         if near.is_empty() {
             return Ok(found);
         }
@@ -120,7 +116,8 @@ impl Archive {
         })
     }
 
-    /// What lies near in meaning; nothing where there is no embedding model or it cannot be had.
+    /// Finds the notes nearest in meaning. Empty if there is no embedding model or it does not
+    /// answer.
     async fn near(&self, agent: &AgentId, query: &str) -> Result<Vec<Note>, StoreError> {
         let Some(embedder) = &self.embedder else { return Ok(Vec::new()) };
         self.catch_up(agent, embedder).await?;
@@ -128,20 +125,13 @@ impl Archive {
             return Ok(Vec::new());
         };
         let Some(vector) = vectors.into_iter().next() else { return Ok(Vec::new()) };
-        let id = agent.clone();
-        self.store
-            .reading_for(agent.as_str(), move |store| {
-                store.archival_nearest(&id, &model, &vector, NEAREST)
-            })
-            .await
+        let store = self.store.for_user(agent.as_str());
+        store.memory().nearest_notes(agent, &model, &vector, NEAREST).await
     }
 
     async fn catch_up(&self, agent: &AgentId, embedder: &Embedder) -> Result<(), StoreError> {
-        let (id, model) = (agent.clone(), embedder.name().to_owned());
-        let without = self
-            .store
-            .reading(move |store| store.archival_without_vector(&id, &model, CATCH_UP))
-            .await?;
+        let memory = self.store.memory();
+        let without = memory.notes_without_vector(agent, embedder.name(), CATCH_UP_NOTES).await?;
         if without.is_empty() {
             return Ok(());
         }
@@ -149,9 +139,8 @@ impl Archive {
             without.into_iter().map(|note| (note.id, note.text)).unzip();
         match self.embed(texts).await {
             Some((model, vectors)) => {
-                self.store
-                    .archival_set_vectors(agent, &model, ids.into_iter().zip(vectors).collect())
-                    .await
+                let vectors = ids.into_iter().zip(vectors).collect();
+                memory.set_note_vectors(agent, &model, vectors).await
             }
             None => Ok(()),
         }
@@ -159,20 +148,23 @@ impl Archive {
 
     async fn embed(&self, texts: Vec<String>) -> Option<(String, Vec<Vec<f32>>)> {
         let embedder = self.embedder.as_ref()?;
-        // One text that is too long would cost all the others their vectors.
+        // A single overlong text would make the request fail for all the others.
         let texts =
             texts.into_iter().map(|text| text.chars().take(EMBEDDED_CHARS).collect()).collect();
         match embedder.embed(texts).await {
             Ok(vectors) => Some((embedder.name().to_owned(), vectors)),
             Err(error) => {
-                tracing::warn!(%error, "the embedding model cannot be had; notes are found by words alone for now");
+                tracing::warn!(
+                    %error,
+                    "the embedding model did not answer; notes are searched by words alone for now"
+                );
                 None
             }
         }
     }
 }
 
-/// One ranking out of several: a note counts the more, the nearer to the front it stands in each.
+/// Merges rankings into one. A note scores higher the nearer it is to the front of each ranking.
 fn fuse(rankings: [Vec<Note>; 2]) -> Vec<Note> {
     let mut scores: HashMap<i64, f64> = HashMap::new();
     let mut notes: Vec<Note> = Vec::new();

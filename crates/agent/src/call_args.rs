@@ -4,13 +4,16 @@ use serde_json::{Map, Value};
 
 use crate::model::remote::reading::json as json_text;
 
-/// Reads arguments; the error is for the model. Numbers keep the digits that they are written with.
-/// Some models write the object within a JSON string, `null` for none, or half a character.
+/// Parses arguments. The error is a sentence for the model. Numbers keep the digits they are
+/// written with.
 ///
-/// A number that would be written otherwise on its way to the tool is refused: an exponent gets a
+/// Some models write the object inside a JSON string, `null` for no arguments, or half of a
+/// surrogate pair.
+///
+/// Refuses a number that would be written differently on its way to the tool: an exponent gets a
 /// sign and a small `e` (`1E22` would arrive as `1e+22`).
 pub(crate) fn parse(tool: &str, json: &str) -> Result<Map<String, Value>, String> {
-    let whole = json_text::without_halves(json);
+    let whole = json_text::without_surrogates(json);
     let json = whole.as_deref().unwrap_or(json);
     let inner = serde_json::from_str::<String>(json).ok();
     let json = match inner.as_deref().unwrap_or(json).trim() {
@@ -30,7 +33,8 @@ pub(crate) fn parse(tool: &str, json: &str) -> Result<Map<String, Value>, String
     }
 }
 
-/// The first number whose exponent has no sign or a capital letter; `json` is known to be JSON.
+/// Finds the first number whose exponent has no sign or a capital letter; `json` must be valid
+/// JSON.
 fn rewritten(json: &str) -> Option<&str> {
     let mut rest = json;
     loop {
@@ -52,7 +56,7 @@ fn rewritten(json: &str) -> Option<&str> {
     }
 }
 
-/// What stands behind the closing quotation mark of a string.
+/// The rest of the text after the closing quotation mark of a string.
 fn behind_string(text: &str) -> Option<&str> {
     let mut escaped = false;
     let end = text.find(|char: char| {
@@ -68,7 +72,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn numbers_stay_as_they_are_written() {
+    fn numbers_keep_their_digits() {
         for number in [
             "1000000000000000000001",
             "-1000000000000000000001",
@@ -91,14 +95,14 @@ mod tests {
             let json = format!(r#"{{"n":{number},"deep":[{{"n":{number}}}]}}"#);
             let args = parse("act", &json).unwrap();
             assert_eq!(serde_json::to_string(&args).unwrap(), json);
-            // As the log has them: read once more.
+            // The log reads the same text once more.
             let again = serde_json::from_str::<serde_json::Value>(&json).unwrap();
             assert_eq!(again.to_string(), json);
         }
     }
 
     #[test]
-    fn a_number_that_would_be_written_otherwise_is_refused() {
+    fn a_number_that_would_change_in_transit_is_refused() {
         for number in ["1e400", "1E22", "1E-7", "-2.5e10", "0e0"] {
             let refused =
                 parse("act", &format!(r#"{{"a":"\" 1e5 \\","b":[{number}]}}"#)).unwrap_err();
@@ -108,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn arguments_other_than_objects_are_refused() {
         for json in ["[1]", "1", "\"a\"", "{", "{\"a\":01}", "{\"a\":NaN}", "\"[1]\""] {
             let refused = parse("act", json).unwrap_err();
             assert!(refused.contains("act") && refused.contains("JSON object"), "{refused}");

@@ -2,147 +2,156 @@
 
 use futures::future::{join, join_all};
 use serde_json::{Map, Value};
-use thoughtwire_hub::{AgentError, Called, ItemWriter, Returned, TurnError};
+use thoughtwire_hub::{AgentError, Called, ClientResult, ItemWriter, TurnError};
 use thoughtwire_proto::{
     CallId, Decision, OpenCall, Permission, Seq, Style, Timestamp, ToolStatus,
 };
 
-use crate::Chat;
-use crate::limits::Limits;
-use crate::reply::HeardCall;
+use crate::PromptEntry;
+use crate::limits::TurnLimits;
+use crate::reply::ReplyCall;
 use crate::tool;
-use crate::tools::{self, Desk, Runs, ToolFault, ToolOutput, Toolbox, Toolset};
+use crate::tools::{self, ToolContext, ToolFault, ToolHost, ToolOutput, Toolbox, Toolset};
 
 /// Whether the turn goes on after a step's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heartbeat {
-    Beats,
-    Rests,
+    Continue,
+    Stop,
 }
 
 /// The calls of one step.
-pub(crate) struct Calls<'a> {
+pub(crate) struct StepCalls<'a> {
     pub(crate) toolbox: &'a Toolbox,
     pub(crate) toolset: &'a Toolset,
     pub(crate) turn: &'a thoughtwire_hub::Turn,
     pub(crate) style: Style,
-    pub(crate) limits: Limits,
-    /// Where the turn's own input stands in the log, and when it came.
-    pub(crate) asked: Option<(Seq, Timestamp)>,
+    pub(crate) limits: TurnLimits,
+    /// Position of the turn's own input in the log, and its time.
+    pub(crate) turn_input: Option<(Seq, Timestamp)>,
 }
 
-/// A call and what is to become of it.
-struct Plan {
+/// A call and the action decided for it.
+struct PlannedCall {
     call: CallId,
     name: String,
     args: Map<String, Value>,
     provider_id: Option<String>,
-    spoken: Option<ItemWriter>,
-    next: Next,
+    streamed: Option<ItemWriter>,
+    next: CallAction,
 }
 
-/// What comes next for a call.
-enum Next {
-    /// The model is told what was wrong.
+/// The next action for a call.
+enum CallAction {
+    /// Return an error text to the model.
     Complain(String),
-    /// It runs.
-    Run(Runs),
-    /// The owner is asked first, until then.
-    Ask(Runs, Timestamp),
-    /// A client was asked to run it already, before a restart.
+    /// Run the tool.
+    Run(ToolHost),
+    /// Ask the owner for approval until the given time, then run.
+    Ask(ToolHost, Timestamp),
+    /// Wait for the result of a client that was asked before a restart.
     AwaitClient(Timestamp),
 }
 
-/// What a call came to.
-struct Done {
+/// Result of a call, as the model is shown it.
+struct CallOutcome {
     status: ToolStatus,
     text: String,
 }
 
-/// Whether an entry is a message that a `send_message` call brought to the person.
-pub(crate) fn has_sent(entry: &Chat) -> bool {
+/// Whether an entry is a message that a `send_message` call sent to the person.
+pub(crate) fn has_sent(entry: &PromptEntry) -> bool {
     match entry {
-        Chat::Returned { name, status, .. } => {
-            tool::Tool::named(name) == Some(tool::Tool::SendMessage)
+        PromptEntry::Returned { name, status, .. } => {
+            tool::BuiltInTool::named(name) == Some(tool::BuiltInTool::SendMessage)
                 && *status == ToolStatus::Success
         }
-        Chat::Note(_) | Chat::User(_) | Chat::Thought(_) | Chat::Message(_) => false,
-        Chat::Kept(_) | Chat::Called { .. } => false,
+        PromptEntry::Note(_)
+        | PromptEntry::User(_)
+        | PromptEntry::Thought(_)
+        | PromptEntry::Message(_) => false,
+        PromptEntry::ProviderState(_) | PromptEntry::Called { .. } => false,
     }
 }
 
-impl Calls<'_> {
-    /// Runs the calls that a model made, and tells the chat of them. `kept` is what the model's
-    /// provider wants back with them, as JSON.
+impl StepCalls<'_> {
+    /// Runs the calls that a model made and adds them to the chat. `kept` is the state that the
+    /// model's provider wants back with them, as JSON.
     pub(crate) async fn run(
         &self,
-        heard: Vec<HeardCall>,
+        reply: Vec<ReplyCall>,
         kept: Option<String>,
-        chat: &mut Vec<Chat>,
+        chat: &mut Vec<PromptEntry>,
     ) -> Result<Heartbeat, AgentError> {
-        let plans: Vec<Plan> = heard.into_iter().map(|heard| self.plan(heard)).collect();
+        let plans: Vec<PlannedCall> = reply.into_iter().map(|reply| self.plan(reply)).collect();
         let until = self.client_until();
         let called = plans.iter().map(|plan| Called {
             call: plan.call.clone(),
             name: plan.name.clone(),
             args: plan.args.clone(),
-            client_until: matches!(plan.next, Next::Run(Runs::Client)).then_some(until),
+            client_until: matches!(plan.next, CallAction::Run(ToolHost::Client)).then_some(until),
         });
-        self.turn.interface.tools_called_keeping(called.collect(), kept).await?;
-        self.carry_out(plans, chat).await
+        self.turn.interface.tools().called_keeping(called.collect(), kept).await?;
+        self.run_planned(plans, chat).await
     }
 
-    /// Goes on with calls that waited when the server stopped.
+    /// Continues calls that were waiting when the server stopped.
     pub(crate) async fn resume(
         &self,
         waiting: &[OpenCall],
         args_of: impl Fn(&CallId) -> Map<String, Value>,
         mut provider_id_of: impl FnMut(&CallId) -> Option<String>,
-        chat: &mut Vec<Chat>,
+        chat: &mut Vec<PromptEntry>,
     ) -> Result<Heartbeat, AgentError> {
         let mut plan = |open: &OpenCall| {
             let next = match (open.awaited, open.approval) {
-                (Some(until), _) => Next::AwaitClient(until),
+                (Some(until), _) => CallAction::AwaitClient(until),
                 (None, Some(until)) => {
-                    let runs = self.toolset.find(&open.name).map(|offered| offered.runs);
-                    Next::Ask(runs.unwrap_or_else(|_| self.toolbox.absent(&open.name)), until)
+                    let host = self.toolset.find(&open.name).map(|offered| offered.host);
+                    CallAction::Ask(host.unwrap_or_else(|_| self.toolbox.absent(&open.name)), until)
                 }
-                (None, None) => Next::Complain("interrupted: the server stopped".to_owned()),
+                (None, None) => CallAction::Complain("interrupted: the server stopped".to_owned()),
             };
             let (call, name) = (open.call.clone(), open.name.clone());
             let provider_id = provider_id_of(&call);
-            Plan { args: args_of(&call), call, name, provider_id, spoken: None, next }
+            PlannedCall { args: args_of(&call), call, name, provider_id, streamed: None, next }
         };
         let plans = waiting.iter().map(&mut plan).collect();
-        self.carry_out(plans, chat).await
+        self.run_planned(plans, chat).await
     }
 
-    fn plan(&self, heard: HeardCall) -> Plan {
-        let HeardCall { call, name, args, provider_id, spoken } = heard;
+    fn plan(&self, reply: ReplyCall) -> PlannedCall {
+        let ReplyCall { call, name, args, provider_id, streamed } = reply;
         let (args, next) = match args {
-            Err(complaint) => (Map::new(), Next::Complain(complaint)),
+            Err(complaint) => (Map::new(), CallAction::Complain(complaint)),
             Ok(args) => {
                 let next = match self.check(&name, &args) {
-                    Err(complaint) => Next::Complain(complaint),
-                    Ok((runs, Permission::Ask)) => {
-                        Next::Ask(runs, self.later(self.limits.approval_ms))
+                    Err(complaint) => CallAction::Complain(complaint),
+                    Ok((host, Permission::Ask)) => {
+                        CallAction::Ask(host, self.later(self.limits.approval_ms))
                     }
-                    Ok((runs, Permission::Allow | Permission::Deny)) => Next::Run(runs),
+                    Ok((host, Permission::Allow | Permission::Deny)) => CallAction::Run(host),
                 };
                 (args, next)
             }
         };
-        Plan { call, name, args, provider_id, spoken, next }
+        PlannedCall { call, name, args, provider_id, streamed, next }
     }
 
-    fn check(&self, name: &str, args: &Map<String, Value>) -> Result<(Runs, Permission), String> {
+    fn check(
+        &self,
+        name: &str,
+        args: &Map<String, Value>,
+    ) -> Result<(ToolHost, Permission), String> {
         let offered = self.toolset.find(name)?;
-        match offered.runs {
-            // These check for themselves, in words of their own.
-            Runs::BuiltIn(_) => {}
-            Runs::Mcp | Runs::Client => tools::schema::check(name, &offered.spec.schema, args)?,
+        match offered.host {
+            // Built-in tools check their own arguments and word their own errors.
+            ToolHost::BuiltIn(_) => {}
+            ToolHost::Mcp | ToolHost::Client => {
+                tools::schema::check(name, &offered.spec.schema, args)?;
+            }
         }
-        Ok((offered.runs, offered.permission))
+        Ok((offered.host, offered.permission))
     }
 
     fn is_denied(&self, name: &str) -> bool {
@@ -158,14 +167,19 @@ impl Calls<'_> {
         self.later(self.limits.client_tool_ms)
     }
 
-    /// What speaks or changes the memory keeps its order; all else runs beside it.
-    async fn carry_out(
+    /// Runs the calls. Calls that speak or change memory run in order; all others run beside them.
+    async fn run_planned(
         &self,
-        plans: Vec<Plan>,
-        chat: &mut Vec<Chat>,
+        plans: Vec<PlannedCall>,
+        chat: &mut Vec<PromptEntry>,
     ) -> Result<Heartbeat, AgentError> {
-        let ordered =
-            |plan: &Plan| matches!(plan.next, Next::Run(Runs::BuiltIn(tool)) if tool.keeps_order());
+        let ordered = |plan: &PlannedCall| match plan.next {
+            CallAction::Run(ToolHost::BuiltIn(tool)) => tool.keeps_order(),
+            CallAction::Run(ToolHost::Mcp | ToolHost::Client)
+            | CallAction::Complain(_)
+            | CallAction::Ask(..)
+            | CallAction::AwaitClient(_) => false,
+        };
         let (mut in_order, mut beside) = (Vec::new(), Vec::new());
         for (at, plan) in plans.into_iter().enumerate() {
             if ordered(&plan) { in_order.push((at, plan)) } else { beside.push((at, plan)) }
@@ -173,102 +187,111 @@ impl Calls<'_> {
         let one_by_one = async {
             let mut done = Vec::new();
             for (at, plan) in in_order {
-                done.push((at, self.one(plan).await));
+                done.push((at, self.run_call(plan).await));
             }
             done
         };
         let side_by_side = join_all(
-            beside.into_iter().map(|(at, plan)| async move { (at, self.one(plan).await) }),
+            beside.into_iter().map(|(at, plan)| async move { (at, self.run_call(plan).await) }),
         );
         let (mut done, others) = join(one_by_one, side_by_side).await;
         done.extend(others);
         done.sort_by_key(|(at, _)| *at);
-        // Natively a result always goes back to the model; in MemGPT's way the model has to ask for it.
+        // Native style always returns results to the model; in MemGPT style the model has to ask
+        // for it.
         let mut heartbeat = match self.style {
-            Style::Native => Heartbeat::Beats,
-            Style::Memgpt => Heartbeat::Rests,
+            Style::Native => Heartbeat::Continue,
+            Style::Memgpt => Heartbeat::Stop,
         };
         let mut results = Vec::new();
         for (_, outcome) in done {
             let (called, returned, beats) = outcome?;
             chat.push(called);
             results.push(returned);
-            if beats == Heartbeat::Beats {
-                heartbeat = Heartbeat::Beats;
+            if beats == Heartbeat::Continue {
+                heartbeat = Heartbeat::Continue;
             }
         }
-        // As the model made them: all calls, then all results.
+        // The model made all calls first, so all results follow them.
         chat.append(&mut results);
         Ok(heartbeat)
     }
 
-    async fn one(&self, plan: Plan) -> Result<(Chat, Chat, Heartbeat), AgentError> {
-        let Plan { call, name, args, provider_id, spoken, next } = plan;
-        let wanted = args.get(tool::HEARTBEAT).is_some_and(tool::is_yes);
-        let Done { status, text } = match next {
-            Next::Complain(complaint) => {
-                self.say(&call, &name, Err(ToolFault::Complaint(complaint))).await?
+    async fn run_call(
+        &self,
+        plan: PlannedCall,
+    ) -> Result<(PromptEntry, PromptEntry, Heartbeat), AgentError> {
+        let PlannedCall { call, name, args, provider_id, streamed, next } = plan;
+        let wanted = args.get(tool::HEARTBEAT).is_some_and(tool::is_truthy);
+        let CallOutcome { status, text } = match next {
+            CallAction::Complain(complaint) => {
+                self.log_result(&call, &name, Err(ToolFault::Complaint(complaint))).await?
             }
-            Next::Run(runs) => self.run_by(runs, &call, &name, &args, spoken).await?,
-            Next::AwaitClient(until) => self.client(&call, until).await?,
-            Next::Ask(runs, until) => {
-                let refused = match self.turn.interface.approval(&call, name.clone(), until).await {
-                    // What was asked before a restart may have been forbidden since.
-                    Ok(Decision::Approved) if self.is_denied(&name) => {
-                        Some(format!("The tool `{name}` may not be used here any more."))
-                    }
-                    Ok(Decision::Approved) => None,
-                    Ok(Decision::Denied) => Some("The owner denied this call.".to_owned()),
-                    Ok(Decision::Expired) => {
-                        Some("Nobody approved this call in time, so it was not made.".to_owned())
-                    }
-                    Ok(Decision::Void) => {
-                        Some("The turn ended before anybody could approve this call.".to_owned())
-                    }
-                    Err(TurnError::Refused(why)) => Some(why),
-                    Err(error) => return Err(error.into()),
-                };
+            CallAction::Run(host) => self.run_by(host, &call, &name, &args, streamed).await?,
+            CallAction::AwaitClient(until) => self.await_client(&call, until).await?,
+            CallAction::Ask(host, until) => {
+                let refused =
+                    match self.turn.interface.tools().approval(&call, name.clone(), until).await {
+                        // The tool may have been forbidden while the call waited across a restart.
+                        Ok(Decision::Approved) if self.is_denied(&name) => {
+                            Some(format!("The tool `{name}` may not be used here any more."))
+                        }
+                        Ok(Decision::Approved) => None,
+                        Ok(Decision::Denied) => Some("The owner denied this call.".to_owned()),
+                        Ok(Decision::Expired) => Some(
+                            "Nobody approved this call in time, so it was not made.".to_owned(),
+                        ),
+                        Ok(Decision::Void) => Some(
+                            "The turn ended before anybody could approve this call.".to_owned(),
+                        ),
+                        Err(TurnError::Refused(why)) => Some(why),
+                        Err(error) => return Err(error.into()),
+                    };
                 match refused {
-                    Some(why) => self.say(&call, &name, Err(ToolFault::Complaint(why))).await?,
-                    None => self.run_by(runs, &call, &name, &args, spoken).await?,
+                    Some(why) => {
+                        self.log_result(&call, &name, Err(ToolFault::Complaint(why))).await?
+                    }
+                    None => self.run_by(host, &call, &name, &args, streamed).await?,
                 }
             }
         };
-        let called = Chat::Called { call: call.clone(), name: name.clone(), args, provider_id };
+        let called =
+            PromptEntry::Called { call: call.clone(), name: name.clone(), args, provider_id };
         let beats = match status {
-            ToolStatus::Error => Heartbeat::Beats,
-            ToolStatus::Success if wanted => Heartbeat::Beats,
-            ToolStatus::Success => Heartbeat::Rests,
+            ToolStatus::Error => Heartbeat::Continue,
+            ToolStatus::Success if wanted => Heartbeat::Continue,
+            ToolStatus::Success => Heartbeat::Stop,
         };
-        Ok((called, Chat::Returned { call, name, status, text }, beats))
+        Ok((called, PromptEntry::Returned { call, name, status, text }, beats))
     }
 
     async fn run_by(
         &self,
-        runs: Runs,
+        host: ToolHost,
         call: &CallId,
         name: &str,
         args: &Map<String, Value>,
-        spoken: Option<ItemWriter>,
-    ) -> Result<Done, AgentError> {
-        let result = match runs {
-            Runs::Client => return self.client(call, self.client_until()).await,
-            Runs::Mcp => self.toolbox.call_mcp(name, args, self.style).await,
-            Runs::BuiltIn(tool) => {
-                let desk = Desk { turn: self.turn, asked: self.asked, spoken };
-                self.toolbox.run(tool, args, desk).await.map(ToolOutput::from)
+        streamed: Option<ItemWriter>,
+    ) -> Result<CallOutcome, AgentError> {
+        let result = match host {
+            ToolHost::Client => return self.await_client(call, self.client_until()).await,
+            ToolHost::Mcp => self.toolbox.call_mcp(name, args, self.style).await,
+            ToolHost::BuiltIn(tool) => {
+                let context =
+                    ToolContext { turn: self.turn, turn_input: self.turn_input, streamed };
+                self.toolbox.run(tool, args, context).await.map(ToolOutput::from)
             }
         };
-        self.say(call, name, result).await
+        self.log_result(call, name, result).await
     }
 
-    /// Logs what a call came back with.
-    async fn say(
+    /// Logs the result of a call.
+    async fn log_result(
         &self,
         call: &CallId,
         name: &str,
         result: Result<ToolOutput, ToolFault>,
-    ) -> Result<Done, AgentError> {
+    ) -> Result<CallOutcome, AgentError> {
         let (status, ToolOutput { text, content, is_error: _ }) = match result {
             Ok(output) if output.is_error => (ToolStatus::Error, output),
             Ok(output) => (ToolStatus::Success, output),
@@ -278,7 +301,7 @@ impl Calls<'_> {
             Err(ToolFault::TurnError(error)) => return Err(error.into()),
         };
         let interface = &self.turn.interface;
-        // What is too large for its event is kept beside the log, as the text is.
+        // Content too large for its event is stored beside the log, as long text is.
         let (content, large) = match content {
             Some(content) if content.to_string().len() > self.limits.output_bytes => {
                 (None, Some(content.to_string()))
@@ -286,29 +309,34 @@ impl Calls<'_> {
             content => (content, None),
         };
         if let (Some(whole), true) = (large, text.len() <= self.limits.output_bytes) {
-            interface.tool_returned_part(call, name, status, text.clone(), whole, None).await?;
-            return Ok(Done { status, text });
+            interface.tools().returned_part(call, name, status, text.clone(), whole, None).await?;
+            return Ok(CallOutcome { status, text });
         }
         match tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call) {
             Some(part) => {
                 interface
-                    .tool_returned_part(call, name, status, part.clone(), text, content)
+                    .tools()
+                    .returned_part(call, name, status, part.clone(), text, content)
                     .await?;
-                Ok(Done { status, text: part })
+                Ok(CallOutcome { status, text: part })
             }
             None => {
-                interface.tool_returned(call, name, status, text.clone(), content).await?;
-                Ok(Done { status, text })
+                interface.tools().returned(call, name, status, text.clone(), content).await?;
+                Ok(CallOutcome { status, text })
             }
         }
     }
 
     /// Waits for a client's result, which the session logs itself.
-    async fn client(&self, call: &CallId, until: Timestamp) -> Result<Done, AgentError> {
-        let Returned { status, text, content: _ } =
-            self.turn.interface.client_runs(call, until).await?;
+    async fn await_client(
+        &self,
+        call: &CallId,
+        until: Timestamp,
+    ) -> Result<CallOutcome, AgentError> {
+        let ClientResult { status, text, content: _ } =
+            self.turn.interface.tools().client_runs(call, until).await?;
         let text = tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call)
             .unwrap_or(text);
-        Ok(Done { status, text })
+        Ok(CallOutcome { status, text })
     }
 }

@@ -1,7 +1,7 @@
-//! Compaction: the oldest part of a conversation that no longer fits is summed up by the model.
+//! Compaction: the model summarises the oldest part of a conversation that no longer fits.
 //!
 //! The full history stays in the log and stays searchable; only prompts have the summary instead. A
-//! turn never fails for a long history: where no summary can be had, the oldest turns are left out.
+//! turn never fails because of a long history: without a summary, the oldest turns are left out.
 
 use std::ops::RangeInclusive;
 use std::pin::pin;
@@ -13,22 +13,23 @@ use thoughtwire_proto::{
     Event, InputEvent, Record, Seq, SessionEvent, Style, ToolStatus, TurnEvent, Usage,
 };
 
-use crate::figures::grouped;
-use crate::model::{Done, Model, ModelError, Piece};
-use crate::prompt::{Chat, Prompt, Purpose};
+use crate::model::{LanguageModel, ModelError, ReplyEnd, ReplyPiece};
+use crate::numbers::grouped;
+use crate::prompt::{Prompt, PromptEntry, Purpose};
 
-/// Records read at once.
-const PAGE: usize = 200;
-/// Parts of the past summed up in one turn: a longer past is taken up again in the next.
-const PARTS: usize = 12;
-/// How often each model is asked for a summary.
+/// Number of records read at once.
+const PAGE_RECORDS: usize = 200;
+/// Number of parts of the past that one turn summarises. A longer past is continued in the next
+/// turn.
+const MAX_PARTS: usize = 12;
+/// Number of attempts to get a summary from each model.
 const ATTEMPTS: u32 = 3;
-/// A part is not made smaller than this.
+/// Smallest size of a part, in tokens.
 const LEAST_TOKENS: usize = 500;
-/// The longest that one thing somebody said is quoted in the text to be summed up, in tokens.
+/// Longest quote of one entry in the text to be summarised, in tokens.
 const QUOTE_TOKENS: usize = 500;
 
-/// What came of a compaction.
+/// Result of a compaction.
 pub(crate) struct Compacted {
     pub(crate) summary: String,
     /// The last position that it covers.
@@ -36,11 +37,11 @@ pub(crate) struct Compacted {
     pub(crate) usage: Usage,
 }
 
-/// Sums up what lies behind `after` (with the summary of what was before) up to `until`, as far as
-/// parts of `tokens` each go.
+/// Summarises the records behind `after` up to `until`, in parts of `tokens` each. `before` is the
+/// summary of everything up to `after`.
 pub(crate) async fn compact(
     turn: &Turn,
-    models: &[Arc<dyn Model>],
+    models: &[Arc<dyn LanguageModel>],
     before: Option<String>,
     span: RangeInclusive<Seq>,
     tokens: usize,
@@ -49,16 +50,17 @@ pub(crate) async fn compact(
     let (after, until) = span.into_inner();
     let mut outcome: Option<Compacted> = None;
     let (mut summary, mut at, mut usage, mut tokens) = (before, after, Usage::default(), tokens);
-    for _ in 0..PARTS {
-        let (told, through) = part(turn, at, until, tokens).await?;
+    for _ in 0..MAX_PARTS {
+        let (excerpt, through) = next_excerpt(turn, at, until, tokens).await?;
         let Some(through) = through else { break };
-        if !told.is_empty() {
-            match sum_up(models, summary.as_deref(), &told, tokens / 4, context_window).await {
+        if !excerpt.is_empty() {
+            match summarize(models, summary.as_deref(), &excerpt, tokens / 4, context_window).await
+            {
                 Ok((text, cost)) => {
                     usage.add(cost);
                     summary = Some(text);
                 }
-                // Our count is rough; the provider's is not.
+                // Our token count is an estimate; the provider's is exact.
                 Err(ModelError::TooLong(_)) if tokens > LEAST_TOKENS => {
                     tokens /= 2;
                     continue;
@@ -66,7 +68,7 @@ pub(crate) async fn compact(
                 Err(error) => {
                     tracing::warn!(
                         code = error.code(),
-                        "the past could not be summed up; its oldest part is left out of the prompt"
+                        "the past cannot be summarised; its oldest part is left out of the prompt"
                     );
                     break;
                 }
@@ -80,36 +82,38 @@ pub(crate) async fn compact(
     Ok(outcome)
 }
 
-/// What happened next, up to `until`, as about so many tokens of text; and the last position that is in it.
-async fn part(
+/// Reads the next records up to `until` as about `tokens` of text, and the last position in it.
+async fn next_excerpt(
     turn: &Turn,
     mut after: Seq,
     until: Seq,
     tokens: usize,
 ) -> Result<(String, Option<Seq>), AgentError> {
-    let (mut told, mut through) = (String::new(), None);
+    let (mut excerpt, mut through) = (String::new(), None);
     loop {
-        let page = turn.records_after(after, PAGE).await?;
-        let Some(last) = page.last().map(|record| record.seq) else { return Ok((told, through)) };
+        let page = turn.records_after(after, PAGE_RECORDS).await?;
+        let Some(last) = page.last().map(|record| record.seq) else {
+            return Ok((excerpt, through));
+        };
         for record in page {
             let lines = transcript(std::slice::from_ref(&record));
-            let is_full = (told.len() + lines.len()) / 4 > tokens && through.is_some();
+            let is_full = (excerpt.len() + lines.len()) / 4 > tokens && through.is_some();
             if record.seq > until || is_full {
-                return Ok((told, through));
+                return Ok((excerpt, through));
             }
-            told.push_str(&lines);
+            excerpt.push_str(&lines);
             through = Some(record.seq);
         }
         after = last;
     }
 }
 
-/// What was said and done, as lines to be summed up.
+/// Renders records as lines of text for a summary.
 fn transcript(records: &[Record]) -> String {
     let mut lines = String::new();
     let mut line = |who: &str, text: &str| {
-        let most = text.floor_char_boundary(QUOTE_TOKENS * 4);
-        let text = text.get(..most).unwrap_or_default();
+        let max = text.floor_char_boundary(QUOTE_TOKENS * 4);
+        let text = text.get(..max).unwrap_or_default();
         lines.push_str(&format!("{who}: {text}\n"));
     };
     for record in records {
@@ -158,15 +162,15 @@ fn transcript(records: &[Record]) -> String {
     lines
 }
 
-/// Has a summary written by the first model that can be had.
-async fn sum_up(
-    models: &[Arc<dyn Model>],
+/// Asks the models in order for a summary, and returns the first one.
+async fn summarize(
+    models: &[Arc<dyn LanguageModel>],
     before: Option<&str>,
-    told: &str,
+    excerpt: &str,
     tokens: usize,
     context_window: usize,
 ) -> Result<(String, Usage), ModelError> {
-    let prompt = Prompt { context_window: Some(context_window), ..prompt(before, told, tokens) };
+    let prompt = Prompt { context_window: Some(context_window), ..prompt(before, excerpt, tokens) };
     let prompt = Arc::new(prompt);
     let mut last = ModelError::Unknown("there is no model to write a summary".to_owned());
     for model in models {
@@ -187,34 +191,39 @@ async fn sum_up(
     Err(last)
 }
 
-fn prompt(before: Option<&str>, told: &str, tokens: usize) -> Prompt {
+fn prompt(before: Option<&str>, excerpt: &str, tokens: usize) -> Prompt {
     let words = grouped((tokens / 2).max(50));
     let system = format!(
-        "You keep the memory of a conversation between you and a person. Write down in at most {words} words what you need to know to \
-         go on with it: who the person is, what was asked, decided, promised and found out, names, numbers and dates, and what is still \
-         open. Write plain sentences, nothing else."
+        "You keep the memory of a conversation between you and a person. Write down in at most \
+         {words} words what you need to know to go on with it: who the person is, what was asked, \
+         decided, promised and found out, names, numbers and dates, and what is still open. Write \
+         plain sentences, nothing else."
     );
     let mut text = String::new();
     if let Some(before) = before {
         text.push_str(&format!("What you wrote down before:\n{before}\n\n"));
     }
-    text.push_str(&format!("What came after that:\n{told}\nWrite it all down now, in the place of what you wrote before."));
+    text.push_str(&format!(
+        "What came after that:\n{excerpt}\nWrite it all down now, in the place of what you wrote \
+         before."
+    ));
     Prompt {
         purpose: Purpose::Summary,
         style: Style::Native,
         system,
         blocks: Arc::default(),
-        chat: vec![Arc::new(Chat::User(text))],
+        chat: vec![Arc::new(PromptEntry::User(text))],
         turn_from: 0,
         tools: Vec::new(),
-        // The words asked for are the limit; this one is for a model that does not stop.
+        // The number of words in the prompt is the real limit; this one stops a model that does not
+        // stop.
         max_output_tokens: u32::try_from(tokens.max(LEAST_TOKENS) * 2).ok(),
         context_window: None,
     }
 }
 
 async fn write(
-    model: &Arc<dyn Model>,
+    model: &Arc<dyn LanguageModel>,
     prompt: &Arc<Prompt>,
     tokens: usize,
 ) -> Result<(String, Usage), ModelError> {
@@ -222,21 +231,24 @@ async fn write(
     let mut summary = String::new();
     while let Some(piece) = reply.next().await {
         match piece? {
-            Piece::Message(text) | Piece::Monologue(text) | Piece::Whole(text) => {
+            ReplyPiece::Message(text) | ReplyPiece::Monologue(text) | ReplyPiece::Whole(text) => {
                 summary.push_str(&text);
             }
-            Piece::Thought(_) | Piece::Call { .. } | Piece::Args { .. } | Piece::Kept(_) => {}
-            Piece::WasThought => summary.clear(),
-            Piece::Done(Done { stopped: Some(error), .. })
+            ReplyPiece::Thought(_)
+            | ReplyPiece::Call { .. }
+            | ReplyPiece::Args { .. }
+            | ReplyPiece::ProviderState(_) => {}
+            ReplyPiece::WasThought => summary.clear(),
+            ReplyPiece::End(ReplyEnd { stopped: Some(error), .. })
                 if !matches!(error, ModelError::Length(_)) =>
             {
                 return Err(error);
             }
-            // A summary that reached its limit is cut below, as one that is too long is.
-            Piece::Done(done) => {
+            // A summary that reached its limit is cut below, like one that is too long.
+            ReplyPiece::End(done) => {
                 summary.push_str(done.last.as_deref().unwrap_or_default());
-                let most = summary.floor_char_boundary(tokens.max(50) * 4);
-                summary.truncate(most);
+                let max = summary.floor_char_boundary(tokens.max(50) * 4);
+                summary.truncate(max);
                 let summary = summary.trim().to_owned();
                 if summary.is_empty() {
                     break;

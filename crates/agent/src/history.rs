@@ -1,4 +1,4 @@
-//! The conversation so far, as a session's log tells it.
+//! The conversation so far, built from a session's log.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -8,64 +8,66 @@ use thoughtwire_proto::{
     TurnEvent,
 };
 
-use crate::Chat;
-use crate::model::Kept;
+use crate::PromptEntry;
+use crate::model::ProviderState;
 
-/// A part of the conversation that prompts have or leave out as a whole.
+/// A part of the conversation that a prompt contains or leaves out as a whole.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Told {
+pub(crate) struct HistoryPart {
     pub(crate) from: Seq,
-    pub(crate) part: Part,
-    pub(crate) chat: Vec<Arc<Chat>>,
-    /// About how many tokens it makes in a prompt.
+    pub(crate) kind: PartKind,
+    pub(crate) chat: Vec<Arc<PromptEntry>>,
+    /// Approximate number of tokens in a prompt.
     pub(crate) tokens: usize,
 }
 
-/// What a part of the conversation is.
+/// Kind of a part of the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// A turn, from its beginning on.
+pub(crate) enum PartKind {
+    /// A turn, from its beginning.
     Turn,
-    /// What the session was opened with, or the rest of a turn whose beginning is not among the records.
+    /// The history that the session was opened with, or the rest of a turn that began before the
+    /// records.
     Rest,
 }
 
-/// Inputs whose turn has not begun.
-pub(crate) type Waiting = HashMap<ItemId, WaitingInput>;
+/// Inputs whose turn has not begun, by item.
+pub(crate) type PendingInputs = HashMap<ItemId, PendingInput>;
 
 /// An input whose turn has not begun.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct WaitingInput {
+pub(crate) struct PendingInput {
     pub(crate) seq: Seq,
     pub(crate) at: Timestamp,
-    chat: Arc<Chat>,
+    chat: Arc<PromptEntry>,
 }
 
-/// Whether the input of each turn was among what was read.
+/// Whether the input of each turn was among the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Inputs {
+pub(crate) enum InputsFound {
     Known,
     Missing,
 }
 
-/// What providers want back of replies, by the position of each reply's first call.
-pub(crate) type KeptReplies = BTreeMap<Seq, Kept>;
+/// Provider state of replies, by the position of each reply's first call.
+pub(crate) type ProviderStates = BTreeMap<Seq, ProviderState>;
 
-/// Reads what was kept beside the log. What cannot be read is left out: requests can do without it.
-pub(crate) fn kept_replies(rows: Vec<(Seq, String)>) -> KeptReplies {
+/// Parses the provider state stored beside the log. Rows that cannot be read are skipped: requests
+/// work without them.
+pub(crate) fn provider_states(rows: Vec<(Seq, String)>) -> ProviderStates {
     let parse = |(seq, body): (Seq, String)| match serde_json::from_str(&body) {
         Ok(kept) => Some((seq, kept)),
         Err(error) => {
-            tracing::warn!(%error, "what a model's provider wants back cannot be read");
+            tracing::warn!(%error, "a stored provider state cannot be read and is skipped");
             None
         }
     };
     rows.into_iter().filter_map(parse).collect()
 }
 
-/// Provider's own ids of the calls among records, by our id.
-pub(crate) fn provider_ids(records: &[Record], kept: &KeptReplies) -> HashMap<CallId, String> {
-    let mut numbering = Numbering::default();
+/// The provider's own ids of the calls among records, by our id.
+pub(crate) fn provider_ids(records: &[Record], kept: &ProviderStates) -> HashMap<CallId, String> {
+    let mut numbering = CallNumbering::default();
     let mut ids = HashMap::new();
     for record in records {
         if let Event::Turn(TurnEvent::ToolCalled { call, .. }) = &record.event
@@ -77,15 +79,15 @@ pub(crate) fn provider_ids(records: &[Record], kept: &KeptReplies) -> HashMap<Ca
     ids
 }
 
-/// Tells which of a reply's kept calls a logged call is: the log has them in the same order.
+/// Matches logged calls with a reply's stored calls, which are in the same order.
 #[derive(Default)]
-struct Numbering<'k> {
+struct CallNumbering<'k> {
     ids: VecDeque<&'k str>,
 }
 
-impl<'k> Numbering<'k> {
+impl<'k> CallNumbering<'k> {
     /// The provider's id of the next call.
-    fn next(&mut self, seq: Seq, kept: &'k KeptReplies) -> Option<&'k str> {
+    fn next(&mut self, seq: Seq, kept: &'k ProviderStates) -> Option<&'k str> {
         if let Some(kept) = kept.get(&seq) {
             self.ids = kept.calls.iter().map(|call| call.id.as_str()).collect();
         }
@@ -93,39 +95,39 @@ impl<'k> Numbering<'k> {
     }
 }
 
-/// Turns the records behind a position, `covered`, into a conversation.
+/// Turns the records behind the position `covered` into a conversation.
 ///
-/// A queued input stands where its turn began, not where it was sent: in between, the agent had not
-/// heard it yet. What still waits is left in `waiting`; inputs are put there wherever they stand, since
-/// their turn may have begun behind `covered`.
-pub(crate) fn tell(
+/// A queued input stands where its turn began, not where it was sent, because the agent had not
+/// seen it before. Inputs that still wait stay in `waiting`. Inputs are put there wherever they
+/// stand, since their turn may have begun behind `covered`.
+pub(crate) fn build(
     records: &[Record],
-    kept: &KeptReplies,
+    kept: &ProviderStates,
     covered: Seq,
-    waiting: &mut Waiting,
-) -> (Vec<Told>, Inputs) {
-    let mut numbering = Numbering::default();
+    waiting: &mut PendingInputs,
+) -> (Vec<HistoryPart>, InputsFound) {
+    let mut numbering = CallNumbering::default();
     let returned: HashSet<&CallId> = records.iter().filter_map(returned_call).collect();
     let mut called: HashSet<&CallId> = HashSet::new();
-    let mut telling = Telling { told: Vec::new(), joined: Vec::new(), running: 0 };
-    let mut inputs = Inputs::Known;
+    let mut builder = PastBuilder { parts: Vec::new(), joined: Vec::new(), running: 0 };
+    let mut inputs = InputsFound::Known;
     for record in records {
         let seq = record.seq;
         match (&record.event, &record.turn) {
             (Event::Input(InputEvent::UserMessage { item, text, attachments, .. }), None) => {
-                let chat = Arc::new(heard(text, attachments));
-                waiting.insert(item.clone(), WaitingInput { seq, at: record.at, chat });
+                let chat = Arc::new(user_entry(text, attachments));
+                waiting.insert(item.clone(), PendingInput { seq, at: record.at, chat });
                 continue;
             }
             (Event::Turn(TurnEvent::Started { input }), _) => {
                 let input = waiting.remove(input);
                 if seq > covered {
                     if input.is_none() {
-                        inputs = Inputs::Missing;
+                        inputs = InputsFound::Missing;
                     }
-                    telling.told.push(Told {
+                    builder.parts.push(HistoryPart {
                         from: seq,
-                        part: Part::Turn,
+                        kind: PartKind::Turn,
                         chat: input.map(|input| input.chat).into_iter().collect(),
                         tokens: 0,
                     });
@@ -140,31 +142,31 @@ pub(crate) fn tell(
         }
         match &record.event {
             Event::Session(SessionEvent::Opened { history, .. }) => {
-                history.iter().for_each(|entry| telling.say(seq, from_before(entry)));
+                history.iter().for_each(|entry| builder.push(seq, imported_entry(entry)));
             }
             Event::Input(InputEvent::UserMessage { text, attachments, .. }) => {
-                telling.hear(seq, heard(text, attachments));
+                builder.push_input(seq, user_entry(text, attachments));
             }
             Event::Turn(TurnEvent::Thought { text, .. }) => {
-                telling.say(seq, Chat::Thought(text.clone()));
+                builder.push(seq, PromptEntry::Thought(text.clone()));
             }
             Event::Turn(TurnEvent::Message { text, .. }) => {
-                telling.say(seq, Chat::Message(text.clone()));
+                builder.push(seq, PromptEntry::Message(text.clone()));
             }
             Event::Turn(TurnEvent::ToolCalled { call, name, args }) => {
                 if let Some(kept) = kept.get(&seq) {
-                    telling.say(seq, Chat::Kept(kept.clone()));
+                    builder.push(seq, PromptEntry::ProviderState(kept.clone()));
                 }
                 let provider_id = numbering.next(seq, kept);
-                // Providers refuse a call without its result and the other way round.
+                // Providers refuse a call without its result, and a result without its call.
                 if !returned.contains(call) {
                     continue;
                 }
                 called.insert(call);
-                telling.running += 1;
-                telling.say(
+                builder.running += 1;
+                builder.push(
                     seq,
-                    Chat::Called {
+                    PromptEntry::Called {
                         call: call.clone(),
                         name: name.clone(),
                         args: args.clone(),
@@ -175,16 +177,16 @@ pub(crate) fn tell(
             Event::Turn(TurnEvent::ToolReturned { call, name, status, text, .. })
                 if called.contains(call) =>
             {
-                telling.say(
+                builder.push(
                     seq,
-                    Chat::Returned {
+                    PromptEntry::Returned {
                         call: call.clone(),
                         name: name.clone(),
                         status: *status,
                         text: text.clone(),
                     },
                 );
-                telling.returned();
+                builder.returned();
             }
             Event::Turn(
                 TurnEvent::Started { .. }
@@ -205,92 +207,103 @@ pub(crate) fn tell(
             | Event::Other(_) => {}
         }
     }
-    (telling.end(), inputs)
+    (builder.end(), inputs)
 }
 
-/// What the running turn's own records tell: its input, which the turn brings along, is not among it.
-pub(crate) fn so_far(records: &[Record], kept: &KeptReplies) -> impl Iterator<Item = Arc<Chat>> {
-    tell(records, kept, Seq::ZERO, &mut Waiting::new()).0.into_iter().flat_map(|told| told.chat)
+/// Builds the running turn's own entries from its records. The turn's input is not among them.
+pub(crate) fn turn_entries(
+    records: &[Record],
+    kept: &ProviderStates,
+) -> impl Iterator<Item = Arc<PromptEntry>> {
+    build(records, kept, Seq::ZERO, &mut PendingInputs::new())
+        .0
+        .into_iter()
+        .flat_map(|part| part.chat)
 }
 
-/// A conversation that is being written.
-struct Telling {
-    told: Vec<Told>,
-    /// What joined a turn while its calls ran was heard after their results; and between a call and its
-    /// result nothing else may stand.
-    joined: Vec<(Seq, Chat)>,
-    /// Calls that have not returned.
+/// A conversation under construction.
+struct PastBuilder {
+    parts: Vec<HistoryPart>,
+    /// Inputs that joined a turn while its calls ran. The agent sees them after the results,
+    /// because nothing may stand between a call and its result.
+    joined: Vec<(Seq, PromptEntry)>,
+    /// Number of calls that have not returned.
     running: usize,
 }
 
-impl Telling {
-    fn say(&mut self, seq: Seq, chat: Chat) {
+impl PastBuilder {
+    fn push(&mut self, seq: Seq, chat: PromptEntry) {
         let chat = Arc::new(chat);
-        match self.told.last_mut() {
-            Some(told) => told.chat.push(chat),
+        match self.parts.last_mut() {
+            Some(part) => part.chat.push(chat),
             None => {
-                self.told.push(Told { from: seq, part: Part::Rest, chat: vec![chat], tokens: 0 });
+                self.parts.push(HistoryPart {
+                    from: seq,
+                    kind: PartKind::Rest,
+                    chat: vec![chat],
+                    tokens: 0,
+                });
             }
         }
     }
 
-    fn hear(&mut self, seq: Seq, chat: Chat) {
-        if self.running > 0 { self.joined.push((seq, chat)) } else { self.say(seq, chat) }
+    fn push_input(&mut self, seq: Seq, chat: PromptEntry) {
+        if self.running > 0 { self.joined.push((seq, chat)) } else { self.push(seq, chat) }
     }
 
     fn returned(&mut self) {
         self.running -= 1;
         if self.running == 0 {
-            self.say_joined();
+            self.push_joined();
         }
     }
 
-    fn say_joined(&mut self) {
+    fn push_joined(&mut self) {
         for (seq, chat) in std::mem::take(&mut self.joined) {
-            self.say(seq, chat);
+            self.push(seq, chat);
         }
     }
 
-    fn end(mut self) -> Vec<Told> {
-        self.say_joined();
-        for told in &mut self.told {
-            told.tokens = told.chat.iter().map(|chat| chat.tokens()).sum();
+    fn end(mut self) -> Vec<HistoryPart> {
+        self.push_joined();
+        for part in &mut self.parts {
+            part.tokens = part.chat.iter().map(|chat| chat.tokens()).sum();
         }
-        self.told
+        self.parts
     }
 }
 
-/// What the person said, with the files that came along named.
-pub(crate) fn heard(text: &str, attachments: &[String]) -> Chat {
+/// The person's message, with the names of its attachments.
+pub(crate) fn user_entry(text: &str, attachments: &[String]) -> PromptEntry {
     if attachments.is_empty() {
-        Chat::User(text.to_owned())
+        PromptEntry::User(text.to_owned())
     } else {
-        Chat::User(format!("{text}\n[attached: {}]", attachments.join(", ")))
+        PromptEntry::User(format!("{text}\n[attached: {}]", attachments.join(", ")))
     }
 }
 
-/// Shortens what by itself would leave too little room for the rest.
-pub(crate) fn clip(mut chat: Vec<Arc<Chat>>, tokens: usize) -> Vec<Arc<Chat>> {
+/// Shortens entries that would leave too little room for the rest.
+pub(crate) fn clip(mut chat: Vec<Arc<PromptEntry>>, tokens: usize) -> Vec<Arc<PromptEntry>> {
     chat.iter_mut().for_each(|entry| clip_one(entry, tokens));
     chat
 }
 
 /// Shortens one entry.
-pub(crate) fn clip_one(entry: &mut Arc<Chat>, tokens: usize) {
-    // What fits as a whole has nothing to shorten: it stays shared.
+pub(crate) fn clip_one(entry: &mut Arc<PromptEntry>, tokens: usize) {
+    // An entry that fits stays shared.
     if entry.tokens() <= tokens {
         return;
     }
     match Arc::make_mut(entry) {
-        Chat::User(text)
-        | Chat::Message(text)
-        | Chat::Thought(text)
-        | Chat::Note(text)
-        | Chat::Returned { text, .. } => {
+        PromptEntry::User(text)
+        | PromptEntry::Message(text)
+        | PromptEntry::Thought(text)
+        | PromptEntry::Note(text)
+        | PromptEntry::Returned { text, .. } => {
             shorten(text, tokens);
         }
-        Chat::Kept(_) => {}
-        Chat::Called { args, .. } => {
+        PromptEntry::ProviderState(_) => {}
+        PromptEntry::Called { args, .. } => {
             for value in args.values_mut() {
                 if let serde_json::Value::String(text) = value {
                     shorten(text, tokens);
@@ -301,9 +314,9 @@ pub(crate) fn clip_one(entry: &mut Arc<Chat>, tokens: usize) {
 }
 
 fn shorten(text: &mut String, tokens: usize) {
-    let most = tokens.saturating_mul(4);
-    if text.len() > most {
-        let at = text.floor_char_boundary(most);
+    let max = tokens.saturating_mul(4);
+    if text.len() > max {
+        let at = text.floor_char_boundary(max);
         let left_out = text.len() - at;
         text.truncate(at);
         text.push_str(&format!("… [{left_out} bytes left out here]"));
@@ -311,12 +324,12 @@ fn shorten(text: &mut String, tokens: usize) {
 }
 
 /// Drops the oldest turns until the rest fits.
-pub(crate) fn fit(mut chat: Vec<Arc<Chat>>, tokens: usize) -> Vec<Arc<Chat>> {
+pub(crate) fn fit(mut chat: Vec<Arc<PromptEntry>>, tokens: usize) -> Vec<Arc<PromptEntry>> {
     let mut left: usize = chat.iter().map(|entry| entry.tokens()).sum();
     let mut drop = 0;
     for entry in &chat {
         // Only at the beginning of a turn: a result must not lose its call.
-        if left <= tokens && (drop == 0 || matches!(**entry, Chat::User(_))) {
+        if left <= tokens && (drop == 0 || matches!(**entry, PromptEntry::User(_))) {
             break;
         }
         left = left.saturating_sub(entry.tokens());
@@ -334,9 +347,9 @@ fn returned_call(record: &Record) -> Option<&CallId> {
     }
 }
 
-fn from_before(entry: &HistoryEntry) -> Chat {
+fn imported_entry(entry: &HistoryEntry) -> PromptEntry {
     match entry.role {
-        Role::User => Chat::User(entry.text.clone()),
-        Role::Assistant => Chat::Message(entry.text.clone()),
+        Role::User => PromptEntry::User(entry.text.clone()),
+        Role::Assistant => PromptEntry::Message(entry.text.clone()),
     }
 }

@@ -1,11 +1,13 @@
-//! The built-in memory agent: an agent that remembers, behind the hub's `Agent` trait.
+//! The built-in memory agent: an implementation of the hub's `Agent` trait.
 //!
-//! [`MemoryAgent`] runs a turn as a loop of steps. A step asks a [`Model`] what to say or do next,
-//! streams its words through the turn's `Interface`, and runs the tools it called; their results
-//! are the next step's input. Its design follows MemGPT (Packer et al., 2023,
-//! <https://arxiv.org/abs/2310.08560>): core memory blocks that are always in the prompt, recall
-//! memory (everything that was said, searchable), archival memory (notes without limit), eight
-//! tools to work with them, and heartbeats that continue a turn.
+//! [`MemoryAgent`] runs a turn as a loop of steps. A step sends a prompt to a
+//! [`LanguageModel`], streams the reply through the turn's `Interface`, and runs the tools that
+//! the reply calls. The results are part of the next step's prompt.
+//!
+//! The design follows MemGPT (Packer et al., 2023, <https://arxiv.org/abs/2310.08560>). Core
+//! memory blocks are always in the prompt. Recall memory is the searchable text of all
+//! conversations. Archival memory is notes without limit. Eight tools work with them, and
+//! heartbeats continue a turn.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -24,8 +26,8 @@
 //! Models are named `provider/name`; [`check_model`] lists what is known. The default, `offline`,
 //! needs neither network nor weights.
 //!
-//! It refuses to know sockets, dialects, environment variables and other sessions: it speaks
-//! through the `Interface` it is handed, and configuration comes in as values.
+//! The crate does not know sockets, dialects, environment variables or other sessions. It speaks
+//! through the `Interface` it is given, and configuration comes in as values.
 
 mod agent;
 mod archive;
@@ -34,19 +36,21 @@ mod calls;
 mod compaction;
 mod context;
 mod embedding;
-mod figures;
+
 mod history;
 mod limits;
 mod masking;
 mod mcp;
+mod message_text;
 mod metrics;
 mod model;
+mod numbers;
 mod past;
-mod pasts;
+mod past_cache;
 mod presets;
 mod prompt;
 mod reply;
-mod spoken;
+
 mod step;
 mod time;
 mod tool;
@@ -59,11 +63,11 @@ pub use mcp::{
     McpConfig, McpConfigError, McpError, McpOutput, McpPhase, McpServers, McpState, McpTool,
     McpTransport,
 };
-pub use metrics::Metrics;
+pub use metrics::ModelMetrics;
 pub use model::{
-    Awaited, Done, Endpoint, Kept, KeptCall, KeptReasoning, KeptThought, Model, ModelError, Piece,
-    Providers, Timeouts, check_model, try_model,
+    Endpoint, LanguageModel, ModelError, ModelWait, ProviderCall, ProviderReasoning, ProviderState,
+    ProviderThought, Providers, ReplyEnd, ReplyPiece, Timeouts, check_model, try_model,
 };
 pub use presets::{HUMANS, PERSONAS, Preset};
-pub use prompt::{Chat, Prompt, Purpose};
-pub use tool::{Tool, ToolSpec};
+pub use prompt::{Prompt, PromptEntry, Purpose};
+pub use tool::{BuiltInTool, ToolSpec};

@@ -1,10 +1,10 @@
-//! What a turn may take and cost.
+//! Limits of a turn.
 
 use thoughtwire_proto::{AgentSpec, Timestamp};
 
 /// The limits of a turn.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct TurnLimits {
     pub(crate) max_steps: usize,
     pub(crate) token_budget: Option<u64>,
     pub(crate) retries: u32,
@@ -16,8 +16,8 @@ pub(crate) struct Limits {
     pub(crate) clock: fn() -> Timestamp,
 }
 
-impl Limits {
-    /// With an agent's own settings in the place of the server's.
+impl TurnLimits {
+    /// Applies an agent's own settings on top of the server's.
     pub(crate) fn of(mut self, spec: &AgentSpec) -> Self {
         let settings = &spec.settings;
         let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);

@@ -1,14 +1,14 @@
-//! Secrets taken out of texts that people and models read.
+//! Masking of secrets in texts that people and models read.
 
-/// The shortest secret that is taken out, in characters: a shorter one is a placeholder such as
-/// `none`, whose letters are in ordinary words.
+/// Shortest secret that is masked, in characters. A shorter one is a placeholder such as `none`,
+/// whose letters are part of ordinary words.
 const SHORTEST: usize = 8;
 
-/// A text with `***` in the place of each secret that is no placeholder.
+/// Replaces each secret in a text with `***`, except placeholders.
 pub(crate) fn masked<'a>(text: String, secrets: impl IntoIterator<Item = &'a str>) -> String {
     let mut secrets: Vec<&str> =
         secrets.into_iter().filter(|secret| secret.chars().count() >= SHORTEST).collect();
-    // The longest first: one may begin with another.
+    // Longest first, because one secret may begin with another.
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets.into_iter().fold(text, |text, secret| {
         if text.contains(secret) { text.replace(secret, "***") } else { text }
@@ -20,7 +20,7 @@ mod tests {
     use super::masked;
 
     #[test]
-    fn only_what_is_long_enough_to_be_a_secret_is_masked() {
+    fn only_secrets_of_eight_characters_or_more_are_masked() {
         for (secrets, text, shown) in [
             (vec!["none"], "none of the models", "none of the models"),
             (vec!["x"], "six", "six"),

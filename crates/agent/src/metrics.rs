@@ -1,4 +1,4 @@
-//! What agents count of their models.
+//! Metrics of model calls.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -7,15 +7,15 @@ use prometheus_client::registry::Registry;
 
 type Labelled<M> = Family<[(&'static str, String); 1], M, fn() -> M>;
 
-/// Figures of model calls, by provider. Cheap to clone; all clones count together.
+/// Metrics of model calls, by provider. Clones share the same counters.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub struct ModelMetrics {
     first: Labelled<Histogram>,
     whole: Labelled<Histogram>,
     failures: Labelled<Counter>,
 }
 
-impl Default for Metrics {
+impl Default for ModelMetrics {
     fn default() -> Self {
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.01, 2.0, 16));
         Self {
@@ -26,8 +26,8 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
-    /// Has them shown by a registry.
+impl ModelMetrics {
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "model_first_seconds",
@@ -46,8 +46,8 @@ impl Metrics {
         );
     }
 
-    /// One call of a model: when it said its first word and when its last, in seconds from being asked.
-    pub(crate) fn asked(&self, model: &str, first: Option<f64>, whole: Option<f64>) {
+    /// Records one model call: the seconds until its first output and until its end.
+    pub(crate) fn record_call(&self, model: &str, first: Option<f64>, whole: Option<f64>) {
         let provider = model.split(['/', ':']).next().unwrap_or_default();
         let labels = [("provider", provider.to_owned())];
         if let Some(first) = first {

@@ -1,62 +1,66 @@
-//! A session's past as its prompts have it: read back once, and from then on only what is new.
+//! A session's past as its prompts contain it. It is read once, then only extended.
 
 use std::sync::Arc;
 
 use thoughtwire_hub::{AgentError, Turn};
 use thoughtwire_proto::{Compaction, Event, ItemId, Record, Seq, SessionEvent, Timestamp};
 
-use crate::history::{self, Inputs, KeptReplies, Part, Told, Waiting};
-use crate::prompt::Chat;
+use crate::history::{self, HistoryPart, InputsFound, PartKind, PendingInputs, ProviderStates};
+use crate::prompt::PromptEntry;
 
-/// Records read back at first; if more are needed, twice as many, and so on.
-const PAGE: usize = 100;
-/// How many records are looked through for the input of a turn that waited long.
-const SEARCHED: usize = 2_000;
-/// Records behind a kept past beyond which it is not worth going on from: the newest of them may do.
-const BEHIND: u64 = 1_000;
+/// Number of records read at first. If more are needed, the number doubles.
+const FIRST_PAGE: usize = 100;
+/// Number of records searched for the input of a turn that waited long.
+const MAX_SEARCHED: usize = 2_000;
+/// Largest number of records behind a cached past that are worth reading. Beyond it, the past is
+/// read anew.
+const MAX_BEHIND: u64 = 1_000;
 
-/// What happened in a session up to a turn, as far as no summary covers it.
+/// The events of a session before a turn, as far as no summary covers them.
 ///
-/// Invariant: it is made of committed records, which never change. So one that was kept is right for
-/// every later turn whose past begins at the same position with the same summary.
+/// Invariant: it contains only committed records, which never change. A cached past is therefore
+/// correct for every later turn whose past begins at the same position with the same summary.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Past {
-    /// Everything behind this position is in it,
+    /// Position before the first record of the past.
     after: Seq,
-    /// up to this one.
+    /// Position of the last record of the past.
     through: Seq,
-    /// The newest summary of what stands before, and what it says.
+    /// The newest summary of the records before.
     compaction: Option<Compaction>,
     summary: Option<Arc<str>>,
-    told: Vec<Arc<Told>>,
-    waiting: Waiting,
+    parts: Vec<Arc<HistoryPart>>,
+    waiting: PendingInputs,
 }
 
 impl Past {
-    /// Reads it from the log, the newest first, until there is all of it or more than `tokens`.
+    /// Reads the past from the log, newest records first, until it is complete or has more than
+    /// `tokens`.
     pub(crate) async fn read(turn: &Turn, tokens: usize) -> Result<Self, AgentError> {
         let covered = beginning(turn.compaction, turn);
         let summary = match turn.compaction {
             Some(compaction) => summary_at(turn, compaction.seq).await?,
             None => None,
         };
-        let mut records = turn.history(PAGE).await?;
-        let kept = history::kept_replies(turn.kept(covered, turn.started()).await?);
+        let mut records = turn.history(FIRST_PAGE).await?;
+        let kept = history::provider_states(turn.kept(covered, turn.started()).await?);
         loop {
-            let (told, waiting) = (Vec::new(), Waiting::new());
+            let (parts, waiting) = (Vec::new(), PendingInputs::new());
             let mut past = Self {
                 after: covered,
                 through: covered,
                 compaction: turn.compaction,
                 summary: summary.clone(),
-                told,
+                parts,
                 waiting,
             };
             let inputs = past.take(&records, &kept);
             let Some(first) = records.first().map(|record| record.seq) else { return Ok(past) };
             let is_whole = first.0 <= covered.0 + 1;
-            let has_inputs = inputs == Inputs::Known && past.asked(&turn.input.item).is_some();
-            if (is_whole || past.tokens() > tokens) && (has_inputs || records.len() >= SEARCHED) {
+            let has_inputs =
+                inputs == InputsFound::Known && past.waiting_input(&turn.input.item).is_some();
+            if (is_whole || past.tokens() > tokens) && (has_inputs || records.len() >= MAX_SEARCHED)
+            {
                 past.after = past.after.max(before(first));
                 return Ok(past);
             }
@@ -69,9 +73,10 @@ impl Past {
         }
     }
 
-    /// Goes on from what an earlier turn of the session had; nothing when that is not this turn's past.
-    pub(crate) async fn go_on(mut self, turn: &Turn) -> Result<Option<Self>, AgentError> {
-        let is_near = self.through < turn.started() && turn.started().0 - self.through.0 <= BEHIND;
+    /// Extends a cached past of the session up to this turn. Absent if it is not this turn's past.
+    pub(crate) async fn extend_to(mut self, turn: &Turn) -> Result<Option<Self>, AgentError> {
+        let is_near =
+            self.through < turn.started() && turn.started().0 - self.through.0 <= MAX_BEHIND;
         if self.compaction != turn.compaction
             || self.after != beginning(turn.compaction, turn)
             || !is_near
@@ -80,58 +85,58 @@ impl Past {
         }
         let records = turn.since(self.through).await?;
         let through = records.last().map_or(self.through, |record| record.seq);
-        let kept = history::kept_replies(turn.kept(self.through, through).await?);
+        let kept = history::provider_states(turn.kept(self.through, through).await?);
         self.take(&records, &kept);
         Ok(Some(self))
     }
 
-    fn take(&mut self, records: &[Record], kept: &KeptReplies) -> Inputs {
-        let (told, inputs) = history::tell(records, kept, self.after, &mut self.waiting);
-        self.told.extend(told.into_iter().map(Arc::new));
+    fn take(&mut self, records: &[Record], kept: &ProviderStates) -> InputsFound {
+        let (parts, inputs) = history::build(records, kept, self.after, &mut self.waiting);
+        self.parts.extend(parts.into_iter().map(Arc::new));
         self.through = records.last().map_or(self.through, |record| record.seq);
         inputs
     }
 
-    /// Whether it is all that happened behind the newest summary, or where the log begins.
+    /// Whether it contains everything behind the newest summary, or everything in the log.
     pub(crate) fn is_whole(&self, turn: &Turn) -> bool {
         self.after == beginning(self.compaction, turn)
     }
 
     pub(crate) fn tokens(&self) -> usize {
-        self.told.iter().map(|told| told.tokens).sum()
+        self.parts.iter().map(|part| part.tokens).sum()
     }
 
-    /// About how many bytes it takes.
+    /// Approximate size in memory, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.told
+        self.parts
             .iter()
-            .map(|told| told.tokens * 4 + (told.chat.len() + 1) * size_of::<Chat>())
+            .map(|part| part.tokens * 4 + (part.chat.len() + 1) * size_of::<PromptEntry>())
             .sum()
     }
 
-    /// Where an input that waits stands in the log, and when it came.
-    pub(crate) fn asked(&self, input: &ItemId) -> Option<(Seq, Timestamp)> {
+    /// Position of a waiting input in the log, and its time.
+    pub(crate) fn waiting_input(&self, input: &ItemId) -> Option<(Seq, Timestamp)> {
         self.waiting.get(input).map(|input| (input.seq, input.at))
     }
 
-    /// Where the newest turns begin that together make at most so many tokens.
+    /// Position at which the newest turns begin that together have at most `tokens`.
     pub(crate) fn newest(&self, tokens: usize) -> Option<Seq> {
         let mut used = 0;
-        let fitting = self.told.iter().rev().take_while(|told| {
-            used += told.tokens;
-            told.part == Part::Turn && used <= tokens
+        let fitting = self.parts.iter().rev().take_while(|part| {
+            used += part.tokens;
+            part.kind == PartKind::Turn && used <= tokens
         });
-        fitting.last().map(|told| told.from)
+        fitting.last().map(|part| part.from)
     }
 
-    /// Leaves out the turns that began before a position.
+    /// Removes the turns that began before a position.
     pub(crate) fn begin_at(&mut self, from: Seq) {
-        self.told.retain(|told| told.from >= from);
+        self.parts.retain(|part| part.from >= from);
         self.after = self.after.max(before(from));
     }
 
-    /// Has a new summary of what stands before.
-    pub(crate) fn sum_up(&mut self, compaction: Compaction, summary: &str) {
+    /// Replaces the summary of the records before.
+    pub(crate) fn summarize(&mut self, compaction: Compaction, summary: &str) {
         self.compaction = Some(compaction);
         self.summary = Some(summary.into());
     }
@@ -144,13 +149,13 @@ impl Past {
         self.summary.as_deref()
     }
 
-    /// All of it as a conversation.
-    pub(crate) fn chat(&self) -> Vec<Arc<Chat>> {
-        self.told.iter().flat_map(|told| told.chat.iter().cloned()).collect()
+    /// The past as a conversation.
+    pub(crate) fn chat(&self) -> Vec<Arc<PromptEntry>> {
+        self.parts.iter().flat_map(|part| part.chat.iter().cloned()).collect()
     }
 }
 
-/// The position behind which a turn's past begins: nobody but searches looks further back.
+/// Position behind which a turn's past begins. Only searches read older records.
 fn beginning(compaction: Option<Compaction>, turn: &Turn) -> Seq {
     compaction.map_or(Seq::ZERO, |compaction| compaction.through).max(before(turn.first()))
 }

@@ -1,4 +1,4 @@
-//! Listening to a model's reply: its words go out as they come, its calls are gathered.
+//! Streaming of a model's reply into the turn: text is published at once, calls are collected.
 
 use std::pin::pin;
 use std::time::Instant;
@@ -8,100 +8,100 @@ use serde_json::{Map, Value};
 use thoughtwire_hub::{Final, Interface, ItemWriter, TurnError, new_id};
 use thoughtwire_proto::{CallId, Usage};
 
-use crate::model::{Done, ModelError, Piece};
-use crate::spoken::Spoken;
-use crate::tool::Tool;
-use crate::{Chat, call_args};
+use crate::message_text::MessageExtractor;
+use crate::model::{ModelError, ReplyEnd, ReplyPiece};
+use crate::tool::BuiltInTool;
+use crate::{PromptEntry, call_args};
 
-/// What was heard in one reply.
-pub(crate) struct Heard {
-    /// Thoughts and messages that are said already.
-    pub(crate) said: Vec<Chat>,
-    /// What to call.
-    pub(crate) calls: Vec<HeardCall>,
-    /// The message that ends the turn, when nothing was called.
+/// Result of one reply.
+pub(crate) struct ModelReply {
+    /// Thoughts and messages that are already published.
+    pub(crate) published: Vec<PromptEntry>,
+    /// The calls to run.
+    pub(crate) calls: Vec<ReplyCall>,
+    /// The message that ends the turn, if there are no calls.
     pub(crate) last: Option<Final>,
-    /// Whether the person was told anything, the last message aside.
-    pub(crate) has_spoken: bool,
-    /// Words of MemGPT's inner monologue, for a turn that would end without a message.
+    /// Whether the person received a message, apart from the last one.
+    pub(crate) has_messaged: bool,
+    /// MemGPT's inner monologue, for a turn that would end without a message.
     pub(crate) monologue: String,
     pub(crate) usage: Usage,
 }
 
-/// A call that the model wants.
-pub(crate) struct HeardCall {
+/// A call that the model made.
+pub(crate) struct ReplyCall {
     pub(crate) call: CallId,
     pub(crate) name: String,
     /// The arguments, or what is wrong with them.
     pub(crate) args: Result<Map<String, Value>, String>,
     pub(crate) provider_id: Option<String>,
     /// The message that a `send_message` call streamed already.
-    pub(crate) spoken: Option<ItemWriter>,
+    pub(crate) streamed: Option<ItemWriter>,
 }
 
-/// Why listening stopped.
-pub(crate) enum Fault {
+/// Reason why a reply failed.
+pub(crate) enum ReplyFault {
     Model(ModelError),
     TurnError(TurnError),
 }
 
-impl From<TurnError> for Fault {
+impl From<TurnError> for ReplyFault {
     fn from(error: TurnError) -> Self {
         Self::TurnError(error)
     }
 }
 
-/// Listens to one reply.
-pub(crate) struct Listener {
+/// Consumer of one reply.
+pub(crate) struct ReplyReader {
     interface: Interface,
-    open: Open,
-    calls: Vec<OpenCall>,
-    said: Vec<Chat>,
+    open: OpenReplyItem,
+    calls: Vec<StreamedCall>,
+    published: Vec<PromptEntry>,
     begun: bool,
-    has_spoken: bool,
+    has_messaged: bool,
     monologue: String,
-    /// White space at the beginning of an item: there is no item until something can be read.
+    /// White space at the beginning of an item. The item opens with its first visible character.
     blank: String,
-    /// When the first piece came.
+    /// Time of the first piece.
     first: Option<Instant>,
-    /// What the reply cost, once its end says so.
+    /// Cost of the reply, known at its end.
     usage: Usage,
 }
 
-/// The item whose words come in.
-enum Open {
+/// The item that receives text.
+enum OpenReplyItem {
     Nothing,
-    Item(Spoke, ItemWriter),
+    Item(TextKind, ItemWriter),
 }
 
-/// What words are.
+/// Kind of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Spoke {
+enum TextKind {
     Thought,
     Monologue,
     Message,
 }
 
-struct OpenCall {
+struct StreamedCall {
     index: usize,
     call: CallId,
     name: String,
     provider_id: Option<String>,
     json: String,
-    spoken: Option<(Spoken, ItemWriter)>,
-    /// White space at the beginning of the message, held back until something can be read.
+    streamed: Option<(MessageExtractor, ItemWriter)>,
+    /// White space at the beginning of the message, held back until its first visible character.
     blank: String,
 }
 
-impl Listener {
+impl ReplyReader {
     pub(crate) fn new(interface: Interface) -> Self {
         Self {
             interface,
-            open: Open::Nothing,
+            open: OpenReplyItem::Nothing,
             calls: Vec::new(),
-            said: Vec::new(),
+            published: Vec::new(),
             begun: false,
-            has_spoken: false,
+            has_messaged: false,
             monologue: String::new(),
             blank: String::new(),
             first: None,
@@ -109,102 +109,108 @@ impl Listener {
         }
     }
 
-    /// Whether anything was heard: a request must not be repeated then.
+    /// Whether any output arrived. The request must not be repeated then.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun
-            || !matches!(self.open, Open::Nothing)
+            || !matches!(self.open, OpenReplyItem::Nothing)
             || !self.calls.is_empty()
-            || !self.said.is_empty()
+            || !self.published.is_empty()
     }
 
-    /// When the first piece of the reply came.
+    /// Time of the first piece.
     pub(crate) fn first(&self) -> Option<Instant> {
         self.first
     }
 
-    /// What the reply cost, also when it was stopped.
+    /// Cost of the reply, also if it was stopped.
     pub(crate) fn usage(&self) -> Usage {
         self.usage
     }
 
-    /// Listens to the end. A fault leaves the open item to the turn's end, which marks it incomplete.
-    pub(crate) async fn listen(
+    /// Consumes the reply to its end. After a fault, the end of the turn marks the open item
+    /// incomplete.
+    pub(crate) async fn read(
         &mut self,
-        reply: impl Stream<Item = Result<Piece, ModelError>>,
-    ) -> Result<Heard, Fault> {
+        reply: impl Stream<Item = Result<ReplyPiece, ModelError>>,
+    ) -> Result<ModelReply, ReplyFault> {
         let mut reply = pin!(reply);
         while let Some(piece) = reply.next().await {
             self.first.get_or_insert_with(Instant::now);
-            match piece.map_err(Fault::Model)? {
-                Piece::Thought(text) => self.write(Spoke::Thought, &text).await?,
-                Piece::Monologue(text) => {
+            match piece.map_err(ReplyFault::Model)? {
+                ReplyPiece::Thought(text) => self.write(TextKind::Thought, &text).await?,
+                ReplyPiece::Monologue(text) => {
                     self.monologue.push_str(&text);
-                    self.write(Spoke::Monologue, &text).await?;
+                    self.write(TextKind::Monologue, &text).await?;
                 }
-                Piece::Message(text) => self.write(Spoke::Message, &text).await?,
-                Piece::Whole(text) => {
+                ReplyPiece::Message(text) => self.write(TextKind::Message, &text).await?,
+                ReplyPiece::Whole(text) => {
                     self.close().await?;
                     self.begun = true;
-                    self.has_spoken = true;
-                    // A model that speaks in whole messages makes any number of them, and no step
-                    // follows that would have to know them: they are not kept.
+                    self.has_messaged = true;
+                    // A model that sends whole messages may send any number of them. No later step
+                    // needs them, so they are not kept.
                     self.interface.assistant_message(text).await?;
                 }
-                Piece::Call { index, name, provider_id } => {
+                ReplyPiece::Call { index, name, provider_id } => {
                     self.begin_call(index, name, provider_id).await?;
                 }
-                Piece::Args { index, json } => self.continue_call(index, &json).await?,
-                Piece::Kept(kept) => self.said.push(Chat::Kept(kept)),
-                Piece::WasThought => self.reclassify().await?,
-                Piece::Done(Done { usage, last: _, stopped: Some(error) }) => {
+                ReplyPiece::Args { index, json } => self.continue_call(index, &json).await?,
+                ReplyPiece::ProviderState(kept) => {
+                    self.published.push(PromptEntry::ProviderState(kept));
+                }
+                ReplyPiece::WasThought => self.reclassify().await?,
+                ReplyPiece::End(ReplyEnd { usage, last: _, stopped: Some(error) }) => {
                     self.usage = usage;
                     return Err(self.stop(error).await?);
                 }
-                Piece::Done(Done { usage, last, stopped: None }) => {
+                ReplyPiece::End(ReplyEnd { usage, last, stopped: None }) => {
                     self.usage = usage;
                     return self.end(last, usage).await;
                 }
             }
         }
-        Err(Fault::Model(ModelError::Cut(
-            "The model's reply broke off before its end. What came of it is kept; ask again."
-                .to_owned(),
+        Err(ReplyFault::Model(ModelError::Cut(
+            "The model's reply was cut off. The part that arrived is kept; ask again.".to_owned(),
         )))
     }
 
-    /// Takes words of one kind; words of another kind end the open item.
-    async fn write(&mut self, spoke: Spoke, text: &str) -> Result<(), Fault> {
+    /// Writes text of one kind. Text of another kind ends the open item.
+    async fn write(&mut self, kind: TextKind, text: &str) -> Result<(), ReplyFault> {
         match &mut self.open {
-            Open::Item(kind, writer) if *kind == spoke => return Ok(writer.write(text).await?),
-            Open::Item(..) | Open::Nothing => {}
+            OpenReplyItem::Item(open, writer) if *open == kind => {
+                return Ok(writer.write(text).await?);
+            }
+            OpenReplyItem::Item(..) | OpenReplyItem::Nothing => {}
         }
-        // Providers refuse a history in which a text is blank, and nobody can read one.
+        // Providers refuse a history with a blank text, and nobody can read one.
         if text.trim().is_empty() {
-            if matches!(self.open, Open::Nothing) {
+            if matches!(self.open, OpenReplyItem::Nothing) {
                 self.blank.push_str(text);
             }
             return Ok(());
         }
         let blank = std::mem::take(&mut self.blank);
         self.close().await?;
-        let mut writer = match spoke {
-            Spoke::Thought | Spoke::Monologue => self.interface.open_thought(),
-            Spoke::Message => self.interface.open_message(),
+        let mut writer = match kind {
+            TextKind::Thought | TextKind::Monologue => self.interface.open_thought(),
+            TextKind::Message => self.interface.open_message(),
         };
         writer.write(&format!("{blank}{text}")).await?;
-        self.open = Open::Item(spoke, writer);
+        self.open = OpenReplyItem::Item(kind, writer);
         Ok(())
     }
 
-    /// Ends the open item: its event goes out.
-    async fn close(&mut self) -> Result<(), Fault> {
+    /// Ends the open item and publishes its event.
+    async fn close(&mut self) -> Result<(), ReplyFault> {
         self.blank.clear();
-        if let Open::Item(spoke, writer) = std::mem::replace(&mut self.open, Open::Nothing) {
+        if let OpenReplyItem::Item(kind, writer) =
+            std::mem::replace(&mut self.open, OpenReplyItem::Nothing)
+        {
             let text = writer.text().to_owned();
-            self.has_spoken |= spoke == Spoke::Message;
-            self.said.push(match spoke {
-                Spoke::Thought | Spoke::Monologue => Chat::Thought(text),
-                Spoke::Message => Chat::Message(text),
+            self.has_messaged |= kind == TextKind::Message;
+            self.published.push(match kind {
+                TextKind::Thought | TextKind::Monologue => PromptEntry::Thought(text),
+                TextKind::Message => PromptEntry::Message(text),
             });
             writer.finish().await?;
         }
@@ -216,32 +222,33 @@ impl Listener {
         index: usize,
         name: String,
         provider_id: Option<String>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ReplyFault> {
         self.close().await?;
-        let spoken = (Tool::named(&name) == Some(Tool::SendMessage))
-            .then(|| (Spoken::default(), self.interface.open_message()));
-        self.calls.push(OpenCall {
+        let streamed = (BuiltInTool::named(&name) == Some(BuiltInTool::SendMessage))
+            .then(|| (MessageExtractor::default(), self.interface.open_message()));
+        self.calls.push(StreamedCall {
             index,
             call: new_id(),
             name,
             provider_id,
             json: String::new(),
-            spoken,
+            streamed,
             blank: String::new(),
         });
         Ok(())
     }
 
-    async fn continue_call(&mut self, index: usize, json: &str) -> Result<(), Fault> {
+    async fn continue_call(&mut self, index: usize, json: &str) -> Result<(), ReplyFault> {
         let Some(open) = self.calls.iter_mut().find(|open| open.index == index) else {
-            return Err(Fault::Model(ModelError::Failed(
-                "The model sent arguments for a call that it had not begun.".to_owned(),
+            return Err(ReplyFault::Model(ModelError::Failed(
+                "The model sent arguments for a call that it had not announced. Ask again."
+                    .to_owned(),
             )));
         };
         open.json.push_str(json);
-        self.interface.tool_args(&open.call, json).await?;
-        if let Some((spoken, writer)) = &mut open.spoken {
-            let words = spoken.hear(json);
+        self.interface.tools().stream_args(&open.call, json).await?;
+        if let Some((streamed, writer)) = &mut open.streamed {
+            let words = streamed.push(json);
             if writer.text().is_empty() && words.trim().is_empty() {
                 open.blank.push_str(&words);
             } else {
@@ -252,13 +259,14 @@ impl Listener {
         Ok(())
     }
 
-    /// Ends the open message as the thought that it was.
-    async fn reclassify(&mut self) -> Result<(), Fault> {
-        match std::mem::replace(&mut self.open, Open::Nothing) {
-            Open::Item(Spoke::Message, writer) => {
-                self.open = Open::Item(Spoke::Thought, writer.into_thought());
+    /// Turns the open message into a thought and ends it.
+    async fn reclassify(&mut self) -> Result<(), ReplyFault> {
+        match std::mem::replace(&mut self.open, OpenReplyItem::Nothing) {
+            OpenReplyItem::Item(TextKind::Message, writer) => {
+                self.open = OpenReplyItem::Item(TextKind::Thought, writer.into_thought());
             }
-            open @ (Open::Item(Spoke::Thought | Spoke::Monologue, _) | Open::Nothing) => {
+            open @ (OpenReplyItem::Item(TextKind::Thought | TextKind::Monologue, _)
+            | OpenReplyItem::Nothing) => {
                 self.open = open;
             }
         }
@@ -266,21 +274,21 @@ impl Listener {
         self.close().await
     }
 
-    /// Ends a reply whose model was stopped. The open item stays open, for the turn's end to mark
-    /// it as incomplete, except for the words of a refusal: they are whole. Calls are not run.
-    async fn stop(&mut self, error: ModelError) -> Result<Fault, Fault> {
+    /// Ends a reply that was stopped. The open item stays open, and the end of the turn marks it
+    /// incomplete. The text of a refusal is complete, so its item ends. Calls are not run.
+    async fn stop(&mut self, error: ModelError) -> Result<ReplyFault, ReplyFault> {
         if matches!(error, ModelError::Refused(_)) {
             self.close().await?;
         }
-        Ok(Fault::Model(error))
+        Ok(ReplyFault::Model(error))
     }
 
-    async fn end(&mut self, last: Option<String>, usage: Usage) -> Result<Heard, Fault> {
-        let calls: Vec<HeardCall> =
-            std::mem::take(&mut self.calls).into_iter().map(OpenCall::close).collect();
-        let last = match (last, std::mem::replace(&mut self.open, Open::Nothing)) {
-            (None, Open::Item(Spoke::Message, writer)) if calls.is_empty() => {
-                Some(Final::Open(writer))
+    async fn end(&mut self, last: Option<String>, usage: Usage) -> Result<ModelReply, ReplyFault> {
+        let calls: Vec<ReplyCall> =
+            std::mem::take(&mut self.calls).into_iter().map(StreamedCall::close).collect();
+        let last = match (last, std::mem::replace(&mut self.open, OpenReplyItem::Nothing)) {
+            (None, OpenReplyItem::Item(TextKind::Message, writer)) if calls.is_empty() => {
+                Some(writer.into())
             }
             (last, open) => {
                 self.open = open;
@@ -288,27 +296,33 @@ impl Listener {
                 last.map(Final::Text)
             }
         };
-        // A whole last message with nothing to read is none.
+        // A blank last message does not count.
         let last = last.filter(|last| match last {
             Final::Text(text) => !text.trim().is_empty(),
             Final::Open(_) => true,
         });
-        Ok(Heard {
-            said: std::mem::take(&mut self.said),
+        Ok(ModelReply {
+            published: std::mem::take(&mut self.published),
             calls,
             last,
-            has_spoken: self.has_spoken,
+            has_messaged: self.has_messaged,
             monologue: std::mem::take(&mut self.monologue),
             usage,
         })
     }
 }
 
-impl OpenCall {
-    fn close(self) -> HeardCall {
+impl StreamedCall {
+    fn close(self) -> ReplyCall {
         let args = call_args::parse(&self.name, &self.json);
-        let spoken =
-            self.spoken.map(|(_, writer)| writer).filter(|writer| !writer.text().is_empty());
-        HeardCall { call: self.call, name: self.name, args, provider_id: self.provider_id, spoken }
+        let streamed =
+            self.streamed.map(|(_, writer)| writer).filter(|writer| !writer.text().is_empty());
+        ReplyCall {
+            call: self.call,
+            name: self.name,
+            args,
+            provider_id: self.provider_id,
+            streamed,
+        }
     }
 }

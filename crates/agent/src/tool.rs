@@ -1,15 +1,15 @@
-//! The built-in tools by name, and how they are described to a model.
+//! The built-in tools, and their descriptions for models.
 
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 use thoughtwire_proto::{Permission, Style};
 
-/// The argument with which a model in MemGPT's style asks to go on after a call.
+/// The argument that asks for another step after a call, in MemGPT style.
 pub(crate) const HEARTBEAT: &str = "request_heartbeat";
 
-/// Whether a model means yes: many write a truth value as a word or a number.
-pub(crate) fn is_yes(value: &Value) -> bool {
+/// Whether a value means yes: many models write a boolean as a word or a number.
+pub(crate) fn is_truthy(value: &Value) -> bool {
     match value {
         Value::Bool(yes) => *yes,
         Value::String(word) => {
@@ -24,81 +24,81 @@ pub(crate) fn is_yes(value: &Value) -> bool {
 /// A built-in tool. The first eight have the names and parameters that MemGPT gave them
 /// (`memgpt/functions/function_sets` of `pymemgpt` 0.2 and 0.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tool {
-    /// Says something to the person.
+pub enum BuiltInTool {
+    /// Sends a message to the person.
     SendMessage,
     /// Adds to a core memory block.
     CoreMemoryAppend,
-    /// Changes or takes out a part of a core memory block.
+    /// Changes or removes a part of a core memory block.
     CoreMemoryReplace,
-    /// Searches everything that was said, by words.
+    /// Searches all conversations by words.
     ConversationSearch,
-    /// Searches everything that was said, by date.
+    /// Searches all conversations by date.
     ConversationSearchDate,
     /// Writes a note.
     ArchivalMemoryInsert,
     /// Searches the notes.
     ArchivalMemorySearch,
-    /// Holds timed heartbeats back.
+    /// Suspends timed heartbeats.
     PauseHeartbeats,
     /// Does arithmetic.
     Calculator,
     /// Tells the time.
     CurrentTime,
-    /// Reads a page of the web.
+    /// Reads a web page.
     FetchUrl,
 }
 
-/// A tool as a model is told of it.
+/// Description of a tool for a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolSpec {
     /// Its name.
     pub name: String,
-    /// What it does.
+    /// Its description.
     pub description: String,
     /// The JSON Schema of its arguments.
     pub schema: Value,
-    /// How many bytes telling a model of it takes; counted when first asked for.
+    /// Size of the description in bytes, calculated when first needed.
     size: OnceLock<usize>,
 }
 
-/// One argument of a tool.
+/// A parameter of a tool.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Param {
     pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) need: Need,
+    pub(crate) kind: ParamKind,
+    pub(crate) need: ParamNeed,
     pub(crate) about: &'static str,
 }
 
-/// What an argument is.
+/// Type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ParamKind {
     Text,
-    /// A whole number from 0.
+    /// A non-negative integer.
     Whole,
 }
 
-/// Whether an argument may be left out.
+/// Whether a parameter may be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
+pub(crate) enum ParamNeed {
     Required,
     Optional,
 }
 
 const fn text(name: &'static str, about: &'static str) -> Param {
-    Param { name, kind: Kind::Text, need: Need::Required, about }
+    Param { name, kind: ParamKind::Text, need: ParamNeed::Required, about }
 }
 
 const BLOCK: Param = text("name", "The block's name, such as `human` or `persona`.");
 const PAGE: Param = Param {
     name: "page",
-    kind: Kind::Whole,
-    need: Need::Optional,
+    kind: ParamKind::Whole,
+    need: ParamNeed::Optional,
     about: "Which page of the results, from 0; the first if left out.",
 };
 
-impl Tool {
+impl BuiltInTool {
     const ALL: [Self; 11] = [
         Self::SendMessage,
         Self::CoreMemoryAppend,
@@ -113,7 +113,7 @@ impl Tool {
         Self::FetchUrl,
     ];
 
-    /// The tools of a style: who speaks plainly needs no tool to speak.
+    /// The tools of a style. The native style needs no tool for messages.
     pub fn of(style: Style) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(move |tool| match style {
             Style::Native => !matches!(tool, Self::SendMessage | Self::PauseHeartbeats),
@@ -152,14 +152,16 @@ impl Tool {
             }
             Self::CoreMemoryAppend => "Add a line to a block of your core memory.",
             Self::CoreMemoryReplace => {
-                "Change a part of a core memory block, or take it out by replacing it with an empty text."
+                "Change a part of a core memory block, or take it out by replacing it with an \
+                 empty text."
             }
             Self::ConversationSearch => {
                 "Look for words in everything that was said, in all your conversations."
             }
             Self::ConversationSearchDate => "Look up what was said between two days.",
             Self::ArchivalMemoryInsert => {
-                "Write a note into archival memory. It should make sense to you when you find it by itself."
+                "Write a note into archival memory. It should make sense to you when you find it \
+                 by itself."
             }
             Self::ArchivalMemorySearch => "Look for words in the notes of your archival memory.",
             Self::PauseHeartbeats => {
@@ -206,8 +208,8 @@ impl Tool {
                 const {
                     &[Param {
                         name: "minutes",
-                        kind: Kind::Whole,
-                        need: Need::Required,
+                        kind: ParamKind::Whole,
+                        need: ParamNeed::Required,
                         about: "For how long, up to 360.",
                     }]
                 }
@@ -227,8 +229,8 @@ impl Tool {
                 const {
                     &[Param {
                         name: "timezone",
-                        kind: Kind::Text,
-                        need: Need::Optional,
+                        kind: ParamKind::Text,
+                        need: ParamNeed::Optional,
                         about: "A zone's name, such as `Europe/Berlin`; here if left out.",
                     }]
                 }
@@ -236,7 +238,7 @@ impl Tool {
         }
     }
 
-    /// Whether it may be used where nobody said otherwise. What reaches out of the machine may not.
+    /// The default permission. A tool that connects to other machines is denied.
     pub(crate) const fn permission(self) -> Permission {
         match self {
             Self::FetchUrl => Permission::Deny,
@@ -253,7 +255,7 @@ impl Tool {
         }
     }
 
-    /// Whether it speaks or changes the agent's memory: such calls of one step keep their order.
+    /// Whether it speaks or changes the agent's memory. Such calls of one step run in order.
     pub(crate) const fn keeps_order(self) -> bool {
         match self {
             Self::SendMessage
@@ -270,64 +272,66 @@ impl Tool {
         }
     }
 
-    /// Whether its caller can ask to go on after it, in MemGPT's style.
-    pub(crate) const fn takes_heartbeat(self) -> bool {
+    /// Whether a call can ask for another step, in MemGPT style.
+    pub(crate) const fn has_heartbeat(self) -> bool {
         !matches!(self, Self::SendMessage | Self::PauseHeartbeats)
     }
 }
 
-/// The built-in tools of a style, once they were described.
-type Described = OnceLock<Vec<(Tool, Arc<ToolSpec>)>>;
+/// The built-in tools of a style with their descriptions.
+type BuiltInSpecs = OnceLock<Vec<(BuiltInTool, Arc<ToolSpec>)>>;
 
 impl ToolSpec {
     pub(crate) fn new(name: String, description: String, schema: Value) -> Self {
         Self { name, description, schema, size: OnceLock::new() }
     }
 
-    /// The built-in tools of a style: described once, since every step of every turn needs them.
-    pub(crate) fn built_in(style: Style) -> &'static [(Tool, Arc<Self>)] {
-        static NATIVE: Described = Described::new();
-        static MEMGPT: Described = Described::new();
+    /// The built-in tools of a style. They are described once, because every step needs them.
+    pub(crate) fn built_in(style: Style) -> &'static [(BuiltInTool, Arc<Self>)] {
+        static NATIVE: BuiltInSpecs = BuiltInSpecs::new();
+        static MEMGPT: BuiltInSpecs = BuiltInSpecs::new();
         let known = match style {
             Style::Native => &NATIVE,
             Style::Memgpt => &MEMGPT,
         };
         known.get_or_init(|| {
-            Tool::of(style).map(|tool| (tool, Arc::new(Self::of(tool, style)))).collect()
+            BuiltInTool::of(style).map(|tool| (tool, Arc::new(Self::of(tool, style)))).collect()
         })
     }
 
-    /// How many bytes telling a model of it takes, about.
+    /// Approximate size of its description, in bytes.
     pub(crate) fn size(&self) -> usize {
         *self.size.get_or_init(|| {
             self.name.len() + self.description.len() + self.schema.to_string().len()
         })
     }
 
-    /// Describes a built-in tool for a style.
+    /// Describes a built-in tool in a style.
     #[must_use]
-    pub fn of(tool: Tool, style: Style) -> Self {
+    pub fn of(tool: BuiltInTool, style: Style) -> Self {
         let mut properties = serde_json::Map::new();
         let mut required = Vec::new();
         for param in tool.params() {
             let kind = match param.kind {
-                Kind::Text => json!({"type": "string", "description": param.about}),
-                Kind::Whole => json!({"type": "integer", "minimum": 0, "description": param.about}),
+                ParamKind::Text => json!({"type": "string", "description": param.about}),
+                ParamKind::Whole => {
+                    json!({"type": "integer", "minimum": 0, "description": param.about})
+                }
             };
             properties.insert(param.name.to_owned(), kind);
-            if param.need == Need::Required {
+            if param.need == ParamNeed::Required {
                 required.push(param.name);
             }
         }
         let schema = json!({"type": "object", "properties": properties, "required": required});
         let mut spec = Self::new(tool.name().to_owned(), tool.description().to_owned(), schema);
-        if style == Style::Memgpt && tool.takes_heartbeat() {
+        if style == Style::Memgpt && tool.has_heartbeat() {
             spec.add_heartbeat();
         }
         spec
     }
 
-    /// Adds the argument with which a model in MemGPT's style asks to go on after the call.
+    /// Adds the parameter that asks for another step after the call, in MemGPT style.
     pub(crate) fn add_heartbeat(&mut self) {
         let about = "True to see the result and go on; false to end your turn with this call.";
         let Value::Object(schema) = &mut self.schema else { return };

@@ -10,10 +10,7 @@
 //! has an id that follows from its turn, so what is said twice is said once, and starting over is
 //! going on.
 
-#![allow(
-    clippy::print_stderr,
-    reason = "a program of its own, which tells its user what it waits for"
-)]
+#![allow(clippy::print_stderr, reason = "a command-line program reports errors to its user")]
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -33,13 +30,13 @@ struct CounterFlags {
     /// The server's native wire.
     #[arg(long, default_value = "ws://127.0.0.1:8282/v1/ws")]
     url: String,
-    /// The agent to run; made if it is not there.
+    /// Name of the agent to run. It is made if it does not exist.
     #[arg(long, default_value = "counter")]
     agent: String,
-    /// The name under which it has its turns again.
+    /// Name of the worker, under which it gets its turns back.
     #[arg(long, default_value = "counter-1")]
     worker: WorkerId,
-    /// How many turns it runs at once.
+    /// Most turns at once.
     #[arg(long, default_value_t = 4)]
     turns: u64,
 }
@@ -72,13 +69,13 @@ async fn serve(flags: &CounterFlags) -> Result<(), Box<dyn std::error::Error>> {
         body: ClientBody::Offer(Box::new(offer)),
     };
     socket.send(Message::text(frame.encode())).await?;
-    // A turn that is not written out waits: who speaks is as fast as the connection.
-    let (voice, mut spoken) = mpsc::channel::<ClientFrame>(16);
+    // A full channel slows the turns down to the pace of the connection.
+    let (frames, mut outgoing) = mpsc::channel::<ClientFrame>(16);
     let mut running: HashMap<TurnId, AbortHandle> = HashMap::new();
     let mut parts = PartJoiner::default();
     let ended = loop {
         tokio::select! {
-            Some(frame) = spoken.recv() => socket.send(Message::text(frame.encode())).await?,
+            Some(frame) = outgoing.recv() => socket.send(Message::text(frame.encode())).await?,
             heard = socket.next() => {
                 let Some(message) = heard else { break "the server went away".to_owned() };
                 let Some(text) = message?.as_text().map(str::to_owned) else { continue };
@@ -86,7 +83,7 @@ async fn serve(flags: &CounterFlags) -> Result<(), Box<dyn std::error::Error>> {
                 match frame {
                     ServerFrame::Directed(Directive::Run(run)) => {
                         let turn = run.turn.clone();
-                        let task = tokio::spawn(count(*run, voice.clone()));
+                        let task = tokio::spawn(count(*run, frames.clone()));
                         if let Some(before) = running.insert(turn, task.abort_handle()) {
                             before.abort();
                         }
@@ -100,7 +97,7 @@ async fn serve(flags: &CounterFlags) -> Result<(), Box<dyn std::error::Error>> {
                     | ServerFrame::Attached(_)
                     | ServerFrame::CaughtUp { .. }
                     | ServerFrame::Ack(_)
-                    | ServerFrame::Emitted(_)
+                    | ServerFrame::SessionEmission(_)
                     | ServerFrame::Session(_)
                     | ServerFrame::SessionGone { .. }
                     | ServerFrame::Directed(_)
@@ -118,13 +115,13 @@ async fn serve(flags: &CounterFlags) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Runs one turn.
-async fn count(run: Run, voice: mpsc::Sender<ClientFrame>) {
+async fn count(run: Run, frames: mpsc::Sender<ClientFrame>) {
     let turn = run.turn;
     let id = |n: &str| CommandId::new(format!("{turn}-{n}")).ok();
     let say = async |id: Option<CommandId>, verb: Verb| {
         let frame = ClientFrame { id, body: ClientBody::Say { turn: turn.clone(), verb } };
-        // The connection is gone: its turns are handed out again.
-        drop(voice.send(frame).await);
+        // If the connection is gone, its turns are handed out again.
+        drop(frames.send(frame).await);
     };
     let Ok(to) = run.input.text.trim().parse::<u32>() else {
         let reason = format!("{:?} is no number to count to", run.input.text);

@@ -4,13 +4,13 @@ use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use thoughtwire_proto::rest::{AgentDetails, AgentPatch, ToolListing, ToolSource};
 use thoughtwire_proto::{AgentProfile, AgentSettings, AgentSpec, Permission, Style};
 
 use crate::cli::{AgentsCommand, SettingFlags, TargetFlags};
 use crate::out::TextStyle;
 use crate::render::{clean, one_line};
-use crate::rest::AgentPage;
 use crate::{CommandStatus, UsageError, out};
 
 pub(crate) async fn run(
@@ -183,7 +183,7 @@ fn changes(
     name: Option<String>,
     settings: SettingFlags,
     unset: Vec<String>,
-) -> anyhow::Result<Map<String, Value>> {
+) -> anyhow::Result<AgentPatch> {
     let style = settings.style.map(Style::from);
     let spec = AgentSpec {
         name: name.unwrap_or_default(),
@@ -192,7 +192,9 @@ fn changes(
         ..AgentSpec::default()
     };
     let spec = AgentSpec { settings: settings.into_settings(), ..spec };
-    let Value::Object(mut changes) = serde_json::to_value(spec)? else { return Ok(Map::new()) };
+    let Value::Object(mut changes) = serde_json::to_value(spec)? else {
+        return Ok(AgentPatch::default());
+    };
     if changes.get("name").is_some_and(|name| name == "") {
         changes.remove("name");
     }
@@ -203,7 +205,7 @@ fn changes(
         )
         .into());
     }
-    Ok(changes)
+    Ok(AgentPatch(changes))
 }
 
 fn text_or_file(text: Option<String>, file: Option<&Path>) -> anyhow::Result<Option<String>> {
@@ -238,7 +240,7 @@ pub(crate) fn write_new(output: Option<&Path>, bytes: &[u8]) -> anyhow::Result<(
     }
 }
 
-fn confirmed(page: &AgentPage) -> anyhow::Result<bool> {
+fn confirmed(page: &AgentDetails) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(UsageError(
             "standard input is not a terminal; add --yes to delete without confirmation".to_owned(),
@@ -267,7 +269,7 @@ fn row(agent: &AgentProfile) -> [String; 5] {
     ]
 }
 
-fn show(page: &AgentPage) -> std::io::Result<()> {
+fn show(page: &AgentDetails) -> std::io::Result<()> {
     let [name, id, model, style, session] = row(&page.agent);
     out::table(
         ["AGENT", ""],
@@ -302,16 +304,17 @@ fn show(page: &AgentPage) -> std::io::Result<()> {
         out::line(clean(&block.text).trim_end())?;
     }
     out::line("")?;
-    let tool = |tool: &crate::rest::ToolPage| {
+    let tool = |tool: &ToolListing| {
         let permission = match tool.permission {
             Permission::Allow => "allow",
             Permission::Ask => "ask",
             Permission::Deny => "deny",
         };
-        let source = tool
-            .server
-            .clone()
-            .map_or_else(|| "built in".to_owned(), |server| format!("MCP {server}"));
+        let source = match &tool.source {
+            ToolSource::BuiltIn => "built in".to_owned(),
+            ToolSource::Offered => "worker".to_owned(),
+            ToolSource::Mcp { server } => format!("MCP {server}"),
+        };
         [clean(&tool.name).into_owned(), permission.to_owned(), source, one_line(&tool.description)]
     };
     out::table(
@@ -324,7 +327,11 @@ fn show(page: &AgentPage) -> std::io::Result<()> {
             .as_deref()
             .map(|reason| format!(": {}", clean(reason)))
             .unwrap_or_default();
-        out::line(&format!("MCP server {} is {}{reason}", clean(&server.name), server.phase))?;
+        out::line(&format!(
+            "MCP server {} is {}{reason}",
+            clean(&server.name),
+            server.phase.as_str()
+        ))?;
     }
     Ok(())
 }

@@ -4,12 +4,14 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::Value;
 use text_splitter::{MarkdownSplitter, TextSplitter};
+use thoughtwire_proto::Timestamp;
+use thoughtwire_proto::rest::{NoteDraft, NotesAdded};
 
 use crate::agents::{read_all, write_new};
 use crate::cli::{ArchivalCommand, TargetFlags};
-use crate::rest::{AddedPage, Rest};
+use crate::rest::RestClient;
 use crate::{CommandStatus, UsageError, out};
 
 /// Notes per request.
@@ -62,15 +64,19 @@ pub(crate) async fn run(
     Ok(CommandStatus::Done)
 }
 
-async fn import(place: &Rest, agent: &str, notes: &[Value]) -> anyhow::Result<AddedPage> {
+async fn import(
+    place: &RestClient,
+    agent: &str,
+    notes: &[NoteDraft],
+) -> anyhow::Result<NotesAdded> {
     // The bar appears only at a terminal.
     let bar = ProgressBar::new(notes.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} notes, {eta} left") {
         bar.set_style(style);
     }
-    let mut sum = AddedPage::default();
+    let mut sum = NotesAdded::default();
     for batch in notes.chunks(BATCH) {
-        let added = place.add_notes(agent, batch).await.with_context(|| {
+        let added = place.add_notes(agent, batch.to_vec()).await.with_context(|| {
             format!(
                 "{} of {} notes were added; run the command again to continue",
                 sum.added + sum.duplicates,
@@ -86,7 +92,7 @@ async fn import(place: &Rest, agent: &str, notes: &[Value]) -> anyhow::Result<Ad
 }
 
 /// Splits a file into notes of at most `chunk` characters.
-fn notes_of(file: &Path, chunk: usize) -> anyhow::Result<Vec<Value>> {
+fn notes_of(file: &Path, chunk: usize) -> anyhow::Result<Vec<NoteDraft>> {
     let text = String::from_utf8(read_all(file)?)
         .with_context(|| format!("{} is not UTF-8 text", file.display()))?;
     let source =
@@ -95,35 +101,34 @@ fn notes_of(file: &Path, chunk: usize) -> anyhow::Result<Vec<Value>> {
         .extension()
         .map(|kind| kind.to_string_lossy().to_ascii_lowercase())
         .unwrap_or_default();
-    let note = |text: &str| json!({"text": text, "source": source});
+    let note = |text: &str, at: Option<Timestamp>| NoteDraft {
+        text: text.to_owned(),
+        source: Some(source.clone().into_owned()),
+        at,
+    };
+    let undated = |text: &str| note(text, None);
     match kind.as_str() {
-        "md" | "markdown" => Ok(MarkdownSplitter::new(chunk).chunks(&text).map(note).collect()),
+        "md" | "markdown" => Ok(MarkdownSplitter::new(chunk).chunks(&text).map(undated).collect()),
         "jsonl" | "ndjson" => {
             let mut notes = Vec::new();
             for (number, line) in
                 (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
             {
-                let parsed =
+                let line =
                     note_of(line).with_context(|| format!("{}, line {number}", file.display()))?;
-                let mut parts =
-                    TextSplitter::new(chunk).chunks(&parsed.text).map(note).collect::<Vec<_>>();
-                if let Some(at) = parsed.at {
-                    parts
-                        .iter_mut()
-                        .filter_map(Value::as_object_mut)
-                        .for_each(|note| drop(note.insert("at".to_owned(), at.clone())));
-                }
-                notes.extend(parts);
+                let parts = TextSplitter::new(chunk);
+                notes.extend(parts.chunks(&line.text).map(|text| note(text, line.at)));
             }
             Ok(notes)
         }
-        _ => Ok(TextSplitter::new(chunk).chunks(&text).map(note).collect()),
+        _ => Ok(TextSplitter::new(chunk).chunks(&text).map(undated).collect()),
     }
 }
 
+/// A line of a JSONL file.
 struct ImportedNote {
     text: String,
-    at: Option<Value>,
+    at: Option<Timestamp>,
 }
 
 /// Parses a line of JSONL: a string, or an object with a `text`.
@@ -132,7 +137,8 @@ fn note_of(line: &str) -> anyhow::Result<ImportedNote> {
         Value::String(text) => Ok(ImportedNote { text, at: None }),
         Value::Object(mut note) => match note.remove("text").or_else(|| note.remove("content")) {
             Some(Value::String(text)) => {
-                Ok(ImportedNote { text, at: note.remove("at").filter(Value::is_string) })
+                let at = note.remove("at").filter(Value::is_string).map(serde_json::from_value);
+                Ok(ImportedNote { text, at: at.transpose().context("\"at\" is not a time")? })
             }
             Some(_) | None => anyhow::bail!("the object has no \"text\""),
         },

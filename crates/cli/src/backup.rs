@@ -35,8 +35,11 @@ pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<CommandStatus>
     {
         bar.set_style(style);
     }
-    let bytes =
-        place.back_up(partial.as_file_mut(), &bar).await.context("no backup was written")?;
+    let bytes = place
+        .transport
+        .back_up(partial.as_file_mut(), &bar)
+        .await
+        .context("no backup was written")?;
     bar.finish_and_clear();
     partial.as_file().sync_all().with_context(|| format!("{} cannot be saved", file.display()))?;
     let contents =

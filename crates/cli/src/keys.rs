@@ -2,7 +2,8 @@
 
 use jiff::{Span, SpanRelativeTo};
 use serde_json::json;
-use thoughtwire_store::{Key, Scope};
+use thoughtwire_proto::rest::NewKey;
+use thoughtwire_proto::{Key, Scope};
 
 use crate::cli::{KeysCommand, ScopeChoice, TargetFlags};
 use crate::out::TextStyle;
@@ -18,8 +19,7 @@ pub(crate) async fn run(
         KeysCommand::Add { user, name, scopes, expires, output } => {
             let seconds = expires.as_deref().map(seconds).transpose()?;
             let scopes: Vec<Scope> = scopes.into_iter().map(scope).collect();
-            let body = json!({"user": user, "name": name, "scopes": scopes,
-                "expires_in_seconds": seconds});
+            let body = NewKey { user, name, scopes, expires_in_seconds: seconds };
             let made = target.rest().await?.add_key(&body).await?;
             if output.json {
                 out::json(&made)?;

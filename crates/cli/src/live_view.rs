@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use thoughtwire_proto::transcript::{Body, Change, Transcript};
+use thoughtwire_proto::transcript::{EntryBody, Transcript, TranscriptChange};
 use thoughtwire_proto::{Attached, Emission, ItemId, Outcome as TurnOutcome, StreamKind};
 
 use crate::out::TextStyle;
@@ -81,9 +81,9 @@ impl LiveView {
         let mut pieces = Vec::new();
         match self.transcript.apply(emission) {
             // The follower reconnects on a gap, so none reaches the view.
-            Change::Nothing | Change::Gap { .. } => {}
-            Change::Open(item) => self.stream(&item, &mut pieces),
-            Change::Entry(at) => self.entry(at, &mut pieces),
+            TranscriptChange::Nothing | TranscriptChange::Gap { .. } => {}
+            TranscriptChange::Open(item) => self.stream(&item, &mut pieces),
+            TranscriptChange::Entry(at) => self.entry(at, &mut pieces),
         }
         pieces
     }
@@ -111,11 +111,12 @@ impl LiveView {
 
     fn entry(&mut self, at: usize, pieces: &mut Vec<OutputPiece>) {
         let Some(entry) = self.transcript.entries().get(at) else { return };
-        let ends_turn = matches!(entry.body, Body::Ended { .. });
+        let ends_turn = matches!(entry.body, EntryBody::Ended { .. });
         match (&mut self.streaming, &entry.body) {
             (
                 Some(streaming),
-                Body::Thought { item, text, complete } | Body::Message { item, text, complete },
+                EntryBody::Thought { item, text, complete }
+                | EntryBody::Message { item, text, complete },
             ) if streaming.item == *item => {
                 streaming.go_on(text, pieces);
                 if !complete {
@@ -154,18 +155,18 @@ impl LiveView {
         let Some(entry) = self.transcript.entries().get(at) else { return };
         let told = match &entry.body {
             // StyledText when it is first seen, not again when its turn comes.
-            Body::Input { item, text, from, .. } => {
+            EntryBody::Input { item, text, from, .. } => {
                 self.told.insert(item.clone()).then(|| render::input(text, from.as_deref()))
             }
-            Body::Call(call) if call.returned.is_none() => render::approval(call),
-            Body::Call(_)
-            | Body::Thought { .. }
-            | Body::Message { .. }
-            | Body::Ended { .. }
-            | Body::Fact(_) => render::entry(entry),
+            EntryBody::Call(call) if call.returned.is_none() => render::approval(call),
+            EntryBody::Call(_)
+            | EntryBody::Thought { .. }
+            | EntryBody::Message { .. }
+            | EntryBody::Ended { .. }
+            | EntryBody::Fact(_) => render::entry(entry),
         };
         pieces.extend(told.map(OutputPiece::Whole));
-        if let Body::Ended { outcome, .. } = entry.body {
+        if let EntryBody::Ended { outcome, .. } = entry.body {
             pieces.push(OutputPiece::TurnEnded(outcome));
         }
     }
@@ -233,7 +234,9 @@ mod tests {
     }
 
     fn emission(frame: &serde_json::Value) -> Emission {
-        let ServerFrame::Emitted(emitted) = ServerFrame::decode(&frame.to_string()).unwrap() else {
+        let ServerFrame::SessionEmission(emitted) =
+            ServerFrame::decode(&frame.to_string()).unwrap()
+        else {
             panic!("{frame}")
         };
         emitted.emission

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use serde_json::{Map, Value, json};
+use serde_json::json;
+use thoughtwire_proto::rest::{ArchivalNote, BlockPatch, CoreBlock, RecallHit};
 
 use crate::agents::read_all;
 use crate::cli::{MemoryCommand, SearchIn, TargetFlags};
 use crate::out::TextStyle;
 use crate::render::{clean, one_line};
-use crate::rest::BlockPage;
 use crate::{CommandStatus, UsageError, out};
 
 pub(crate) async fn run(
@@ -49,11 +49,8 @@ pub(crate) async fn run(
                 (_, Some(file)) => Some(read_text(&file)?),
                 (_, None) => text,
             };
-            let mut changes = Map::new();
-            changes.extend(text.map(|text| ("text".to_owned(), Value::String(text))));
-            changes.extend(limit.map(|limit| ("limit".to_owned(), Value::from(limit))));
-            changes.extend(description.map(|text| ("description".to_owned(), Value::String(text))));
-            if changes.is_empty() {
+            let changes = BlockPatch { text, limit, description };
+            if changes == BlockPatch::default() {
                 return Err(UsageError(
                     "no change was given; use --text, --file, --limit, --description or --delete"
                         .to_owned(),
@@ -68,7 +65,7 @@ pub(crate) async fn run(
             let (lines, total, json) = match place {
                 SearchIn::Recall => {
                     let page = rest.recall(&agent, &query, limit).await?;
-                    let line = |found: &crate::rest::RecalledPage| {
+                    let line = |found: &RecallHit| {
                         format!("{}  {}: {}", found.at, found.role, one_line(&found.text))
                     };
                     (
@@ -79,9 +76,8 @@ pub(crate) async fn run(
                 }
                 SearchIn::Archival => {
                     let page = rest.search_notes(&agent, &query, limit).await?;
-                    let line = |note: &crate::rest::NotePage| {
-                        format!("{}  {}", note.at, one_line(&note.text))
-                    };
+                    let line =
+                        |note: &ArchivalNote| format!("{}  {}", note.at, one_line(&note.text));
                     (
                         page.notes.iter().map(line).collect::<Vec<_>>(),
                         page.total,
@@ -107,7 +103,7 @@ fn read_text(file: &Path) -> anyhow::Result<String> {
         .with_context(|| format!("{} is not UTF-8 text", file.display()))
 }
 
-fn show(block: &BlockPage) -> std::io::Result<()> {
+fn show(block: &CoreBlock) -> std::io::Result<()> {
     let description = if block.description.is_empty() {
         String::new()
     } else {

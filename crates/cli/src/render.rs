@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
-use thoughtwire_proto::transcript::{Approval, Body, Call, Entry, Fate};
+use thoughtwire_proto::transcript::{
+    Approval, EntryBody, InputStatus, ToolCallEntry, TranscriptEntry,
+};
 use thoughtwire_proto::{Decision, Event, Outcome as TurnOutcome, SessionEvent, ToolStatus};
 
 use crate::out::TextStyle;
@@ -31,7 +33,7 @@ pub(crate) fn one_line(text: &str) -> String {
 }
 
 /// A tool call and its result on one line.
-pub(crate) fn call(call: &Call) -> String {
+pub(crate) fn call(call: &ToolCallEntry) -> String {
     let args = call.args.as_ref().map(arguments).unwrap_or_default();
     let name = clean(&call.name);
     match &call.returned {
@@ -79,22 +81,22 @@ pub(crate) fn turn_end(outcome: TurnOutcome, reason: Option<&str>) -> Option<Sty
 }
 
 /// A transcript entry; `None` for one that only programs need.
-pub(crate) fn entry(entry: &Entry) -> Option<StyledText> {
+pub(crate) fn entry(entry: &TranscriptEntry) -> Option<StyledText> {
     Some(match &entry.body {
-        Body::Input { text, from, fate, .. } => {
+        EntryBody::Input { text, from, status, .. } => {
             let (look, mut told) = input(text, from.as_deref());
-            match fate {
-                Fate::Withdrawn => told.push_str(" (withdrawn)"),
-                Fate::Waits => told.push_str(" (queued)"),
-                Fate::Runs | Fate::Ended(_) => {}
+            match status {
+                InputStatus::Withdrawn => told.push_str(" (withdrawn)"),
+                InputStatus::Waits => told.push_str(" (queued)"),
+                InputStatus::Runs | InputStatus::Ended(_) => {}
             }
             (look, told)
         }
-        Body::Thought { text, complete, .. } => (TextStyle::Dim, cut(text, *complete)),
-        Body::Message { text, complete, .. } => (TextStyle::Plain, cut(text, *complete)),
-        Body::Call(made) => (TextStyle::Dim, call(made)),
-        Body::Ended { outcome, reason, .. } => return turn_end(*outcome, reason.as_deref()),
-        Body::Fact(event) => return fact(event),
+        EntryBody::Thought { text, complete, .. } => (TextStyle::Dim, cut(text, *complete)),
+        EntryBody::Message { text, complete, .. } => (TextStyle::Plain, cut(text, *complete)),
+        EntryBody::Call(made) => (TextStyle::Dim, call(made)),
+        EntryBody::Ended { outcome, reason, .. } => return turn_end(*outcome, reason.as_deref()),
+        EntryBody::Fact(event) => return fact(event),
     })
 }
 
@@ -106,7 +108,7 @@ pub(crate) fn input(text: &str, from: Option<&str>) -> StyledText {
 }
 
 /// A call's request for approval, or the decision about it.
-pub(crate) fn approval(asked: &Call) -> Option<StyledText> {
+pub(crate) fn approval(asked: &ToolCallEntry) -> Option<StyledText> {
     match &asked.approval {
         Some(Approval::Asked(until)) => {
             let until = jiff::Timestamp::from_millisecond(until.as_millis())
@@ -164,20 +166,20 @@ fn cut(text: &str, complete: bool) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use thoughtwire_proto::transcript::{Call, Returned};
+    use thoughtwire_proto::transcript::{CallResult, ToolCallEntry};
 
     use super::*;
 
     #[test]
     fn a_call_is_one_line() {
         let told = |args: Value, returned: Option<(ToolStatus, &str)>| {
-            let returned = returned.map(|(status, text)| Returned {
+            let returned = returned.map(|(status, text)| CallResult {
                 status,
                 text: text.to_owned(),
                 content: None,
             });
             let args = args.as_object().cloned();
-            call(&Call {
+            call(&ToolCallEntry {
                 call: "c".parse().unwrap(),
                 name: "calculator".to_owned(),
                 args,

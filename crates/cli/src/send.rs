@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, Refused};
+use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, RefusedFrame};
 use thoughtwire_proto::{
     CommandId, Cursor, Disposition, Emission, Event, InputEvent, ItemId, Outcome as TurnOutcome,
     Record, Seq, SessionId, Start, TurnEvent, TurnId,
@@ -16,7 +16,7 @@ use crate::cli::SendFlags;
 use crate::client::{FollowerEvent, ReconnectPolicy, SessionFollower};
 use crate::live_view::{LiveView, OutputPiece};
 use crate::out::TextStyle;
-use crate::rest::Rest;
+use crate::rest::RestClient;
 use crate::{CommandStatus, UsageError, out, render};
 
 /// How long the server may be unreachable before the command fails.
@@ -35,7 +35,7 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<CommandStatus> {
     if text.trim().is_empty() {
         return Err(UsageError("the text is empty; there is nothing to send".to_owned()).into());
     }
-    let rest = Rest::new(target.server().await?)?;
+    let rest = RestClient::new(target.server().await?)?;
     let session = match session {
         Some(session) => session,
         None => match agent {
@@ -44,7 +44,7 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<CommandStatus> {
         },
     };
     let follower = SessionFollower::new(
-        rest.server().clone(),
+        rest.transport.server().clone(),
         session.clone(),
         None,
         ReconnectPolicy::UpTo(GIVE_UP),
@@ -194,7 +194,7 @@ impl SentInput {
 }
 
 impl SavedInput {
-    fn read(session: SessionId, outcome: Result<Ack, Refused>) -> anyhow::Result<Self> {
+    fn read(session: SessionId, outcome: Result<Ack, RefusedFrame>) -> anyhow::Result<Self> {
         match outcome {
             Ok(Ack {
                 acked: Acked::Input { seq, input: Some(input), disposition },
@@ -214,7 +214,7 @@ fn offline(reason: &str, pause: Duration) {
     );
 }
 
-async fn main_session(rest: &Rest, agent: &str) -> anyhow::Result<SessionId> {
+async fn main_session(rest: &RestClient, agent: &str) -> anyhow::Result<SessionId> {
     let found = rest.find_agent(agent).await?;
     let profile = found.with_context(|| {
         format!("there is no agent {agent:?}; make it with `thoughtwire agents create {agent}`")

@@ -7,13 +7,14 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::json;
+use thoughtwire_proto::rest::{SessionDetails, SessionPatch};
 use thoughtwire_proto::transcript::Transcript;
 use thoughtwire_proto::{Attached, Emission, Record, Seq, SessionId, SessionListing, Timestamp};
 
 use crate::cli::{ExportFormat, SessionsCommand, TargetFlags};
 use crate::out::{ColourMode, TextStyle};
 use crate::render::{self, clean};
-use crate::rest::{Rest, SessionPage};
+use crate::rest::RestClient;
 use crate::{CommandStatus, out};
 
 /// Events per request.
@@ -56,7 +57,11 @@ pub(crate) async fn run(
             export(&place, &session, format, output.as_deref()).await?;
         }
         SessionsCommand::Keep { session, days, events, output } => {
-            let keep = json!({"keep_days": days, "keep_events": events});
+            let keep = SessionPatch {
+                keep_days: Some(days),
+                keep_events: Some(events),
+                ..SessionPatch::default()
+            };
             target.rest().await?.edit_session(&session, &keep).await?;
             if output.json {
                 out::json(&json!({"session": session, "keep_days": days, "keep_events": events}))?;
@@ -102,7 +107,7 @@ fn kept(days: Option<u32>, events: Option<u64>) -> String {
 #[derive(Serialize)]
 struct SessionWithEvents<'a> {
     #[serde(flatten)]
-    page: &'a SessionPage,
+    page: &'a SessionDetails,
     events: &'a [Record],
 }
 
@@ -125,7 +130,7 @@ fn row(session: &SessionListing) -> [String; 6] {
     ]
 }
 
-fn show(page: &SessionPage, after: Seq, events: &[Record]) -> std::io::Result<()> {
+fn show(page: &SessionDetails, after: Seq, events: &[Record]) -> std::io::Result<()> {
     let [id, agent, title, head, state, active] = row(&page.session);
     out::table(
         ["SESSION", ""],
@@ -167,7 +172,7 @@ fn show(page: &SessionPage, after: Seq, events: &[Record]) -> std::io::Result<()
     Ok(())
 }
 
-fn transcript(page: &SessionPage, after: Seq, events: &[Record]) -> Transcript {
+fn transcript(page: &SessionDetails, after: Seq, events: &[Record]) -> Transcript {
     let mut transcript = Transcript::default();
     let (first, head) = (page.first, page.session.head);
     let (session, agent, epoch) =
@@ -190,7 +195,7 @@ fn transcript(page: &SessionPage, after: Seq, events: &[Record]) -> Transcript {
 }
 
 async fn export(
-    place: &Rest,
+    place: &RestClient,
     session: &SessionId,
     format: ExportFormat,
     output: Option<&Path>,
@@ -230,7 +235,7 @@ async fn export(
 
 fn markdown(
     out: &mut impl Write,
-    page: &SessionPage,
+    page: &SessionDetails,
     transcript: &Transcript,
 ) -> std::io::Result<()> {
     let listing = &page.session;

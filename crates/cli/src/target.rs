@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::UsageError;
 use crate::cli::TargetFlags;
-use crate::rest::{Rest, Server};
+use crate::rest::{RestClient, ServerAddress};
 
 /// The server's default address.
 const DEFAULT_URL: &str = "http://127.0.0.1:8282";
@@ -42,11 +42,13 @@ impl TargetFlags {
     }
 
     /// Returns the server to talk to.
-    pub(crate) async fn server(&self) -> anyhow::Result<Server> {
+    pub(crate) async fn server(&self) -> anyhow::Result<ServerAddress> {
         match self.choice() {
             TargetChoice::Url(url) => server_at(&url),
             TargetChoice::Directory(dir) => match read_server_file(&dir)? {
-                Some(server) if Rest::new(server.clone())?.is_there().await => Ok(server),
+                Some(server) if RestClient::new(server.clone())?.transport.is_there().await => {
+                    Ok(server)
+                }
                 Some(_) | None => {
                     let dir = dir.display();
                     anyhow::bail!(
@@ -60,9 +62,9 @@ impl TargetFlags {
     }
 
     /// Returns a REST client of the server, or of the data directory if no server runs on it.
-    pub(crate) async fn rest(&self) -> anyhow::Result<Rest> {
+    pub(crate) async fn rest(&self) -> anyhow::Result<RestClient> {
         let TargetChoice::Directory(dir) = self.choice() else {
-            return Rest::new(self.server().await?);
+            return RestClient::new(self.server().await?);
         };
         if !dir.is_dir() {
             let dir = dir.display();
@@ -74,8 +76,8 @@ impl TargetFlags {
         loop {
             // A killed server leaves its file behind, so the file alone is no proof.
             if let Some(server) = read_server_file(&dir)? {
-                let rest = Rest::new(server)?;
-                if rest.is_there().await {
+                let rest = RestClient::new(server)?;
+                if rest.transport.is_there().await {
                     return Ok(rest);
                 }
             }
@@ -90,7 +92,7 @@ impl TargetFlags {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Rest::at_rest(&dir).await
+        RestClient::at_rest(&dir).await
     }
 
     fn choice(&self) -> TargetChoice {
@@ -110,9 +112,9 @@ impl TargetFlags {
 
 /// Without a choice: the server of the default data directory if one runs, else the default
 /// address.
-async fn default_server() -> anyhow::Result<Server> {
+async fn default_server() -> anyhow::Result<ServerAddress> {
     if let Some(server) = usual_data_dir().and_then(|dir| read_server_file(&dir).ok().flatten())
-        && Rest::new(server.clone())?.is_there().await
+        && RestClient::new(server.clone())?.transport.is_there().await
     {
         return Ok(server);
     }
@@ -120,11 +122,11 @@ async fn default_server() -> anyhow::Result<Server> {
 }
 
 /// Returns the server at an address, with the key of the environment.
-pub(crate) fn server_at(url: &str) -> anyhow::Result<Server> {
-    Ok(Server { base: base(url)?, key: env_var("THOUGHTWIRE_KEY") })
+pub(crate) fn server_at(url: &str) -> anyhow::Result<ServerAddress> {
+    Ok(ServerAddress { base: base(url)?, key: env_var("THOUGHTWIRE_KEY") })
 }
 
-fn read_server_file(dir: &Path) -> anyhow::Result<Option<Server>> {
+fn read_server_file(dir: &Path) -> anyhow::Result<Option<ServerAddress>> {
     let path = dir.join("server.json");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -135,7 +137,7 @@ fn read_server_file(dir: &Path) -> anyhow::Result<Option<Server>> {
     };
     let ServerFile { url, token } =
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
-    Ok(Some(Server { base: base(&url)?, key: Some(token) }))
+    Ok(Some(ServerAddress { base: base(&url)?, key: Some(token) }))
 }
 
 /// Normalises an address: adds the scheme, maps ws to http, removes the wire's path.

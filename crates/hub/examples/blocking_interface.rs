@@ -1,10 +1,11 @@
-//! The same for a synchronous program: it owns its threads, and nothing of it is `async`.
+//! An agent inside a synchronous program. The program owns its threads and has no `async` code.
 //!
 //! Run it with `cargo run -p thoughtwire-hub --example blocking_interface`.
 
 use std::io::Write as _;
 
 use thoughtwire_hub::blocking::Embedded;
+use thoughtwire_hub::proto::ToolStatus;
 use thoughtwire_hub::proto::connection::Encoding;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,15 +17,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let turn = embedded.user_message("Hello")?;
     turn.internal_monologue("I repeat what I hear.")?;
-    // The lines that MemGPT agents give their interface are understood.
+    // The lines that MemGPT agents give their interface become calls and results.
     turn.function_message("Running squawk({\"times\": 2})")?;
     turn.function_message("Success: squawked")?;
-    turn.finish(Some(turn.user_message().to_owned()), None)?;
-    // Carries out what is queued, and says if something was refused.
+    // Returns when the call is on disk, so that the tool may run.
+    let call = turn.tools().called("preen", serde_json::Map::new())?;
+    turn.tools().returned(&call, "preen", ToolStatus::Success, "preened", None)?;
+    turn.memory().edit("human", |_| Ok("They greet me.".to_owned()))?;
+    let mut answer = turn.open_message();
+    answer.write(turn.user_message())?;
+    turn.finish(Some(answer.into()), None)?;
+    // Carries out what is queued, and reports an error of a queued verb.
     turn.close()?;
 
     let mut out = std::io::stdout();
-    for frame in client.take(4) {
+    for frame in client.take(6) {
         writeln!(out, "memgpt: {frame}")?;
     }
     embedded.close();

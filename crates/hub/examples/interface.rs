@@ -1,5 +1,5 @@
-//! An agent of one's own, in one's own program: no server, but a durable session, and any number of
-//! clients that come and go.
+//! An agent inside a program of its own: no server, but a durable session, and clients that come
+//! and go.
 //!
 //! Run it with `cargo run -p thoughtwire-hub --example interface`.
 
@@ -17,8 +17,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let turn = embedded.user_message("Will it rain in Oslo?").await?;
     turn.internal_monologue("I should look at the sky.").await?;
     // Returns when the call is on disk: now the tool may run.
-    let call = turn.tool_called("look_up", serde_json::Map::new()).await?;
-    turn.tool_returned(&call, "look_up", ToolStatus::Success, "clouds", None).await?;
+    let call = turn.tools().called("look_up", serde_json::Map::new()).await?;
+    turn.tools().returned(&call, "look_up", ToolStatus::Success, "clouds", None).await?;
     // Clients are registered and unregistered at any time.
     let late = turn.register_client(Encoding::Native).await?;
     turn.unregister_client(late.id());

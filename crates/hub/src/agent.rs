@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use serde::Serialize;
+use thoughtwire_proto::rest::ToolListing;
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Seq, SessionId,
     TurnId,
 };
-use thoughtwire_store::{SessionNum, Store, StoreError};
+use thoughtwire_store::{Store, StoreError};
 
 use crate::Interface;
 use crate::permission::named_permission;
@@ -30,71 +30,42 @@ pub trait Agent: Send + Sync + 'static {
         spec
     }
 
-    /// Says whether settings can work, before they are saved.
+    /// Checks settings before they are saved.
     ///
     /// # Errors
-    /// A sentence for people: what is wrong, and what to do.
+    /// A sentence for people that says what is wrong, and what to do.
     fn check(&self, _spec: &AgentSpec) -> Result<(), String> {
         Ok(())
     }
 
-    /// Says whether the operator lets an agent have its settings, before it is made, edited or
-    /// taken in.
+    /// Checks whether the operator permits an agent's settings, before the agent is made, edited or
+    /// imported.
     ///
     /// # Errors
-    /// A sentence for people: what is not permitted, and what to do.
+    /// A sentence for people that says what is not permitted, and what to do.
     fn permit(&self, _spec: &AgentSpec) -> Result<(), String> {
         Ok(())
     }
 
-    /// Whether it goes on with a turn that was parked when the server stopped: see [`Turn::waiting`].
-    /// For those that do not, such a turn ends.
+    /// Whether the agent goes on with a turn that was parked when the server stopped: see
+    /// [`Turn::waiting`]. Otherwise such a turn ends as failed.
     fn resumes(&self) -> bool {
         false
     }
 
-    /// A session has left memory, or is gone: what was kept for its next turn can go.
-    fn left(&self, _log: SessionNum) {}
+    /// A session has left memory or is gone. Data kept for its next turn can be dropped.
+    fn left(&self, _session: &SessionId) {}
 
-    /// The permission of a tool of an agent. The hub asks this for the tools of agents that programs
-    /// outside run, so that permissions hold whether or not the program checks them.
+    /// The permission of an agent's tool. The hub asks this for tools of agents that workers run,
+    /// so that permissions hold whether or not the worker checks them.
     fn permission(&self, spec: &AgentSpec, tool: &str) -> Permission {
         named_permission(tool, &spec.settings.permissions).unwrap_or(Permission::Allow)
     }
 
-    /// The tools that an agent has, for people and for clients that list them.
+    /// The tools of an agent, for people and for clients that list them.
     fn tools(&self, _spec: &AgentSpec) -> Vec<ToolListing> {
         Vec::new()
     }
-}
-
-/// A tool as people see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ToolListing {
-    /// Its name.
-    pub name: String,
-    /// What it does.
-    pub description: String,
-    /// Who runs it.
-    #[serde(flatten)]
-    pub source: ToolSource,
-    /// Whether it may be used.
-    pub permission: Permission,
-}
-
-/// Who runs a tool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "source", rename_all = "snake_case")]
-pub enum ToolSource {
-    /// The agent itself.
-    BuiltIn,
-    /// A program outside that runs the agent.
-    Offered,
-    /// An MCP server.
-    Mcp {
-        /// Its name.
-        server: String,
-    },
 }
 
 /// One input to run, and the means to answer it.
@@ -104,39 +75,39 @@ pub struct Turn {
     pub session: SessionId,
     /// This turn.
     pub id: TurnId,
-    /// The agent that is meant.
+    /// The agent.
     pub agent: Arc<AgentProfile>,
-    /// What the session adds to the agent's persona.
+    /// Instructions that the session adds to the agent's persona.
     pub instructions: Option<String>,
-    /// What was said.
+    /// The input.
     pub input: Input,
-    /// Set when the turn goes on after a restart: the calls that wait for people or clients outside.
-    /// What the agent did before is in [`Turn::so_far`].
+    /// Open calls of a turn that goes on after a restart; they wait for people or clients. Events
+    /// from before the restart are in [`Turn::so_far`].
     pub waiting: Vec<OpenCall>,
     /// The newest summary of the session's past.
     pub compaction: Option<Compaction>,
-    /// Through which the agent speaks.
+    /// The agent's interface to the session.
     pub interface: Interface,
     pub(crate) log: Log,
 }
 
-/// Where a turn reads its session's past.
+/// The part of a log that a turn reads.
 #[derive(Clone)]
 pub(crate) struct Log {
     pub(crate) store: Arc<Store>,
-    pub(crate) session: SessionNum,
-    /// Where its input stands.
+    pub(crate) session: SessionId,
+    /// Position of the turn's input.
     pub(crate) asked: Seq,
-    /// Where it begins.
+    /// Position of the log's first record.
     pub(crate) first: Seq,
     pub(crate) started: Seq,
-    /// The head when the agent was handed the turn.
+    /// Head of the log when the turn was handed to its agent.
     pub(crate) launched: Seq,
 }
 
 impl Turn {
-    /// The newest `limit` records before this turn's `turn_started`, oldest first. Waits until they
-    /// are all on disk.
+    /// Returns the newest `limit` records before this turn's `turn_started`, oldest first. Waits
+    /// until they are on disk.
     ///
     /// # Errors
     /// When the turn was ended, or the store cannot be read.
@@ -145,34 +116,33 @@ impl Turn {
         self.records_before(self.log.started, limit).await
     }
 
-    /// What happened in this turn, from its `turn_started` on, before the agent was handed it: more
-    /// than that only when it goes on after a restart.
+    /// Returns the records of this turn, from its `turn_started` until the turn was handed to its
+    /// agent. They are more than one only if the turn goes on after a restart.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn so_far(&self) -> Result<Vec<Record>, AgentError> {
         let before = Seq(self.log.started.0.saturating_sub(1));
-        let log = self.log.clone();
-        let most = usize::try_from(log.launched.0 - before.0).unwrap_or(usize::MAX);
-        self.read(move |store| store.events(log.session, before, most)).await
+        let most = usize::try_from(self.log.launched.0 - before.0).unwrap_or(usize::MAX);
+        self.records_after(before, most).await
     }
 
-    /// Whether it goes on after a restart.
+    /// Whether the turn goes on after a restart.
     pub(crate) fn goes_on(&self) -> bool {
         self.log.launched > self.log.started
     }
 
-    /// At most `limit` records behind a position, oldest first.
+    /// Returns at most `limit` records behind a position, oldest first.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn records_after(&self, after: Seq, limit: usize) -> Result<Vec<Record>, AgentError> {
-        let log = self.log.clone();
-        self.read(move |store| store.events(log.session, after, limit)).await
+        let logs = self.log.store.logs();
+        logs.records_after(&self.log.session, after, limit).await.map_err(unread)
     }
 
-    /// The records behind a position, up to this turn's `turn_started`, oldest first. Waits until they
-    /// are all on disk. What was said lately costs no reading.
+    /// Returns the records behind a position, up to this turn's `turn_started`, oldest first. Waits
+    /// until they are on disk. Recent records are in memory.
     ///
     /// # Errors
     /// When the turn was ended, or the store cannot be read.
@@ -186,36 +156,30 @@ impl Turn {
         self.records_after(after, most).await
     }
 
-    /// What the model's provider wants back of the replies whose calls stand behind `after`, up to
-    /// `through`, as [`Interface::tools_called_keeping`] was given it: JSON by the position of each
-    /// reply's first call.
+    /// Returns what the model's provider wants back of replies whose calls are behind `after`, up
+    /// to `through`, as [`Interface::tools_called_keeping`] was given it: JSON by the position of
+    /// each reply's first call.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn kept(&self, after: Seq, through: Seq) -> Result<Vec<(Seq, String)>, AgentError> {
-        let log = self.log.clone();
-        self.read(move |store| store.kept_replies(log.session, after, through)).await
+        let logs = self.log.store.logs();
+        logs.provider_replies(&self.log.session, after, through).await.map_err(unread)
     }
 
-    /// The number of the session's log, which is never another's.
-    #[must_use]
-    pub fn log(&self) -> SessionNum {
-        self.log.session
-    }
-
-    /// Where the session's log begins: what was before is not kept any more.
+    /// Position of the log's first record. Retention deleted those before it.
     #[must_use]
     pub fn first(&self) -> Seq {
         self.log.first
     }
 
-    /// Where this turn's `turn_started` stands.
+    /// Position of this turn's `turn_started`.
     #[must_use]
     pub fn started(&self) -> Seq {
         self.log.started
     }
 
-    /// The newest `limit` committed records before a position, oldest first: for paging back.
+    /// Returns the newest `limit` committed records before a position, oldest first.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -224,16 +188,12 @@ impl Turn {
         before: Seq,
         limit: usize,
     ) -> Result<Vec<Record>, AgentError> {
-        let log = self.log.clone();
-        self.read(move |store| store.events_before(log.session, before, limit)).await
+        let logs = self.log.store.logs();
+        logs.records_before(&self.log.session, before, limit).await.map_err(unread)
     }
+}
 
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, AgentError> {
-        self.log.store.reading(read).await.map_err(|error| {
-            AgentError::new("store_failed", format!("the session's log cannot be read: {error}"))
-        })
-    }
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+fn unread(error: StoreError) -> AgentError {
+    AgentError::new("store_failed", format!("the session's log cannot be read: {error}"))
 }

@@ -1,4 +1,4 @@
-//! Waiting for the end of an input's turn, for callers that want it in one answer.
+//! Waiting for the end of an input's turn, for callers that want it in one reply.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{Hub, Presence};
 
 /// How an input's turn ended for a caller that waited for it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Awaited {
+pub enum AwaitedTurn {
     /// The turn ended, or the input was withdrawn. The input's and its turn's records.
     Ended(Vec<Record>),
     /// The turn ended and retention deleted at least one of its records. Those that were read
@@ -34,14 +34,14 @@ impl Hub {
         session: &SessionId,
         seq: Seq,
         input: &ItemId,
-    ) -> Result<Awaited, Refusal> {
+    ) -> Result<AwaitedTurn, Refusal> {
         let wake = Arc::new(Notify::new());
         let start = Start::After(Cursor { epoch: None, seq: Seq(seq.0.saturating_sub(1)) });
         let (attached, mut subscription) =
             self.attach(user, session, start, Arc::clone(&wake), Presence::Unseen).await?;
         // Retention keeps what a running turn or a queued input needs, so this turn has ended.
         if attached.after >= seq {
-            return Ok(Awaited::Trimmed(Vec::new()));
+            return Ok(AwaitedTurn::Trimmed(Vec::new()));
         }
         let mut collected = Collected::new(input);
         loop {
@@ -52,14 +52,14 @@ impl Hub {
             let entries = match subscription.next().await? {
                 Read::Entries { entries, .. } => entries,
                 Read::CaughtUp(_) => continue,
-                Read::Trimmed => return Ok(Awaited::Trimmed(collected.records)),
+                Read::Trimmed => return Ok(AwaitedTurn::Trimmed(collected.records)),
                 Read::Closed(reason) => return Err(Refusal::new(RefusalCode::Stopping, reason)),
             };
             for entry in entries {
                 if let Emission::Record(record) = &entry.emitted().emission
                     && collected.take(record)
                 {
-                    return Ok(Awaited::Ended(collected.records));
+                    return Ok(AwaitedTurn::Ended(collected.records));
                 }
             }
         }

@@ -1,10 +1,9 @@
-//! The time that retention goes by. It follows the wall clock only as far as that can be believed, so
-//! that a clock that jumps ahead deletes nothing by its age.
+//! The calendar of retention: a wall clock that jumps ahead deletes nothing by its age.
 //!
-//! A step of up to [`AHEAD`] is believed at once: a server may have been off, or its machine asleep. A
-//! larger one is believed when the clock has run steadily for [`STEADY`] since, by the monotonic clock;
-//! restarts do not count against that, further steps do. Until then the time of retention goes on at
-//! the pace of the monotonic clock. Test: `calendar::tests`.
+//! The calendar accepts a step of up to [`AHEAD`] at once: a server may have been off, or its
+//! machine asleep. It accepts a larger step when the clock has run steadily for [`STEADY`] since,
+//! by the monotonic clock. Restarts do not interrupt that time; further steps do. Until then the
+//! calendar runs at the pace of the monotonic clock. Test: `calendar::tests`.
 
 use std::time::Duration;
 
@@ -12,39 +11,40 @@ use thoughtwire_proto::Timestamp;
 use thoughtwire_store::{Store, StoreError};
 use tokio::time::Instant;
 
-/// How far the wall clock may be ahead of what was agreed on.
+/// How far the wall clock may be ahead of the calendar.
 const AHEAD: Duration = Duration::from_secs(36 * 3600);
-/// How long a clock that is further ahead must run steadily before it is believed.
+/// How long a clock that is further ahead must run steadily before the calendar follows it.
 const STEADY: Duration = Duration::from_secs(24 * 3600);
-/// How far the two clocks may move apart between two looks and still count as steady.
+/// How far the two clocks may drift apart between two readings and still count as steady.
 const DRIFT: Duration = Duration::from_secs(60);
 
-/// Names of what outlives a restart.
+/// Names of the stored values.
 const AGREED: &str = "retention_time";
 const STEADY_FOR: &str = "retention_time_steady_for";
 
-/// The time of retention.
+/// The calendar of retention.
 pub(crate) struct Calendar {
-    /// Milliseconds since 1970: how far the wall clock is believed to have come.
+    /// Calendar time in milliseconds since 1970.
     agreed: i64,
-    /// Milliseconds for which a clock that is too far ahead has run steadily.
+    /// Milliseconds for which a wall clock that is too far ahead has run steadily.
     steady_for: i64,
-    /// What both clocks showed at the last look.
+    /// Both clocks at the last reading.
     last: (i64, Instant),
     is_told: bool,
 }
 
 impl Calendar {
-    /// The time as it was last saved; in data that never saved it, the newest time of its own logs.
+    /// Opens the calendar as it was last saved. Data without one takes the newest time of its logs.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) fn open(store: &Store, wall: Timestamp) -> Result<Self, StoreError> {
-        let agreed = match store.clock(AGREED)? {
+    pub(crate) async fn open(store: &Store, wall: Timestamp) -> Result<Self, StoreError> {
+        let upkeep = store.upkeep();
+        let agreed = match upkeep.clock(AGREED).await? {
             Some(agreed) => Some(agreed),
-            None => store.newest_event_at()?,
+            None => upkeep.newest_record_at().await?,
         };
-        let steady_for = store.clock(STEADY_FOR)?.map_or(0, Timestamp::as_millis);
+        let steady_for = upkeep.clock(STEADY_FOR).await?.map_or(0, Timestamp::as_millis);
         Ok(Self::new(agreed.unwrap_or(wall), steady_for, wall))
     }
 
@@ -53,7 +53,7 @@ impl Calendar {
         Self { agreed: agreed.as_millis(), steady_for, last, is_told: false }
     }
 
-    /// What is to be saved.
+    /// Values to save.
     pub(crate) fn saved(&self) -> Vec<(&'static str, Timestamp)> {
         vec![
             (AGREED, Timestamp::from_millis(self.agreed)),
@@ -61,7 +61,7 @@ impl Calendar {
         ]
     }
 
-    /// The time by which ages are told, given what the wall clock shows: never ahead of it.
+    /// Reads the calendar, given the wall clock. The result is never ahead of the wall clock.
     pub(crate) fn look(&mut self, wall: Timestamp) -> Timestamp {
         let (wall, now) = (wall.as_millis(), Instant::now());
         let ran = millis(now.saturating_duration_since(self.last.1));
@@ -79,8 +79,8 @@ impl Calendar {
                 let hours = wall.saturating_sub(expected) / 3_600_000;
                 tracing::warn!(
                     hours,
-                    "the clock is further ahead of the logs than it should be; nothing is deleted by \
-                     its age until the clock has run steadily for a day"
+                    "the clock is further ahead of the logs than it should be; nothing is deleted \
+                     by its age until the clock has run steadily for a day"
                 );
             }
         }
@@ -104,7 +104,7 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
-    /// Lets both clocks run, with a look every ten minutes; gives the time of retention at the end.
+    /// Lets both clocks run, with a reading every ten minutes. Returns the calendar at the end.
     async fn run(calendar: &mut Calendar, wall: &mut i64, for_millis: i64) -> i64 {
         let mut last = calendar.look(at(*wall)).as_millis();
         for _ in 0..for_millis / 600_000 {

@@ -1,73 +1,60 @@
-//! Registered clients: frames of a session for a program that embeds the hub, without a server.
+//! Registered clients: frames of a session for a program that embeds the hub.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::FrameLimit;
-use thoughtwire_proto::{
-    Emission, Event, Refusal, RefusalCode, SessionId, Start, TurnEvent, UserId,
-};
-use tokio::sync::{Notify, oneshot};
+use thoughtwire_proto::{Emission, Event, Refusal, TurnEvent};
+use tokio::sync::Notify;
 
-use crate::hub::Shared;
-use crate::session::What;
 use crate::subscription::{Read, Subscription};
-use crate::tail::{Entry, Frames, Reader};
+use crate::tail::{Frames, TailEntry, TailReader};
 
-/// Names a registered client.
+/// Id of a registered client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientId(u64);
 
+/// Attaches a reader at the head of the clients' session.
+pub(crate) type AttachReader =
+    Box<dyn Fn(Arc<TailReader>) -> BoxFuture<'static, Result<Subscription, Refusal>> + Send + Sync>;
+
 /// The registered clients of one session.
 pub(crate) struct Clients {
-    shared: Weak<Shared>,
-    user: UserId,
-    session: SessionId,
+    attach: AttachReader,
     next: AtomicU64,
-    ends: Mutex<HashMap<ClientId, Arc<Ending>>>,
+    ends: Mutex<HashMap<ClientId, Arc<ClientEnding>>>,
 }
 
-/// How a client learns that it was unregistered.
-struct Ending {
+/// Signal that a client was unregistered.
+struct ClientEnding {
     ended: AtomicBool,
     wake: Arc<Notify>,
 }
 
-/// A registered client: a stream of one session's frames, from its registration on.
+/// A registered client: the stream of a session's frames from its registration on.
 pub struct Client {
     id: ClientId,
     subscription: Subscription,
     encoding: Encoding,
-    ending: Arc<Ending>,
+    ending: Arc<ClientEnding>,
     ready: VecDeque<(Frames, usize)>,
 }
 
 impl Clients {
-    pub(crate) fn new(shared: &Arc<Shared>, user: &UserId, session: &SessionId) -> Arc<Self> {
-        Arc::new(Self {
-            shared: Arc::downgrade(shared),
-            user: user.clone(),
-            session: session.clone(),
-            next: AtomicU64::new(0),
-            ends: Mutex::new(HashMap::new()),
-        })
+    pub(crate) fn new(attach: AttachReader) -> Arc<Self> {
+        Arc::new(Self { attach, next: AtomicU64::new(0), ends: Mutex::new(HashMap::new()) })
     }
 
     pub(crate) async fn register(&self, encoding: Encoding) -> Result<Client, Refusal> {
-        let gone = || Refusal::new(RefusalCode::Stopping, "the hub has stopped");
-        let shared = self.shared.upgrade().ok_or_else(gone)?;
         let wake = Arc::new(Notify::new());
-        let (reply, answer) = oneshot::channel();
-        let reader = Reader::new(Arc::clone(&wake), true, Vec::new());
-        shared
-            .ask(&self.user, &self.session, What::Attach { start: Start::Head, reader, reply })
-            .await;
-        let (_, subscription) = answer.await.map_err(|_| gone())??;
+        let reader = TailReader::new(Arc::clone(&wake), true, Vec::new());
+        let subscription = (self.attach)(reader).await?;
         let id = ClientId(self.next.fetch_add(1, Ordering::Relaxed));
-        let ending = Arc::new(Ending { ended: AtomicBool::new(false), wake });
+        let ending = Arc::new(ClientEnding { ended: AtomicBool::new(false), wake });
         self.ends.lock().insert(id, Arc::clone(&ending));
         Ok(Client { id, subscription, encoding, ending, ready: VecDeque::new() })
     }
@@ -81,15 +68,15 @@ impl Clients {
 }
 
 impl Client {
-    /// Its name, for `unregister_client`.
+    /// Id of the client, for `unregister_client`.
     #[must_use]
     pub fn id(&self) -> ClientId {
         self.id
     }
 
-    /// The next frame; nothing when the client was unregistered, the session is gone, or retention
-    /// deleted events that it had not read. A client
-    /// that does not ask costs no memory: it reads on from its cursor whenever it does.
+    /// Returns the next frame. Returns `None` when the client was unregistered, the session is
+    /// gone, or retention deleted events that the client had not read. A client that does not read
+    /// costs no memory: it reads on from its cursor.
     pub async fn next(&mut self) -> Option<String> {
         loop {
             if let Some((frames, at)) = self.ready.front_mut() {
@@ -120,8 +107,9 @@ impl Client {
         }
     }
 
-    /// On `MemGPT`'s wire a turn's start and end go only to who asked, and a registered client never asks.
-    fn shows(&self, entry: &Entry) -> bool {
+    /// Whether the client is sent an entry. On `MemGPT`'s wire a turn's start and end go only to
+    /// the client that sent the input, and a registered client sends none.
+    fn shows(&self, entry: &TailEntry) -> bool {
         match (&self.encoding, &entry.emitted().emission) {
             (Encoding::Memgpt, Emission::Record(record)) => !matches!(
                 record.event,

@@ -1,10 +1,10 @@
-//! Time and ids, the only place where the hub takes them from the outside.
+//! The wall clock and fresh ids: the only place where the hub takes them from outside.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use thoughtwire_proto::{CallId, Epoch, Id, ItemId, SessionId, Timestamp, TurnId};
+use thoughtwire_proto::{CallId, Epoch, Id, ItemId, SessionId, Timestamp};
 
 /// The wall clock, in whole milliseconds; 0 where it shows a time before 1970.
 #[must_use]
@@ -13,12 +13,12 @@ pub fn now() -> Timestamp {
     Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
-/// Where a hub takes the time from.
+/// Wall clock of a hub.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// A clock of one's own, such as one that jumps.
+    /// Makes a clock from a function, such as one that jumps.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
@@ -47,7 +47,7 @@ impl fmt::Debug for Clock {
 #[must_use]
 pub fn new_id<K>() -> Id<K> {
     let mut buffer = uuid::Uuid::encode_buffer();
-    // By a clock before 1970 the library would panic; such ids are as unique, and not in order.
+    // With a clock before 1970 the library would panic. Such ids are unique, and not in order.
     let is_before_1970 = SystemTime::now() < UNIX_EPOCH;
     let uuid = if is_before_1970 {
         uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, 0, 0))
@@ -67,10 +67,6 @@ pub(crate) fn new_item_id() -> ItemId {
 }
 
 pub(crate) fn new_call_id() -> CallId {
-    new_id()
-}
-
-pub(crate) fn new_turn_id() -> TurnId {
     new_id()
 }
 

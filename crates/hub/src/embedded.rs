@@ -1,4 +1,4 @@
-//! A hub inside somebody else's program: one agent, its session, and whoever listens.
+//! A hub inside a program of its own: one agent, its session and its clients.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::clients::{Client, ClientId, Clients};
 use crate::clock::now;
 use crate::{Agent, AgentError, Hub, HubOptions, Interface, Turn};
 
-/// One agent's durable session, without a server: the program speaks for the agent, and registers
-/// whatever clients it has.
+/// One agent's durable session without a server. The program speaks for the agent and registers
+/// its clients.
 ///
 /// ```
 /// use thoughtwire_hub::{Embedded, proto::connection::Encoding};
@@ -38,10 +38,10 @@ pub struct Embedded {
     clients: Arc<Clients>,
 }
 
-/// Runs nothing: inputs that clients send elsewhere are not answered here.
-struct Absent;
+/// Agent of an embedded hub: it fails the turns that the program did not start itself.
+struct AbsentAgent;
 
-impl Agent for Absent {
+impl Agent for AbsentAgent {
     fn run(&self, _turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
         Box::pin(std::future::ready(Err(AgentError::new(
             "no_agent",
@@ -51,7 +51,7 @@ impl Agent for Absent {
 }
 
 impl Embedded {
-    /// Opens the store in `dir`, and the agent called `name`, made when it is not there.
+    /// Opens the store in `dir` and the agent called `name`. An agent that does not exist is made.
     ///
     /// # Errors
     /// When the store cannot be opened, for example because another process has it.
@@ -61,30 +61,32 @@ impl Embedded {
         let store = opened
             .map_err(|_| Refusal::new(RefusalCode::Stopping, "the runtime is stopping"))?
             .map_err(|error| Refusal::new(RefusalCode::StoreFailed, error.to_string()))?;
-        let hub = Hub::new(Arc::new(store), Arc::new(Absent), HubOptions::default())
+        let hub = Hub::new(Arc::new(store), Arc::new(AbsentAgent), HubOptions::default())
+            .await
             .map_err(|error| Refusal::from(&error))?;
         let user = UserId::new("local")
             .map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
         let profile = hub
+            .directory()
             .found_or_made(&user, AgentSpec { name: name.to_owned(), ..AgentSpec::default() })
             .await?;
         let clients = hub.clients(&user, &profile.main_session);
         Ok(Self { hub, user, session: profile.main_session, clients })
     }
 
-    /// The session.
+    /// Id of the session.
     #[must_use]
     pub fn session(&self) -> &SessionId {
         &self.session
     }
 
-    /// The hub under it.
+    /// The hub of the session.
     #[must_use]
     pub fn hub(&self) -> &Hub {
         &self.hub
     }
 
-    /// Registers a client: from now on it is streamed every frame, in this encoding.
+    /// Registers a client. From now on it is streamed every frame in this encoding.
     ///
     /// # Errors
     /// When the hub has stopped.
@@ -92,12 +94,12 @@ impl Embedded {
         self.clients.register(encoding).await
     }
 
-    /// Ends a client's stream. Unknown ids are ignored: the client has left already.
+    /// Ends a client's stream. An unknown id does nothing: that client has left already.
     pub fn unregister_client(&self, client: ClientId) {
         self.clients.unregister(client);
     }
 
-    /// Tells the agent something: a turn starts, and ends with [`Interface::finish`].
+    /// Sends the agent an input. A turn starts, which ends with [`Interface::finish`].
     ///
     /// # Errors
     /// While another turn runs, and when the session cannot be saved.
@@ -105,10 +107,9 @@ impl Embedded {
         self.hub.user_message(&self.user, &self.session, text).await
     }
 
-    /// Ends what runs, saves everything, and lets go of the store.
+    /// Ends the running turn, saves everything, and closes the store.
     pub async fn close(self) {
         self.hub.stop(Duration::ZERO).await;
-        let store = Arc::clone(self.hub.store());
-        drop(tokio::task::spawn_blocking(move || store.close()).await);
+        self.hub.store().close().await;
     }
 }

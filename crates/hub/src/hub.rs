@@ -1,120 +1,59 @@
-//! The hub: finds or wakes the task of a session, and answers what needs no session.
+//! The hub: sessions, the directory and the services behind them, as callers see them.
 
-use std::collections::hash_map::Entry as Slot;
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Attached, CallId, CommandId, Event, InputEvent, PeerRef, Record,
-    Refusal, RefusalCode, SessionCommand, SessionEvent, SessionId, SessionReply, Start, Timestamp,
-    ToolDeclaration, TurnEvent, UserId, check_name,
+    AgentProfile, AgentSpec, Attached, CallId, CommandId, PeerRef, Refusal, RefusalCode,
+    SessionCommand, SessionId, SessionReply, Start, Timestamp, ToolDeclaration, UserId, check_name,
 };
+use thoughtwire_session::{CommandRequest, IdempotencyKey, SessionRequest, unknown_session};
 use thoughtwire_store::{Proven, Store, StoreError};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, oneshot};
 
 use crate::calendar::Calendar;
-use crate::clock::{Clock, new_id};
-use crate::directory::session_title;
-use crate::joins::Joins;
-use crate::memory::Memory;
+use crate::directory::{Directory, session_title};
 use crate::metrics::Metrics;
-use crate::offers::{Offers, is_offered};
-use crate::session::{ASKS, Ask, Once, Task, What, unknown_session};
-use crate::tail::{Reader, Wake};
-use crate::turn_message::Returned;
-use crate::watching::Feeds;
+use crate::registry::SessionRegistry;
+use crate::services::task_ended;
+use crate::services::{Changed, HubOptions, Services};
+use crate::session::{AttachRequest, MailUser, SessionMail};
+use crate::tail::{TailReader, WakeSignal};
+use crate::turn_message::Replying;
+use crate::watching::{Feeds, Watcher, watch_list};
+use crate::workers::is_offered;
 use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
 
-/// Settings of a hub.
-#[derive(Debug, Clone)]
-pub struct HubOptions {
-    /// How long an idle session without subscribers stays in memory.
-    pub passivate_after: Duration,
-    /// The most inputs that may wait in one session.
-    pub queued_inputs: usize,
-    /// How many calls of one turn may wait for leave at once.
-    pub open_approvals: usize,
-    /// How long one turn may take, not counted while it waits for people or clients outside.
-    pub turn_within: Duration,
-    /// How long the turns of a program that offers an agent wait for it when it goes away.
-    pub offer_grace: Duration,
-    /// Runs no turns: for an owner's commands on a store that no server runs on.
-    pub resting: bool,
-    /// For how long a closed connection's proven cursors count, in milliseconds.
-    pub proven_for_ms: i64,
-    /// What time it is.
-    pub clock: Clock,
-}
-
-impl Default for HubOptions {
-    fn default() -> Self {
-        Self {
-            passivate_after: Duration::from_secs(60),
-            queued_inputs: 256,
-            open_approvals: 100,
-            turn_within: Duration::from_secs(6 * 3600),
-            offer_grace: Duration::from_secs(30),
-            resting: false,
-            proven_for_ms: 3_600_000,
-            clock: Clock::default(),
-        }
-    }
-}
-
-/// How long what was proven waits for more of the same, and how much of it goes into one write, behind
-/// which others have their turn.
+/// How long proven cursors wait for more, and how many go into one write. Other writes come
+/// between.
 const PROVEN_WITHIN: Duration = Duration::from_millis(250);
 const PROVEN_AT_ONCE: usize = 64;
-
-/// A session's listing changed; for those who follow a user's list.
-#[derive(Debug, Clone)]
-pub struct Changed {
-    /// Whose.
-    pub user: UserId,
-    /// Which.
-    pub session: SessionId,
-    /// It is gone.
-    pub gone: bool,
-}
+/// How long a stop waits for the work of agents whose turns have ended.
+const AGENTS_WITHIN: Duration = Duration::from_secs(1);
 
 /// The running sessions of one store. Cheap to clone.
 #[derive(Clone)]
 pub struct Hub {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<Services>,
+    pub(crate) sessions: Arc<SessionRegistry>,
+    pub(crate) state: Arc<HubState>,
+    directory: Directory,
 }
 
-pub(crate) struct Shared {
-    pub(crate) store: Arc<Store>,
-    pub(crate) agent: Arc<dyn Agent>,
-    pub(crate) options: HubOptions,
-    pub(crate) memory: Arc<Memory>,
-    pub(crate) metrics: Metrics,
-    pub(crate) offers: Arc<Offers>,
-    live: Mutex<HashMap<SessionId, mpsc::Sender<Ask>>>,
-    /// When what runs has to end, once the hub is to stop.
-    stopping: OnceLock<tokio::time::Instant>,
-    pub(crate) tasks: tokio_util::task::TaskTracker,
-    /// Held by who takes what was deleted out of the file.
-    pub(crate) erasing: tokio::sync::Mutex<()>,
-    /// The time that retention goes by.
+/// State of a hub that no session needs.
+pub(crate) struct HubState {
+    /// Time that retention goes by.
     pub(crate) calendar: Mutex<Calendar>,
-    /// In whose name the hub itself asks.
-    nobody: UserId,
-    /// A lagging follower is told so and lists again, so this may be small.
-    changes: broadcast::Sender<Changed>,
-    pub(crate) joins: Joins,
     pub(crate) feeds: Feeds,
-    /// What connections have proven in which session, and is not kept yet. Ordered by connection, which is
-    /// nearly the order of the rows in the file.
+    /// Cursors that connections have proven and that are not stored yet. Ordered by connection,
+    /// which is nearly the order of the rows in the file.
     proven: Mutex<BTreeMap<(String, SessionId), Proven>>,
 }
 
-/// How an attachment counts.
+/// How an attachment is counted.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Presence {
     /// A client: counted, and asked to run its tools.
@@ -126,73 +65,65 @@ pub enum Presence {
     Unseen,
 }
 
-/// A reply under way. It resolves when the command's effect is on disk.
-pub type Replying<T> = BoxFuture<'static, Result<T, Refusal>>;
-
 impl Hub {
-    /// A hub over an open store. Sessions whose queued inputs outlived a restart start at once.
+    /// Makes a hub over an open store. Sessions with queued inputs start at once.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn new(
+    pub async fn new(
         store: Arc<Store>,
         agent: Arc<dyn Agent>,
         options: HubOptions,
     ) -> Result<Self, StoreError> {
-        let waiting = if options.resting { Vec::new() } else { store.sessions_with_work()? };
+        let waiting =
+            if options.resting { Vec::new() } else { store.logs().sessions_with_work().await? };
         // Before anything is written by a clock that may be wrong.
-        let calendar = Calendar::open(&store, options.clock.now())?;
-        let shared = Arc::new(Shared {
-            memory: Arc::new(Memory::new(Arc::clone(&store))),
-            metrics: Metrics::default(),
-            offers: Arc::new(Offers::new(options.offer_grace, Arc::clone(&agent))),
-            store,
-            agent,
-            options,
-            live: Mutex::new(HashMap::new()),
-            stopping: OnceLock::new(),
-            nobody: new_id(),
-            tasks: tokio_util::task::TaskTracker::new(),
-            erasing: tokio::sync::Mutex::default(),
+        let calendar = Calendar::open(&store, options.clock.now()).await?;
+        let shared = Arc::new(Services::new(store, agent, options));
+        let sessions = Arc::new(SessionRegistry::new(Arc::clone(&shared)));
+        let state = Arc::new(HubState {
             calendar: Mutex::new(calendar),
-            changes: broadcast::Sender::new(256),
-            joins: Joins::default(),
             feeds: Feeds::default(),
             proven: Mutex::default(),
         });
         for session in waiting {
-            shared.wake(&session);
+            drop(sessions.wake(&session));
         }
-        Ok(Self { shared })
+        let directory = Directory::new(&shared, &sessions);
+        Ok(Self { shared, sessions, state, directory })
     }
 
-    /// The store under it.
+    /// The agents, sessions, peers and chats.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The store.
     #[must_use]
     pub fn store(&self) -> &Arc<Store> {
         &self.shared.store
     }
 
-    /// What it counts of itself.
+    /// Metrics of the hub.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
 
-    /// Brings the count of live sessions up to date, which nothing does by itself.
+    /// Updates the metric of live sessions. Nothing else does.
     pub fn count_live(&self) {
-        self.shared
-            .metrics
-            .live
-            .set(i64::try_from(self.shared.live.lock().len()).unwrap_or(i64::MAX));
+        let live = i64::try_from(self.sessions.len()).unwrap_or(i64::MAX);
+        self.shared.metrics.live.set(live);
     }
 
-    /// The tools that an agent of this making has.
+    /// The tools of an agent with these settings.
     #[must_use]
     pub fn tools(&self, spec: &AgentSpec) -> Vec<ToolListing> {
         self.shared.agent.tools(spec)
     }
 
-    /// The tools that an agent has: its own, or those that the programs which run it have declared.
+    /// The tools of an agent: its own, or those that its workers declared.
     #[must_use]
     pub fn tools_of(&self, agent: &AgentProfile) -> Vec<ToolListing> {
         if !is_offered(agent) {
@@ -204,54 +135,26 @@ impl Hub {
             description: tool.description,
             source: ToolSource::Offered,
         };
-        self.shared.offers.tools(&agent.id).into_iter().map(listed).collect()
+        self.shared.workers.tools(&agent.id).into_iter().map(listed).collect()
     }
 
     /// Follows changes of session listings, of all users: filter by [`Changed::user`].
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Changed> {
-        self.shared.changes.subscribe()
+        self.shared.changes()
+    }
+
+    /// Watches a user's list of sessions: each change from now on, in its newest state, at most
+    /// four times a second for each session. The list as it is now is the caller's to read.
+    #[must_use]
+    pub fn watch(&self, user: &UserId) -> Watcher {
+        watch_list(&self.state.feeds, user, &self.shared.store, || self.changes())
     }
 
     /// Follows the chats that a peer opens.
     #[must_use]
     pub fn joined(&self, user: &UserId, peer: &PeerRef) -> broadcast::Receiver<Joined> {
-        self.shared.joins.follow(user, peer)
-    }
-
-    /// Runs a blocking read of the store.
-    ///
-    /// # Errors
-    /// The store's, as a refusal.
-    pub async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.shared.read(read).await
-    }
-
-    /// Runs a blocking read that a user asked for: it takes a place of that user's share.
-    ///
-    /// # Errors
-    /// The store's, as a refusal.
-    pub async fn read_for<T: Send + 'static>(
-        &self,
-        user: &UserId,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.store().reading_for(user.as_str(), read).await.map_err(|error| Refusal::from(&error))
-    }
-
-    /// Copies all data, as [`Store::backup`] does. It takes its time, and none of the turns of short reads.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn backup(&self) -> Result<File, StoreError> {
-        let store = Arc::clone(&self.shared.store);
-        // Only a runtime that is shutting down takes no more.
-        tokio::task::spawn_blocking(move || store.backup())
-            .await
-            .unwrap_or(Err(StoreError::Stopped))
+        self.directory.joined(user, peer)
     }
 
     /// Attaches to a session.
@@ -263,7 +166,7 @@ impl Hub {
         user: &UserId,
         session: &SessionId,
         start: Start,
-        wake: Wake,
+        wake: WakeSignal,
         presence: Presence,
     ) -> Result<(Attached, Subscription), Refusal> {
         let (reply, answer) = oneshot::channel();
@@ -274,9 +177,11 @@ impl Hub {
         for tool in &tools {
             check_tool(tool)?;
         }
-        let reader = Reader::new(wake, present, tools);
-        self.shared.ask(user, session, What::Attach { start, reader, reply }).await;
-        answer.await.map_err(|_| lost())?
+        let reader = TailReader::new(wake, present, tools);
+        let request = AttachRequest { start, reader, reply };
+        let mail = SessionMail::Attach { caller: MailUser(user.clone()), request };
+        self.sessions.deliver(session, mail).await;
+        answer.await.map_err(|_| task_ended())?
     }
 
     /// Has a session carry out a command and waits for its reply. `from` names the client.
@@ -310,34 +215,19 @@ impl Hub {
                 Err(refusal) => return Box::pin(std::future::ready(Err(refusal))),
             }
         }
-        let once = id.map(|id| {
+        let key = id.map(|id| {
             let digest = receipts::digest(command.name(), &command.digest_parts(&session));
-            Once { id, digest }
+            IdempotencyKey { id, digest }
         });
+        // Followers of the list are told of a deletion also if the client leaves.
+        if command == SessionCommand::Delete {
+            return self.shared.begin(self.directory.clone().delete(user.clone(), session, key));
+        }
         let (reply, answer) = oneshot::channel();
-        let what = match command {
-            SessionCommand::Send { text, attachments, policy } => {
-                What::Send { once, text, attachments, from, policy, reply }
-            }
-            SessionCommand::Withdraw { input } => What::Withdraw { input, once, reply },
-            SessionCommand::Cancel { turn } => What::Cancel { turn, once, reply },
-            SessionCommand::Decide { call, approve } => {
-                What::Decide { call, approve, by: from, once, reply }
-            }
-            SessionCommand::ToolReturn { call, status, text, content } => {
-                let returned = Returned { status, text, content };
-                What::ToolReturn { call, returned, once, reply }
-            }
-            SessionCommand::Rename { title } => What::Rename { title, once, reply },
-            SessionCommand::Instruct { instructions } => {
-                What::Instruct { instructions, once, reply }
-            }
-            SessionCommand::Delete => {
-                return self.begin(self.clone().delete(user.clone(), session, once));
-            }
-        };
-        self.shared.ask(user, &session, what).await;
-        Box::pin(async move { answer.await.map_err(|_| lost())? })
+        let request = SessionRequest::Command(CommandRequest { command, from, key, reply });
+        let mail = SessionMail::Request { caller: MailUser(user.clone()), request };
+        self.sessions.deliver(&session, mail).await;
+        Box::pin(async move { answer.await.map_err(|_| task_ended())? })
     }
 
     /// The call of a session whose approval has waited longest.
@@ -349,12 +239,9 @@ impl Hub {
         user: &UserId,
         session: &SessionId,
     ) -> Result<CallId, Refusal> {
-        let wanted = session.clone();
-        let stored = self
-            .read(move |store| store.session(&wanted))
-            .await?
-            .filter(|stored| stored.user == *user)
-            .ok_or_else(|| unknown_session(session))?;
+        let stored = self.store().directory().session(session).await?;
+        let stored =
+            stored.filter(|stored| stored.user == *user).ok_or_else(|| unknown_session(session))?;
         let calls = stored.state.turn().map_or(&[][..], |turn| &turn.calls);
         let asked = calls.iter().find(|call| call.approval.is_some());
         asked
@@ -362,26 +249,16 @@ impl Hub {
             .ok_or_else(|| Refusal::new(RefusalCode::UnknownCall, "no call waits for a decision"))
     }
 
-    /// Runs work of the directory on a task of its own. It goes on when the client leaves, and
-    /// followers of the session list are told all the same.
-    pub(crate) fn begin<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-    ) -> Replying<T> {
-        let work = self.shared.tasks.spawn(work);
-        Box::pin(async move { work.await.unwrap_or_else(|_| Err(lost())) })
-    }
-
     pub(crate) fn clients(
         &self,
         user: &UserId,
         session: &SessionId,
     ) -> Arc<crate::clients::Clients> {
-        crate::clients::Clients::new(&self.shared, user, session)
+        self.sessions.clients(user, session)
     }
 
-    /// Opens an interface on a session for a program that speaks for the agent itself: a turn on
-    /// `text` starts, and ends with [`Interface::finish`].
+    /// Starts a turn on `text` for a program that runs the agent itself. The turn ends with
+    /// [`Interface::finish`].
     ///
     /// # Errors
     /// When a turn runs already, or there is no such session.
@@ -392,20 +269,23 @@ impl Hub {
         text: impl Into<String>,
     ) -> Result<Interface, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.shared.ask(user, session, What::Begin { text: text.into(), reply }).await;
-        answer.await.map_err(|_| lost())?
+        let request = SessionRequest::Begin { text: text.into(), reply };
+        let mail = SessionMail::Request { caller: MailUser(user.clone()), request };
+        self.sessions.deliver(session, mail).await;
+        answer.await.map_err(|_| task_ended())?
     }
 
-    /// Keeps what connections of a peer have proven to have read. `closed_at` when the connection ended.
+    /// Stores cursors that connections of a peer have proven. `closed_at` is set if the connection
+    /// has ended.
     pub async fn prove(&self, proof: Vec<Proven>, closed_at: Option<Timestamp>) {
-        // What is not kept is sent again on reconnect: a repetition, never a loss.
-        drop(self.shared.store.prove(proof, closed_at).await);
+        // A cursor that is not stored causes a repetition on reconnect, never a loss.
+        drop(self.shared.store.peers().prove(proof, closed_at).await);
     }
 
-    /// Keeps what connections that go on have proven to have read, before long: thousands that prove
-    /// something every second share a few writes.
+    /// Stores cursors that open connections have proven, after a short delay: thousands of
+    /// connections share a few writes.
     pub fn prove_soon(&self, proof: Vec<Proven>) {
-        let mut waiting = self.shared.proven.lock();
+        let mut waiting = self.state.proven.lock();
         let is_first = waiting.is_empty();
         for proven in proof {
             let known = waiting
@@ -415,9 +295,9 @@ impl Hub {
         }
         if is_first && !waiting.is_empty() {
             let hub = self.clone();
-            tokio::spawn(async move {
+            self.shared.tasks.spawn(async move {
                 tokio::time::sleep(PROVEN_WITHIN).await;
-                let mut waiting = std::mem::take(&mut *hub.shared.proven.lock()).into_values();
+                let mut waiting = std::mem::take(&mut *hub.state.proven.lock()).into_values();
                 loop {
                     let some: Vec<_> = waiting.by_ref().take(PROVEN_AT_ONCE).collect();
                     if some.is_empty() {
@@ -429,135 +309,18 @@ impl Hub {
         }
     }
 
-    /// Stops: running turns get up to `grace`, what still runs then ends as interrupted. Returns when
-    /// every session's task has ended.
+    /// Stops the hub. Running turns get up to `grace`; those that still run are interrupted.
+    /// Returns when all sessions' tasks have ended.
     pub async fn stop(&self, grace: Duration) {
-        // Who is woken from now on ends at once: a second stop changes nothing.
-        let deadline = *self.shared.stopping.get_or_init(|| tokio::time::Instant::now() + grace);
-        self.shared.offers.stop();
-        let live: Vec<_> = self.shared.live.lock().values().cloned().collect();
-        for asks in live {
-            // A mailbox that is closed belongs to a task that ends anyway.
-            drop(
-                asks.send(Ask { user: self.shared.nobody.clone(), what: What::Stop { deadline } })
-                    .await,
-            );
-        }
+        // Sessions that are loaded from now on end at once; a second stop changes nothing.
+        let deadline = self.shared.begin_stop(grace);
+        self.shared.workers.stop();
+        self.sessions.stop(deadline).await;
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
-    }
-}
-
-impl Shared {
-    /// When what runs has to end, once the hub is to stop.
-    pub(crate) fn stopping(&self) -> Option<tokio::time::Instant> {
-        self.stopping.get().copied()
-    }
-
-    /// Hands an ask to a session's task, waking the session if need be.
-    pub(crate) async fn ask(self: &Arc<Self>, user: &UserId, session: &SessionId, what: What) {
-        self.deliver(session, Ask { user: user.clone(), what }).await;
-    }
-
-    /// Asks in the hub's own name.
-    pub(crate) async fn deliver_own(self: &Arc<Self>, session: &SessionId, what: What) {
-        self.deliver(session, Ask { user: self.nobody.clone(), what }).await;
-    }
-
-    pub(crate) async fn deliver(self: &Arc<Self>, session: &SessionId, mut ask: Ask) {
-        loop {
-            let asks = self.wake(session);
-            match asks.send(ask).await {
-                Ok(()) => return,
-                // The task ended between our look and our knock: look again.
-                Err(mpsc::error::SendError(back)) => {
-                    ask = back;
-                    let mut live = self.live.lock();
-                    if live.get(session).is_some_and(mpsc::Sender::is_closed) {
-                        live.remove(session);
-                    }
-                }
-            }
-        }
-    }
-
-    fn wake(self: &Arc<Self>, session: &SessionId) -> mpsc::Sender<Ask> {
-        match self.live.lock().entry(session.clone()) {
-            Slot::Occupied(slot) => slot.get().clone(),
-            Slot::Vacant(slot) => {
-                let (asks, inbox) = mpsc::channel(ASKS);
-                slot.insert(asks.clone());
-                self.tasks.spawn(Task::run(Arc::clone(self), session.clone(), inbox));
-                asks
-            }
-        }
-    }
-
-    /// Asks something of those of these sessions that are live; the others learn of it when they wake.
-    pub(crate) async fn ask_live(&self, sessions: &[SessionId], what: impl Fn() -> What) {
-        let live: Vec<_> = {
-            let live = self.live.lock();
-            sessions.iter().filter_map(|session| live.get(session).cloned()).collect()
-        };
-        for asks in live {
-            // A mailbox that is closed belongs to a task that ends anyway.
-            drop(asks.send(Ask { user: self.nobody.clone(), what: what() }).await);
-        }
-    }
-
-    /// Takes a session out of the registry, if nobody has asked anything meanwhile.
-    pub(crate) fn passivate(&self, session: &SessionId, asks: &mut mpsc::Receiver<Ask>) -> bool {
-        let mut live = self.live.lock();
-        if !asks.is_empty() {
-            return false;
-        }
-        live.remove(session);
-        asks.close();
-        true
-    }
-
-    /// Takes a session out of the registry, whatever was asked.
-    pub(crate) fn forget(&self, session: &SessionId, asks: &mut mpsc::Receiver<Ask>) {
-        let mut live = self.live.lock();
-        live.remove(session);
-        asks.close();
-    }
-
-    /// The time, by the hub's clock.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.options.clock.now()
-    }
-
-    pub(crate) async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.store.reading(read).await.map_err(|error| Refusal::from(&error))
-    }
-
-    /// Tells followers of the session list, where records change what it shows.
-    pub(crate) fn changed(&self, user: &UserId, session: &SessionId, records: &[Record]) {
-        let shows = |record: &Record| {
-            matches!(
-                record.event,
-                Event::Session(SessionEvent::Renamed { .. })
-                    | Event::Input(InputEvent::UserMessage { .. })
-                    | Event::Turn(
-                        TurnEvent::Started { .. }
-                            | TurnEvent::ApprovalAsked { .. }
-                            | TurnEvent::ApprovalSettled { .. }
-                            | TurnEvent::Ended { .. }
-                    )
-            )
-        };
-        if self.changes.receiver_count() > 0 && records.iter().any(shows) {
-            self.tell(user, session, false);
-        }
-    }
-
-    pub(crate) fn tell(&self, user: &UserId, session: &SessionId, gone: bool) {
-        // Nobody following is no error.
-        drop(self.changes.send(Changed { user: user.clone(), session: session.clone(), gone }));
+        self.shared.agent_work.close();
+        // An agent that blocks its thread is left to itself.
+        drop(tokio::time::timeout(AGENTS_WITHIN, self.shared.agent_work.wait()).await);
     }
 }
 
@@ -567,16 +330,9 @@ pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
     if tool.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
         return Ok(());
     }
-    // What model providers take.
+    // Model providers take no others.
     Err(bad(format!(
         "the tool {:?} has a name with more than letters, digits, `_` and `-` in it",
         tool.name
     )))
-}
-
-pub(crate) fn lost() -> Refusal {
-    Refusal::new(
-        RefusalCode::Stopping,
-        "the session's task ended before it could answer; send it again",
-    )
 }

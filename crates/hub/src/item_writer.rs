@@ -2,16 +2,15 @@
 
 use thoughtwire_proto::{Event, ItemId, StreamKind, TurnEvent};
 
-use crate::Interface;
 use crate::clock::new_item_id;
-use crate::turn_message::{TurnError, TurnVerb};
+use crate::turn_message::{AgentVerb, TurnError, TurnSender};
 
-/// What a turn ends with.
+/// Message with which a turn ends.
 pub enum Final {
     /// A whole message.
     Text(String),
-    /// A message whose pieces were streamed.
-    Open(ItemWriter),
+    /// A message that was streamed.
+    Open(ItemDraft),
 }
 
 impl From<&str> for Final {
@@ -28,78 +27,109 @@ impl From<String> for Final {
 
 impl From<ItemWriter> for Final {
     fn from(writer: ItemWriter) -> Self {
-        Self::Open(writer)
+        Self::Open(writer.draft)
     }
 }
 
-/// An open thought or message. Dropped unfinished, it ends with its turn, marked incomplete.
-pub struct ItemWriter {
-    interface: Interface,
+/// An open item with its text so far.
+pub struct ItemDraft {
     item: ItemId,
     kind: StreamKind,
     text: String,
 }
 
-impl ItemWriter {
-    pub(crate) fn new(interface: Interface, kind: StreamKind) -> Self {
-        Self { interface, item: new_item_id(), kind, text: String::new() }
+impl ItemDraft {
+    pub(crate) fn new(kind: StreamKind) -> Self {
+        Self { item: new_item_id(), kind, text: String::new() }
     }
 
-    /// The item's id.
+    /// Id of the item.
     #[must_use]
     pub fn item(&self) -> &ItemId {
         &self.item
     }
 
-    /// What was written so far.
+    /// Text so far.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Streams a piece to whoever listens.
+    /// Adds a piece. Returns the message that streams it; none if the piece is empty.
+    pub(crate) fn push(&mut self, piece: &str) -> Option<AgentVerb> {
+        if piece.is_empty() {
+            return None;
+        }
+        self.text.push_str(piece);
+        let (item, text) = (self.item.clone(), piece.to_owned());
+        Some(AgentVerb::Delta { item, kind: self.kind, text })
+    }
+
+    pub(crate) fn into_thought(self) -> Self {
+        Self { kind: StreamKind::Thought, ..self }
+    }
+
+    /// The event of the whole item.
+    pub(crate) fn into_event(self) -> Event {
+        let Self { item, kind, text } = self;
+        match kind {
+            StreamKind::Thought => Event::Turn(TurnEvent::Thought { item, text, complete: true }),
+            // Arguments are streamed without a writer.
+            StreamKind::Message | StreamKind::ToolArgs => {
+                Event::Turn(TurnEvent::Message { item, text, complete: true })
+            }
+        }
+    }
+}
+
+/// Writer of an open thought or message. If it is dropped unfinished, the item ends with its turn
+/// and is marked incomplete.
+pub struct ItemWriter {
+    sender: TurnSender,
+    draft: ItemDraft,
+}
+
+impl ItemWriter {
+    pub(crate) fn new(sender: TurnSender, kind: StreamKind) -> Self {
+        Self { sender, draft: ItemDraft::new(kind) }
+    }
+
+    /// Id of the item.
+    #[must_use]
+    pub fn item(&self) -> &ItemId {
+        self.draft.item()
+    }
+
+    /// Text so far.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.draft.text()
+    }
+
+    /// Streams a piece to the clients. An empty piece does nothing.
     ///
     /// # Errors
     /// When the turn has ended.
     pub async fn write(&mut self, piece: &str) -> Result<(), TurnError> {
-        if piece.is_empty() {
-            return Ok(());
+        match self.draft.push(piece) {
+            Some(delta) => self.sender.send(delta).await,
+            None => Ok(()),
         }
-        self.text.push_str(piece);
-        self.interface
-            .speak(TurnVerb::Delta {
-                item: self.item.clone(),
-                kind: self.kind,
-                text: piece.to_owned(),
-            })
-            .await
     }
 
-    /// Ends the item: its event supersedes the pieces.
+    /// Ends the item. Its event supersedes the pieces.
     ///
     /// # Errors
     /// When the turn has ended, or nothing was written.
     pub async fn finish(self) -> Result<ItemId, TurnError> {
-        let (interface, item) = (self.interface.clone(), self.item.clone());
-        interface.say(self.into_event()).await?;
+        let item = self.draft.item.clone();
+        self.sender.append(vec![self.draft.into_event()]).await?;
         Ok(item)
     }
 
-    /// Makes the item a thought: its event is one, whatever its pieces were.
+    /// Makes the item a thought, whatever kind its pieces had.
     #[must_use]
     pub fn into_thought(self) -> Self {
-        Self { kind: StreamKind::Thought, ..self }
-    }
-
-    pub(crate) fn into_event(self) -> Event {
-        match self.kind {
-            StreamKind::Thought => {
-                Event::Turn(TurnEvent::Thought { item: self.item, text: self.text, complete: true })
-            }
-            // Arguments have no writer of their own.
-            StreamKind::Message | StreamKind::ToolArgs => {
-                Event::Turn(TurnEvent::Message { item: self.item, text: self.text, complete: true })
-            }
-        }
+        Self { draft: self.draft.into_thought(), ..self }
     }
 }

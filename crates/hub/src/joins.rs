@@ -1,4 +1,4 @@
-//! Chats that peers open, told to the same peer's other connections and to nobody else.
+//! Chats that peers open, announced to the same peer's other connections and to nobody else.
 
 use std::collections::HashMap;
 
@@ -7,17 +7,17 @@ use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{PeerRef, UserId};
 use tokio::sync::broadcast;
 
-/// Chats that a connection may be behind with before it has to begin anew.
+/// Chats that a connection may lag behind before it has to list them again.
 const UNTOLD: usize = 256;
 
-/// Who follows which peer.
+/// The followers of each peer.
 #[derive(Default)]
-pub(crate) struct Joins(Mutex<Followed>);
+pub(crate) struct Joins(Mutex<PeerFollowers>);
 
 #[derive(Default)]
-struct Followed {
+struct PeerFollowers {
     peers: HashMap<(UserId, PeerRef), broadcast::Sender<Joined>>,
-    /// So many were left when those that nobody follows any more were last looked for.
+    /// Number of peers after the last search for those that nobody follows any more.
     left: usize,
 }
 

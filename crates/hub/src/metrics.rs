@@ -1,4 +1,4 @@
-//! What the hub counts of itself.
+//! Metrics of the hub.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -16,7 +16,7 @@ pub struct Metrics {
     pub(crate) subscribers: Gauge,
     pub(crate) behind: Gauge,
     pub(crate) fell_behind: Counter,
-    /// Observed by whoever hands emissions to a socket.
+    /// Time from publishing an emission until a socket took it, observed by the socket's task.
     pub fan_out: Histogram,
     events: Counter,
     turns: Labelled<Counter>,
@@ -39,7 +39,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Has them shown by a registry.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("live_sessions", "Sessions in memory", self.live.clone());
         registry.register(

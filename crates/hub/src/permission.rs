@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use thoughtwire_proto::Permission;
 
-/// The permission that a map names for a tool. A name that ends in `*` stands for all that begin
-/// like it; an exact name wins, then the longest such beginning.
+/// The permission of a tool in a map of names to permissions; `None` if the map has none for it.
+///
+/// A name that ends in `*` stands for all tools that begin like it. An exact name wins, then the
+/// longest such beginning.
 #[must_use]
 pub fn named_permission(tool: &str, named: &BTreeMap<String, Permission>) -> Option<Permission> {
     if let Some(permission) = named.get(tool) {

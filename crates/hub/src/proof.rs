@@ -1,45 +1,49 @@
-//! Acks without acks: a ping goes out behind frames, and its pong proves that the peer's stack has
-//! read everything before it.
+//! Proof of delivery on wires that have no acknowledgement. A ping follows the frames, and its pong
+//! proves that the client's WebSocket library has read everything before it.
 
 use std::time::Duration;
 
 use thoughtwire_proto::{Emission, Event, Seq, SessionId, TurnEvent};
 use tokio::time::Instant;
 
-/// How often frames to a peer are followed by a ping.
+/// Time between two pings that follow frames.
 const PROVE_EVERY: Duration = Duration::from_secs(1);
 
-/// Cursors of a connection's sessions.
+/// Cursors in the sessions of one connection.
 type Cursors = Vec<(SessionId, Seq)>;
 
-/// What one connection was written and has not proven to have read.
+/// The pings of one connection that are due, or not answered yet.
 #[derive(Default)]
-pub struct Proof {
+pub struct DeliveryProof {
+    /// The number of the last ping.
     serial: u64,
+    /// Pings without a pong: their number, and the cursors that the pong proves.
     waiting: Vec<(u64, Cursors)>,
+    /// The time at which the next ping has to be sent.
     due: Option<Instant>,
+    /// The time of the last ping that proves something.
     last: Option<Instant>,
 }
 
-impl Proof {
-    /// When whoever sleeps has to look at it again: when the next ping is due, or may be due for what is
-    /// written meanwhile. So nobody needs to be woken to be told that it will be.
+impl DeliveryProof {
+    /// The latest time at which a connection has to check whether a ping is due. It covers frames
+    /// that are pushed while the connection sleeps, so that they need not wake it for a ping.
     #[must_use]
-    pub fn look_at(&self) -> Option<Instant> {
+    pub fn next_check(&self) -> Option<Instant> {
         self.due.or_else(|| {
             self.last.map(|last| last + PROVE_EVERY).filter(|next| *next > Instant::now())
         })
     }
 
-    /// Whether it is due now.
+    /// Tells whether a ping is due now.
     #[must_use]
     pub fn is_due(&self) -> bool {
         self.due.is_some_and(|due| due <= Instant::now())
     }
 
-    /// Notes an emission that was written: at the end of a turn proof is wanted at once, else at most
-    /// once a second.
-    pub fn wants(&mut self, emission: &Emission) {
+    /// Takes note of an emission that was sent. The end of a turn makes a ping due at once, other
+    /// records make one due within a second.
+    pub fn note_sent(&mut self, emission: &Emission) {
         let Emission::Record(record) = emission else { return };
         let now = Instant::now();
         let due = if matches!(record.event, Event::Turn(TurnEvent::Ended { .. })) {
@@ -50,8 +54,8 @@ impl Proof {
         self.due = Some(self.due.map_or(due, |known| known.min(due)));
     }
 
-    /// The payload of a ping that, answered, proves these cursors.
-    pub fn ask(&mut self, cursors: Cursors) -> Vec<u8> {
+    /// Makes the payload of a ping whose pong proves these cursors.
+    pub fn ping_payload(&mut self, cursors: Cursors) -> Vec<u8> {
         self.due = None;
         self.serial += 1;
         if !cursors.is_empty() {
@@ -61,11 +65,12 @@ impl Proof {
         self.serial.to_be_bytes().to_vec()
     }
 
-    /// What a pong proves: all that its ping and earlier, unanswered ones asked for.
-    pub fn proven(&mut self, payload: &[u8]) -> Cursors {
+    /// Takes a pong. The result is the cursors that it proves: those of its ping, and of earlier
+    /// pings without an answer.
+    pub fn acknowledge(&mut self, payload: &[u8]) -> Cursors {
         let Ok(bytes) = <[u8; 8]>::try_from(payload) else { return Vec::new() };
         let serial = u64::from_be_bytes(bytes);
-        // A pong that nobody asked for (RFC 6455, 5.5.3) proves nothing.
+        // An unsolicited pong (RFC 6455, 5.5.3) proves nothing.
         if serial > self.serial {
             return Vec::new();
         }
@@ -81,7 +86,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_sleeps_until_it_is_to_look_again_asks_in_time() {
+    async fn a_connection_that_sleeps_until_the_next_check_pings_in_time() {
         let said = |event| {
             Emission::Record(thoughtwire_proto::Record {
                 seq: Seq(1),
@@ -101,38 +106,38 @@ mod tests {
             code: None,
             reason: None,
         }));
-        let mut proof = Proof::default();
-        assert_eq!(proof.look_at(), None, "nothing was written yet");
-        proof.wants(&message);
+        let mut proof = DeliveryProof::default();
+        assert_eq!(proof.next_check(), None, "nothing was written yet");
+        proof.note_sent(&message);
         assert!(proof.is_due());
-        drop(proof.ask(vec![("s-1".parse().unwrap(), Seq(1))]));
-        let before = proof.look_at();
+        drop(proof.ping_payload(vec![("s-1".parse().unwrap(), Seq(1))]));
+        let before = proof.next_check();
         assert_eq!(before, Some(Instant::now() + PROVE_EVERY));
-        proof.wants(&message);
-        assert_eq!((proof.look_at(), proof.is_due()), (before, false));
+        proof.note_sent(&message);
+        assert_eq!((proof.next_check(), proof.is_due()), (before, false));
         tokio::time::advance(PROVE_EVERY).await;
         assert!(proof.is_due());
-        drop(proof.ask(vec![("s-1".parse().unwrap(), Seq(1))]));
-        proof.wants(&ended);
+        drop(proof.ping_payload(vec![("s-1".parse().unwrap(), Seq(1))]));
+        proof.note_sent(&ended);
         assert!(proof.is_due(), "the end of a turn does not wait");
-        drop(proof.ask(vec![("s-1".parse().unwrap(), Seq(1))]));
+        drop(proof.ping_payload(vec![("s-1".parse().unwrap(), Seq(1))]));
         tokio::time::advance(PROVE_EVERY).await;
-        assert_eq!(proof.look_at(), None, "nothing was written since");
-        drop(proof.ask(Vec::new()));
-        assert_eq!(proof.look_at(), None, "a ping that proves nothing");
+        assert_eq!(proof.next_check(), None, "nothing was written since");
+        drop(proof.ping_payload(Vec::new()));
+        assert_eq!(proof.next_check(), None, "a ping that proves nothing");
     }
 
     #[test]
     fn a_pong_proves_its_ping_and_those_before_it() {
-        let mut proof = Proof::default();
+        let mut proof = DeliveryProof::default();
         let cursor = |seq| vec![("s-1".parse().unwrap(), Seq(seq))];
-        let _first = proof.ask(cursor(1));
-        let second = proof.ask(cursor(2));
-        let third = proof.ask(cursor(3));
-        assert_eq!(proof.proven(&second), [cursor(1), cursor(2)].concat());
-        assert_eq!(proof.proven(&second), []);
-        assert_eq!(proof.proven(b"not ours"), []);
-        assert_eq!(proof.proven(b"short"), []);
-        assert_eq!(proof.proven(&third), cursor(3));
+        let _first = proof.ping_payload(cursor(1));
+        let second = proof.ping_payload(cursor(2));
+        let third = proof.ping_payload(cursor(3));
+        assert_eq!(proof.acknowledge(&second), [cursor(1), cursor(2)].concat());
+        assert_eq!(proof.acknowledge(&second), []);
+        assert_eq!(proof.acknowledge(b"not ours"), []);
+        assert_eq!(proof.acknowledge(b"short"), []);
+        assert_eq!(proof.acknowledge(&third), cursor(3));
     }
 }

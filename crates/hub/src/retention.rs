@@ -1,16 +1,17 @@
-//! Retention: logs lose their oldest turns where somebody said how much is kept.
+//! Retention: logs with a limit lose their oldest turns.
 
-use thoughtwire_proto::{Refusal, RefusalCode, Seq, SessionId, UserId};
+use thoughtwire_proto::{Refusal, SessionId, UserId};
+use thoughtwire_session::unknown_session;
 use thoughtwire_store::{Overlong, Retention};
 use tokio::sync::oneshot;
 
 use crate::Hub;
-use crate::session::What;
-use crate::session::unknown_session;
+use crate::retention_limits;
+use crate::session::SessionMail;
 
 impl Hub {
-    /// Says how much of a session's log is kept; where that says nothing, its agent's settings count.
-    /// What is too much goes with the next [`Hub::sweep`].
+    /// Sets how much of a session's log is kept. Without a limit the agent's settings count. The
+    /// next [`Hub::sweep`] deletes the rest.
     ///
     /// # Errors
     /// When there is no such session of this user, a number is 0, or nothing can be saved.
@@ -20,81 +21,39 @@ impl Hub {
         session: &SessionId,
         keep: Retention,
     ) -> Result<(), Refusal> {
-        check(keep)?;
-        let (wanted, owner) = (session.clone(), user.clone());
-        let found = self
-            .read(move |store| Ok(store.session(&wanted)?.filter(|stored| stored.user == owner)))
-            .await?;
-        let num = found.ok_or_else(|| unknown_session(session))?.num;
-        self.store().set_retention(num, keep).await.map_err(|error| Refusal::from(&error))
+        retention_limits::check(keep)?;
+        let found = self.store().directory().session(session).await?;
+        if found.is_none_or(|stored| stored.user != *user) {
+            return Err(unknown_session(session));
+        }
+        Ok(self.store().upkeep().set_retention(session, keep).await?)
     }
 
-    /// Deletes what is older or more than what is kept, also from what searches find. Turns go as a
-    /// whole; what a running turn or a waiting input stands on stays. Gives the number of logs that became shorter.
+    /// Deletes turns beyond the limits, also from search. Deletes whole turns only, and nothing
+    /// that a running turn or a queued input needs. Returns the number of logs that became shorter.
     ///
     /// # Errors
-    /// When the store fails; what was to go then goes with the next sweep.
+    /// When the store fails. The next sweep tries again.
     pub async fn sweep(&self) -> Result<usize, Refusal> {
-        self.erase().await?;
+        self.shared.erase().await?;
         let (now, clocks) = {
-            let mut calendar = self.shared.calendar.lock();
+            let mut calendar = self.state.calendar.lock();
             (calendar.look(self.shared.now()), calendar.saved())
         };
-        // Nobody waits for it: what is not saved is looked at again after the next start.
-        drop(self.store().set_clocks(clocks));
-        let overlong = self.read(move |store| store.overlong(now)).await?;
+        // Nothing waits for this: a calendar that is not saved is opened as it was before.
+        let upkeep = self.store().upkeep();
+        drop(upkeep.set_clocks(clocks));
+        let overlong = upkeep.overlong(now).await?;
         let mut shortened = 0;
-        for Overlong { session, num, through } in overlong {
+        for Overlong { session, through } in overlong {
             let (reply, answer) = oneshot::channel();
-            self.shared.deliver_own(&session, What::Shorten { through, reply }).await;
+            self.sessions.deliver(&session, SessionMail::Shorten { through, reply }).await;
             // A session that was deleted meanwhile has nothing to lose.
             shortened += usize::from(
                 answer.await.is_ok_and(|outcome| outcome.is_ok_and(|is_shorter| is_shorter)),
             );
-            while self.store().forget_some(num).await.map_err(|error| Refusal::from(&error))? {}
+            while upkeep.erase_trimmed(&session).await? {}
         }
         Ok(shortened)
     }
-
-    /// Takes what was deleted out of the file, a little at a time, so that others' writes come in between.
-    async fn erase(&self) -> Result<(), Refusal> {
-        // Together they would have others wait for all of them at once.
-        let _turn = self.shared.erasing.lock().await;
-        // What is left when the server stops goes when it is started again.
-        while self.shared.stopping().is_none()
-            && self.store().erase_some().await.map_err(|error| Refusal::from(&error))?
-        {}
-        Ok(())
-    }
-
-    /// Erases behind a deletion, which is done already for everybody who looks.
-    pub(crate) fn erase_deleted(&self) {
-        let hub = self.clone();
-        self.shared.tasks.spawn(async move {
-            if let Err(refusal) = hub.erase().await {
-                tracing::warn!(%refusal, "what was deleted could not be taken out of the file; the next sweep tries again");
-            }
-        });
-    }
-}
-
-/// Checks how much of a log is to be kept.
-///
-/// # Errors
-/// When a number is 0, or larger than the store's.
-pub fn check(keep: Retention) -> Result<(), Refusal> {
-    let refused = |reason| Err(Refusal::new(RefusalCode::BadRequest, reason));
-    if keep.days == Some(0) || keep.events == Some(0) {
-        return refused("keep_days and keep_events are at least 1; absent, everything is kept");
-    }
-    // The store's numbers have a sign, and one that it cannot read would stop every sweep.
-    if keep.events.is_some_and(|events| i64::try_from(events).is_err()) {
-        return refused("keep_events is at most 9223372036854775807");
-    }
-    Ok(())
-}
-
-/// Where a log may be cut: not within what a position and those behind it stand on.
-pub(crate) fn cut_before(needed: impl Iterator<Item = Seq>, through: Seq) -> Seq {
-    needed.map(|seq| Seq(seq.0.saturating_sub(1))).fold(through, Seq::min)
 }

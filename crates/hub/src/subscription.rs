@@ -1,49 +1,49 @@
-//! A subscriber: a cursor in one session, not a queue.
+//! A subscriber of one session. It is a cursor and not a queue.
 
 use std::sync::Arc;
 
+use thoughtwire_fanout::SharedSink;
 use thoughtwire_proto::{Emission, Refusal, RefusalCode, Seq, SessionId};
-use thoughtwire_store::{LogPage, SessionNum, Store};
+use thoughtwire_session::unknown_session;
+use thoughtwire_store::{LogPage, Store};
 use tokio::time::Instant;
 
-use crate::hub::Shared;
 use crate::metrics::Metrics;
-use crate::session::unknown_session;
-use crate::tail::{DELETED, Entry, Found, Lent, MOST, Outlet, Reader, Tail};
+use crate::tail::{DELETED, MAX_READ, Tail, TailEntry, TailRead, TailReader};
 
-/// Records read from the log at a time, and about how many bytes of them.
+/// Records of one page of the log, and about how many bytes they have.
 const PAGE: u64 = 256;
 const PAGE_BYTES: usize = 256 << 10;
 
 /// A cursor in one session. Its cost does not depend on how far it is behind.
 pub struct Subscription {
     store: Arc<Store>,
-    session: SessionNum,
     tail: Arc<Tail>,
-    reader: Arc<Reader>,
-    place: Place,
-    /// The last record handed out.
+    reader: Arc<TailReader>,
+    position: ReadPosition,
+    /// The position of the last record that was handed out.
     seen: Seq,
     told_caught_up: bool,
     metrics: Metrics,
-    /// Whether the tail was too fast for it, and it has not stepped back on yet.
+    /// Whether the tail was too fast for it and it still reads the log.
     slow: bool,
 }
 
-enum Place {
-    /// Reading pages of the log.
+/// The place from which a subscription reads next.
+enum ReadPosition {
+    /// Pages of the log.
     Log,
-    /// It has read everything up to the tail and has not said so yet; the position in the tail.
+    /// The tail from this position on, once the subscriber was told that it has caught up.
     CaughtUp(u64),
-    /// On the tail, at this position.
+    /// The tail, from this position on.
     Tail(u64),
     /// Nothing follows.
-    Ended(Ended),
+    Ended(SubscriptionEnd),
 }
 
-/// Why a subscription ended.
+/// The reason why a subscription ended.
 #[derive(Debug, Clone)]
-enum Ended {
+enum SubscriptionEnd {
     Trimmed,
     Closed(String),
 }
@@ -54,11 +54,11 @@ pub enum Read {
     /// The next entries.
     Entries {
         /// In emission order; empty when nothing is new.
-        entries: Vec<Arc<Entry>>,
+        entries: Vec<Arc<TailEntry>>,
         /// When the first of them was published; absent if they were read back from the log.
         since: Option<Instant>,
     },
-    /// Every record up to this position was handed out. Comes once per subscription.
+    /// Every record up to this position was handed out. This comes once per subscription.
     CaughtUp(Seq),
     /// Retention deleted records behind the cursor that were not handed out. Nothing follows; a new
     /// attachment begins where the log begins now.
@@ -67,33 +67,32 @@ pub enum Read {
     Closed(String),
 }
 
-impl From<Ended> for Read {
-    fn from(ended: Ended) -> Self {
+impl From<SubscriptionEnd> for Read {
+    fn from(ended: SubscriptionEnd) -> Self {
         match ended {
-            Ended::Trimmed => Self::Trimmed,
-            Ended::Closed(reason) => Self::Closed(reason),
+            SubscriptionEnd::Trimmed => Self::Trimmed,
+            SubscriptionEnd::Closed(reason) => Self::Closed(reason),
         }
     }
 }
 
 impl Subscription {
     pub(crate) fn new(
-        shared: &Shared,
-        session: SessionNum,
+        store: &Arc<Store>,
+        metrics: &Metrics,
         tail: Arc<Tail>,
-        reader: Arc<Reader>,
+        reader: Arc<TailReader>,
         after: Seq,
     ) -> Self {
-        shared.metrics.subscribers.inc();
+        metrics.subscribers.inc();
         Self {
-            store: Arc::clone(&shared.store),
-            session,
+            store: Arc::clone(store),
             tail,
             reader,
-            place: Place::Log,
+            position: ReadPosition::Log,
             seen: after,
             told_caught_up: false,
-            metrics: shared.metrics.clone(),
+            metrics: metrics.clone(),
             slow: false,
         }
     }
@@ -110,84 +109,87 @@ impl Subscription {
         self.seen
     }
 
-    /// Whether [`Subscription::next`] has something to hand out. When not, the wake given at attach
-    /// tells when to ask again; after [`Read::Trimmed`] or [`Read::Closed`] it never does.
+    /// Tells whether [`Subscription::next`] has something to hand out. If not, the wake signal
+    /// given at attach tells when to ask again. After [`Read::Trimmed`] or [`Read::Closed`] it
+    /// never does.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        match self.place {
-            Place::Log | Place::CaughtUp(_) => true,
-            Place::Tail(position) => self.tail.has_news(position),
-            Place::Ended(_) => false,
+        match self.position {
+            ReadPosition::Log | ReadPosition::CaughtUp(_) => true,
+            ReadPosition::Tail(position) => self.tail.has_news(position),
+            ReadPosition::Ended(_) => false,
         }
     }
 
-    /// Lends its place to the tail: what comes goes to `outlet`, until the place is taken back.
-    /// Whoever did not read up to the tail yet keeps it, and is woken as always.
+    /// Parks: until it is unparked, entries go to `sink`. A subscriber that reads the log does not
+    /// park, and is woken as always.
     ///
-    /// Between the two nothing else may be asked of the subscription, and nobody but the outlet
+    /// Between the two nothing else may be asked of the subscription, and nobody but the sink may
     /// write where it writes.
-    pub fn lend(&mut self, outlet: &Arc<dyn Outlet>) {
-        if let Place::Tail(position) = self.place {
-            *self.reader.lent.lock() = Some(Lent::new(Arc::clone(outlet), position, self.seen));
-            self.tail.start_pushing();
+    pub fn park(&mut self, sink: &SharedSink<Arc<TailEntry>>) {
+        if let ReadPosition::Tail(position) = self.position {
+            self.tail.park(&self.reader, Arc::clone(sink), position);
         }
     }
 
-    /// Takes its place back, if it is lent. What the outlet took up to now is read.
-    pub fn take_back(&mut self) {
-        if let Some(lent) = self.reader.lent.lock().take() {
-            self.place = Place::Tail(lent.position);
-            self.seen = lent.seen;
+    /// Unparks, if it is parked. Its cursor is behind what the sink accepted.
+    pub fn unpark(&mut self) {
+        if let Some(unparked) = Tail::unpark(&self.reader) {
+            self.position = ReadPosition::Tail(unparked.position);
+            self.seen = unparked.last_seq.map_or(self.seen, Seq);
         }
     }
 
-    /// Reads what lies behind the cursor, at most a page of it. After [`Read::Trimmed`] and
-    /// [`Read::Closed`] it reads the same again. A caller that reads in a loop yields to other
-    /// tasks.
+    /// Reads on behind the cursor, at most a page. After [`Read::Trimmed`] and [`Read::Closed`] it
+    /// reads the same again. A caller that reads in a loop yields to other tasks.
     ///
     /// # Errors
     /// When the log cannot be read; asking again later may work.
     pub async fn next(&mut self) -> Result<Read, Refusal> {
         // Reading the tail never waits: without this, a loop of reads could hold its worker.
         tokio::task::coop::consume_budget().await;
-        match &self.place {
-            Place::Ended(ended) => return Ok(ended.clone().into()),
-            Place::CaughtUp(position) => {
-                self.place = Place::Tail(*position);
+        match &self.position {
+            ReadPosition::Ended(ended) => return Ok(ended.clone().into()),
+            ReadPosition::CaughtUp(position) => {
+                self.position = ReadPosition::Tail(*position);
                 return Ok(Read::CaughtUp(self.seen));
             }
-            Place::Tail(position) => match self.tail.take(*position, MOST) {
-                Found::Entries(entries, position) => {
-                    self.place = Place::Tail(position);
+            ReadPosition::Tail(position) => match self.tail.read(*position, MAX_READ) {
+                TailRead::Entries(entries, position) => {
+                    self.position = ReadPosition::Tail(position);
                     self.note(&entries);
                     let since = entries.first().map(|entry| entry.at());
                     return Ok(Read::Entries { entries, since });
                 }
-                Found::Closed(reason) => return Ok(self.end(Ended::Closed(reason))),
-                // Too slow for the ring: back to the log, at our own pace. Deltas missed are
-                // superseded by the partials that come when stepping back on.
-                Found::Behind => {
-                    self.place = Place::Log;
+                TailRead::Closed(reason) => return Ok(self.end(SubscriptionEnd::Closed(reason))),
+                // Too slow for the ring: it reads the log at its own pace. The partials that come
+                // when it enters the tail again replace the deltas that it missed.
+                TailRead::Behind => {
+                    self.position = ReadPosition::Log;
                     self.is_slow(true);
                 }
             },
-            Place::Log => {}
+            ReadPosition::Log => {}
         }
-        if let Some((entries, position)) = self.tail.step_on(self.seen) {
+        if let Some((entries, position)) = self.tail.enter(self.seen) {
             self.is_slow(false);
             self.note(&entries);
             let is_first = !std::mem::replace(&mut self.told_caught_up, true);
-            self.place = if is_first { Place::CaughtUp(position) } else { Place::Tail(position) };
+            self.position = if is_first {
+                ReadPosition::CaughtUp(position)
+            } else {
+                ReadPosition::Tail(position)
+            };
             if is_first && entries.is_empty() {
-                self.place = Place::Tail(position);
+                self.position = ReadPosition::Tail(position);
                 return Ok(Read::CaughtUp(self.seen));
             }
             return Ok(Read::Entries { entries, since: None });
         }
         if self.is_trimmed() {
-            return Ok(self.end(Ended::Trimmed));
+            return Ok(self.end(SubscriptionEnd::Trimmed));
         }
-        // Boxed: a subscription on the tail does not come here again and need not hold the space.
+        // Boxed, so that a subscription on the tail does not hold the space for it.
         match (Box::pin(self.page()).await, self.tail.closed()) {
             // Trimmed while the page was read.
             (Ok(entries), _)
@@ -196,18 +198,18 @@ impl Subscription {
                     .and_then(|entry| entry.seq())
                     .is_some_and(|seq| seq != self.seen.next()) =>
             {
-                Ok(self.end(Ended::Trimmed))
+                Ok(self.end(SubscriptionEnd::Trimmed))
             }
-            (Err(_), None) if self.is_trimmed() => Ok(self.end(Ended::Trimmed)),
+            (Err(_), None) if self.is_trimmed() => Ok(self.end(SubscriptionEnd::Trimmed)),
             (Ok(entries), _) => {
                 self.note(&entries);
                 Ok(Read::Entries { entries, since: None })
             }
             // The log went with its session.
-            (Err(_), Some(reason)) => Ok(self.end(Ended::Closed(reason))),
+            (Err(_), Some(reason)) => Ok(self.end(SubscriptionEnd::Closed(reason))),
             // The session's task has not come to say so yet.
             (Err(refusal), None) if refusal.code == RefusalCode::UnknownSession => {
-                Ok(self.end(Ended::Closed(DELETED.to_owned())))
+                Ok(self.end(SubscriptionEnd::Closed(DELETED.to_owned())))
             }
             (Err(refusal), None) => Err(refusal),
         }
@@ -217,26 +219,23 @@ impl Subscription {
         self.seen.next() < self.tail.first()
     }
 
-    fn end(&mut self, ended: Ended) -> Read {
-        self.place = Place::Ended(ended.clone());
+    fn end(&mut self, ended: SubscriptionEnd) -> Read {
+        self.position = ReadPosition::Ended(ended.clone());
         self.is_slow(false);
         ended.into()
     }
 
     /// The page of the log behind the cursor, shared with others who read it.
-    async fn page(&self) -> Result<Vec<Arc<Entry>>, Refusal> {
+    async fn page(&self) -> Result<Vec<Arc<TailEntry>>, Refusal> {
         let page = match self.tail.cached_page(self.seen) {
             Some(page) => page,
             None => {
-                let (session, after) = (self.session, self.seen);
-                let LogPage { records, is_whole } = self
-                    .store
-                    .reading(move |store| store.log_page(session, after, PAGE, PAGE_BYTES))
-                    .await
-                    .map_err(|error| Refusal::from(&error))?;
-                let page: Arc<[Arc<Entry>]> = records
+                let logs = self.store.logs();
+                let LogPage { records, is_whole } =
+                    logs.page(self.tail.session(), self.seen, PAGE, PAGE_BYTES).await?;
+                let page: Arc<[Arc<TailEntry>]> = records
                     .into_iter()
-                    .map(|record| Entry::new(self.tail.session(), Emission::Record(record)))
+                    .map(|record| TailEntry::new(self.tail.session(), Emission::Record(record)))
                     .collect();
                 if is_whole {
                     self.tail.cache_page(&page);
@@ -251,13 +250,7 @@ impl Subscription {
             .cloned()
             .collect();
         if rest.is_empty() {
-            let id = self.tail.session().clone();
-            let stored = self
-                .store
-                .reading(move |store| store.session(&id))
-                .await
-                .map_err(|error| Refusal::from(&error))?;
-            if stored.is_none() {
+            if self.store.directory().session(self.tail.session()).await?.is_none() {
                 return Err(unknown_session(self.tail.session()));
             }
             return Err(Refusal::new(
@@ -280,7 +273,7 @@ impl Subscription {
         }
     }
 
-    fn note(&mut self, entries: &[Arc<Entry>]) {
+    fn note(&mut self, entries: &[Arc<TailEntry>]) {
         if let Some(seq) = entries.iter().rev().find_map(|entry| entry.seq()) {
             self.seen = seq;
         }

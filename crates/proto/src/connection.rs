@@ -1,26 +1,26 @@
-//! The sans-io state machine that stands between one socket and the hub, one per dialect.
+//! State machines without I/O between a socket and the hub, one per dialect.
 //!
-//! Frames and answers go in, frames and commands come out; no clock, no socket, no await. The
-//! driver owns the socket: it carries out what [`Machine::poll`] yields, in order, and answers each
-//! [`Output::Request`] through [`Machine::answer`].
+//! A machine takes frames and replies, and yields frames and requests. It has no clock, socket or
+//! await. The driver owns the socket. It carries out what [`Machine::poll`] yields, in order, and
+//! answers each [`Output::Request`] through [`Machine::answer`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::dialect::FrameLimit;
 use crate::{
-    CommandReply, Directive, Emission, Emitted, Event, InputEvent, PeerRef, Refusal, RefusalCode,
-    Request, Retry, Seq, SessionId, SessionListing, TurnEvent,
+    CommandReply, Directive, Emission, Event, InputEvent, PeerRef, Refusal, RefusalCode, Request,
+    Retry, Seq, SessionEmission, SessionId, SessionListing, TurnEvent,
 };
 
-/// One frame's text.
+/// Text of one frame.
 pub type Frame = String;
 
-/// Names one request of a connection until it is answered.
+/// Identifies a connection's request until it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(pub u64);
 
-/// What a machine wants done, in order.
+/// Action that a machine asks its driver for. Actions are carried out in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
     /// Write this frame.
@@ -31,19 +31,19 @@ pub enum Output {
         token: Option<String>,
         /// The client's name for itself.
         client: Option<String>,
-        /// A name space of its own (Sparky's `user_id`).
+        /// The client's name space (Sparky's `user_id`).
         space: Option<String>,
     },
-    /// Carry this out, then call [`Machine::answer`] with the tag.
+    /// Carry out this request, then call [`Machine::answer`] with the tag.
     Request {
-        /// Names it.
+        /// Identifies the request.
         tag: Tag,
-        /// What is asked.
+        /// The command and its id.
         request: Request,
     },
 }
 
-/// A chat that a connection of a peer opened, for the peer's other connections.
+/// A chat that one connection of a peer opened, for the peer's other connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
     /// The peer.
@@ -52,27 +52,28 @@ pub struct Joined {
     pub chat: String,
     /// The session behind it.
     pub session: SessionId,
-    /// Whether it was opened just now; if so, it is to be read from its beginning.
+    /// Whether the chat was just created. If so, read it from its beginning.
     pub is_new: bool,
 }
 
-/// Why the server closes a connection: the one table of close codes, shared by all dialects.
+/// Reason for which the server closes a connection. This is the table of close codes for all
+/// dialects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Close {
     /// The client broke the WebSocket protocol (1002).
     Protocol,
     /// A text message is not UTF-8 (1007).
     NotText,
-    /// The client did not say who it is in time (1008).
+    /// The client did not authenticate in time (1008).
     Policy,
     /// A message has more bytes than allowed (1009).
     TooLarge,
-    /// The server stops; come again (1012).
+    /// The server stops; the client should reconnect (1012).
     Restart,
 }
 
 impl Close {
-    /// Every reason, in the order of its codes.
+    /// Every reason, in the order of the codes.
     pub const ALL: [Self; 5] =
         [Self::Protocol, Self::NotText, Self::Policy, Self::TooLarge, Self::Restart];
 
@@ -88,14 +89,14 @@ impl Close {
         }
     }
 
-    /// The reason behind a code that a client was given.
+    /// Finds the reason for a close code.
     #[must_use]
     pub fn of(code: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|close| close.code() == code)
     }
 
-    /// Whether a client that comes again and says the same can fare better. When it may come is
-    /// `goaway`'s to say, and else a back-off's of its own.
+    /// Whether the same client may succeed with a new connection. The `goaway` frame says when to
+    /// reconnect; without one the client backs off.
     #[must_use]
     pub const fn retry(self) -> Retry {
         match self {
@@ -104,7 +105,7 @@ impl Close {
         }
     }
 
-    /// The sentence in the close frame, of at most 123 bytes.
+    /// Text of the close frame, at most 123 bytes.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -117,8 +118,8 @@ impl Close {
     }
 }
 
-/// What a connection's emissions are encoded with. Equal encodings give equal frames, so the hub
-/// encodes once for all connections that share one. Cheap to clone: it is looked up for every delivery.
+/// Encoding of a connection's emissions. Connections with equal encodings get equal frames, so the
+/// hub encodes once for all of them. Cheap to clone, because it is looked up for every delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// `thoughtwire.v1`.
@@ -131,14 +132,14 @@ pub enum Encoding {
         session_id: Arc<str>,
         /// Sparky's user id.
         user_id: Arc<str>,
-        /// The chat this session is.
+        /// The session's chat.
         chat_id: Arc<str>,
     },
 }
 
 impl Encoding {
-    /// Whether a connection's own machine has to see an emission, since what its client said before
-    /// decides whether it is shown, or since the machine waits for it.
+    /// Whether the connection's machine must see an emission. It must if the client's earlier
+    /// frames decide whether the emission is shown, or if the machine waits for it.
     #[must_use]
     pub fn is_for_machine(&self, emission: &Emission) -> bool {
         match (self, emission) {
@@ -171,13 +172,13 @@ impl Encoding {
     }
 }
 
-/// One dialect's side of a connection.
+/// A connection's state machine for one dialect.
 pub trait Machine: Send {
     /// Takes a text frame (or a binary one, read as text) from the client.
     fn frame(&mut self, text: &str);
 
-    /// Takes a frame that cannot be parsed, and answers it with this refusal. A wire with ids looks
-    /// for the frame's id, so that the refusal carries it.
+    /// Answers a frame that cannot be parsed with a refusal. A dialect with ids searches the frame
+    /// for its id, so that the refusal carries it.
     fn unreadable(&mut self, frame: &[u8], refusal: &Refusal);
 
     /// Takes the outcome of [`Output::Authenticate`].
@@ -186,62 +187,64 @@ pub trait Machine: Send {
     /// Takes the outcome of a request.
     fn answer(&mut self, tag: Tag, outcome: Result<CommandReply, Refusal>);
 
-    /// Says how emissions of a session that was just attached are encoded.
+    /// Encoding of the emissions of a session that was just attached.
     fn encoding(&self, session: &SessionId) -> Encoding;
 
-    /// Whether this connection is shown an emission; it drops frames and never edits them. All that is
-    /// not [`Encoding::is_for_machine`] is shown, in as many frames as it has, and need not be asked about.
-    fn shows(&mut self, _emitted: &Emitted) -> bool {
+    /// Whether this connection is shown an emission. The machine drops emissions and never edits
+    /// them. Emissions that are not [`Encoding::is_for_machine`] are always shown, and the driver
+    /// need not ask.
+    fn shows(&mut self, _emitted: &SessionEmission) -> bool {
         true
     }
 
-    /// Every event up to the head of the attachment was written.
+    /// Reports that every event up to the head of the attachment was written.
     fn caught_up(&mut self, session: &SessionId, seq: Seq);
 
-    /// The session ended under the connection (deleted).
+    /// Reports that the attachment ended because the session was deleted.
     fn detached(&mut self, session: &SessionId, reason: &str);
 
-    /// Whose connection it is, where its client can be known again: in whatever session it is then
-    /// attached, what it has proven to have read is kept.
+    /// The peer, if the client can be recognised again. Its proven positions are then stored for
+    /// each session that is attached.
     fn peer(&self) -> Option<&PeerRef> {
         None
     }
 
-    /// Whether the driver shall tell of chats that the peer's other connections open.
+    /// Whether the driver reports chats that the peer's other connections open.
     fn has_chats(&self) -> bool {
         false
     }
 
-    /// Another connection opened one of a peer's chats.
+    /// Reports that another connection of the peer opened a chat.
     fn joined(&mut self, _joined: &Joined) {}
 
-    /// A session of the user's list is there, or changed. The older wires know no list.
+    /// Reports that a session of the user's list is new or changed. The older dialects have no
+    /// list.
     fn listed(&mut self, _listing: &SessionListing) {}
 
-    /// Something for a program that offers an agent. The older wires know no offers.
+    /// Passes a directive to a worker. The older dialects have no workers.
     fn directed(&mut self, _directive: Directive) {}
 
-    /// A session of the user's list is gone.
+    /// Reports that a session was removed from the user's list.
     fn unlisted(&mut self, _session: &SessionId) {}
 
-    /// The server is about to stop.
+    /// Reports that the server is about to stop.
     fn going_away(&mut self, reason: &str, retry_after_ms: u64);
 
-    /// True while the machine has no room for further frames: the driver then stops reading.
+    /// Whether the machine has no room for further frames. The driver then stops reading.
     fn is_full(&self) -> bool;
 
-    /// The client said who it is, so the handshake's time limit no longer holds.
+    /// Whether the client has authenticated. The handshake's time limit then no longer applies.
     fn is_greeted(&self) -> bool;
 
-    /// The next thing to do.
+    /// The next action, if there is one.
     fn poll(&mut self) -> Option<Output>;
 
-    /// The next refusal that was answered, in whatever words, since this was last asked: for those who count them.
+    /// Code of the next refusal that was answered since the last call, for metrics.
     fn refused(&mut self) -> Option<RefusalCode>;
 }
 
-/// How deep the arrays and objects of a JSON text are nested. Of a text that is no JSON it is what a
-/// reader could come to at most.
+/// Nesting depth of the arrays and objects in a JSON text. For invalid JSON it is an upper bound of
+/// the depth that a parser can reach.
 ///
 /// ```
 /// assert_eq!(thoughtwire_proto::connection::depth(r#"{"a": [1, "[[["]}"#), 2);
@@ -266,7 +269,7 @@ pub fn depth(text: &str) -> usize {
     deepest
 }
 
-/// Outputs in order and tags in sequence: what every machine keeps.
+/// Queue of actions, sequence of tags, and refusals to count: the part that all machines share.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     queue: VecDeque<Output>,
@@ -299,7 +302,7 @@ impl Outbox {
         tag
     }
 
-    /// The next output. `fit` makes a frame larger than the limit into frames within it.
+    /// The next action. `fit` splits a frame that is larger than the limit into frames within it.
     pub(crate) fn poll(
         &mut self,
         fit: impl FnOnce(Frame, FrameLimit) -> Vec<Frame>,

@@ -4,29 +4,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ItemId, Record, SessionId, TurnId};
 
-/// What kind of item a delta or partial belongs to.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+/// Kind of item that a delta or partial belongs to.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamKind {
-    /// A thought's words.
+    /// Text of a thought.
     Thought,
-    /// A message's words.
+    /// Text of a message.
     Message,
     /// The JSON text of a call's arguments.
     ToolArgs,
 }
 
-/// A streaming piece of an open item; no seq, never stored, superseded by the item's event.
+/// A streamed piece of an open item. It has no seq, is never stored, and is replaced by the item's
+/// event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delta {
     /// The turn.
     pub turn: TurnId,
     /// The open item; for arguments, the call's id.
     pub item: ItemId,
-    /// Counted per item, from 0.
+    /// Number of the piece within its item, from 0.
     pub n: u64,
-    /// What kind of item.
+    /// Kind of the item.
     pub kind: StreamKind,
     /// The piece.
     pub text: String,
@@ -39,15 +40,15 @@ pub struct Partial {
     pub turn: TurnId,
     /// The open item.
     pub item: ItemId,
-    /// How many deltas are in `text`: the next delta's `n`.
+    /// Number of deltas in `text`, which is the next delta's `n`.
     pub n: u64,
-    /// What kind of item.
+    /// Kind of the item.
     pub kind: StreamKind,
     /// All of its text so far.
     pub text: String,
 }
 
-/// What a subscriber of a session can be shown, in emission order.
+/// Something that a subscriber of a session is shown. Emissions have an order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Emission {
     /// A committed event.
@@ -56,25 +57,25 @@ pub enum Emission {
     Delta(Delta),
     /// An open item's text so far.
     Partial(Partial),
-    /// What the agent is about, for people; never stored.
+    /// Note for people about the agent's activity. Never stored.
     Status {
-        /// The turn, when it is about one.
+        /// The turn, if the note is about one.
         turn: Option<TurnId>,
-        /// The words.
+        /// Text of the note.
         text: String,
     },
-    /// How many clients are attached.
+    /// Number of attached clients.
     Presence {
-        /// Their number.
+        /// The number.
         clients: u64,
     },
 }
 
-/// Which session an emission is of, for encoders.
+/// An emission with its session.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Emitted {
+pub struct SessionEmission {
     /// The session.
     pub session: SessionId,
-    /// What to show.
+    /// The emission.
     pub emission: Emission,
 }

@@ -1,4 +1,4 @@
-//! Identifiers, positions and instants: parsed once, at the edge.
+//! Identifiers, positions and times. They are parsed once, at the edge.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The most characters an identifier or a name may have.
+/// Maximum number of characters of an identifier or a name.
 pub const MAX_NAME_CHARS: usize = 64;
 
-/// An opaque identifier of one kind of thing; cheap to clone.
+/// An opaque identifier of one kind of thing. Cheap to clone.
 ///
-/// The kinds cannot be mixed up: a [`SessionId`] is not an [`AgentId`].
+/// Kinds cannot be confused: a [`SessionId`] is not an [`AgentId`].
 ///
 /// ```
 /// use thoughtwire_proto::SessionId;
@@ -27,19 +27,20 @@ pub struct Id<K> {
     kind: PhantomData<fn() -> K>,
 }
 
-/// Why a text is no identifier.
+/// Reason for which a text is not a valid identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadId {
-    /// Nothing was given.
+    /// The text is empty.
     #[error("an id or name must not be empty")]
     Empty,
-    /// Longer than [`MAX_NAME_CHARS`].
+    /// The text is longer than [`MAX_NAME_CHARS`].
     #[error("an id or name has at most 64 characters")]
     TooLong,
-    /// Control characters do not print and do not compare by eye.
+    /// The text has control characters, which are invisible.
     #[error("an id or name must not contain control characters")]
     Control,
-    /// URL parsers remove it from a path, so that a request for it would reach something else.
+    /// URL parsers remove the text from a path, so that a request for it would reach another
+    /// resource.
     #[error("`.` and `..` cannot be a name: they mean something else in an address")]
     Dots,
 }
@@ -47,7 +48,7 @@ pub enum BadId {
 /// Checks the rules that ids and names share: 1 to 64 characters, none of them a control character.
 ///
 /// # Errors
-/// The rule that was broken.
+/// The rule that is broken.
 pub fn check_name(text: &str) -> Result<(), BadId> {
     if text.is_empty() {
         Err(BadId::Empty)
@@ -61,10 +62,10 @@ pub fn check_name(text: &str) -> Result<(), BadId> {
 }
 
 impl<K> Id<K> {
-    /// Takes a text as an identifier.
+    /// Makes an identifier from a text.
     ///
     /// # Errors
-    /// When it is empty, longer than 64 characters, or has control characters.
+    /// The text is empty, longer than 64 characters, or has control characters.
     pub fn new(text: impl Into<Arc<str>>) -> Result<Self, BadId> {
         let text = text.into();
         check_name(&text)?;
@@ -163,28 +164,28 @@ pub enum CallKind {}
 /// Marks an [`Id`] as that of a command.
 #[derive(Debug)]
 pub enum CommandKind {}
-/// Marks an [`Id`] as the name of a program that offers an agent.
+/// Marks an [`Id`] as the name of a worker.
 #[derive(Debug)]
 pub enum WorkerKind {}
 
-/// Who owns agents and sessions.
+/// Id of a user, who owns agents and sessions.
 pub type UserId = Id<UserKind>;
-/// A durable character of one user.
+/// Id of an agent, a durable character of one user.
 pub type AgentId = Id<AgentKind>;
-/// One durable conversation with one agent.
+/// Id of a session, a durable conversation with one agent.
 pub type SessionId = Id<SessionKind>;
-/// One input through to its terminal event.
+/// Id of a turn, the work on one input up to its terminal event.
 pub type TurnId = Id<TurnKind>;
-/// One thought, message, user message or call; a user message's item is its *input*.
+/// Id of a thought, a message, a user message or a call. A user message's item is its *input*.
 pub type ItemId = Id<ItemKind>;
-/// One use of a tool.
+/// Id of a tool call.
 pub type CallId = Id<CallKind>;
-/// A client's own name for a command, which makes it take effect once.
+/// A client's id for a command. It is the command's idempotency key.
 pub type CommandId = Id<CommandKind>;
-/// The name under which a program offers to run an agent's turns.
+/// Name of a worker, under which it offers to run an agent's turns.
 pub type WorkerId = Id<WorkerKind>;
 
-/// A position in one session's log: from 1, without gaps. 0 lies before the first record.
+/// Position in one session's log. Counts from 1 without gaps. 0 is before the first record.
 #[derive(
     Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -195,7 +196,7 @@ impl Seq {
     /// The position before the first record.
     pub const ZERO: Self = Self(0);
 
-    /// The position behind this one.
+    /// The position after this one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -208,22 +209,22 @@ impl fmt::Display for Seq {
     }
 }
 
-/// The identity of one lifetime of a session's log; a restore from backup begins a new one.
+/// Identity of one lifetime of a session's log. A restored backup starts a new one.
 pub type Epoch = Id<EpochKind>;
 /// Marks an [`Id`] as an epoch.
 #[derive(Debug)]
 pub enum EpochKind {}
 
-/// What a client last saw of a session.
+/// The last position of a session that a client has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
-    /// The log's lifetime in which `seq` counts; absent when the client did not keep it.
+    /// Epoch of the log in which `seq` counts; absent if the client does not know it.
     pub epoch: Option<Epoch>,
-    /// The last position seen; [`Seq::ZERO`] for nothing yet.
+    /// The last position seen; [`Seq::ZERO`] if there is none.
     pub seq: Seq,
 }
 
-/// An instant in milliseconds since 1970-01-01T00:00:00Z, written as RFC 3339 with milliseconds.
+/// A time in milliseconds since 1970-01-01T00:00:00Z, written as RFC 3339 with milliseconds.
 ///
 /// ```
 /// use thoughtwire_proto::Timestamp;
@@ -234,7 +235,7 @@ pub struct Cursor {
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The instant so many milliseconds after the Unix epoch.
+    /// The time that is `millis` milliseconds after the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
@@ -270,8 +271,8 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// How these look in TypeScript.
-#[cfg(test)]
+/// TypeScript forms of these types.
+#[cfg(feature = "schema")]
 mod typescript {
     use ts_rs::{Config, TS};
 
@@ -297,8 +298,8 @@ mod typescript {
     written_as!("number", Seq);
 }
 
-/// How these look in JSON Schema.
-#[cfg(test)]
+/// JSON Schema forms of these types.
+#[cfg(feature = "schema")]
 mod schemas {
     use std::borrow::Cow;
 
@@ -326,12 +327,12 @@ mod schemas {
         "maxLength": MAX_NAME_CHARS,
     });
     written_as!("Timestamp", [] Timestamp, {
-        "description": "An instant: RFC 3339 in UTC, with milliseconds.",
+        "description": "A time: RFC 3339 in UTC with milliseconds.",
         "type": "string",
         "format": "date-time",
     });
     written_as!("Seq", [] Seq, {
-        "description": "A position in one session's log: from 1, without gaps. 0 lies before the first record.",
+        "description": "A position in a session's log, from 1 without gaps. 0 is before the first.",
         "type": "integer",
         "minimum": 0,
     });

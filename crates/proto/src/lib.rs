@@ -1,7 +1,7 @@
 //! Thoughtwire's vocabulary: ids, events, commands and refusals, the state fold, the transcript,
-//! and the three wire dialects as sans-io codecs and connection machines.
+//! the bodies of REST, and the three dialects as codecs and connection machines without I/O.
 //!
-//! This is what one would write a client with:
+//! A client can be written with this crate alone:
 //!
 //! ```
 //! use thoughtwire_proto::{Event, TurnEvent};
@@ -12,7 +12,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 //!
-//! It refuses to know clocks, I/O, async and logging.
+//! The crate has no clocks, I/O, async or logging.
 
 mod command;
 pub mod connection;
@@ -20,9 +20,13 @@ pub mod dialect;
 mod emission;
 mod event;
 mod id;
+mod key;
 mod name;
 mod offer;
 mod refusal;
+pub mod rest;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod state;
 pub mod transcript;
 
@@ -32,7 +36,7 @@ pub use command::{
     PeerWire, Permission, Policy, Request, SessionCommand, SessionListing, SessionReply, Start,
     Style, ToolDeclaration,
 };
-pub use emission::{Delta, Emission, Emitted, Partial, StreamKind};
+pub use emission::{Delta, Emission, Partial, SessionEmission, StreamKind};
 pub use event::{
     Decision, Event, HistoryEntry, InputEvent, OtherEvent, Outcome, Record, Role, SessionEvent,
     ToolStatus, TurnEvent, Usage,
@@ -42,6 +46,7 @@ pub use id::{
     Id, ItemId, ItemKind, MAX_NAME_CHARS, Seq, SessionId, SessionKind, Timestamp, TurnId, TurnKind,
     UserId, UserKind, WorkerId, WorkerKind, check_name,
 };
+pub use key::{Key, KeyId, KeyKind, Scope};
 pub use name::{new_name, new_title, nfc};
 pub use offer::{Awaits, Directive, Input, MemoryBlock, OFFERED, Offer, Run, Verb, WaitingCall};
 pub use refusal::{Refusal, RefusalCode, Retry};

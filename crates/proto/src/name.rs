@@ -1,12 +1,12 @@
-//! Names that people and clients give: one form of each, and none that an address would lose.
+//! Rules for new names that people and clients give.
 
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::id::{BadId, check_name};
 
-/// Takes a text as the name of something new: in NFC, and none that a URL's path would lose.
+/// Makes the name of a new thing: in NFC, without segments that a URL's path would lose.
 ///
-/// What was stored under an earlier rule is still found by [`check_name`]'s.
+/// Names that were stored under an earlier rule are checked with [`check_name`] alone.
 ///
 /// ```
 /// use thoughtwire_proto::{BadId, new_name};
@@ -23,11 +23,11 @@ pub fn new_name(text: &str) -> Result<String, BadId> {
     if has_dot_segment(&name) { Err(BadId::Dots) } else { Ok(name) }
 }
 
-/// Takes a text as a new title or file name: as [`new_name`], but of any length, and empty or with
-/// dot segments inside if that is meant.
+/// Makes a new title or file name. The rules are those of [`new_name`], but it may be empty, have
+/// any length, and contain dot segments among others.
 ///
 /// # Errors
-/// The rule that was broken.
+/// The rule that is broken.
 pub fn new_title(text: &str) -> Result<String, BadId> {
     let title = nfc(text);
     if title.chars().any(char::is_control) {
@@ -39,18 +39,18 @@ pub fn new_title(text: &str) -> Result<String, BadId> {
     }
 }
 
-/// The text in Unicode's composed form, in which the same name is the same bytes.
+/// The text in Unicode's composed form (NFC), in which equal names have equal bytes.
 #[must_use]
 pub fn nfc(text: &str) -> String {
     text.nfc().collect()
 }
 
-/// Whether a part of a name between slashes is a dot segment. Proxies decode `%2F` and then remove it.
+/// Whether a segment of the name is a dot segment. Proxies decode `%2F` and remove such segments.
 fn has_dot_segment(name: &str) -> bool {
     name.split(['/', '\\']).any(is_dot_segment)
 }
 
-/// Whether URL parsers remove a segment from a path: `.` and `..`, and with `%2e` in place of a dot.
+/// Whether URL parsers remove a segment from a path: `.` and `..`, also with `%2e` for a dot.
 fn is_dot_segment(segment: &str) -> bool {
     let segment = segment.to_ascii_lowercase().replace("%2e", ".");
     segment == "." || segment == ".."
@@ -61,7 +61,7 @@ mod tests {
     use super::{BadId, new_name, new_title};
 
     #[test]
-    fn of_new_things() {
+    fn new_names_follow_the_rules() {
         for (text, expected) in [
             ("ada", Ok("ada")),
             ("Zoe\u{308}", Ok("Zo\u{eb}")),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn of_titles_and_files() {
+    fn new_titles_follow_the_rules() {
         for (text, expected) in [
             ("", Ok("")),
             ("Zoe\u{308}", Ok("Zo\u{eb}")),

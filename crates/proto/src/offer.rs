@@ -1,4 +1,4 @@
-//! Offering an agent: how a program of one's own is handed turns, and what it says in them.
+//! Offers of agents, and the turns and verbs of workers.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,22 @@ use crate::{
     ToolDeclaration, ToolStatus, TurnId, Usage, WorkerId,
 };
 
-/// What an agent's `model` is called where programs outside run it.
+/// Model of agents that are run by workers.
 pub const OFFERED: &str = "offered";
 
-/// "I run turns for this agent."
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+/// A worker's offer to run the turns of an agent.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Offer {
     /// The agent's name or id.
     pub agent: String,
-    /// The program's name for itself, under which it has its turns again when it comes back.
+    /// The worker's name. A worker that reconnects under this name gets its turns back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerId>,
-    /// How many turns it runs at once; absent for 1, and 0 for no more new ones.
+    /// Number of turns that it runs at once; absent for 1, and 0 to accept no new ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turns: Option<u64>,
-    /// How many of the newest records before its input come with a turn.
+    /// Number of the newest records before the input that come with a turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<u64>,
     /// Whether core memory comes with a turn.
@@ -33,127 +33,133 @@ pub struct Offer {
     pub memory: Option<bool>,
     /// The agent's own tools.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<ToolDeclaration>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<ToolDeclaration>>"))]
     pub tools: Vec<ToolDeclaration>,
-    /// There when it keeps what it was handed: up to where it has sessions' logs already.
+    /// Present if the worker stores the events that it receives: by session, the last position it
+    /// has.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, ts(as = "Option<std::collections::HashMap<SessionId, Seq>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<std::collections::HashMap<SessionId, Seq>>"))]
     pub cursors: Option<BTreeMap<SessionId, Seq>>,
 }
 
-/// Something said to an agent.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+/// A user's input.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     /// Its id.
     pub item: ItemId,
-    /// The words.
+    /// The text.
     pub text: String,
     /// References to files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<String>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>"))]
     pub attachments: Vec<String>,
 }
 
-/// A core memory block, as a program is shown it.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+/// A core memory block as a worker sees it.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryBlock {
     /// Its label.
     pub label: String,
     /// Its text.
     pub text: String,
-    /// The most characters it may have.
+    /// Maximum number of characters of the text.
     pub limit: u64,
 }
 
-/// A call of a turn that goes on after a break, which waits.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+/// A waiting call of a resumed turn.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingCall {
     /// The call.
     pub call: CallId,
     /// The tool.
     pub name: String,
-    /// For whom.
+    /// The party that it waits for.
     pub awaits: Awaits,
 }
 
-/// For whom a call waits.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+/// The party that a call waits for.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Awaits {
-    /// For its owner's leave.
+    /// The owner, who has to approve it.
     Approval,
-    /// For a client that runs it.
+    /// A client that runs it.
     Client,
 }
 
-/// A turn to run.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+/// A turn for a worker to run.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// The agent that is meant.
+    /// The agent.
     pub agent: AgentId,
     /// The session.
     pub session: SessionId,
     /// The turn.
     pub turn: TurnId,
-    /// What was said.
+    /// The turn's input.
     pub input: Input,
-    /// What the session adds to the agent's persona.
+    /// The session's instructions, which are added to the agent's persona.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instructions: Option<String>,
-    /// The position behind which `history` is whole.
+    /// Position after which `history` is complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Seq>,
-    /// What was asked for of the past, and of a turn that goes on what happened in it.
+    /// The events that the offer asked for; for a resumed turn also the turn's own events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<Record>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<Record>>"))]
     pub history: Vec<Record>,
-    /// Core memory.
+    /// Blocks of the core memory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<MemoryBlock>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<MemoryBlock>>"))]
     pub memory: Vec<MemoryBlock>,
     /// Tools that attached clients run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<ToolDeclaration>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<ToolDeclaration>>"))]
     pub client_tools: Vec<ToolDeclaration>,
-    /// Those of the declared tools that are not allowed outright.
+    /// Declared tools that are not simply allowed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<std::collections::HashMap<String, Permission>>"))]
+    #[cfg_attr(
+        feature = "schema",
+        ts(as = "Option<std::collections::HashMap<String, Permission>>")
+    )]
     pub permissions: BTreeMap<String, Permission>,
-    /// Its open calls that people or a client were asked about. An answer that has come follows behind this.
+    /// Open calls that people or a client were asked about. An answer that is already there follows
+    /// this frame.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<WaitingCall>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<WaitingCall>>"))]
     pub waiting: Vec<WaitingCall>,
-    /// The turn goes on: this worker had it before, or it waited for people when the server stopped.
+    /// Whether the turn is resumed: this worker had it before, or it waited for people when the
+    /// server stopped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[cfg_attr(test, ts(as = "Option<bool>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<bool>"))]
     pub resumed: bool,
-    /// How many deltas of each open item have arrived.
+    /// Number of deltas that have arrived, by open item.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<std::collections::HashMap<ItemId, u64>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<std::collections::HashMap<ItemId, u64>>"))]
     pub open: BTreeMap<ItemId, u64>,
 }
 
-/// What a program says in a turn that it runs: the verbs of an agent's interface.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+/// Verb of an agent's interface, sent by a worker about a turn that it runs.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Verb {
     /// A whole thought.
     InternalMonologue {
-        /// The words.
+        /// The text.
         text: String,
     },
     /// A whole message.
     AssistantMessage {
-        /// The words.
+        /// The text.
         text: String,
     },
-    /// A line as `MemGPT` agents give it.
+    /// A line in the form of `MemGPT`'s agents.
     FunctionMessage {
         /// The line.
         text: String,
@@ -165,24 +171,24 @@ pub enum Verb {
         /// Its arguments.
         args: Map<String, Value>,
     },
-    /// What a call came back with.
+    /// The result of a call.
     ToolReturned {
         /// The call.
         call: CallId,
-        /// Whether it worked.
+        /// Whether the call succeeded.
         status: ToolStatus,
         /// The result or the error.
         text: String,
-        /// The result in richer form.
+        /// The result in a richer form.
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(test, ts(optional, type = "JsonValue"))]
+        #[cfg_attr(feature = "schema", ts(optional, type = "JsonValue"))]
         content: Option<Value>,
     },
-    /// Ask the owner's leave for an open call.
+    /// Ask the owner to approve an open call.
     Approval {
         /// The call.
         call: CallId,
-        /// How long the question stands, in milliseconds.
+        /// Time to wait for the answer, in milliseconds.
         #[serde(skip_serializing_if = "Option::is_none")]
         timeout_ms: Option<u64>,
     },
@@ -190,27 +196,27 @@ pub enum Verb {
     ClientRuns {
         /// The call.
         call: CallId,
-        /// How long the result is awaited, in milliseconds.
+        /// Time to wait for the result, in milliseconds.
         #[serde(skip_serializing_if = "Option::is_none")]
         timeout_ms: Option<u64>,
     },
-    /// A piece of an item that is said whole later.
+    /// A piece of an item whose whole text is sent later.
     Delta {
         /// The item, or the call whose arguments these are.
         item: ItemId,
-        /// Which of the item's pieces: from 0.
+        /// Number of the piece within its item, from 0.
         n: u64,
-        /// What kind of item.
+        /// Kind of the item.
         kind: StreamKind,
         /// The piece.
         text: String,
     },
-    /// What goes on, for people.
+    /// A note for people about the agent's activity.
     Status {
-        /// The words.
+        /// The text.
         text: String,
     },
-    /// What the turn cost so far.
+    /// The turn's cost so far.
     Usage(Usage),
     /// Ends the turn.
     Finish {
@@ -220,16 +226,17 @@ pub enum Verb {
     },
     /// Ends the turn as failed.
     Fail {
-        /// A word for programs.
+        /// The cause, for programs.
         #[serde(skip_serializing_if = "Option::is_none")]
         code: Option<String>,
-        /// A sentence for people.
+        /// The cause as a sentence for people.
         reason: String,
     },
 }
 
 impl Verb {
-    /// Whether it is said under an id: what leaves an event, or ends something, must not take effect twice.
+    /// Whether the verb needs an id. Verbs that write an event or end a turn need one, so that a
+    /// repetition has no second effect.
     #[must_use]
     pub const fn needs_id(&self) -> bool {
         match self {
@@ -247,47 +254,47 @@ impl Verb {
     }
 }
 
-/// What a program that offers is told.
+/// A server's instruction to a worker.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Directive {
     /// Run a turn.
     Run(Box<Run>),
-    /// A turn has ended without its program.
+    /// The turn has ended without its worker.
     Cancel {
         /// The session.
         session: SessionId,
         /// The turn.
         turn: TurnId,
     },
-    /// An approval was settled, or its time is over.
+    /// An approval was settled or has expired.
     ApprovalSettled {
         /// The turn.
         turn: TurnId,
         /// The call.
         call: CallId,
-        /// What came of it.
+        /// How it was settled.
         decision: Decision,
     },
-    /// A client ran a call, or none did in time.
+    /// A client ran a call, or no client did in time.
     ToolReturned {
         /// The turn.
         turn: TurnId,
         /// The call.
         call: CallId,
-        /// Whether it worked.
+        /// Whether the call succeeded.
         status: ToolStatus,
         /// The result or the error.
         text: String,
-        /// The result in richer form.
+        /// The result in a richer form.
         content: Option<Value>,
     },
-    /// An offer no longer holds.
+    /// An offer has ended.
     OfferEnded {
         /// The agent.
         agent: AgentId,
-        /// The program's name.
+        /// The worker's name.
         worker: WorkerId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Refusals: answered noes. The connection lives on.
+//! Refusals of commands and frames. A refusal does not close the connection.
 
 use std::fmt;
 
@@ -7,77 +7,77 @@ use serde::{Deserialize, Serialize};
 /// Whether the same command may succeed later, unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Not unless something is changed.
+    /// Not unless something changes.
     Never,
-    /// It may, after a while.
+    /// Yes, after a while.
     Later,
 }
 
-/// Why a command or a frame was refused: the one table of codes, shared by all dialects.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+/// Reason for which a command or frame is refused. This is the table of codes for all dialects.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {
-    /// The frame is no JSON, or not an object.
+    /// The frame is not a JSON object.
     BadFrame,
-    /// The frame's type is not known here.
+    /// The frame's type is unknown.
     UnknownType,
-    /// A key is missing or has a wrong type or value.
+    /// A key is missing, or has a wrong type or value.
     BadRequest,
-    /// A text must not be empty.
+    /// The text is empty.
     EmptyText,
-    /// Something has more bytes or nesting than allowed.
+    /// A size or a nesting is above its limit.
     TooLarge,
-    /// No credentials, or none that are known.
+    /// Credentials are missing or invalid.
     Unauthorized,
-    /// Not with these credentials.
+    /// The credentials do not allow this.
     Forbidden,
-    /// There is no such agent.
+    /// The agent does not exist.
     UnknownAgent,
-    /// There is no such session.
+    /// The session does not exist.
     UnknownSession,
-    /// The input is not queued.
+    /// The input is not in the queue.
     UnknownInput,
-    /// The call is not open, or waits for nobody.
+    /// The call is not open, or does not wait for an answer.
     UnknownCall,
-    /// There is no such key.
+    /// The key does not exist.
     UnknownKey,
-    /// An agent with this name is there already.
+    /// An agent with this name exists.
     NameTaken,
     /// The connection is not attached to this session.
     NotAttached,
-    /// A limit on attached sessions was reached.
+    /// The limit on attached sessions is reached.
     TooManySessions,
     /// The session's queue of inputs is full.
     QueueFull,
-    /// A turn runs, and the input's policy was `reject`.
+    /// A turn runs, and the input's policy is `reject`.
     TurnRunning,
     /// No turn runs.
     NoTurn,
-    /// Programs outside do not run this agent.
+    /// Workers do not run this agent.
     NotOffered,
     /// The command id was used with other content.
     IdReused,
-    /// The agent's archival memory has no room for it.
+    /// The agent's archival memory is full.
     ArchivalFull,
-    /// Commands come too fast.
+    /// Commands arrive too fast.
     TooFast,
-    /// The disk is full; nothing was saved.
+    /// The disk is full. Nothing was saved.
     StoreFull,
-    /// The disk failed; nothing was saved.
+    /// The disk failed. Nothing was saved.
     StoreFailed,
-    /// The disk failed while saving; whether it was saved is unknown until the disk works again.
+    /// The disk failed during a save. The outcome is unknown until the disk works again.
     StoreUnknown,
     /// The server is stopping.
     Stopping,
-    /// Not built in here.
+    /// The server was built without this feature.
     Unsupported,
-    /// A defect on our side.
+    /// A defect in the server.
     Internal,
 }
 
 impl RefusalCode {
-    /// Every code, in the table's order.
+    /// Every code, in the order of the table.
     pub const ALL: [Self; 28] = [
         Self::BadFrame,
         Self::UnknownType,
@@ -109,7 +109,7 @@ impl RefusalCode {
         Self::Internal,
     ];
 
-    /// The code as written on the native wire.
+    /// The code as written on the native protocol.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -144,7 +144,7 @@ impl RefusalCode {
         }
     }
 
-    /// Whether trying again unchanged can help.
+    /// Whether the same command may succeed later.
     #[must_use]
     pub const fn retry(self) -> Retry {
         match self {
@@ -180,18 +180,18 @@ impl RefusalCode {
     }
 }
 
-/// An answered no: a code for programs and a sentence for people.
+/// A refusal: a code for programs and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Refusal {
     /// The code.
     pub code: RefusalCode,
-    /// What was wrong, and what to do.
+    /// A sentence that says what is wrong and what to do.
     pub reason: String,
 }
 
 impl Refusal {
-    /// A refusal with its sentence.
+    /// Makes a refusal.
     #[must_use]
     pub fn new(code: RefusalCode, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }

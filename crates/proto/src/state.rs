@@ -1,4 +1,4 @@
-//! The fold that decides what may happen next in a session.
+//! The fold that decides which event may come next in a session.
 
 use std::collections::VecDeque;
 
@@ -9,9 +9,10 @@ use crate::{
     Usage,
 };
 
-/// What a session's log adds up to: small, whatever the log's length.
+/// State of a session after all events of its log. It stays small for a log of any length.
 ///
-/// One fold serves live, replay and recovery. It is stored with the records it results from.
+/// Live operation, replay and recovery use the same fold. The state is stored with the records that
+/// it results from.
 ///
 /// ```
 /// use thoughtwire_proto::{SessionEvent, State};
@@ -44,7 +45,7 @@ pub struct State {
 /// The newest summary of a session's past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compaction {
-    /// Where the `compacted` event stands.
+    /// Position of the `compacted` event.
     pub seq: Seq,
     /// The last position that the summary covers.
     pub through: Seq,
@@ -55,11 +56,11 @@ pub struct Compaction {
 pub struct OpenTurn {
     /// Its id.
     pub id: TurnId,
-    /// The input it runs.
+    /// The input that it runs on.
     pub input: ItemId,
-    /// Where its `turn_started` stands.
+    /// Position of its `turn_started`.
     pub started: Seq,
-    /// Where its input's `user_message` stands.
+    /// Position of its input's `user_message`.
     #[serde(default)]
     pub asked: Seq,
     /// Calls that have not returned, oldest first.
@@ -74,16 +75,16 @@ pub struct OpenCall {
     pub call: CallId,
     /// The tool.
     pub name: String,
-    /// The question that waits, if one does: until when.
+    /// Time at which the waiting approval expires, if one is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Timestamp>,
-    /// Until when a client is awaited to run it, if one is.
+    /// Time until which a client may run the call, if one is awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaited: Option<Timestamp>,
 }
 
 impl OpenTurn {
-    /// Whether the turn merely waits for people or clients outside: it then survives a restart.
+    /// Whether the turn only waits for people or clients. Such a turn survives a restart.
     #[must_use]
     pub fn is_parked(&self) -> bool {
         !self.calls.is_empty() && self.calls.iter().all(OpenCall::waits)
@@ -91,7 +92,7 @@ impl OpenTurn {
 }
 
 impl OpenCall {
-    /// Whether it waits for an approval or for a client's result.
+    /// Whether the call waits for an approval or for a client's result.
     #[must_use]
     pub fn waits(&self) -> bool {
         self.approval.is_some() || self.awaited.is_some()
@@ -103,40 +104,40 @@ impl OpenCall {
 pub struct QueuedInput {
     /// The input.
     pub input: ItemId,
-    /// Where its `user_message` stands.
+    /// Position of its `user_message`.
     pub seq: Seq,
 }
 
-/// An event that cannot follow what was before it.
+/// An event that cannot follow the events before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{kind}` cannot follow here: {reason}")]
 pub struct IllegalEvent {
     /// The event's kind.
     pub kind: String,
-    /// What stood against it.
+    /// The reason.
     pub reason: &'static str,
 }
 
 impl State {
-    /// The last position folded in.
+    /// Position of the last event.
     #[must_use]
     pub fn head(&self) -> Seq {
         self.head
     }
 
-    /// The agent, once the session is opened.
+    /// The agent; absent until the session is opened.
     #[must_use]
     pub fn agent(&self) -> Option<&AgentId> {
         self.agent.as_ref()
     }
 
-    /// The title, once there is one.
+    /// The title, if there is one.
     #[must_use]
     pub fn title(&self) -> Option<&str> {
         self.title.as_deref()
     }
 
-    /// What the session adds to the agent's persona.
+    /// Instructions of the session, which are added to the agent's persona.
     #[must_use]
     pub fn instructions(&self) -> Option<&str> {
         self.instructions.as_deref()
@@ -148,30 +149,30 @@ impl State {
         self.turn.as_ref()
     }
 
-    /// Inputs that wait, in order.
+    /// Inputs that wait, oldest first.
     #[must_use]
     pub fn queue(&self) -> &VecDeque<QueuedInput> {
         &self.queue
     }
 
-    /// The newest summary of the past, once there is one.
+    /// The newest summary of the past, if there is one.
     #[must_use]
     pub fn compaction(&self) -> Option<Compaction> {
         self.compaction
     }
 
-    /// What all turns together have cost.
+    /// Cost of all turns.
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.usage
     }
 
-    /// Folds the next event in. `turn` is the record's turn.
+    /// Applies the next event. `turn` is the record's turn.
     ///
-    /// A `user_message` without a turn waits in the queue; with one it joins the running turn.
+    /// A `user_message` without a turn is queued. With a turn it joins the running one.
     ///
     /// # Errors
-    /// When the event cannot follow; the state is then as before.
+    /// The event cannot follow. The state is then unchanged.
     pub fn apply(&mut self, turn: Option<&TurnId>, event: &Event) -> Result<(), IllegalEvent> {
         let illegal = |reason| Err(IllegalEvent { kind: event.kind().to_owned(), reason });
         let opening = matches!(event, Event::Session(SessionEvent::Opened { .. }));
@@ -280,7 +281,7 @@ impl State {
                 };
                 open.calls.remove(at);
             }
-            // An owner's edit and a compaction can fall outside any turn.
+            // An owner's edit and a compaction may happen outside any turn.
             Event::Session(SessionEvent::MemoryEdited { .. }) => {
                 if let Some(turn) = turn {
                     self.running(turn, event)?;

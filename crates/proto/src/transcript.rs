@@ -1,7 +1,7 @@
-//! The transcript: the view of a session that a client keeps while frames come in.
+//! The transcript: the view of a session that a client builds from the frames it receives.
 //!
-//! Replay and live go through one [`Transcript::apply`], so what a client shows does not depend on when
-//! it came, how often it was cut off, or what it saw of the streaming in between.
+//! Replayed and live events go through the same [`Transcript::apply`]. So the view does not depend
+//! on when the client attached, how often it lost the connection, or which deltas it saw.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,10 +12,10 @@ use crate::{
     Partial, Record, Seq, SessionEvent, SessionId, Timestamp, ToolStatus, TurnEvent, TurnId,
 };
 
-/// A session as far as this client has seen it.
+/// The part of a session that this client has seen.
 ///
 /// ```
-/// use thoughtwire_proto::transcript::{Change, Transcript};
+/// use thoughtwire_proto::transcript::{TranscriptChange, Transcript};
 /// use thoughtwire_proto::{Emission, Record, Seq, SessionEvent};
 ///
 /// let mut transcript = Transcript::default();
@@ -27,9 +27,9 @@ use crate::{
 ///     turn: None,
 ///     event: opened.into(),
 /// });
-/// assert_eq!(transcript.apply(&opened), Change::Entry(0));
+/// assert_eq!(transcript.apply(&opened), TranscriptChange::Entry(0));
 /// // The same again, as after a reconnect, changes nothing.
-/// assert_eq!(transcript.apply(&opened), Change::Nothing);
+/// assert_eq!(transcript.apply(&opened), TranscriptChange::Nothing);
 /// # Ok::<(), thoughtwire_proto::BadId>(())
 /// ```
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -37,154 +37,155 @@ pub struct Transcript {
     session: Option<SessionId>,
     epoch: Option<Epoch>,
     seq: Seq,
-    entries: Vec<Entry>,
+    entries: Vec<TranscriptEntry>,
     open: Vec<Partial>,
     turn: Option<TurnId>,
     title: Option<String>,
-    /// Where the inputs stand that have not come to their end.
+    /// Indices of inputs whose turn has not ended.
     inputs: HashMap<ItemId, usize>,
-    /// Where the calls stand that have not returned.
+    /// Indices of calls that have not returned.
     calls: HashMap<CallId, usize>,
-    /// Items and calls of the running turn whose event came: what still streams of them is late.
+    /// Items and calls of the running turn whose event came. Later deltas of them are ignored.
     closed: HashSet<String>,
 }
 
-/// One thing in a transcript, in the order of the log. Its place never changes.
+/// One item in a transcript, in the order of the log. Its index never changes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// The position of the event that put it there.
+pub struct TranscriptEntry {
+    /// Position of the event that created it.
     pub seq: Seq,
-    /// When that was.
+    /// Time of that event.
     pub at: Timestamp,
-    /// The turn it belongs to; an input's once it runs.
+    /// Its turn; an input has one once it runs.
     pub turn: Option<TurnId>,
-    /// What it is.
-    pub body: Body,
+    /// The content.
+    pub body: EntryBody,
 }
 
-/// What an [`Entry`] is.
+/// Content of an [`TranscriptEntry`].
 #[derive(Debug, Clone, PartialEq)]
-pub enum Body {
-    /// Somebody said something to the agent.
+pub enum EntryBody {
+    /// A user sent an input.
     Input {
         /// Its id.
         item: ItemId,
-        /// The words.
+        /// The text.
         text: String,
-        /// References to files that came along.
+        /// References to files.
         attachments: Vec<String>,
-        /// Which client said it.
+        /// The client that sent it.
         from: Option<String>,
-        /// What became of it.
-        fate: Fate,
+        /// The input's progress.
+        status: InputStatus,
     },
-    /// The agent thought something.
+    /// The agent had a thought.
     Thought {
         /// Its id.
         item: ItemId,
-        /// The words.
+        /// The text.
         text: String,
-        /// False when the turn ended in the middle of it.
+        /// False if the turn ended before the thought was complete.
         complete: bool,
     },
-    /// The agent said something.
+    /// The agent sent a message.
     Message {
         /// Its id.
         item: ItemId,
-        /// The words.
+        /// The text.
         text: String,
-        /// False when the turn ended in the middle of it.
+        /// False if the turn ended before the message was complete.
         complete: bool,
     },
-    /// The agent used a tool.
-    Call(Call),
+    /// The agent called a tool.
+    Call(ToolCallEntry),
     /// A turn ended.
     Ended {
-        /// The input it ran.
+        /// The input that it ran on.
         input: ItemId,
-        /// How.
+        /// How it ended.
         outcome: Outcome,
-        /// A stable word for the cause, when it did not complete.
+        /// The cause for programs, if it did not complete.
         code: Option<String>,
-        /// The cause in a sentence.
+        /// The cause as a sentence.
         reason: Option<String>,
     },
-    /// Anything else that happened.
+    /// Any other event.
     Fact(Event),
 }
 
-/// What became of an input.
+/// Progress of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It waits for its turn.
+pub enum InputStatus {
+    /// It is queued.
     Waits,
-    /// Its turn runs, or it joined one that does.
+    /// Its turn runs, or it joined a running turn.
     Runs,
-    /// That turn ended.
+    /// Its turn ended.
     Ended(Outcome),
-    /// It was taken back.
+    /// It was withdrawn.
     Withdrawn,
 }
 
-/// One use of a tool, from its call to its return.
+/// A tool call, from its request to its result.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Call {
+pub struct ToolCallEntry {
     /// Its id.
     pub call: CallId,
     /// The tool.
     pub name: String,
-    /// The arguments; absent when the view begins behind the call.
+    /// The arguments; absent if the transcript begins after the call.
     pub args: Option<Map<String, Value>>,
-    /// The question to its owner, if there was one.
+    /// State of its approval, if one was asked for.
     pub approval: Option<Approval>,
-    /// Until when a client is awaited to run it, where one is.
+    /// Time until which a client may run it, if one is awaited.
     pub awaited: Option<Timestamp>,
-    /// What came back.
-    pub returned: Option<Returned>,
+    /// The result.
+    pub returned: Option<CallResult>,
 }
 
-/// A question whether a call may run.
+/// State of an approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Approval {
-    /// It waits for an answer until then.
+    /// It is asked for, and expires at this time.
     Asked(Timestamp),
     /// It was settled.
     Settled(Decision),
 }
 
-/// What a tool gave back.
+/// Result of a tool call.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Returned {
-    /// Whether it worked.
+pub struct CallResult {
+    /// Whether the call succeeded.
     pub status: ToolStatus,
     /// The result or the error, as text.
     pub text: String,
-    /// The result in richer form.
+    /// The result in a richer form.
     pub content: Option<Value>,
 }
 
-/// What an emission changed.
+/// Effect of an emission on a transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
-pub enum Change {
-    /// Nothing: seen before, late, or not about the transcript.
+pub enum TranscriptChange {
+    /// None: the emission is old, late or not part of the transcript.
     Nothing,
     /// The entry at this index is new, or changed.
     Entry(usize),
     /// The open item of this id is new, or changed.
     Open(ItemId),
-    /// Events are missing before this one, which was not taken: attach again at [`Transcript::cursor`].
+    /// Events are missing before this one, which was not applied. Attach again at
+    /// [`Transcript::cursor`].
     Gap {
-        /// The position that should have come.
+        /// Position of the first missing event.
         expected: Seq,
-        /// The one that did.
+        /// Position of the event that came.
         found: Seq,
     },
 }
 
 impl Transcript {
-    /// Begins or resumes an attachment. What there is stays when the attachment continues it, else it is
-    /// dropped: another session, another lifetime of its log, or a cursor that was not honoured.
+    /// Starts or continues an attachment. Entries are kept if the attachment continues them. They
+    /// are dropped for another session, another epoch, or a cursor that could not be used.
     pub fn attach(&mut self, attached: &Attached) {
         let same_log = self.session.as_ref() == Some(&attached.session)
             && self.epoch.as_ref() == Some(&attached.epoch);
@@ -196,19 +197,19 @@ impl Transcript {
         self.turn.clone_from(&attached.turn);
     }
 
-    /// What was seen last: where to attach again.
+    /// The last position seen, from which to attach again.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         Cursor { epoch: self.epoch.clone(), seq: self.seq }
     }
 
-    /// What happened, in order.
+    /// The entries, in the order of the log.
     #[must_use]
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[TranscriptEntry] {
         &self.entries
     }
 
-    /// Items that still stream, in the order in which they began. They stand behind all entries.
+    /// Open items, in the order in which they began. They come after all entries.
     #[must_use]
     pub fn open(&self) -> &[Partial] {
         &self.open
@@ -220,66 +221,66 @@ impl Transcript {
         self.turn.as_ref()
     }
 
-    /// The session's title, if it was seen.
+    /// The session's title, if a title event was seen.
     #[must_use]
     pub fn title(&self) -> Option<&str> {
         self.title.as_deref()
     }
 
-    /// Takes what came next. What was seen before changes nothing.
-    pub fn apply(&mut self, emission: &Emission) -> Change {
+    /// Applies the next emission. One that was seen before changes nothing.
+    pub fn apply(&mut self, emission: &Emission) -> TranscriptChange {
         match emission {
             Emission::Record(record) => self.record(record),
             Emission::Delta(delta) => self.delta(delta),
             Emission::Partial(partial) => self.partial(partial),
-            Emission::Status { .. } | Emission::Presence { .. } => Change::Nothing,
+            Emission::Status { .. } | Emission::Presence { .. } => TranscriptChange::Nothing,
         }
     }
 
-    fn record(&mut self, record: &Record) -> Change {
+    fn record(&mut self, record: &Record) -> TranscriptChange {
         let Record { seq, at, turn, event } = record;
         if *seq <= self.seq {
-            return Change::Nothing;
+            return TranscriptChange::Nothing;
         }
         let expected = self.seq.next();
         if *seq != expected {
-            return Change::Gap { expected, found: *seq };
+            return TranscriptChange::Gap { expected, found: *seq };
         }
         self.seq = *seq;
         let body = match event {
             Event::Input(InputEvent::UserMessage { item, text, attachments, from }) => {
-                let fate = if turn.is_some() { Fate::Runs } else { Fate::Waits };
+                let status = if turn.is_some() { InputStatus::Runs } else { InputStatus::Waits };
                 self.inputs.insert(item.clone(), self.entries.len());
-                Body::Input {
+                EntryBody::Input {
                     item: item.clone(),
                     text: text.clone(),
                     attachments: attachments.clone(),
                     from: from.clone(),
-                    fate,
+                    status,
                 }
             }
             Event::Input(InputEvent::Withdrawn { input }) => {
-                return self.settle(input, None, Fate::Withdrawn, event, record);
+                return self.settle(input, None, InputStatus::Withdrawn, event, record);
             }
             Event::Turn(TurnEvent::Started { input }) => {
                 self.turn.clone_from(turn);
                 self.open.clear();
                 self.closed.clear();
-                return self.settle(input, turn.as_ref(), Fate::Runs, event, record);
+                return self.settle(input, turn.as_ref(), InputStatus::Runs, event, record);
             }
             Event::Turn(TurnEvent::Thought { item, text, complete }) => {
                 self.close(item.as_str());
-                Body::Thought { item: item.clone(), text: text.clone(), complete: *complete }
+                EntryBody::Thought { item: item.clone(), text: text.clone(), complete: *complete }
             }
             Event::Turn(TurnEvent::Message { item, text, complete }) => {
                 self.close(item.as_str());
-                Body::Message { item: item.clone(), text: text.clone(), complete: *complete }
+                EntryBody::Message { item: item.clone(), text: text.clone(), complete: *complete }
             }
             Event::Turn(TurnEvent::ToolCalled { call, name, args }) => {
                 // Streamed arguments carry the call's id as their item.
                 self.close(call.as_str());
                 self.calls.insert(call.clone(), self.entries.len());
-                Body::Call(Call {
+                EntryBody::Call(ToolCallEntry {
                     call: call.clone(),
                     name: name.clone(),
                     args: Some(args.clone()),
@@ -292,27 +293,27 @@ impl Transcript {
             {
                 Some((at, open)) => {
                     open.approval = Some(Approval::Asked(*expires_at));
-                    return Change::Entry(at);
+                    return TranscriptChange::Entry(at);
                 }
-                None => Body::Fact(event.clone()),
+                None => EntryBody::Fact(event.clone()),
             },
             Event::Turn(TurnEvent::ToolAwaited { call, expires_at }) => match self.call(call) {
                 Some((at, open)) => {
                     open.awaited = Some(*expires_at);
-                    return Change::Entry(at);
+                    return TranscriptChange::Entry(at);
                 }
-                None => Body::Fact(event.clone()),
+                None => EntryBody::Fact(event.clone()),
             },
             Event::Turn(TurnEvent::ApprovalSettled { call, decision, .. }) => match self.call(call)
             {
                 Some((at, open)) => {
                     open.approval = Some(Approval::Settled(*decision));
-                    return Change::Entry(at);
+                    return TranscriptChange::Entry(at);
                 }
-                None => Body::Fact(event.clone()),
+                None => EntryBody::Fact(event.clone()),
             },
             Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content }) => {
-                let returned = Some(Returned {
+                let returned = Some(CallResult {
                     status: *status,
                     text: text.clone(),
                     content: content.clone(),
@@ -320,9 +321,9 @@ impl Transcript {
                 if let Some((at, open)) = self.call(call) {
                     open.returned = returned;
                     self.calls.remove(call);
-                    return Change::Entry(at);
+                    return TranscriptChange::Entry(at);
                 }
-                Body::Call(Call {
+                EntryBody::Call(ToolCallEntry {
                     call: call.clone(),
                     name: name.clone(),
                     args: None,
@@ -333,7 +334,7 @@ impl Transcript {
             }
             Event::Turn(TurnEvent::Ended { input, outcome, code, reason }) => {
                 self.end(turn.as_ref(), input, *outcome);
-                Body::Ended {
+                EntryBody::Ended {
                     input: input.clone(),
                     outcome: *outcome,
                     code: code.clone(),
@@ -342,7 +343,7 @@ impl Transcript {
             }
             Event::Session(SessionEvent::Renamed { title }) => {
                 self.title = Some(title.clone());
-                Body::Fact(event.clone())
+                EntryBody::Fact(event.clone())
             }
             Event::Session(
                 SessionEvent::Opened { .. }
@@ -351,42 +352,43 @@ impl Transcript {
                 | SessionEvent::Compacted { .. },
             )
             | Event::Turn(TurnEvent::Usage(_))
-            | Event::Other(_) => Body::Fact(event.clone()),
+            | Event::Other(_) => EntryBody::Fact(event.clone()),
         };
-        self.push(Entry { seq: *seq, at: *at, turn: turn.clone(), body })
+        self.push(TranscriptEntry { seq: *seq, at: *at, turn: turn.clone(), body })
     }
 
-    fn push(&mut self, entry: Entry) -> Change {
+    fn push(&mut self, entry: TranscriptEntry) -> TranscriptChange {
         self.entries.push(entry);
-        Change::Entry(self.entries.len() - 1)
+        TranscriptChange::Entry(self.entries.len() - 1)
     }
 
-    /// Writes an input's fate where the input stands; out of view, the event stands for itself.
+    /// Sets an input's progress. If the input is not in the transcript, the event becomes an entry
+    /// of its own.
     fn settle(
         &mut self,
         input: &ItemId,
         turn: Option<&TurnId>,
-        became: Fate,
+        became: InputStatus,
         event: &Event,
         record: &Record,
-    ) -> Change {
+    ) -> TranscriptChange {
         let at = self.inputs.get(input).copied();
         if let Some(at) = at
-            && let Some(Entry { turn: of, body: Body::Input { fate, .. }, .. }) =
+            && let Some(TranscriptEntry { turn: of, body: EntryBody::Input { status, .. }, .. }) =
                 self.entries.get_mut(at)
         {
-            *fate = became;
+            *status = became;
             *of = turn.cloned();
-            if became == Fate::Withdrawn {
+            if became == InputStatus::Withdrawn {
                 self.inputs.remove(input);
             }
-            return Change::Entry(at);
+            return TranscriptChange::Entry(at);
         }
-        self.push(Entry {
+        self.push(TranscriptEntry {
             seq: record.seq,
             at: record.at,
             turn: record.turn.clone(),
-            body: Body::Fact(event.clone()),
+            body: EntryBody::Fact(event.clone()),
         })
     }
 
@@ -394,10 +396,10 @@ impl Transcript {
         let entries = &mut self.entries;
         // Inputs that joined the turn end with it.
         self.inputs.retain(|item, at| match entries.get_mut(*at) {
-            Some(Entry { turn, body: Body::Input { fate, .. }, .. })
+            Some(TranscriptEntry { turn, body: EntryBody::Input { status, .. }, .. })
                 if item == input || (turn.is_some() && turn.as_ref() == ended) =>
             {
-                *fate = Fate::Ended(outcome);
+                *status = InputStatus::Ended(outcome);
                 false
             }
             Some(_) | None => true,
@@ -408,32 +410,33 @@ impl Transcript {
         self.calls.clear();
     }
 
-    fn call(&mut self, call: &CallId) -> Option<(usize, &mut Call)> {
+    fn call(&mut self, call: &CallId) -> Option<(usize, &mut ToolCallEntry)> {
         let at = *self.calls.get(call)?;
         match self.entries.get_mut(at) {
-            Some(Entry { body: Body::Call(open), .. }) => Some((at, open)),
+            Some(TranscriptEntry { body: EntryBody::Call(open), .. }) => Some((at, open)),
             Some(_) | None => None,
         }
     }
 
-    /// An item's event supersedes whatever streamed of it.
+    /// Removes an open item, because its event replaces all streamed text.
     fn close(&mut self, item: &str) {
         self.open.retain(|open| open.item.as_str() != item);
         self.closed.insert(item.to_owned());
     }
 
-    fn delta(&mut self, delta: &Delta) -> Change {
+    fn delta(&mut self, delta: &Delta) -> TranscriptChange {
         let Delta { turn, item, n, kind, text } = delta;
         if self.is_late(turn, item) {
-            return Change::Nothing;
+            return TranscriptChange::Nothing;
         }
         match self.open.iter_mut().find(|open| open.item == *item) {
             Some(open) if open.n == *n => {
                 open.text.push_str(text);
                 open.n += 1;
             }
-            // Seen before; or some are missing, and the partial or the event will make it whole.
-            Some(_) => return Change::Nothing,
+            // Seen before, or a delta is missing. Then a partial or the event will bring the whole
+            // text.
+            Some(_) => return TranscriptChange::Nothing,
             None if *n == 0 => {
                 self.open.push(Partial {
                     turn: turn.clone(),
@@ -443,23 +446,23 @@ impl Transcript {
                     text: text.clone(),
                 });
             }
-            None => return Change::Nothing,
+            None => return TranscriptChange::Nothing,
         }
-        Change::Open(item.clone())
+        TranscriptChange::Open(item.clone())
     }
 
-    fn partial(&mut self, partial: &Partial) -> Change {
+    fn partial(&mut self, partial: &Partial) -> TranscriptChange {
         if self.is_late(&partial.turn, &partial.item) {
-            return Change::Nothing;
+            return TranscriptChange::Nothing;
         }
         match self.open.iter_mut().find(|open| open.item == partial.item) {
             Some(open) => open.clone_from(partial),
             None => self.open.push(partial.clone()),
         }
-        Change::Open(partial.item.clone())
+        TranscriptChange::Open(partial.item.clone())
     }
 
-    /// What still streams of an item whose event came, or of a turn that does not run, changes nothing.
+    /// Whether a delta or partial is late: its item's event has come, or its turn does not run.
     fn is_late(&self, turn: &TurnId, item: &ItemId) -> bool {
         self.closed.contains(item.as_str()) || self.turn.as_ref() != Some(turn)
     }

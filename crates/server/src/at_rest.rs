@@ -16,10 +16,10 @@ use tower::ServiceExt as _;
 use crate::access::Access;
 use crate::base_path::BasePath;
 use crate::config::Auth;
+use crate::connection_permits::ConnectionPermits;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
-use crate::places::Places;
-use crate::rest::{Rest, router};
+use crate::rest::{RestState, router};
 use crate::server::ServeError;
 
 /// The largest answer: an agent with all its history.
@@ -50,7 +50,8 @@ impl AtRest {
             Arc::clone(&store),
             Arc::new(agent),
             HubOptions { resting: true, ..HubOptions::default() },
-        )?;
+        )
+        .await?;
         let guard = Guard {
             auth: Auth::None,
             listen: Vec::new(),
@@ -62,14 +63,14 @@ impl AtRest {
         let local = UserId::new("local").map_err(|error| ServeError::Broken(error.to_string()))?;
         let access = Access::open(guard, local, None, usize::MAX, &store).await?;
         let metrics = Metrics::new(&hub, &models);
-        let router = router(Rest {
+        let router = router(RestState {
             hub: hub.clone(),
             access,
             archive,
             mcp: McpServers::none(),
             metrics,
             model: String::new(),
-            open: Places::new(usize::MAX),
+            open: ConnectionPermits::new(usize::MAX),
             secure: false,
             base_path: BasePath::default(),
         });
@@ -95,13 +96,12 @@ impl AtRest {
     /// # Errors
     /// When it cannot be copied.
     pub async fn backup(&self) -> Result<File, ServeError> {
-        Ok(self.hub.backup().await?)
+        Ok(self.store.backup().await?)
     }
 
     /// Saves what is under way and lets go of the directory.
     pub async fn close(self) {
         self.hub.stop(std::time::Duration::ZERO).await;
-        let store = self.store;
-        drop(tokio::task::spawn_blocking(move || store.close()).await);
+        self.store.close().await;
     }
 }

@@ -1,4 +1,4 @@
-//! An echo on the very sockets that the server uses, for `make conformance`.
+//! An echo on the server's own WebSockets, for `make conformance`.
 
 use std::io::Read as _;
 
@@ -16,9 +16,9 @@ use thoughtwire_websocket::OpCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt as _;
 
-use crate::line::Transport;
 use crate::stalled::Impatient;
 use crate::upgrade::switching;
+use crate::upgraded_stream::UpgradedStream;
 use crate::websocket::{Received, WRITE_TIMEOUT, WebSocket};
 
 /// The largest message of the suite; the server's own default is a mebibyte.
@@ -59,8 +59,8 @@ async fn upgrade(mut request: Request) -> Response {
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(stream) = upgraded.await {
-            let (transport, ahead) = Transport::new(stream);
-            echo(WebSocket::new(transport, ahead, FRAME_BYTES)).await;
+            let (stream, read) = UpgradedStream::new(stream);
+            echo(WebSocket::new(stream, read, FRAME_BYTES)).await;
         }
     });
     switching(key, None)

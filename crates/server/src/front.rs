@@ -12,19 +12,23 @@ use crate::body::Late;
 use crate::cors;
 use crate::guard::Surface;
 use crate::page;
-use crate::rest::Refused;
-use crate::upgrade::Shared;
+use crate::rest::RestRefusal;
+use crate::upgrade::ConnectionState;
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Checks a request, has it answered, and adds the headers that every answer has.
-pub(crate) async fn front(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub(crate) async fn front(
+    State(shared): State<ConnectionState>,
+    request: Request,
+    next: Next,
+) -> Response {
     let guard = &shared.access.guard;
     let surface = surface(request.extensions().get::<MatchedPath>());
     let reader = guard.allowed_origin(request.headers());
     let late = request.extensions().get::<Late>().cloned();
     let mut response = match guard.admit(&request, surface) {
-        Err(refusal) => Refused(refusal).into_response(),
+        Err(refusal) => RestRefusal(refusal).into_response(),
         Ok(()) if reader.is_some() && cors::is_preflight(request.method(), request.headers()) => {
             cors::preflight(request.headers())
         }

@@ -19,13 +19,16 @@ mod at_rest;
 mod base_path;
 mod body;
 mod config;
+mod connection;
+mod connection_permits;
+mod connection_sink;
 mod cors;
 mod doctor;
 #[cfg(test)]
 mod echo;
+mod eviction;
 mod front;
 mod guard;
-mod line;
 mod listener;
 mod listing;
 mod metrics;
@@ -34,22 +37,22 @@ mod origin;
 mod owner_file;
 mod pace;
 mod page;
-mod places;
+mod phase;
 mod rest;
 mod server;
-mod socket;
 mod stalled;
 mod sweeping;
 mod upgrade;
+mod upgraded_stream;
 mod websocket;
 
 pub use at_rest::AtRest;
 pub use base_path::{BadBasePath, BasePath};
 pub use config::{
-    Auth, Config, ConfigError, DEFAULT_LISTEN, DEFAULT_LOG, Flags, JwtConfig, Limits, Setting,
-    TlsConfig, usual_data_dir,
+    Auth, Config, ConfigError, DEFAULT_LISTEN, DEFAULT_LOG, Flags, JwtConfig, ServerLimits,
+    Setting, TlsConfig, usual_data_dir,
 };
 pub use doctor::{Finding, Health, examine};
-pub use rest::{Need, ROUTES};
+pub use rest::{ROUTES, RequiredScope};
 pub use server::{ServeError, Server};
 pub use thoughtwire_agent::{HUMANS, PERSONAS};

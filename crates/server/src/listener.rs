@@ -1,4 +1,4 @@
-//! Takes connections in: as many as there may be, each in good time, over TLS where it is spoken.
+//! Accepts connections: a limited number, each within a time limit, over TLS where that is set up.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -22,41 +22,42 @@ use tower::ServiceExt as _;
 use crate::base_path::BasePath;
 use crate::body::{Late, TimedBody};
 use crate::config::TlsConfig;
-use crate::places::{Place, Places, counted_as};
-use crate::socket::Phase;
+use crate::connection_permits::{ConnectionPermit, ConnectionPermits, counted_as};
+use crate::eviction::Eviction;
+use crate::phase::Phase;
 use crate::stalled::Impatient;
 use crate::websocket::WRITE_TIMEOUT;
 
-/// How long until a connection is taken in again when the system had none left to give.
-const BREATH: Duration = Duration::from_millis(50);
+/// Pause before the next connection is accepted when the system has no file left for one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What everybody who listens shares.
+/// The parts that all listeners share.
 #[derive(Clone)]
 pub(crate) struct Doors {
     pub(crate) router: Router,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) tasks: TaskTracker,
-    /// Time for a handshake, again for a request's head, and again for its body.
+    /// Time limit of a TLS handshake, of a request's head, and of its body.
     pub(crate) within: Duration,
-    /// The prefix that requests may have in front of their path.
+    /// The prefix that the path of a request may have.
     pub(crate) base_path: BasePath,
-    /// How many connections each address has.
-    pub(crate) guests: Places<IpAddr>,
-    /// Whether this machine's own are counted as well.
+    /// The permits of each address.
+    pub(crate) guests: ConnectionPermits<IpAddr>,
+    /// Whether connections from this machine count as well.
     pub(crate) counts_loopback: bool,
 }
 
-/// A connection's place among its address's; a request bears it, so that an upgraded connection keeps it.
-pub(crate) type Guest = Arc<Place<IpAddr>>;
+/// The permit of a connection's address. Requests carry it, so an upgraded connection keeps it.
+pub(crate) type Guest = Arc<ConnectionPermit<IpAddr>>;
 
 impl Doors {
-    /// Takes connections in until the server stops; while it leaves, they are told so.
+    /// Accepts connections until the server stops. While it leaves, they are told so.
     pub(crate) async fn keep(mut self, listener: TcpListener) {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                // Losing the sender is a stop as well.
+                // The loss of the sender is a stop as well.
                 _ = self.phase.wait_for(|phase| *phase == Phase::Stopped) => return,
             };
             match accepted {
@@ -75,15 +76,18 @@ impl Doors {
                     drop(self.tasks.spawn(self.clone().welcome(stream, guest)));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "no connection can be taken in; is the limit of open files too low?");
-                    tokio::time::sleep(BREATH).await;
+                    tracing::warn!(
+                        %error,
+                        "no connection can be accepted; is the limit of open files too low?"
+                    );
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
     async fn welcome(self, stream: TcpStream, guest: Option<Guest>) {
-        // Frames are small and wanted now.
+        // Frames are small and have to go out at once.
         drop(stream.set_nodelay(true));
         match self.tls.clone() {
             None => self.serve(stream, guest).await,
@@ -102,6 +106,8 @@ impl Doors {
         guest: Option<Guest>,
     ) {
         let (within, base_path) = (self.within, self.base_path.clone());
+        let eviction = Eviction::default();
+        let watch = eviction.clone();
         let service = self.router.clone().map_request(
             move |mut request: hyper::Request<hyper::body::Incoming>| {
                 if let Some(guest) = guest.clone() {
@@ -110,6 +116,7 @@ impl Doors {
                 if let Some(stripped) = base_path.strip(request.uri()) {
                     *request.uri_mut() = stripped;
                 }
+                request.extensions_mut().insert(watch.clone());
                 let late = Late::default();
                 request.extensions_mut().insert(late.clone());
                 request.map(|body| axum::body::Body::new(TimedBody::new(body, within, late)))
@@ -122,10 +129,14 @@ impl Doors {
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
             .with_upgrades();
         tokio::pin!(connection);
-        // What is waited for borrows the phase, which must not be held any longer.
+        // The result borrows the phase, so it is dropped at once.
         let leaving = async { drop(self.phase.wait_for(|phase| *phase == Phase::Stopped).await) };
         let outcome = tokio::select! {
+            // In this order, since a request that the connection takes may begin a watch.
+            biased;
             outcome = connection.as_mut() => outcome,
+            // The answer is cut off with its connection.
+            () = eviction.due() => return,
             () = leaving => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -137,7 +148,7 @@ impl Doors {
     }
 }
 
-/// The wall clock for TLS. The library's own panics by a clock before 1970.
+/// The wall clock for TLS. The library's own panics if the clock is before 1970.
 #[derive(Debug)]
 struct WallClock;
 

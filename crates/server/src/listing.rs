@@ -15,8 +15,8 @@ pub(crate) async fn some(
     user: &UserId,
     filter: SessionFilter,
 ) -> Result<Vec<SessionListing>, Refusal> {
-    let owner = user.clone();
-    hub.read_for(user, move |store| store.sessions(&owner, &filter)).await
+    let store = hub.store().for_user(user.as_str());
+    Ok(store.directory().sessions(user, &filter).await?)
 }
 
 /// One of a user's sessions.

@@ -27,7 +27,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(hub: &Hub, models: &thoughtwire_agent::Metrics) -> Self {
+    pub(crate) fn new(hub: &Hub, models: &thoughtwire_agent::ModelMetrics) -> Self {
         let mut registry = Registry::with_prefix("thoughtwire");
         let (connections, refusals) =
             (Labelled::<Gauge>::default(), Labelled::<Counter>::default());

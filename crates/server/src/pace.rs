@@ -1,20 +1,21 @@
-//! How fast one connection may ask: so many commands in a second, and twice as many at once.
+//! The rate limit for commands of one connection: so many in a second, and twice as many at once.
 
 use tokio::time::Instant;
 
-pub(crate) struct Pace {
+/// The rate limit of one connection's commands.
+pub(crate) struct CommandPace {
     per_second: f64,
     left: f64,
     at: Instant,
 }
 
-impl Pace {
+impl CommandPace {
     pub(crate) fn new(per_second: u32) -> Self {
         let per_second = f64::from(per_second);
         Self { per_second, left: per_second * 2.0, at: Instant::now() }
     }
 
-    /// Whether one more is within it.
+    /// Tells whether one more command is within the limit, and counts it.
     pub(crate) fn allows(&mut self) -> bool {
         let now = Instant::now();
         let grown = now.duration_since(self.at).as_secs_f64() * self.per_second;
@@ -36,7 +37,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_taken_and_then_its_pace() {
-        let mut pace = Pace::new(10);
+        let mut pace = CommandPace::new(10);
         assert_eq!((0..50).filter(|_| pace.allows()).count(), 20);
         tokio::time::advance(Duration::from_millis(500)).await;
         assert_eq!((0..50).filter(|_| pace.allows()).count(), 5);

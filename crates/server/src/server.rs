@@ -22,7 +22,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Jwt};
-use crate::config::{Auth, Config, Limits};
+use crate::config::{Auth, Config, ServerLimits};
+use crate::connection_permits::ConnectionPermits;
 use crate::front::front;
 use crate::guard::Guard;
 use crate::listener::{self, Doors};
@@ -30,11 +31,10 @@ use crate::metrics::Metrics;
 use crate::open_files;
 use crate::owner_file::OwnerFile;
 use crate::page;
-use crate::places::Places;
-use crate::rest::{Rest, router};
-use crate::socket::Phase;
+use crate::phase::Phase;
+use crate::rest::{RestState, router};
 use crate::sweeping;
-use crate::upgrade::{Dialect, Shared, is_upgrade, offers_native, upgrade};
+use crate::upgrade::{ConnectionState, SocketDialect, is_upgrade, offers_native, upgrade};
 
 /// The last millisecond of the year 9999.
 const LAST_MS: i64 = 253_402_300_799_999;
@@ -154,7 +154,7 @@ impl Server {
             turn_within: config.limits.turn,
             ..HubOptions::default()
         };
-        let hub = Hub::new(Arc::clone(&store), Arc::new(agent), hub_options)?;
+        let hub = Hub::new(Arc::clone(&store), Arc::new(agent), hub_options).await?;
         let metrics = Metrics::new(&hub, &models);
         let token = format!("tw_{}{}", new_id::<()>(), new_id::<()>());
         let guard = Guard {
@@ -228,14 +228,14 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let (phase, watched) = watch::channel(Phase::Serving);
         let keyring = self.access.keyring.clone();
-        let shared = Shared {
+        let shared = ConnectionState {
             hub: self.hub.clone(),
             mcp: self.mcp.clone(),
             metrics: self.metrics,
             access: self.access,
             phase: watched,
             connections: TaskTracker::new(),
-            open: Places::new(self.config.limits.connections),
+            open: ConnectionPermits::new(self.config.limits.connections),
             config: Arc::new(self.config),
         };
         let connections = shared.connections.clone();
@@ -252,7 +252,7 @@ impl Server {
             tasks: serving.clone(),
             within: handshake,
             base_path,
-            guests: Places::new(per_address.unwrap_or(Limits::PER_ADDRESS)),
+            guests: ConnectionPermits::new(per_address.unwrap_or(ServerLimits::PER_ADDRESS)),
             counts_loopback: per_address.is_some(),
         };
         if let Some(inner) = self.inner {
@@ -274,16 +274,15 @@ impl Server {
         // A request that does not end by itself is left behind.
         drop(tokio::time::timeout(Duration::from_secs(5), connections.wait()).await);
         drop(tokio::time::timeout(Duration::from_secs(1), serving.wait()).await);
-        let store = self.store;
-        drop(tokio::task::spawn_blocking(move || store.close()).await);
+        self.store.close().await;
         drop(self.owner_file);
         Ok(())
     }
 }
 
-fn routes(shared: Shared, archive: Archive) -> Router {
+fn routes(shared: ConnectionState, archive: Archive) -> Router {
     let limit = shared.config.limits.frame_bytes;
-    let rest = router(Rest {
+    let rest = router(RestState {
         hub: shared.hub.clone(),
         access: shared.access.clone(),
         archive,
@@ -309,18 +308,17 @@ fn routes(shared: Shared, archive: Archive) -> Router {
         .layer(middleware::from_fn_with_state(shared, front))
 }
 
-async fn ready(State(shared): State<Shared>) -> Response {
+async fn ready(State(shared): State<ConnectionState>) -> Response {
     let serving = *shared.phase.borrow() == Phase::Serving;
     if !serving {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     }
-    let user = shared.access.local.clone();
-    let read = shared.hub.read(move |store| store.agents(&user).map(drop)).await;
-    let outcome = match read {
-        Ok(()) => shared.hub.store().check().await.map_err(|error| Refusal::from(&error)),
-        Err(refusal) => Err(refusal),
+    let store = shared.hub.store();
+    let outcome = match store.directory().agents(&shared.access.local).await {
+        Ok(_) => store.check().await,
+        Err(error) => Err(error),
     };
-    match outcome {
+    match outcome.map_err(Refusal::from) {
         Ok(()) => "ready\n".into_response(),
         // One status for every cause, as those who ask expect it.
         Err(refusal) => {
@@ -329,10 +327,10 @@ async fn ready(State(shared): State<Shared>) -> Response {
     }
 }
 
-async fn not_found(State(shared): State<Shared>, request: Request) -> Response {
+async fn not_found(State(shared): State<ConnectionState>, request: Request) -> Response {
     // Elsewhere than on its own path the sub-protocol chooses the native wire.
     if is_upgrade(request.headers()) && offers_native(request.headers()) {
-        return upgrade(&shared, request, Dialect::Native);
+        return upgrade(&shared, request, SocketDialect::Native);
     }
     let base = &shared.config.base_path;
     if base.is_bare(request.uri()) {
@@ -359,7 +357,7 @@ async fn not_found(State(shared): State<Shared>, request: Request) -> Response {
         .into_response()
 }
 
-async fn root(State(shared): State<Shared>, request: Request) -> Response {
+async fn root(State(shared): State<ConnectionState>, request: Request) -> Response {
     if is_upgrade(request.headers()) {
         return memgpt(State(shared), request).await;
     }
@@ -369,18 +367,18 @@ async fn root(State(shared): State<Shared>, request: Request) -> Response {
     }
 }
 
-async fn memgpt(State(shared): State<Shared>, request: Request) -> Response {
+async fn memgpt(State(shared): State<ConnectionState>, request: Request) -> Response {
     let native = offers_native(request.headers());
-    upgrade(&shared, request, if native { Dialect::Native } else { Dialect::Memgpt })
+    upgrade(&shared, request, if native { SocketDialect::Native } else { SocketDialect::Memgpt })
 }
 
-async fn sparky(State(shared): State<Shared>, request: Request) -> Response {
+async fn sparky(State(shared): State<ConnectionState>, request: Request) -> Response {
     let native = offers_native(request.headers());
-    upgrade(&shared, request, if native { Dialect::Native } else { Dialect::Sparky })
+    upgrade(&shared, request, if native { SocketDialect::Native } else { SocketDialect::Sparky })
 }
 
-async fn native(State(shared): State<Shared>, request: Request) -> Response {
-    upgrade(&shared, request, Dialect::Native)
+async fn native(State(shared): State<ConnectionState>, request: Request) -> Response {
+    upgrade(&shared, request, SocketDialect::Native)
 }
 
 fn url_of(address: &SocketAddr, tls: bool) -> String {

@@ -1,4 +1,4 @@
-//! A stream whose peer has to take what is written to it.
+//! A stream with a time limit for writes.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// A stream that breaks when its peer takes nothing for too long, so that an answer or an event
+/// A stream that fails when its peer takes nothing for too long, so that an answer or an event
 /// stream that nobody reads does not keep its connection.
 pub(crate) struct Impatient<S> {
     stream: S,

@@ -6,7 +6,7 @@ use thoughtwire_hub::Hub;
 use tokio::sync::watch;
 
 use crate::access::Keyring;
-use crate::socket::Phase;
+use crate::phase::Phase;
 
 /// How often it is done. Ages are told in days.
 const EVERY: Duration = Duration::from_secs(600);

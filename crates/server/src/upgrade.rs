@@ -1,4 +1,4 @@
-//! From an HTTP request to a connection: which dialect is spoken, and by whom.
+//! From an HTTP request to a connection: its dialect and its user.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use thoughtwire_hub::Hub;
 use thoughtwire_proto::connection::Machine;
 use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::dialect::memgpt::MemgptMachine;
-use thoughtwire_proto::dialect::native::{Limits as NativeLimits, NativeMachine};
+use thoughtwire_proto::dialect::native::{ConnectionLimits, NativeMachine};
 use thoughtwire_proto::dialect::sparky::{Loading, ServerLoading, SparkyMachine, Tools};
 use thoughtwire_proto::{AgentSpec, Permission, Refusal, RefusalCode};
 use tokio::sync::watch;
@@ -22,41 +22,42 @@ use tokio_util::task::TaskTracker;
 use crate::access::{Access, Entrant, KEY_NEEDED, too_many, unauthorized};
 use crate::config::Auth;
 use crate::config::Config;
-use crate::line::Transport;
+use crate::connection::{ConnectionContext, drive};
+use crate::connection_permits::ConnectionPermits;
 use crate::listener::Guest;
 use crate::metrics::Metrics;
-use crate::pace::Pace;
-use crate::places::Places;
-use crate::rest::Refused;
-use crate::socket::{Context, Phase, drive};
+use crate::pace::CommandPace;
+use crate::phase::Phase;
+use crate::rest::RestRefusal;
+use crate::upgraded_stream::UpgradedStream;
 use crate::websocket::WebSocket;
 
 /// The native sub-protocol.
 const NATIVE: &str = "thoughtwire.v1";
-/// What the server calls itself in `welcome`.
+/// The server's name and version in `welcome`.
 const SERVER: &str = concat!("thoughtwire/", env!("CARGO_PKG_VERSION"));
 
-/// What every request needs of its server.
+/// The parts of its server that every request uses.
 #[derive(Clone)]
-pub(crate) struct Shared {
+pub(crate) struct ConnectionState {
     pub(crate) hub: Hub,
     pub(crate) mcp: McpServers,
     pub(crate) metrics: Metrics,
     pub(crate) access: Access,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) connections: TaskTracker,
-    pub(crate) open: Places<()>,
+    pub(crate) open: ConnectionPermits<()>,
     pub(crate) config: Arc<Config>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
+pub(crate) enum SocketDialect {
     Native,
     Memgpt,
     Sparky,
 }
 
-impl Dialect {
+impl SocketDialect {
     fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -71,8 +72,12 @@ struct UpgradeQuery {
     client: Option<String>,
 }
 
-/// Answers an upgrade and hands the socket to its driver.
-pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -> Response {
+/// Answers an upgrade and hands the socket to its connection.
+pub(crate) fn upgrade(
+    shared: &ConnectionState,
+    mut request: Request,
+    dialect: SocketDialect,
+) -> Response {
     let headers = request.headers();
     let key: Option<headers::SecWebsocketKey> = headers.typed_get();
     let (Some(key), true) = (key, is_upgrade(headers) && request.method() == Method::GET) else {
@@ -88,48 +93,51 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         return response;
     }
     if *shared.phase.borrow() != Phase::Serving {
-        return Refused(Refusal::new(RefusalCode::Stopping, "the server is stopping; come again"))
-            .into_response();
+        return RestRefusal(Refusal::new(
+            RefusalCode::Stopping,
+            "the server is stopping; come again",
+        ))
+        .into_response();
     }
-    // MemGPT's wire has no place for a credential but the request itself; the others' first frame is one.
+    // On MemGPT's wire only the request can bear a credential; on the others the first frame does.
     let entrant = match shared.access.request(headers, request.uri()) {
         Ok(Some(identity)) => Entrant { identity, trusted: true },
-        Ok(None) if dialect == Dialect::Memgpt => {
-            return Refused(unauthorized(KEY_NEEDED)).into_response();
+        Ok(None) if dialect == SocketDialect::Memgpt => {
+            return RestRefusal(unauthorized(KEY_NEEDED)).into_response();
         }
         Ok(None) => Entrant { identity: shared.access.nobody(), trusted: false },
-        Err(refusal) => return Refused(refusal).into_response(),
+        Err(refusal) => return RestRefusal(refusal).into_response(),
     };
     let needs_token = !entrant.trusted;
     let permit = match shared.open.take(()) {
         Some(permit) => permit,
         None => {
-            return Refused(Refusal::new(
+            return RestRefusal(Refusal::new(
                 RefusalCode::TooFast,
                 "the server has as many connections as it may have",
             ))
             .into_response();
         }
     };
-    // Who is not known yet takes a place among its user's when it is.
-    let place = if entrant.trusted {
+    // A client that is not known yet takes its user's permit once it is.
+    let user_permit = if entrant.trusted {
         shared.access.users.take(entrant.identity.user.clone())
     } else {
         None
     };
-    if entrant.trusted && place.is_none() {
-        return Refused(too_many()).into_response();
+    if entrant.trusted && user_permit.is_none() {
+        return RestRefusal(too_many()).into_response();
     }
     let client = Query::<UpgradeQuery>::try_from_uri(request.uri())
         .ok()
         .and_then(|Query(query)| query.client)
         .filter(|name| !name.is_empty());
-    let offered = offers_native(headers) && dialect == Dialect::Native;
+    let offered = offers_native(headers) && dialect == SocketDialect::Native;
     let machine = machine(shared, dialect, client, needs_token);
     let Some(on_upgrade) = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>() else {
         return StatusCode::UPGRADE_REQUIRED.into_response();
     };
-    let context = Context {
+    let context = ConnectionContext {
         hub: shared.hub.clone(),
         access: shared.access.clone(),
         entrant,
@@ -137,8 +145,8 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         space: String::new(),
         phase: shared.phase.clone(),
         handshake_within: shared.config.limits.handshake,
-        pace: Pace::new(shared.config.limits.commands_per_second),
-        place,
+        pace: CommandPace::new(shared.config.limits.commands_per_second),
+        permit: user_permit,
         metrics: shared.metrics.clone(),
         frame_limit: FrameLimit::new(shared.config.limits.frame_bytes),
         json_depth: shared.config.limits.json_depth,
@@ -149,16 +157,16 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
     shared.connections.spawn(async move {
         if let Ok(upgraded) = on_upgrade.await {
             let _counted = metrics.connected(dialect.name());
-            let (transport, ahead) = Transport::new(upgraded);
-            let line = transport.line().cloned();
-            drive(WebSocket::new(transport, ahead, frame_bytes), line, machine, context).await;
+            let (stream, read) = UpgradedStream::new(upgraded);
+            let writer = stream.writer().cloned();
+            drive(WebSocket::new(stream, read, frame_bytes), writer, machine, context).await;
         }
         drop((permit, guest));
     });
     switching(key, offered.then_some(NATIVE))
 }
 
-/// The yes to an upgrade.
+/// The answer that accepts an upgrade.
 pub(crate) fn switching(key: headers::SecWebsocketKey, protocol: Option<&'static str>) -> Response {
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let answer = response.headers_mut();
@@ -173,28 +181,30 @@ pub(crate) fn switching(key: headers::SecWebsocketKey, protocol: Option<&'static
 }
 
 fn machine(
-    shared: &Shared,
-    dialect: Dialect,
+    shared: &ConnectionState,
+    dialect: SocketDialect,
     client: Option<String>,
     needs_token: bool,
 ) -> Box<dyn Machine> {
     let limit = FrameLimit::new(shared.config.limits.frame_bytes);
     match dialect {
-        Dialect::Native => {
-            let limits = NativeLimits {
+        SocketDialect::Native => {
+            let limits = ConnectionLimits {
                 frame_bytes: Some(shared.config.limits.frame_bytes as u64),
                 attached_sessions: Some(shared.config.limits.attached_sessions as u64),
                 queued_inputs: Some(shared.config.limits.queued_inputs as u64),
             };
             Box::new(NativeMachine::new(limits, SERVER.to_owned(), needs_token))
         }
-        Dialect::Memgpt => Box::new(MemgptMachine::new(client).with_frame_limit(limit)),
-        Dialect::Sparky => Box::new(SparkyMachine::new(tools(shared)).with_frame_limit(limit)),
+        SocketDialect::Memgpt => Box::new(MemgptMachine::new(client).with_frame_limit(limit)),
+        SocketDialect::Sparky => {
+            Box::new(SparkyMachine::new(tools(shared)).with_frame_limit(limit))
+        }
     }
 }
 
-/// The tools that a Sparky client is told of: how many there are, and the MCP servers by name.
-fn tools(shared: &Shared) -> Tools {
+/// The tools that a Sparky client is told of: their number, and the MCP servers by name.
+fn tools(shared: &ConnectionState) -> Tools {
     let usable = shared
         .hub
         .tools(&AgentSpec::default())

@@ -178,8 +178,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         drop(tokio::time::timeout(CLOSE_TIMEOUT, farewell).await);
     }
 
-    /// Sends what is queued and reads on until the client has it: a socket that is closed with bytes
-    /// unread is reset, and the reset would overtake the close frame.
+    /// Sends what is queued and reads on until the client has it: a socket that is closed with
+    /// bytes unread is reset, and the reset would overtake the close frame.
     async fn finish(&mut self) -> io::Result<()> {
         poll_fn(|context| self.poll_flush(context)).await?;
         self.stream.shutdown().await?;

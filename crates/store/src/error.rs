@@ -1,31 +1,39 @@
-//! What can go wrong with the store, as sentences that say what to do.
+//! Errors of the store, as sentences that say what to do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
-use thoughtwire_proto::{Refusal, RefusalCode};
+use thoughtwire_proto::{AgentId, Refusal, RefusalCode, SessionId};
 
-use crate::reader::READ_WITHIN;
+/// Maximum time of one statement of a read.
+pub(crate) const READ_LIMIT: Duration = Duration::from_secs(10);
 
-const CANNOT_OPEN: &str = "its file cannot be opened; check its permissions, and how many files this process may open (`ulimit -n`)";
+const CANNOT_OPEN: &str = "its file cannot be opened; check its permissions, and how many files \
+                           this process may open (`ulimit -n`)";
 
-/// Too many open files, in the process or in all: the same numbers on every Unix, and without a name in `std`.
+/// Too many open files, of the process or of the system: the same numbers on every Unix, without a
+/// name in `std`.
 const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 
-/// Why the store did not do what it was asked.
+/// Why a call of the store failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Another process has the directory.
-    #[error("another process uses the data directory {}; stop it, or say another with --data-dir", .path.display())]
+    #[error(
+        "another process uses the data directory {}; stop it, or say another with --data-dir",
+        .path.display()
+    )]
     Locked {
         /// The directory.
         path: PathBuf,
     },
     /// The file was written by a newer version.
     #[error(
-        "the data was written by a newer version of Thoughtwire (schema {found}, this one knows {known}); use that version or a newer one"
+        "the data was written by a newer version of Thoughtwire (schema {found}, this one knows \
+         {known}); use that version or a newer one"
     )]
     Newer {
         /// The file's schema.
@@ -38,25 +46,30 @@ pub enum StoreError {
     Full,
     /// The file cannot be written.
     #[error(
-        "the data cannot be written (read-only file or directory), so nothing was saved; check its permissions"
+        "the data cannot be written (read-only file or directory), so nothing was saved; check its \
+         permissions"
     )]
     ReadOnly,
     /// A commit failed while it was being synced, and the disk does not work again yet.
     #[error(
-        "the disk failed while it saved ({0}), so it is unknown whether this was saved; send it again with the same id, which has no second effect"
+        "the disk failed while it saved ({0}), so it is unknown whether this was saved; send it \
+         again with the same id, which has no second effect"
     )]
     Unknown(String),
     /// The data file is not the one that was opened.
     #[error(
-        "{} was deleted or replaced while the server runs, so nothing is saved any more; put it back, or stop the server, restore the data and start it again", .path.display()
+        "{} was deleted or replaced while the server runs, so nothing is saved any more; put it \
+         back, or stop the server, restore the data and start it again",
+        .path.display()
     )]
     Replaced {
         /// The path that names another file now, or none.
         path: PathBuf,
     },
-    /// Another program's lock did not go in time.
+    /// Another program's lock was not released in time.
     #[error(
-        "another program keeps the data file locked, so nothing was read or saved; end its transaction (such as a `sqlite3` shell's) and try again"
+        "another program keeps the data file locked, so nothing was read or saved; end its \
+         transaction (such as a `sqlite3` shell's) and try again"
     )]
     Busy,
     /// A read took too long.
@@ -80,29 +93,47 @@ pub enum StoreError {
         /// The most bytes of text.
         most: u64,
     },
-    /// What was to be taken in cannot be.
+    /// Data that does not hold together, or cannot be used here.
     #[error("{0}")]
     Invalid(String),
-    /// There is no such thing.
+    /// A session, agent, client or chat that does not exist.
     #[error("there is no {0}")]
     Missing(String),
-    /// An append that does not begin at the log's head.
-    #[error("the log has grown to {found} where {expected} was expected")]
+    /// A batch that does not begin at the log's head.
+    #[error("the log ends at {found} where {expected} was expected; read the session again")]
     HeadMoved {
-        /// Where the log ends.
+        /// Position of the log's head.
         found: u64,
-        /// Where the append begins.
+        /// Position that the batch follows.
         expected: u64,
     },
     /// The file system failed.
     #[error("the data directory cannot be used: {0}")]
     Io(String),
-    /// `SQLite` failed otherwise.
+    /// The backend failed otherwise.
     #[error("the data could not be read or saved: {0}")]
-    Sqlite(String),
+    Failed(String),
     /// The store was closed.
     #[error("the store is closed")]
     Stopped,
+}
+
+impl StoreError {
+    pub(crate) fn missing_session(id: &SessionId) -> Self {
+        Self::Missing(format!("session {id}"))
+    }
+
+    pub(crate) fn missing_agent(id: &AgentId) -> Self {
+        Self::Missing(format!("agent {id}"))
+    }
+
+    pub(crate) fn missing_peer(name: &str) -> Self {
+        Self::Missing(format!("client {name}; it has to be opened first"))
+    }
+
+    pub(crate) fn missing_chat(chat: &str) -> Self {
+        Self::Missing(format!("chat '{chat}'"))
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {
@@ -110,7 +141,7 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly,
-            // A disk without room for the index beside the log says so in its own way.
+            // A disk without room for the index beside the log has an error of its own.
             Some(ErrorCode::SystemIoFailure)
                 if error
                     .sqlite_error()
@@ -120,13 +151,13 @@ impl From<rusqlite::Error> for StoreError {
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::OperationInterrupted) => {
-                Self::TooSlow { seconds: READ_WITHIN.as_secs() }
+                Self::TooSlow { seconds: READ_LIMIT.as_secs() }
             }
             Some(ErrorCode::CannotOpen) => Self::Io(CANNOT_OPEN.to_owned()),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Corrupt(error.to_string())
             }
-            Some(_) | None => Self::Sqlite(error.to_string()),
+            Some(_) | None => Self::Failed(error.to_string()),
         }
     }
 }
@@ -153,6 +184,12 @@ impl From<serde_json::Error> for StoreError {
     }
 }
 
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::from(&error)
+    }
+}
+
 /// For clients: the sentence without paths.
 impl From<&StoreError> for Refusal {
     fn from(error: &StoreError) -> Self {
@@ -173,21 +210,25 @@ impl From<&StoreError> for Refusal {
             | StoreError::Corrupt(_)
             | StoreError::HeadMoved { .. }
             | StoreError::Io(_)
-            | StoreError::Sqlite(_) => RefusalCode::StoreFailed,
+            | StoreError::Failed(_) => RefusalCode::StoreFailed,
         };
         let reason = match error {
             StoreError::Locked { .. }
             | StoreError::Io(_)
-            | StoreError::Sqlite(_)
+            | StoreError::Failed(_)
             | StoreError::HeadMoved { .. } => {
                 "the data could not be read or saved; see the server's log".to_owned()
             }
             StoreError::Corrupt(_) => "the data file is damaged; see the server's log".to_owned(),
             StoreError::Replaced { .. } => {
-                "the data file was deleted or replaced while the server runs, so nothing is saved; see the server's log".to_owned()
+                "the data file was deleted or replaced while the server runs, so nothing is saved; \
+                 see the server's log"
+                    .to_owned()
             }
             StoreError::Unknown(_) => {
-                "the disk failed while it saved, so it is unknown whether this was saved; send it again with the same id, which has no second effect".to_owned()
+                "the disk failed while it saved, so it is unknown whether this was saved; send it \
+                 again with the same id, which has no second effect"
+                    .to_owned()
             }
             StoreError::Newer { .. }
             | StoreError::Busy

@@ -1,13 +1,19 @@
-//! Thoughtwire's durable side: session logs, agents, their memory, and the older wires' clients, in
-//! one `SQLite` file with one writer that shares each wait for the disk among all who write.
+//! Durable data: session logs, the directory of agents and sessions, agents' memory, clients of the
+//! older wires, and keys.
+//!
+//! [`Store`] hands it out by noun; everything is asynchronous. Its backend is one SQLite file with
+//! one writer that shares each wait for the disk among all writes (group commit). Tests and the
+//! simulation use [`RamDisk`], a backend in memory with injected faults.
 //!
 //! ```
 //! use thoughtwire_proto::{AgentSpec, Seq, Timestamp};
 //! use thoughtwire_store::{NewAgent, Store};
+//! # tokio::runtime::Runtime::new()?.block_on(async {
 //! # let dir = tempfile::tempdir()?;
 //! let now = Timestamp::from_millis(0);
 //! let store = Store::open(dir.path(), now)?;
 //! let ada = store
+//!     .directory()
 //!     .create_agent(NewAgent {
 //!         id: "a-1".parse()?,
 //!         user: "local".parse()?,
@@ -20,51 +26,45 @@
 //!         at: now,
 //!         receipt: None,
 //!     })
-//!     .wait()?;
-//! let session = store.session(&ada.main_session)?.expect("was just made");
-//! assert_eq!(store.events(session.num, Seq::ZERO, 10)?.len(), 1);
+//!     .await?;
+//! let records = store.logs().records_after(&ada.main_session, Seq::ZERO, 10).await?;
+//! assert_eq!(records.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It refuses to know sockets, dialects, and JSON beyond the record format. Reads are short and
-//! block; writes are queued and answered by a [`Commit`].
+//! The crate must not know sockets, dialects, or JSON beyond the record format. Writes take effect
+//! in the order of the calls, and each is answered by a [`Commit`]. A read is a [`StoreRead`].
 
-mod agents;
-mod archive;
-mod backup;
-mod chats;
-mod clock;
-mod data_file;
-mod erasing;
+mod batch;
+mod commit;
+mod directory;
 mod error;
 mod keys;
-mod known;
-mod log;
+mod logs;
 mod memory;
 mod metrics;
+mod opening;
 mod peers;
-mod reader;
-mod recall;
-mod receipts;
+mod ram;
 mod recovery;
-mod retention;
-mod saving;
-mod schema;
 mod script;
+mod sqlite;
 mod store;
-mod types;
-mod writer;
+mod upkeep;
 
-pub use backup::Contents;
-pub use chats::{OpenedChat, StoredChat};
+pub use batch::{Batch, BatchError, BatchExtras, BlockEdit, Receipt};
+pub use commit::Commit;
+pub use directory::{DirectoryStore, NewAgent, NewSession, SessionFilter, StoredSession};
 pub use error::StoreError;
-pub use keys::{Key, KeyId, Scope};
-pub use known::Known;
+pub use keys::KeyStore;
+pub use logs::{LogPage, LogStore, OpenItem};
+pub use memory::{Added, Block, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled};
 pub use metrics::Metrics;
-pub use retention::{Overlong, Retention};
-pub use store::Store;
-pub use types::{
-    Added, Append, Block, BlockEdit, LogPage, NewAgent, NewNote, NewSession, Note, OpenItem,
-    OpenedPeer, Page, Proven, Recalled, Receipt, SessionFilter, SessionNum, StoredSession,
-};
-pub use writer::{Commit, Pen, Written};
+pub use peers::{OpenedChat, OpenedPeer, PeerStore, Proven, StoredChat};
+pub use ram::{BrokenTable, CommittedWrites, RamDisk, RamDriver, WriteFault};
+pub use sqlite::Contents;
+pub use store::{Store, StoreRead};
+pub use thoughtwire_proto::{Key, KeyId, Scope};
+pub use upkeep::{Overlong, Retention, UpkeepStore};

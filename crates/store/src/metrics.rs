@@ -1,4 +1,4 @@
-//! What the store counts of itself.
+//! Figures of the store.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};

@@ -1,115 +1,115 @@
-//! Clients of the older wires that can be known again: their chats, and how far they have read.
+//! Peers: clients of the older wires that are known again, their proven positions, and the chats
+//! of Sparky's users.
 
-use rusqlite::{Connection, OptionalExtension, params};
-use thoughtwire_proto::{PeerRef, PeerWire, Seq, SessionId, Timestamp, UserId};
+use thoughtwire_proto::{PeerRef, Seq, SessionId, Timestamp, UserId};
 
-use crate::log::{get_id, to_i64};
-use crate::{Commit, OpenedPeer, Proven, Store, StoreError};
+use crate::{Commit, NewSession, StoreRead};
 
-impl Store {
-    /// Finds a peer, or makes it.
-    pub fn open_peer(&self, user: &UserId, peer: &PeerRef, now: Timestamp) -> Commit<OpenedPeer> {
-        let (user, peer) = (user.clone(), peer.clone());
-        self.writer.write(move |connection| {
-            let found = peer_num(connection, &user, &peer)?;
-            let num = match found {
-                Some(num) => num,
-                None => {
-                    connection.execute(
-                        "INSERT INTO peers (user, wire, space, name, created_at) VALUES (?, ?, ?, ?, ?)",
-                        params![user.as_str(), wire_name(peer.wire), peer.space, peer.name, now.as_millis()],
-                    )?;
-                    connection.last_insert_rowid()
-                }
-            };
-            let mut select = connection.prepare_cached(
-                "SELECT chats.chat, chats.session FROM peer_chats
-                 JOIN chats ON chats.user = ?2 AND chats.space = ?3 AND chats.chat = peer_chats.chat
-                 WHERE peer = ?1 ORDER BY chats.chat",
-            )?;
-            let rows = select.query_map(params![num, user.as_str(), peer.space], |row| Ok((row.get(0)?, get_id(row, 1)?)))?;
-            let chats = rows.collect::<Result<_, _>>()?;
-            let selected = connection.query_row("SELECT selected FROM peers WHERE num = ?", [num], |row| row.get(0))?;
-            Ok(OpenedPeer { is_new: found.is_none(), chats, selected })
-        })
-    }
+/// The peers and chats of all users.
+pub trait PeerStore: Send + Sync {
+    /// Finds a peer, or creates it.
+    fn open_peer(&self, user: &UserId, peer: &PeerRef, now: Timestamp) -> Commit<OpenedPeer>;
 
-    /// Keeps how far connections have proven to have read; `closed_at` when they have ended.
-    pub fn prove(&self, proof: Vec<Proven>, closed_at: Option<Timestamp>) -> Commit<()> {
-        self.writer.write(move |connection| {
-            for proven in &proof {
-                let Some(peer) = peer_num(connection, &proven.user, &proven.peer)? else { continue };
-                connection
-                    .prepare_cached(
-                        // Of a session that was deleted meanwhile nothing is kept.
-                        "INSERT INTO proven (peer, session, connection, seq, closed_at)
-                         SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = ?2)
-                         ON CONFLICT (peer, session, connection) DO UPDATE SET seq = max(seq, ?4), closed_at = ?5",
-                    )?
-                    .execute(params![
-                        peer,
-                        proven.session.as_str(),
-                        proven.connection,
-                        to_i64(proven.seq.0),
-                        closed_at.map(Timestamp::as_millis)
-                    ])?;
-            }
-            if let Some(now) = closed_at {
-                // A day is far beyond any use of them.
-                connection.prepare_cached("DELETE FROM proven WHERE closed_at < ?")?.execute([now.as_millis().saturating_sub(86_400_000)])?;
-            }
-            Ok(())
-        })
-    }
+    /// Saves how far connections have proven to have read; `closed_at` when they have ended.
+    fn prove(&self, proof: Vec<Proven>, closed_at: Option<Timestamp>) -> Commit<()>;
 
-    /// The largest position that any connection of a peer has proven in a session: only what lies
-    /// behind it has to be repeated. Counts connections that were closed since `closed_since` or are
-    /// open as far as anybody knows.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn proven(
+    /// Finds the largest position that a connection of a peer has proven in a session: only what
+    /// lies behind it has to be repeated. Counts connections that are open or were closed since
+    /// `closed_since`.
+    fn proven(
         &self,
         user: &UserId,
         peer: &PeerRef,
         session: &SessionId,
         closed_since: Timestamp,
-    ) -> Result<Option<Seq>, StoreError> {
-        self.readers.read(|connection| {
-            let Some(peer) = peer_num(connection, user, peer)? else { return Ok(None) };
-            let seq: Option<i64> = connection
-                .prepare_cached("SELECT max(seq) FROM proven WHERE peer = ? AND session = ? AND (closed_at IS NULL OR closed_at >= ?)")?
-                .query_row(params![peer, session.as_str(), closed_since.as_millis()], |row| row.get(0))?;
-            Ok(seq.map(|seq| Seq(seq.unsigned_abs())))
-        })
-    }
+    ) -> StoreRead<Option<Seq>>;
+
+    /// Finds a chat of the peer's name space, or creates it as `new`. The peer then has the chat,
+    /// and has it selected. Without a name, takes the chat that any peer of the name space
+    /// selected last and that is not archived, else
+    /// [`DEFAULT_CHAT`](thoughtwire_proto::DEFAULT_CHAT).
+    fn open_chat(
+        &self,
+        user: &UserId,
+        peer: &PeerRef,
+        chat: Option<&str>,
+        new: NewSession,
+    ) -> Commit<OpenedChat>;
+
+    /// Lists the chats of a name space, the newest activity first. Archived ones are included on
+    /// request.
+    fn chats(&self, user: &UserId, space: &str, with_archived: bool) -> StoreRead<Vec<StoredChat>>;
+
+    /// Lists a user's chats of one name in all of its name spaces, the newest activity first.
+    fn chats_named(&self, user: &UserId, chat: &str) -> StoreRead<Vec<StoredChat>>;
+
+    /// Whether a client was ever seen in a name space of a user.
+    fn has_space(&self, user: &UserId, space: &str) -> StoreRead<bool>;
+
+    /// Archives a chat at an instant, or restores it with `None`. Its session does not change.
+    fn archive_chat(
+        &self,
+        user: &UserId,
+        space: &str,
+        chat: &str,
+        archived_at: Option<Timestamp>,
+    ) -> Commit<()>;
 }
 
-/// Connections that a crash cut were open until now, as far as anybody knows.
-pub(crate) fn close_all(connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
-    connection
-        .execute("UPDATE proven SET closed_at = ? WHERE closed_at IS NULL", [now.as_millis()])?;
-    Ok(())
+/// A client of an older wire, found or created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenedPeer {
+    /// Whether it was never seen before.
+    pub is_new: bool,
+    /// Its chats, as name and session.
+    pub chats: Vec<(String, SessionId)>,
+    /// The chat it selected last.
+    pub selected: Option<String>,
 }
 
-pub(crate) fn peer_num(
-    connection: &Connection,
-    user: &UserId,
-    peer: &PeerRef,
-) -> Result<Option<i64>, StoreError> {
-    let mut select = connection.prepare_cached(
-        "SELECT num FROM peers WHERE user = ? AND wire = ? AND space = ? AND name = ?",
-    )?;
-    let found = select
-        .query_row(params![user.as_str(), wire_name(peer.wire), peer.space, peer.name], |row| {
-            row.get(0)
-        });
-    Ok(found.optional()?)
+/// A position that a connection has proven to have read.
+#[derive(Debug, Clone)]
+pub struct Proven {
+    /// The connection's user.
+    pub user: UserId,
+    /// Its peer.
+    pub peer: PeerRef,
+    /// Its name among the peer's connections.
+    pub connection: String,
+    /// The session.
+    pub session: SessionId,
+    /// The position.
+    pub seq: Seq,
 }
 
-pub(crate) fn wire_name(wire: PeerWire) -> &'static str {
-    match wire {
-        PeerWire::Memgpt => "memgpt",
-        PeerWire::Sparky => "sparky",
-    }
+/// A chat that was found or created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenedChat {
+    /// Its name.
+    pub chat: String,
+    /// The session behind it.
+    pub session: SessionId,
+    /// Whether it was created just now.
+    pub is_new: bool,
+    /// Whether the peer did not have it before.
+    pub is_new_to_peer: bool,
+}
+
+/// A chat as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredChat {
+    /// The name space: Sparky's `user_id`.
+    pub space: String,
+    /// Its name in the name space.
+    pub chat: String,
+    /// The session behind it.
+    pub session: SessionId,
+    /// Its title.
+    pub title: Option<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When its log last grew.
+    pub updated_at: Timestamp,
+    /// When it was archived, if it is.
+    pub archived_at: Option<Timestamp>,
 }

@@ -1,82 +1,60 @@
-//! Recovery: at the start, every turn that a crash cut is ended, through the same fold as live.
-//!
-//! A turn in which a call waits for people or clients outside is left open: it goes on when they
-//! answer. What ran beside that call is over, and comes back as an error.
+//! Recovery of one session: closes a turn that a crash cut, through the same fold as live events.
 
-use rusqlite::Connection;
 use thoughtwire_proto::{
-    Decision, Event, OpenCall, Outcome, Record, SessionId, State, Timestamp, ToolStatus, TurnEvent,
+    Decision, Event, OpenCall, Outcome, Record, State, StreamKind, Timestamp, ToolStatus, TurnEvent,
 };
 
-use crate::log::{get_id, kind_name, read_session, write_append};
-use crate::{Append, StoreError, StoredSession};
-
-/// Ends what a crash interrupted, one transaction per session. Tells how many turns were ended.
-pub(crate) fn recover(connection: &mut Connection, now: Timestamp) -> Result<usize, StoreError> {
-    let cut: Vec<SessionId> = {
-        let mut select =
-            connection.prepare("SELECT id FROM sessions WHERE running ORDER BY num")?;
-        let rows = select.query_map([], |row| get_id(row, 0))?;
-        rows.collect::<Result<_, _>>()?
-    };
-    let mut ended = 0;
-    for id in &cut {
-        let transaction = connection.transaction()?;
-        if let Some(session) = read_session(&transaction, id.as_str())? {
-            ended += usize::from(settle_turn(&transaction, &session, now)? == Settled::Ended);
-        }
-        transaction.commit()?;
-    }
-    Ok(ended)
-}
-
-/// What became of a cut turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Settled {
-    Ended,
-    Parked,
-}
-
-fn settle_turn(
-    connection: &Connection,
-    session: &StoredSession,
-    now: Timestamp,
-) -> Result<Settled, StoreError> {
-    let open = open_items(connection, session)?;
-    let parks = session.state.turn().is_some_and(|turn| turn.calls.iter().any(OpenCall::waits));
-    let (settled, closing) = match parks {
-        true => (Settled::Parked, Closing::OnlyWhatRan),
-        false => (Settled::Ended, Closing::All),
-    };
-    let (records, state) = close_turn(&session.state, open, closing, now)?;
-    connection.execute("DELETE FROM open_items WHERE session = ?", [session.num.0])?;
-    if !records.is_empty() {
-        let after = session.state.head();
-        let append = Append {
-            session: session.num,
-            after,
-            records,
-            state,
-            receipt: None,
-            block: None,
-            output: None,
-            kept: None,
-            closed_items: Vec::new(),
-        };
-        write_append(connection, &append)?;
-    }
-    Ok(settled)
-}
+use crate::{OpenItem, StoreError};
 
 /// How much of an open turn is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Closing {
-    All,
-    OnlyWhatRan,
+enum Closing {
+    /// The turn with all of its calls.
+    Turn,
+    /// Only the calls that were running. The others wait for people or clients outside.
+    RunningCalls,
 }
 
-/// The records that close a state's open turn, and the state behind them.
-pub(crate) fn close_turn(
+/// Whether recovery ends a state's turn. A turn in which a call waits stays open.
+pub(crate) fn ends_turn(state: &State) -> bool {
+    state.turn().is_some_and(|turn| !turn.calls.iter().any(OpenCall::waits))
+}
+
+/// Recovers a session at its state, with the checkpoints of its turn's open items in the order of
+/// their ids. Gives the records to append and the state behind them; no records where there is
+/// nothing to recover.
+pub(crate) fn recover(
+    state: &State,
+    open: Vec<OpenItem>,
+    now: Timestamp,
+) -> Result<(Vec<Record>, State), StoreError> {
+    let closing = if ends_turn(state) { Closing::Turn } else { Closing::RunningCalls };
+    close(state, open.into_iter().filter_map(incomplete).collect(), closing, now)
+}
+
+/// Ends a state's turn, if it has one, whatever its calls wait for.
+pub(crate) fn end_turn(state: &State, now: Timestamp) -> Result<(Vec<Record>, State), StoreError> {
+    close(state, Vec::new(), Closing::Turn, now)
+}
+
+/// The event of an item that was cut. Arguments of a call and empty texts are dropped.
+fn incomplete(open: OpenItem) -> Option<Event> {
+    let OpenItem { item, kind, text, .. } = open;
+    if text.is_empty() {
+        return None;
+    }
+    match kind {
+        StreamKind::Thought => {
+            Some(Event::Turn(TurnEvent::Thought { item, text, complete: false }))
+        }
+        StreamKind::Message => {
+            Some(Event::Turn(TurnEvent::Message { item, text, complete: false }))
+        }
+        StreamKind::ToolArgs => None,
+    }
+}
+
+fn close(
     state: &State,
     mut events: Vec<Event>,
     closing: Closing,
@@ -84,7 +62,7 @@ pub(crate) fn close_turn(
 ) -> Result<(Vec<Record>, State), StoreError> {
     let Some(turn) = state.turn().cloned() else { return Ok((Vec::new(), state.clone())) };
     for open in turn.calls {
-        if closing == Closing::OnlyWhatRan && open.waits() {
+        if closing == Closing::RunningCalls && open.waits() {
             continue;
         }
         if open.approval.is_some() {
@@ -102,7 +80,7 @@ pub(crate) fn close_turn(
             content: None,
         }));
     }
-    if closing == Closing::All {
+    if closing == Closing::Turn {
         events.push(Event::Turn(TurnEvent::Ended {
             input: turn.input,
             outcome: Outcome::Interrupted,
@@ -120,28 +98,4 @@ pub(crate) fn close_turn(
         records.push(Record { seq: state.head(), at: now, turn: in_turn, event });
     }
     Ok((records, state))
-}
-
-/// What was checkpointed of the turn's open thoughts and messages, as incomplete items.
-fn open_items(connection: &Connection, session: &StoredSession) -> Result<Vec<Event>, StoreError> {
-    let Some(turn) = session.state.turn().map(|turn| turn.id.as_str()) else {
-        return Ok(Vec::new());
-    };
-    let mut select = connection.prepare(
-        "SELECT item, kind, text FROM open_items WHERE session = ? AND turn = ? ORDER BY item",
-    )?;
-    let mut rows = select.query(rusqlite::params![session.num.0, turn])?;
-    let mut events = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (item, kind, text): (_, String, String) = (get_id(row, 0)?, row.get(1)?, row.get(2)?);
-        if text.is_empty() {
-            continue;
-        }
-        if kind == kind_name(thoughtwire_proto::StreamKind::Thought) {
-            events.push(Event::Turn(TurnEvent::Thought { item, text, complete: false }));
-        } else if kind == kind_name(thoughtwire_proto::StreamKind::Message) {
-            events.push(Event::Turn(TurnEvent::Message { item, text, complete: false }));
-        }
-    }
-    Ok(events)
 }

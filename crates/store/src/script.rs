@@ -6,42 +6,42 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
-/// The text to index in the place of another; none where it is the same.
+/// The text to index instead of a text; `None` where they are the same.
 pub(crate) fn indexed(text: &str) -> Option<String> {
     if text.is_ascii() {
         return None;
     }
     let mut out = String::with_capacity(text.len() * 2);
-    for piece in pieces(text) {
-        match piece {
-            Piece::Word(word) => out.push_str(&word),
-            Piece::Run(run) => {
+    for part in parts_of(text) {
+        match part {
+            TextPart::Word(word) => out.push_str(&word),
+            TextPart::Units(run) => {
                 for unit in run.units {
                     out.push(' ');
                     out.push_str(&token(unit));
                 }
                 out.push(' ');
             }
-            Piece::Gap(gap) => out.push(gap),
+            TextPart::Gap(gap) => out.push(gap),
         }
     }
     (out != text).then_some(out)
 }
 
-/// What a search looks for, in FTS5's language; any part may match.
+/// A search by words, in FTS5's language. Any word may match.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Query {
+pub(crate) struct WordQuery {
     /// Words, and runs of other characters as they stand.
     pub(crate) exact: String,
-    /// Words, and parts of those runs: for when nothing is found otherwise.
+    /// Words, and parts of those runs: used when `exact` finds nothing.
     pub(crate) parts: Option<String>,
 }
 
-/// How many parts are looked for at most.
+/// Maximum number of words in a search.
 const MOST_PARTS: usize = 256;
 
-impl Query {
-    /// The form of it that finds something, and how much it finds.
+impl WordQuery {
+    /// The first form that finds something, and the number of its results.
     pub(crate) fn matching<E>(
         &self,
         mut count: impl FnMut(&str) -> Result<usize, E>,
@@ -54,18 +54,18 @@ impl Query {
     }
 }
 
-/// A person's words as a query, each quoted, so that none of it is syntax; none where there is no
-/// word in it.
-pub(crate) fn query(text: &str) -> Option<Query> {
+/// Makes a search of a person's words, each quoted, so that none of it is syntax. `None` where there
+/// is no word.
+pub(crate) fn query(text: &str) -> Option<WordQuery> {
     let (mut exact, mut parts) = (Vec::new(), Vec::new());
-    for piece in pieces(text) {
-        match piece {
-            Piece::Word(word) => {
+    for part in parts_of(text) {
+        match part {
+            TextPart::Word(word) => {
                 let word = format!("\"{word}\"");
                 exact.push(word.clone());
                 parts.push(word);
             }
-            Piece::Run(Run { units, part }) => {
+            TextPart::Units(CharRun { units, part }) => {
                 exact.push(phrase(&units));
                 if units.len() > part {
                     parts.extend(units.windows(part).map(phrase));
@@ -73,14 +73,14 @@ pub(crate) fn query(text: &str) -> Option<Query> {
                     parts.push(phrase(&units));
                 }
             }
-            Piece::Gap(_) => {}
+            TextPart::Gap(_) => {}
         }
     }
     exact.truncate(MOST_PARTS);
     parts.truncate(MOST_PARTS);
     let (exact, parts) = (exact.join(" OR "), parts.join(" OR "));
     let parts = (parts != exact).then_some(parts);
-    (!exact.is_empty()).then_some(Query { exact, parts })
+    (!exact.is_empty()).then_some(WordQuery { exact, parts })
 }
 
 fn phrase(units: &[char]) -> String {
@@ -88,65 +88,71 @@ fn phrase(units: &[char]) -> String {
     format!("\"{}\"", words.join(" "))
 }
 
-/// The word that stands for one character: letters and digits that the tokenizer neither splits nor
+/// The indexed word of one character: letters and digits that the tokenizer neither splits nor
 /// stems.
 fn token(unit: char) -> String {
     format!("u{}x", u32::from(unit))
 }
 
-enum Piece {
+enum TextPart {
     /// Letters and digits of a script with spaces.
     Word(String),
-    /// Characters that are words of their own, or would have to be told apart by a dictionary.
-    Run(Run),
+    /// Characters of a script without spaces, or symbols.
+    Units(CharRun),
     /// A space, or punctuation.
     Gap(char),
 }
 
-struct Run {
+struct CharRun {
     units: Vec<char>,
-    /// How many characters have a meaning together.
+    /// Number of characters that have a meaning together.
     part: usize,
 }
 
-/// What a character is for the search.
+/// A character's role in a search.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum CharKind {
     Letter,
-    /// A character of a script without spaces; how many have a meaning together.
+    /// A character of a script without spaces, with the number that have a meaning together.
     Unit(usize),
     /// Changes only how the character before it looks.
     Nothing,
     Gap,
 }
 
-/// A text's pieces. Characters of full and half width, composed and decomposed, are the same.
-fn pieces(text: &str) -> Vec<Piece> {
-    let mut pieces = Vec::new();
+/// Splits a text. Characters of full and half width, composed and decomposed, become the same.
+fn parts_of(text: &str) -> Vec<TextPart> {
+    let mut parts = Vec::new();
     for char in text.nfkc() {
-        match (kind(char), pieces.last_mut()) {
-            (Kind::Letter, Some(Piece::Word(word))) => word.push(char),
-            (Kind::Letter, _) => pieces.push(Piece::Word(char.to_string())),
-            (Kind::Unit(part), Some(Piece::Run(run))) if run.part == part => run.units.push(char),
-            (Kind::Unit(part), _) => pieces.push(Piece::Run(Run { units: vec![char], part })),
-            (Kind::Nothing, _) => {}
-            (Kind::Gap, _) => pieces.push(Piece::Gap(char)),
+        match (kind(char), parts.last_mut()) {
+            (CharKind::Letter, Some(TextPart::Word(word))) => word.push(char),
+            (CharKind::Letter, _) => parts.push(TextPart::Word(char.to_string())),
+            (CharKind::Unit(part), Some(TextPart::Units(run))) if run.part == part => {
+                run.units.push(char);
+            }
+            (CharKind::Unit(part), _) => {
+                parts.push(TextPart::Units(CharRun { units: vec![char], part }));
+            }
+            (CharKind::Nothing, _) => {}
+            (CharKind::Gap, _) => parts.push(TextPart::Gap(char)),
         }
     }
-    pieces
+    parts
 }
 
-fn kind(char: char) -> Kind {
+fn kind(char: char) -> CharKind {
     match u32::from(char) {
         // Variation selectors, joiners, skin tones, and tags of flags.
-        0x200B..=0x200D | 0xFE00..=0xFE0F | 0x1F3FB..=0x1F3FF | 0xE0000..=0xE0FFF => Kind::Nothing,
+        0x200B..=0x200D | 0xFE00..=0xFE0F | 0x1F3FB..=0x1F3FF | 0xE0000..=0xE0FFF => {
+            CharKind::Nothing
+        }
         // Marks of their own in these blocks are punctuation.
         0x0E3F | 0x0E4F | 0x0E5A..=0x0E5B | 0x104A..=0x104F | 0x17D4..=0x17DB | 0x30A0 | 0x30FB => {
-            Kind::Gap
+            CharKind::Gap
         }
         // Thai, Lao, Myanmar, Khmer, Tai: letters and vowel signs.
         0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x1950..=0x19DF | 0x1A20..=0x1AAF => {
-            Kind::Unit(3)
+            CharKind::Unit(3)
         }
         // Kana, Bopomofo, Han, Yi, Hangul.
         0x1100..=0x11FF
@@ -162,7 +168,7 @@ fn kind(char: char) -> Kind {
         | 0xAC00..=0xD7FF
         | 0xF900..=0xFAFF
         | 0x1AFF0..=0x1B16F
-        | 0x20000..=0x3FFFF => Kind::Unit(2),
+        | 0x20000..=0x3FFFF => CharKind::Unit(2),
         // Symbols and emoji, each of which has a meaning by itself.
         0xA9
         | 0xAE
@@ -172,10 +178,10 @@ fn kind(char: char) -> Kind {
         | 0x2190..=0x2BFF
         | 0x3030
         | 0x303D
-        | 0x1F000..=0x1FBFF => Kind::Unit(1),
+        | 0x1F000..=0x1FBFF => CharKind::Unit(1),
         // Combining marks belong to their letters; the tokenizer folds them.
-        _ if char.is_alphanumeric() || is_mark(char) => Kind::Letter,
-        _ => Kind::Gap,
+        _ if char.is_alphanumeric() || is_mark(char) => CharKind::Letter,
+        _ => CharKind::Gap,
     }
 }
 

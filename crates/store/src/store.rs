@@ -1,177 +1,163 @@
-//! Opening and closing.
+//! The store: a backend, handed out by noun.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::Arc;
 
-use rusqlite::Connection;
 use thoughtwire_proto::Timestamp;
 
-use crate::data_file::{DataFile, DirLock, FILE, make_dir};
-use crate::reader::Readers;
-use crate::writer::{Pen, Writer};
-use crate::{Metrics, StoreError, backup, peers, recovery, schema};
+use crate::sqlite::{self, Contents};
+use crate::{
+    DirectoryStore, KeyStore, LogStore, MemoryStore, Metrics, PeerStore, StoreError, UpkeepStore,
+};
 
-/// Everything durable: one `SQLite` file, one writer, readers beside it.
+/// A read under way. It starts when it is first polled; dropping it gives the read up.
+pub type StoreRead<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// Everything durable, handed out by noun. Cheap to clone; all clones share one backend.
+#[derive(Clone)]
 pub struct Store {
-    pub(crate) writer: Writer,
-    pub(crate) readers: Readers,
-    pub(crate) file: Arc<DataFile>,
-    /// The operating system's locks on the directory, for as long as the store is open.
-    lock: Mutex<Option<DirLock>>,
-    by_hand: bool,
-    /// Held while a copy is made.
-    pub(crate) copying: Mutex<()>,
+    backend: Arc<dyn Backend>,
+    nouns: Nouns,
+}
+
+/// A backend's nouns, for one reader.
+#[derive(Clone)]
+pub(crate) struct Nouns {
+    pub(crate) logs: Arc<dyn LogStore>,
+    pub(crate) directory: Arc<dyn DirectoryStore>,
+    pub(crate) memory: Arc<dyn MemoryStore>,
+    pub(crate) peers: Arc<dyn PeerStore>,
+    pub(crate) keys: Arc<dyn KeyStore>,
+    pub(crate) upkeep: Arc<dyn UpkeepStore>,
+}
+
+/// A place where data is kept.
+pub(crate) trait Backend: Send + Sync {
+    /// The nouns, for reads of the server itself or within a user's share of the readers.
+    fn nouns(&self, user: Option<&str>) -> Nouns;
+    fn metrics(&self) -> &Metrics;
+    fn check(&self) -> StoreRead<()>;
+    fn backup(&self) -> StoreRead<File>;
+    fn close(&self) -> StoreRead<()>;
 }
 
 impl Store {
-    /// Opens the store in a directory, which is made if it is not there; brings its schema up to
-    /// date and ends what a crash interrupted.
+    /// Opens the SQLite store in a directory, which is created if it is missing, and migrates its
+    /// schema. Blocks: call it where that is allowed.
     ///
     /// # Errors
-    /// When another process has it, when it was written by a newer version, and when the disk says no.
+    /// When another process has it, a newer version wrote it, or the disk fails.
     pub fn open(dir: &Path, now: Timestamp) -> Result<Self, StoreError> {
-        let (connection, file, lock) = prepare(dir, now)?;
-        let readers = Readers::new(&file);
-        let writer = Writer::start(connection, Arc::clone(&file), readers.open_anchor()?)?;
-        Ok(Self::of(writer, readers, file, lock, false))
+        Ok(Self::new(sqlite::open(dir, now)?))
     }
 
-    /// [`Store::open`] without threads: nothing is written but by the pen that comes with it, and
-    /// those who read through the hub read where they stand. So a test decides what happens in which
-    /// order, and can do it again.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn open_by_hand(dir: &Path, now: Timestamp) -> Result<(Self, Pen), StoreError> {
-        let (connection, file, lock) = prepare(dir, now)?;
-        let readers = Readers::new(&file);
-        let (writer, pen) = Writer::by_hand(connection, Arc::clone(&file), readers.open_anchor()?);
-        Ok((Self::of(writer, readers, file, lock, true), pen))
+    pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
+        Self { nouns: backend.nouns(None), backend }
     }
 
-    fn of(
-        writer: Writer,
-        readers: Readers,
-        file: Arc<DataFile>,
-        lock: DirLock,
-        by_hand: bool,
-    ) -> Self {
-        Self {
-            writer,
-            readers,
-            file,
-            lock: Mutex::new(Some(lock)),
-            by_hand,
-            copying: Mutex::new(()),
-        }
+    /// The same store for reads that a user asks for, named by the id of the user or of an agent.
+    /// One user's reads have a share of the readers, so that expensive ones delay nobody else.
+    #[must_use]
+    pub fn for_user(&self, user: &str) -> Self {
+        Self { backend: Arc::clone(&self.backend), nouns: self.backend.nouns(Some(user)) }
     }
 
-    /// What it counts of itself.
+    /// Logs of sessions.
+    #[must_use]
+    pub fn logs(&self) -> &Arc<dyn LogStore> {
+        &self.nouns.logs
+    }
+
+    /// Agents and sessions.
+    #[must_use]
+    pub fn directory(&self) -> &Arc<dyn DirectoryStore> {
+        &self.nouns.directory
+    }
+
+    /// Memory of agents.
+    #[must_use]
+    pub fn memory(&self) -> &Arc<dyn MemoryStore> {
+        &self.nouns.memory
+    }
+
+    /// Clients of the older wires.
+    #[must_use]
+    pub fn peers(&self) -> &Arc<dyn PeerStore> {
+        &self.nouns.peers
+    }
+
+    /// Keys and secrets.
+    #[must_use]
+    pub fn keys(&self) -> &Arc<dyn KeyStore> {
+        &self.nouns.keys
+    }
+
+    /// Retention, erasing and clocks.
+    #[must_use]
+    pub fn upkeep(&self) -> &Arc<dyn UpkeepStore> {
+        &self.nouns.upkeep
+    }
+
+    /// Figures of the store.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        &self.writer.metrics
+        self.backend.metrics()
     }
 
-    /// Whether it can save: at once where the newest write worked, and else by trying another.
+    /// Checks that it can save: at once where the newest write worked, else by trying another.
     ///
     /// # Errors
     /// When it cannot, also because the data file was deleted or replaced.
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.file.check()?;
-        if !self.writer.is_failing() {
-            return Ok(());
-        }
-        self.writer.write(crate::writer::probe).await
+        self.backend.check().await
     }
 
-    /// Reads what the server itself needs, without holding up whoever else is on the thread: on
-    /// tokio's blocking pool, and where it stands if the store was opened with
-    /// [`Store::open_by_hand`]. It waits for its turn: more reads at once than there are connections
-    /// only hold threads.
+    /// Copies everything that is on disk at one moment, while writing continues. The copy is a
+    /// file without a name: it is gone when it is closed.
     ///
     /// # Errors
-    /// The read's.
-    pub async fn reading<T: Send + 'static>(
-        self: &Arc<Self>,
-        read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.reading_of(None, read).await
+    /// When the data cannot be read, or there is no room for the copy beside it.
+    pub async fn backup(&self) -> Result<File, StoreError> {
+        self.backend.backup().await
     }
 
-    /// Reads what a user asked for, as [`Store::reading`] does. The reads of one user, named by the id
-    /// of the user or of an agent, have a share of the connections, so that expensive ones hold up
-    /// nobody else.
-    ///
-    /// # Errors
-    /// The read's.
-    pub async fn reading_for<T: Send + 'static>(
-        self: &Arc<Self>,
-        user: &str,
-        read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.reading_of(Some(user), read).await
+    /// Saves what is under way and releases the data. Later calls resolve to
+    /// [`StoreError::Stopped`].
+    pub async fn close(&self) {
+        // Closing reports no error: what could not be saved was answered to its callers.
+        drop(self.backend.close().await);
     }
 
-    async fn reading_of<T: Send + 'static>(
-        self: &Arc<Self>,
-        user: Option<&str>,
-        read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        if self.by_hand {
-            return read(self);
-        }
-        let turn = self.readers.turn(user).await;
-        let store = Arc::clone(self);
-        let work = move || {
-            // Who asked may leave meanwhile; the read holds its turn until it is over.
-            let _turn = turn;
-            read(&store)
-        };
-        // Only a runtime that is shutting down takes no more.
-        tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Stopped))
-    }
-
-    /// The file with the data in a directory.
+    /// Path of the data file in a directory.
     #[must_use]
     pub fn file(dir: &Path) -> PathBuf {
-        dir.join(FILE)
+        sqlite::file(dir)
     }
 
-    /// Whether some process has the store in a directory open.
+    /// Whether a process has the store in a directory open.
     ///
     /// # Errors
-    /// When the directory cannot be looked at.
+    /// When the directory cannot be read.
     pub fn is_locked(dir: &Path) -> Result<bool, StoreError> {
-        DirLock::is_taken(dir)
+        sqlite::is_locked(dir)
     }
 
-    /// Saves what is under way and lets go of the file. Whatever is asked afterwards is answered with [`StoreError::Stopped`].
-    pub fn close(&self) {
-        self.readers.stop();
-        self.writer.stop();
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    /// Checks that a copy, or a data file, is whole, and counts its contents.
+    ///
+    /// # Errors
+    /// When it is neither, is damaged, or is of a newer version.
+    pub fn inspect(file: &Path) -> Result<Contents, StoreError> {
+        sqlite::inspect(file)
     }
-}
 
-impl Drop for Store {
-    fn drop(&mut self) {
-        self.close();
+    /// Makes a directory's data from a copy. The logs begin another lifetime when the data is next
+    /// opened.
+    ///
+    /// # Errors
+    /// When the directory has data already, and as [`Store::inspect`].
+    pub fn restore(file: &Path, dir: &Path) -> Result<Contents, StoreError> {
+        sqlite::restore(file, dir)
     }
-}
-
-/// Makes the directory, the file and its schema ready, and ends what a crash cut.
-fn prepare(dir: &Path, now: Timestamp) -> Result<(Connection, Arc<DataFile>, DirLock), StoreError> {
-    make_dir(dir)?;
-    let lock = DirLock::of_data(dir)?;
-    let file = DataFile::of(dir);
-    let mut connection = file.open_writer()?;
-    schema::migrate(&mut connection)?;
-    backup::begin_anew(&mut connection)?;
-    let ended = recovery::recover(&mut connection, now)?;
-    if ended > 0 {
-        tracing::info!(turns = ended, "ended turns that were cut when the server last stopped");
-    }
-    peers::close_all(&connection, now)?;
-    file.check()?;
-    Ok((connection, Arc::new(file), lock))
 }

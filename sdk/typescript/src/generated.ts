@@ -1,8 +1,15 @@
-// Written from the server's own types: `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript`.
-// A newer server may send types, kinds and keys that are not here: pass over what you do not know.
+// Generated from the server's types. Renew it with
+// `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript`.
+// A newer server may send other types, kinds and keys: ignore unknown ones.
 
 /** Any JSON. */
-export type JsonValue = number | string | boolean | JsonValue[] | { [key: string]: JsonValue } | null;
+export type JsonValue =
+	| number
+	| string
+	| boolean
+	| JsonValue[]
+	| { [key: string]: JsonValue }
+	| null;
 
 export type ClientFrame = { "type": "hello", id?: string, token?: string, client?: string, } | { "type": "attach", id?: string, session: string, after?: number, epoch?: string, last?: number, tools?: Array<ToolDeclaration>, } | { "type": "detach", id?: string, session: string, } | { "type": "create_agent", id?: string, name: string, persona?: string, human?: string, model?: string, style?: Style, } | { "type": "create_session", id?: string, agent: string, title?: string, instructions?: string, history?: Array<HistoryEntry>, } | { "type": "delete_session", id?: string, session: string, } | { "type": "send", id?: string, session: string, text: string, attachments?: Array<string>, policy?: Policy, } | { "type": "withdraw", id?: string, session?: string, input: string, } | { "type": "cancel", id?: string, session: string, turn?: string, } | { "type": "decide", id?: string, session?: string, call: string, decision: Verdict, } | { "type": "tool_return", id?: string, session?: string, call: string, status: ToolStatus, text: string, content?: JsonValue, } | { "type": "rename", id?: string, session: string, title: string, } | { "type": "watch", id?: string, } | { "type": "offer", id?: string, 
 /**
@@ -10,15 +17,15 @@ export type ClientFrame = { "type": "hello", id?: string, token?: string, client
  */
 agent: string, 
 /**
- * The program's name for itself, under which it has its turns again when it comes back.
+ * The worker's name. A worker that reconnects under this name gets its turns back.
  */
 worker?: string, 
 /**
- * How many turns it runs at once; absent for 1, and 0 for no more new ones.
+ * Number of turns that it runs at once; absent for 1, and 0 to accept no new ones.
  */
 turns?: number, 
 /**
- * How many of the newest records before its input come with a turn.
+ * Number of the newest records before the input that come with a turn.
  */
 history?: number, 
 /**
@@ -30,15 +37,16 @@ memory?: boolean,
  */
 tools?: Array<ToolDeclaration>, 
 /**
- * There when it keeps what it was handed: up to where it has sessions' logs already.
+ * Present if the worker stores the events that it receives: by session, the last position it
+ * has.
  */
 cursors?: { [key in string]: number }, } | { "type": "say", id?: string, turn: string, } & ({ "verb": "internal_monologue", 
 /**
- * The words.
+ * The text.
  */
 text: string, } | { "verb": "assistant_message", 
 /**
- * The words.
+ * The text.
  */
 text: string, } | { "verb": "function_message", 
 /**
@@ -58,7 +66,7 @@ args: { [key in string]: JsonValue }, } | { "verb": "tool_returned",
  */
 call: string, 
 /**
- * Whether it worked.
+ * Whether the call succeeded.
  */
 status: ToolStatus, 
 /**
@@ -66,7 +74,7 @@ status: ToolStatus,
  */
 text: string, 
 /**
- * The result in richer form.
+ * The result in a richer form.
  */
 content?: JsonValue, } | { "verb": "approval", 
 /**
@@ -74,7 +82,7 @@ content?: JsonValue, } | { "verb": "approval",
  */
 call: string, 
 /**
- * How long the question stands, in milliseconds.
+ * Time to wait for the answer, in milliseconds.
  */
 timeout_ms?: number, } | { "verb": "client_runs", 
 /**
@@ -82,7 +90,7 @@ timeout_ms?: number, } | { "verb": "client_runs",
  */
 call: string, 
 /**
- * How long the result is awaited, in milliseconds.
+ * Time to wait for the result, in milliseconds.
  */
 timeout_ms?: number, } | { "verb": "delta", 
 /**
@@ -90,11 +98,11 @@ timeout_ms?: number, } | { "verb": "delta",
  */
 item: string, 
 /**
- * Which of the item's pieces: from 0.
+ * Number of the piece within its item, from 0.
  */
 n: number, 
 /**
- * What kind of item.
+ * Kind of the item.
  */
 kind: StreamKind, 
 /**
@@ -102,7 +110,7 @@ kind: StreamKind,
  */
 text: string, } | { "verb": "status", 
 /**
- * The words.
+ * The text.
  */
 text: string, } | { "verb": "usage" } & Usage | { "verb": "finish", 
 /**
@@ -110,11 +118,11 @@ text: string, } | { "verb": "usage" } & Usage | { "verb": "finish",
  */
 text?: string, } | { "verb": "fail", 
 /**
- * A word for programs.
+ * The cause, for programs.
  */
 code?: string, 
 /**
- * A sentence for people.
+ * The cause as a sentence for people.
  */
 reason: string, }) | { "type": "ping", id?: string, };
 
@@ -128,11 +136,11 @@ worker?: string,
  */
 turns?: Array<string>, 
 /**
- * To a `finish`: the inputs that joined the turn in the meantime.
+ * To a `finish`: the inputs that joined the turn meanwhile.
  */
 steered?: Array<Input>, 
 /**
- * Whether the command took effect before, under the same id.
+ * Whether a command with this id took effect before.
  */
 duplicate?: boolean, } | { "type": "refused", id?: string, code: string, reason: string, retry: boolean, } | { "type": "event", session: string, seq: number, at: string, turn?: string, event: Event, } | { "type": "delta", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, } | { "type": "partial", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, } | { "type": "status", session: string, turn?: string, text: string, } | { "type": "presence", session: string, clients: number, } | { "type": "session", listing: SessionListing, } | { "type": "session_gone", session: string, } | { "type": "detached", session: string, reason: string, } | { "type": "pong", id?: string, } | { "type": "run" } & Run | { "type": "cancel", session: string, turn: string, } | { "type": "approval_settled", turn: string, call: string, decision: Decision, } | { "type": "tool_returned", turn: string, call: string, status: ToolStatus, text: string, content?: JsonValue, } | { "type": "offer_ended", agent: string, worker: string, reason: string, } | { "type": "goaway", reason: string, retry_after_ms: number, } | { "type": "part", session?: string, seq?: number, part: number, parts: number, data: string, };
 
@@ -140,23 +148,23 @@ export type Agent = { id: string, name: string, persona?: string, human?: string
 
 export type Event = { "kind": "session_opened", 
 /**
- * The agent this session talks to.
+ * The session's agent.
  */
 agent: string, 
 /**
- * What this session adds to the agent's persona.
+ * The session's instructions, which are added to the agent's persona.
  */
 instructions?: string, 
 /**
- * Words from before the session, given by the client.
+ * Messages from before the session, given by the client.
  */
 history?: Array<HistoryEntry>, } | { "kind": "session_renamed", 
 /**
- * The title from now on.
+ * The new title.
  */
 title: string, } | { "kind": "instructions_changed", 
 /**
- * The instructions from now on; empty takes them away.
+ * The new instructions. An empty text removes them.
  */
 instructions: string, } | { "kind": "user_message", 
 /**
@@ -164,23 +172,23 @@ instructions: string, } | { "kind": "user_message",
  */
 item: string, 
 /**
- * What was said.
+ * The text.
  */
 text: string, 
 /**
- * References to files that came along.
+ * References to files.
  */
 attachments?: Array<string>, 
 /**
- * Which client said it, by the name it gave itself or its dialect's.
+ * The client that sent it: the name that it gave, or its dialect's.
  */
 from?: string, } | { "kind": "input_withdrawn", 
 /**
- * The input that will not be run.
+ * The input that will not run.
  */
 input: string, } | { "kind": "turn_started", 
 /**
- * The input it runs.
+ * The input that it runs on.
  */
 input: string, } | { "kind": "thought", 
 /**
@@ -188,11 +196,11 @@ input: string, } | { "kind": "thought",
  */
 item: string, 
 /**
- * The words; never empty.
+ * The text; never empty.
  */
 text: string, 
 /**
- * False when the turn ended in the middle of it.
+ * False if the turn ended before the thought was complete.
  */
 complete: boolean, } | { "kind": "tool_called", 
 /**
@@ -212,11 +220,11 @@ args: { [key in string]: JsonValue }, } | { "kind": "approval_asked",
  */
 call: string, 
 /**
- * The tool, so that the record stands by itself.
+ * The tool, so that the record is understandable alone.
  */
 name?: string, 
 /**
- * When the question lapses into a no.
+ * Time at which the approval expires, which counts as a denial.
  */
 expires_at: string, } | { "kind": "approval_settled", 
 /**
@@ -228,7 +236,7 @@ call: string,
  */
 decision: Decision, 
 /**
- * Who settled it, when somebody did.
+ * The client that settled it, if one did.
  */
 by?: string, } | { "kind": "tool_awaited", 
 /**
@@ -236,7 +244,7 @@ by?: string, } | { "kind": "tool_awaited",
  */
 call: string, 
 /**
- * When waiting ends, and the call comes back as an error.
+ * Time at which the wait ends and the call returns as an error.
  */
 expires_at: string, } | { "kind": "tool_returned", 
 /**
@@ -244,11 +252,11 @@ expires_at: string, } | { "kind": "tool_returned",
  */
 call: string, 
 /**
- * The tool, so that the record stands by itself.
+ * The tool, so that the record is understandable alone.
  */
 name: string, 
 /**
- * Whether it worked.
+ * Whether the call succeeded.
  */
 status: ToolStatus, 
 /**
@@ -256,7 +264,7 @@ status: ToolStatus,
  */
 text: string, 
 /**
- * The result in richer form, where the tool has one.
+ * The result in a richer form, if the tool has one.
  */
 content?: JsonValue, } | { "kind": "message", 
 /**
@@ -264,11 +272,11 @@ content?: JsonValue, } | { "kind": "message",
  */
 item: string, 
 /**
- * The words; never empty.
+ * The text; never empty.
  */
 text: string, 
 /**
- * False when the turn ended in the middle of it.
+ * False if the turn ended before the message was complete.
  */
 complete: boolean, } | { "kind": "usage" } & Usage | { "kind": "memory_edited", 
 /**
@@ -284,19 +292,19 @@ before: string,
  */
 after: string, 
 /**
- * `agent` or `owner`.
+ * The editor: `agent` or `owner`.
  */
 by: string, } | { "kind": "compacted", 
 /**
- * The summary that stands for it.
+ * The summary that replaces it for the model.
  */
 summary: string, 
 /**
- * The last position it covers.
+ * The last position that the summary covers.
  */
 through: number, } | { "kind": "turn_ended", 
 /**
- * The input it ran.
+ * The input that it ran on.
  */
 input: string, 
 /**
@@ -304,21 +312,21 @@ input: string,
  */
 outcome: Outcome, 
 /**
- * A stable word for the cause, when it did not complete.
+ * The cause for programs, if it did not complete.
  */
 code?: string, 
 /**
- * The cause in a sentence.
+ * The cause as a sentence.
  */
 reason?: string, };
 
 export type HistoryEntry = { 
 /**
- * Who spoke.
+ * The author.
  */
 role: Role, 
 /**
- * The words.
+ * The text.
  */
 text: string, };
 
@@ -340,7 +348,7 @@ input_tokens: number,
  */
 output_tokens: number, 
 /**
- * How many of the input came from the provider's cache.
+ * Number of input tokens that came from the provider's cache.
  */
 cached_tokens?: number, };
 
@@ -358,7 +366,7 @@ export type ToolDeclaration = {
  */
 name: string, 
 /**
- * What it does, for the model.
+ * Description for the model.
  */
 description: string, 
 /**
@@ -380,39 +388,39 @@ agent: string,
  */
 agent_name: string, 
 /**
- * Its title, once it has one.
+ * Its title, if it has one.
  */
 title?: string, 
 /**
- * Its newest position.
+ * The newest position.
  */
 head: number, 
 /**
- * A turn runs.
+ * Whether a turn runs.
  */
 running: boolean, 
 /**
- * How many inputs wait.
+ * Number of queued inputs.
  */
 queued: number, 
 /**
- * A call of the running turn waits for the owner's approval.
+ * Whether a call of the running turn waits for the owner's approval.
  */
 needs_you?: boolean, 
 /**
- * It is its agent's main session.
+ * Whether it is its agent's main session.
  */
 main: boolean, 
 /**
- * What all its turns have cost.
+ * Cost of all its turns.
  */
 usage?: Usage, 
 /**
- * When it was opened.
+ * Time at which it was opened.
  */
 created_at: string, 
 /**
- * When it last grew.
+ * Time of its newest event.
  */
 updated_at: string, };
 
@@ -424,15 +432,15 @@ export type Offer = {
  */
 agent: string, 
 /**
- * The program's name for itself, under which it has its turns again when it comes back.
+ * The worker's name. A worker that reconnects under this name gets its turns back.
  */
 worker?: string, 
 /**
- * How many turns it runs at once; absent for 1, and 0 for no more new ones.
+ * Number of turns that it runs at once; absent for 1, and 0 to accept no new ones.
  */
 turns?: number, 
 /**
- * How many of the newest records before its input come with a turn.
+ * Number of the newest records before the input that come with a turn.
  */
 history?: number, 
 /**
@@ -444,13 +452,14 @@ memory?: boolean,
  */
 tools?: Array<ToolDeclaration>, 
 /**
- * There when it keeps what it was handed: up to where it has sessions' logs already.
+ * Present if the worker stores the events that it receives: by session, the last position it
+ * has.
  */
 cursors?: { [key in string]: number }, };
 
 export type Run = { 
 /**
- * The agent that is meant.
+ * The agent.
  */
 agent: string, 
 /**
@@ -462,23 +471,23 @@ session: string,
  */
 turn: string, 
 /**
- * What was said.
+ * The turn's input.
  */
 input: Input, 
 /**
- * What the session adds to the agent's persona.
+ * The session's instructions, which are added to the agent's persona.
  */
 instructions?: string, 
 /**
- * The position behind which `history` is whole.
+ * Position after which `history` is complete.
  */
 after?: number, 
 /**
- * What was asked for of the past, and of a turn that goes on what happened in it.
+ * The events that the offer asked for; for a resumed turn also the turn's own events.
  */
 history?: Array<LogRecord>, 
 /**
- * Core memory.
+ * Blocks of the core memory.
  */
 memory?: Array<MemoryBlock>, 
 /**
@@ -486,19 +495,21 @@ memory?: Array<MemoryBlock>,
  */
 client_tools?: Array<ToolDeclaration>, 
 /**
- * Those of the declared tools that are not allowed outright.
+ * Declared tools that are not simply allowed.
  */
 permissions?: { [key in string]: Permission }, 
 /**
- * Its open calls that people or a client were asked about. An answer that has come follows behind this.
+ * Open calls that people or a client were asked about. An answer that is already there follows
+ * this frame.
  */
 waiting?: Array<WaitingCall>, 
 /**
- * The turn goes on: this worker had it before, or it waited for people when the server stopped.
+ * Whether the turn is resumed: this worker had it before, or it waited for people when the
+ * server stopped.
  */
 resumed?: boolean, 
 /**
- * How many deltas of each open item have arrived.
+ * Number of deltas that have arrived, by open item.
  */
 open?: { [key in string]: number }, };
 
@@ -508,7 +519,7 @@ export type Input = {
  */
 item: string, 
 /**
- * The words.
+ * The text.
  */
 text: string, 
 /**
@@ -522,7 +533,7 @@ export type LogRecord = {
  */
 seq: number, 
 /**
- * When it was accepted.
+ * Time at which it was accepted.
  */
 at: string, 
 /**
@@ -530,7 +541,7 @@ at: string,
  */
 turn?: string, 
 /**
- * What happened.
+ * The event.
  */
 event: Event, };
 
@@ -544,7 +555,7 @@ label: string,
  */
 text: string, 
 /**
- * The most characters it may have.
+ * Maximum number of characters of the text.
  */
 limit: number, };
 
@@ -558,7 +569,7 @@ call: string,
  */
 name: string, 
 /**
- * For whom.
+ * The party that it waits for.
  */
 awaits: Awaits, };
 
@@ -568,11 +579,11 @@ export type Permission = "allow" | "ask" | "deny";
 
 export type Verb = { "verb": "internal_monologue", 
 /**
- * The words.
+ * The text.
  */
 text: string, } | { "verb": "assistant_message", 
 /**
- * The words.
+ * The text.
  */
 text: string, } | { "verb": "function_message", 
 /**
@@ -592,7 +603,7 @@ args: { [key in string]: JsonValue }, } | { "verb": "tool_returned",
  */
 call: string, 
 /**
- * Whether it worked.
+ * Whether the call succeeded.
  */
 status: ToolStatus, 
 /**
@@ -600,7 +611,7 @@ status: ToolStatus,
  */
 text: string, 
 /**
- * The result in richer form.
+ * The result in a richer form.
  */
 content?: JsonValue, } | { "verb": "approval", 
 /**
@@ -608,7 +619,7 @@ content?: JsonValue, } | { "verb": "approval",
  */
 call: string, 
 /**
- * How long the question stands, in milliseconds.
+ * Time to wait for the answer, in milliseconds.
  */
 timeout_ms?: number, } | { "verb": "client_runs", 
 /**
@@ -616,7 +627,7 @@ timeout_ms?: number, } | { "verb": "client_runs",
  */
 call: string, 
 /**
- * How long the result is awaited, in milliseconds.
+ * Time to wait for the result, in milliseconds.
  */
 timeout_ms?: number, } | { "verb": "delta", 
 /**
@@ -624,11 +635,11 @@ timeout_ms?: number, } | { "verb": "delta",
  */
 item: string, 
 /**
- * Which of the item's pieces: from 0.
+ * Number of the piece within its item, from 0.
  */
 n: number, 
 /**
- * What kind of item.
+ * Kind of the item.
  */
 kind: StreamKind, 
 /**
@@ -636,7 +647,7 @@ kind: StreamKind,
  */
 text: string, } | { "verb": "status", 
 /**
- * The words.
+ * The text.
  */
 text: string, } | { "verb": "usage" } & Usage | { "verb": "finish", 
 /**
@@ -644,27 +655,27 @@ text: string, } | { "verb": "usage" } & Usage | { "verb": "finish",
  */
 text?: string, } | { "verb": "fail", 
 /**
- * A word for programs.
+ * The cause, for programs.
  */
 code?: string, 
 /**
- * A sentence for people.
+ * The cause as a sentence for people.
  */
 reason: string, };
 
 export type Limits = { 
 /**
- * The largest frame in bytes.
+ * Maximum size of a frame in bytes.
  */
 frame_bytes?: number, 
 /**
- * The most sessions attached at once.
+ * Maximum number of attached sessions.
  */
 attached_sessions?: number, 
 /**
- * The most inputs that wait in one session.
+ * Maximum number of queued inputs of one session.
  */
 queued_inputs?: number, };
 
-/** Close codes after which the same would end the same way. */
+/** Close codes after which a new connection would end the same way. */
 export const FINAL_CODES: readonly number[] = [1002, 1007, 1008, 1009];

@@ -11,10 +11,12 @@ use thoughtwire_proto::{
     AgentId, AgentSpec, Event, Id, InputEvent, Outcome, Record, Seq, State, Timestamp, TurnEvent,
     TurnId, UserId,
 };
-use thoughtwire_store::{Append, Commit, NewAgent, NewSession, Pen, Store, StoredSession};
+use thoughtwire_store::{Batch, Commit, NewAgent, NewSession, Store, StoredSession};
 
-/// Number of writes in one transaction.
+/// Number of writes that are under way at once.
 const BATCH: usize = 1000;
+/// Time between two looks at how far indexing has come.
+const LOOK: Duration = Duration::from_millis(250);
 /// Number of events in a turn, and the least: input, start, a message and end.
 const TURN: u64 = 100;
 const LEAST: u64 = 4;
@@ -25,7 +27,8 @@ const MODEL: &str = "load:items=1,bytes=60";
 
 type Outcomes<T> = Result<T, Box<dyn Error>>;
 
-fn main() -> Outcomes<()> {
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Outcomes<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [dir, sessions, events] = arguments.as_slice() else {
         return Err("fill DIR SESSIONS EVENTS".into());
@@ -34,20 +37,19 @@ fn main() -> Outcomes<()> {
     let now = Timestamp::from_millis(i64::try_from(
         SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis(),
     )?);
-    let (store, pen) = Store::open_by_hand(Path::new(dir), now)?;
-    let mut filling = Filling { store, pen, now, begun: Instant::now(), told: Instant::now() };
-    let opened = filling.open(sessions)?;
-    filling.talk(opened, events)?;
-    while filling.pen.index()? {
-        filling.progress(|| "what was said is being indexed".to_owned());
-    }
-    filling.tell("all that was said is indexed");
+    let store = Store::open(Path::new(dir), now)?;
+    let (begun, agent) = (Instant::now(), "a-filled".parse()?);
+    let mut filling = Filling { store, agent, now, begun, told: begun };
+    let opened = filling.open(sessions).await?;
+    let said = filling.talk(opened, events).await?;
+    filling.index(said).await?;
+    filling.store.close().await;
     Ok(())
 }
 
 struct Filling {
     store: Store,
-    pen: Pen,
+    agent: AgentId,
     now: Timestamp,
     begun: Instant,
     /// Time of the last progress report.
@@ -55,10 +57,10 @@ struct Filling {
 }
 
 impl Filling {
-    fn open(&mut self, sessions: usize) -> Outcomes<Vec<StoredSession>> {
-        let (agent, user): (AgentId, UserId) = ("a-filled".parse()?, "local".parse()?);
-        let agents = self.store.create_agent(NewAgent {
-            id: agent.clone(),
+    async fn open(&mut self, sessions: usize) -> Outcomes<Vec<StoredSession>> {
+        let user: UserId = "local".parse()?;
+        let agents = self.store.directory().create_agent(NewAgent {
+            id: self.agent.clone(),
             user: user.clone(),
             spec: AgentSpec {
                 name: "filled".to_owned(),
@@ -73,17 +75,18 @@ impl Filling {
             at: self.now,
             receipt: None,
         });
-        self.write(vec![agents])?;
-        let main = self.store.session(&"s-0".parse()?)?.ok_or("the main session is not there")?;
+        agents.await?;
+        let main = self.store.directory().session(&"s-0".parse()?).await?;
+        let main = main.ok_or("the main session is not there")?;
         let mut opened = vec![main];
         while opened.len() < sessions {
             let until = sessions.min(opened.len() + BATCH);
             let mut commits = Vec::new();
             for number in opened.len()..until {
-                commits.push(self.store.create_session(NewSession {
+                commits.push(self.store.directory().create_session(NewSession {
                     id: format!("s-{number}").parse()?,
                     user: user.clone(),
-                    agent: agent.clone(),
+                    agent: self.agent.clone(),
                     epoch: format!("e-{number}").parse()?,
                     title: None,
                     instructions: None,
@@ -93,15 +96,16 @@ impl Filling {
                     receipt: None,
                 }));
             }
-            opened.extend(self.write(commits)?);
+            opened.extend(wait(commits).await?);
         }
         self.tell(&format!("{sessions} sessions"));
         Ok(opened)
     }
 
-    /// Writes turns in each session, one after the other, until each has its events.
-    fn talk(&mut self, mut sessions: Vec<StoredSession>, events: u64) -> Outcomes<()> {
-        let mut written = 0;
+    /// Writes turns in each session, one after the other, until each has its events. Gives the
+    /// number of messages in them.
+    async fn talk(&mut self, mut sessions: Vec<StoredSession>, events: u64) -> Outcomes<usize> {
+        let (mut written, mut said) = (0, 0);
         let mut is_more = true;
         while is_more {
             is_more = false;
@@ -117,36 +121,31 @@ impl Filling {
                     let after = session.state.head();
                     let records = turn(&mut session.state, left.min(TURN), self.now)?;
                     written += records.len() as u64;
-                    commits.push(self.store.append(Append {
-                        session: session.num,
-                        after,
-                        records,
-                        state: session.state.clone(),
-                        receipt: None,
-                        block: None,
-                        output: None,
-                        kept: None,
-                        closed_items: Vec::new(),
-                    }));
+                    said += records.iter().filter(|record| record.event.said().is_some()).count();
+                    let state = session.state.clone();
+                    let batch = Batch::new(session.id.clone(), after, records, state)?;
+                    commits.push(self.store.logs().append(batch));
                 }
                 if commits.len() >= BATCH {
-                    self.write(std::mem::take(&mut commits))?;
+                    wait(std::mem::take(&mut commits)).await?;
                     self.progress(|| format!("{written} events"));
                 }
             }
-            self.write(commits)?;
+            wait(commits).await?;
             self.progress(|| format!("{written} events"));
         }
         self.tell(&format!("{written} events"));
-        Ok(())
+        Ok(said)
     }
 
-    /// Writes the waiting appends in one transaction.
-    fn write<T>(&mut self, commits: Vec<Commit<T>>) -> Outcomes<Vec<T>> {
-        while let Some(written) = self.pen.write(commits.len()) {
-            written.tell();
+    /// Waits until the store has indexed all messages by itself, step by step.
+    async fn index(&mut self, said: usize) -> Outcomes<()> {
+        while self.store.memory().recall_count(&self.agent).await? < said {
+            self.progress(|| "messages are being indexed".to_owned());
+            tokio::time::sleep(LOOK).await;
         }
-        Ok(commits.into_iter().map(Commit::wait).collect::<Result<_, _>>()?)
+        self.tell("all messages are indexed");
+        Ok(())
     }
 
     fn progress(&mut self, how_far: impl Fn() -> String) {
@@ -159,6 +158,15 @@ impl Filling {
     fn tell(&self, what: &str) {
         eprintln!("    {:>4} s: {what}", self.begun.elapsed().as_secs());
     }
+}
+
+/// Waits for writes.
+async fn wait<T>(commits: Vec<Commit<T>>) -> Outcomes<Vec<T>> {
+    let mut done = Vec::with_capacity(commits.len());
+    for commit in commits {
+        done.push(commit.await?);
+    }
+    Ok(done)
 }
 
 /// Makes the events of one turn, and folds them into the state.

@@ -1,4 +1,4 @@
-//! Static models on this machine: a vector for each word, and their mean for a text.
+//! Static embedding models on this machine: a vector for each word, and their mean for a text.
 
 use std::path::Path;
 
@@ -8,9 +8,9 @@ use crate::model::ModelError;
 
 /// A model2vec model; clones share it.
 #[derive(Clone)]
-pub(super) struct Local(StaticModel);
+pub(super) struct LocalEmbedder(StaticModel);
 
-impl Local {
+impl LocalEmbedder {
     /// Reads a model's files.
     pub(super) fn open(dir: &str) -> Result<Self, ModelError> {
         let path = Path::new(dir);
@@ -22,7 +22,8 @@ impl Local {
         }
         StaticModel::from_pretrained(path, None, None, None).map(Self).map_err(|error| {
             ModelError::Unknown(format!(
-                "the directory `{shown}` has no static embedding model that can be used ({error:#}); \
+                "the directory `{shown}` has no static embedding model that can be used \
+                 ({error:#}); \
                  it needs a model2vec model's tokenizer.json, model.safetensors and config.json"
             ))
         })
@@ -30,10 +31,11 @@ impl Local {
 
     pub(super) async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ModelError> {
         let (model, texts) = (self.0.clone(), texts.to_vec());
-        // It computes for milliseconds, and a broken model may panic in it.
+        // Encoding takes milliseconds, and a broken model may panic in it.
         tokio::task::spawn_blocking(move || model.encode(&texts)).await.map_err(|_| {
             ModelError::Failed(
-                "The local embedding model broke down over a text. Is it whole?".to_owned(),
+                "The local embedding model crashed on a text. Check that its files are complete."
+                    .to_owned(),
             )
         })
     }

@@ -1,4 +1,4 @@
-//! Embeddings: texts as vectors, so that what means the same lies close together.
+//! Embeddings: texts as vectors, so that texts with the same meaning are close together.
 
 mod local;
 mod remote;
@@ -7,17 +7,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::model::{ModelError, Providers};
-use local::Local;
-use remote::Remote;
+use local::LocalEmbedder;
+use remote::RemoteEmbedder;
 
-/// How many texts go into one request.
+/// Number of texts in one request.
 const BATCH: usize = 64;
 
 /// Turns texts into vectors. Cheap to clone.
 ///
-/// Names: `openai/NAME` (any OpenAI-compatible endpoint), `gemini/NAME`, `ollama/NAME`, and `local:DIR`
-/// for a directory with a static model2vec model (`tokenizer.json`, `model.safetensors`,
-/// `config.json`), which needs no network. Vectors of different names cannot be compared.
+/// Names: `openai/NAME` (any OpenAI-compatible endpoint), `gemini/NAME`, `ollama/NAME`, and
+/// `local:DIR` for a directory with a static model2vec model (`tokenizer.json`,
+/// `model.safetensors`, `config.json`), which needs no network. Vectors of different names cannot
+/// be compared.
 ///
 /// ```no_run
 /// # use thoughtwire_agent::{Embedder, Providers};
@@ -30,25 +31,25 @@ const BATCH: usize = 64;
 #[derive(Clone)]
 pub struct Embedder {
     name: Arc<str>,
-    source: Source,
+    source: EmbeddingSource,
 }
 
 #[derive(Clone)]
-enum Source {
-    Remote(Arc<Remote>),
-    Local(Local),
+enum EmbeddingSource {
+    Remote(Arc<RemoteEmbedder>),
+    Local(LocalEmbedder),
 }
 
 impl Embedder {
-    /// Opens an embedding model by name. Reaches no network; a local model is read from disk, which
-    /// blocks.
+    /// Opens an embedding model by name. Does not use the network; a local model is read from disk,
+    /// which blocks.
     ///
     /// # Errors
-    /// When the name is not known, what its provider needs is not set, or a directory has no model.
+    /// Fails if the name is unknown, the provider lacks a setting, or the directory has no model.
     pub fn open(name: &str, providers: &Providers) -> Result<Self, ModelError> {
         let source = match name.strip_prefix("local:") {
-            Some(dir) => Source::Local(Local::open(dir)?),
-            None => Source::Remote(Arc::new(Remote::open(name, providers)?)),
+            Some(dir) => EmbeddingSource::Local(LocalEmbedder::open(dir)?),
+            None => EmbeddingSource::Remote(Arc::new(RemoteEmbedder::open(name, providers)?)),
         };
         Ok(Self { name: name.into(), source })
     }
@@ -59,17 +60,17 @@ impl Embedder {
         &self.name
     }
 
-    /// Turns texts into vectors of length 1, one for each text and in the same order. Only a text
-    /// of which a local model knows no word has no direction: its vector is all zeros.
+    /// Turns texts into vectors of length 1, one for each text in the same order. If a local model
+    /// knows no word of a text, the vector is all zeros.
     ///
     /// # Errors
-    /// As models have them, after as many repetitions.
+    /// Fails with the model's error after the last retry.
     pub async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ModelError> {
         let mut vectors = Vec::with_capacity(texts.len());
         for batch in texts.chunks(BATCH) {
             let found = match &self.source {
-                Source::Remote(remote) => remote.embed(batch).await?,
-                Source::Local(local) => local.embed(batch).await?,
+                EmbeddingSource::Remote(remote) => remote.embed(batch).await?,
+                EmbeddingSource::Local(local) => local.embed(batch).await?,
             };
             self.check(&found, batch.len(), vectors.first())?;
             vectors.extend(found.into_iter().map(unit));
@@ -77,7 +78,7 @@ impl Embedder {
         Ok(vectors)
     }
 
-    /// Nothing that is not a vector for each text leaves here.
+    /// Checks that there is one usable vector for each text.
     fn check(
         &self,
         found: &[Vec<f32>],
@@ -113,7 +114,7 @@ impl fmt::Debug for Embedder {
 
 /// Scales a vector to length 1.
 fn unit(mut vector: Vec<f32>) -> Vec<f32> {
-    // Squares of large numbers would overflow the smaller type.
+    // Squares of large numbers would overflow `f32`.
     let length = vector.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>().sqrt();
     if length > 0.0 {
         for number in &mut vector {

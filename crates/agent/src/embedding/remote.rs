@@ -3,39 +3,42 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::model::remote::{Address, Http, Said, Wire, unreadable};
-use crate::model::{Awaited, ModelError, Providers, Timeouts};
+use crate::model::remote::{Address, ModelHttp, ProviderError, ProviderWire, unreadable};
+use crate::model::{ModelError, ModelWait, Providers, Timeouts};
 
-/// How often a provider that is busy or out of reach is asked again.
+/// Number of retries of a provider that is busy or unreachable.
 const RETRIES: u32 = 3;
-/// Most bytes of an answer: one has 64 vectors, of some thousand numbers each.
+/// Largest answer in bytes: 64 vectors of some thousand numbers each.
 const ANSWER_BYTES: usize = 64 << 20;
 
-pub(super) struct Remote {
-    http: Http,
+pub(super) struct RemoteEmbedder {
+    http: ModelHttp,
     address: Address,
     model: String,
     timeouts: Timeouts,
 }
 
-impl Remote {
+impl RemoteEmbedder {
     pub(super) fn open(name: &str, providers: &Providers) -> Result<Self, ModelError> {
         let unknown = |why: &str| {
             ModelError::Unknown(format!(
-                "there is no embedding model `{}`{why}; known are `openai/NAME`, `gemini/NAME`, `ollama/NAME` and `local:DIR`",
+                "there is no embedding model `{}`{why}; known are `openai/NAME`, `gemini/NAME`, \
+                 `ollama/NAME` and `local:DIR`",
                 name.escape_debug()
             ))
         };
-        let (wire, model) = Wire::of(name).ok_or_else(|| unknown(""))?;
+        let (wire, model) = ProviderWire::of(name).ok_or_else(|| unknown(""))?;
         match wire {
-            Wire::OpenAi | Wire::Gemini | Wire::Ollama => {}
-            Wire::Responses | Wire::Anthropic => return Err(unknown(": this provider has none")),
+            ProviderWire::OpenAi | ProviderWire::Gemini | ProviderWire::Ollama => {}
+            ProviderWire::Responses | ProviderWire::Anthropic => {
+                return Err(unknown(": this provider has none"));
+            }
         }
         let model = model.map_err(|_| unknown(": it lacks its name"))?.to_owned();
         let timeouts = Timeouts::default();
         Ok(Self {
             address: Address::new(wire, providers)?,
-            http: Http::new(timeouts)?,
+            http: ModelHttp::new(timeouts)?,
             model,
             timeouts,
         })
@@ -70,21 +73,25 @@ impl Remote {
             let reason = format!(
                 "The embedding model at {at} did not answer for {seconds} s. Ask again later."
             );
-            return Err(ModelError::TimedOut { reason, awaited: Awaited::First });
+            return Err(ModelError::TimedOut { reason, awaited: ModelWait::First });
         };
         let answer = answer?;
         vectors(self.address.wire(), &answer).ok_or_else(|| {
-            let said = serde_json::from_slice::<Value>(&answer).ok();
-            let said = said.filter(|value| value.get("error").is_some());
-            unreadable(said.as_ref().map(Said::in_value).as_ref(), &self.address)
+            let cause = serde_json::from_slice::<Value>(&answer).ok();
+            let cause = cause.filter(|value| value.get("error").is_some());
+            unreadable(cause.as_ref().map(ProviderError::in_value).as_ref(), &self.address)
         })
     }
 }
 
 /// The path and the body of a request.
-fn request<'a>(wire: Wire, model: &str, texts: impl Iterator<Item = &'a str>) -> (String, Value) {
+fn request<'a>(
+    wire: ProviderWire,
+    model: &str,
+    texts: impl Iterator<Item = &'a str>,
+) -> (String, Value) {
     match wire {
-        Wire::Gemini => {
+        ProviderWire::Gemini => {
             let full = format!("models/{model}");
             let one = |text| {
                 let content = json!({"parts": [{"text": text}]});
@@ -93,47 +100,49 @@ fn request<'a>(wire: Wire, model: &str, texts: impl Iterator<Item = &'a str>) ->
             let requests: Vec<Value> = texts.map(one).collect();
             (format!("{full}:batchEmbedContents"), json!({"requests": requests}))
         }
-        Wire::Ollama => {
+        ProviderWire::Ollama => {
             ("api/embed".to_owned(), json!({"model": model, "input": texts.collect::<Vec<_>>()}))
         }
-        Wire::OpenAi | Wire::Responses | Wire::Anthropic => {
+        ProviderWire::OpenAi | ProviderWire::Responses | ProviderWire::Anthropic => {
             ("embeddings".to_owned(), json!({"input": texts.collect::<Vec<_>>(), "model": model}))
         }
     }
 }
 
-/// The vectors of an answer, in the order of their texts; none when it is no answer.
-fn vectors(wire: Wire, answer: &[u8]) -> Option<Vec<Vec<f32>>> {
+/// The vectors of an answer, in the order of their texts. Absent if it is not an answer.
+fn vectors(wire: ProviderWire, answer: &[u8]) -> Option<Vec<Vec<f32>>> {
     #[derive(Deserialize)]
-    struct OpenAi {
-        data: Vec<Indexed>,
+    struct OpenAiVectors {
+        data: Vec<IndexedVector>,
     }
     #[derive(Deserialize)]
-    struct Indexed {
+    struct IndexedVector {
         #[serde(default)]
         index: u64,
         embedding: Vec<f32>,
     }
     #[derive(Deserialize)]
-    struct Gemini {
-        embeddings: Vec<Values>,
+    struct GeminiVectors {
+        embeddings: Vec<GeminiVector>,
     }
     #[derive(Deserialize)]
-    struct Values {
+    struct GeminiVector {
         values: Vec<f32>,
     }
     #[derive(Deserialize)]
-    struct Ollama {
+    struct OllamaVectors {
         embeddings: Vec<Vec<f32>>,
     }
     match wire {
-        Wire::Gemini => {
-            let answer: Gemini = serde_json::from_slice(answer).ok()?;
+        ProviderWire::Gemini => {
+            let answer: GeminiVectors = serde_json::from_slice(answer).ok()?;
             Some(answer.embeddings.into_iter().map(|vector| vector.values).collect())
         }
-        Wire::Ollama => Some(serde_json::from_slice::<Ollama>(answer).ok()?.embeddings),
-        Wire::OpenAi | Wire::Responses | Wire::Anthropic => {
-            let mut data = serde_json::from_slice::<OpenAi>(answer).ok()?.data;
+        ProviderWire::Ollama => {
+            Some(serde_json::from_slice::<OllamaVectors>(answer).ok()?.embeddings)
+        }
+        ProviderWire::OpenAi | ProviderWire::Responses | ProviderWire::Anthropic => {
+            let mut data = serde_json::from_slice::<OpenAiVectors>(answer).ok()?.data;
             data.sort_by_key(|vector| vector.index);
             Some(data.into_iter().map(|vector| vector.embedding).collect())
         }

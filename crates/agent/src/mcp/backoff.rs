@@ -1,19 +1,19 @@
-//! How long to wait before a server is started again.
+//! Delay before a server is started again.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Doubles from 250 ms up to 30 s.
+/// Exponential backoff from 250 ms to 30 s.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// The next wait. `jitter` is from 0 to 1 and takes off up to a quarter, so that servers that
-    /// went down together do not come back together.
+    /// Returns the next delay. `jitter` is from 0 to 1 and takes off up to a quarter, so that
+    /// servers that failed together do not restart together.
     pub(super) fn next(&mut self, jitter: f64) -> Duration {
         let whole = FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
@@ -30,7 +30,7 @@ mod tests {
     use super::Backoff;
 
     #[test]
-    fn doubles_up_to_half_a_minute_and_starts_over() {
+    fn backoff_doubles_up_to_thirty_seconds_and_resets() {
         let mut backoff = Backoff::default();
         let waits: Vec<u128> = (0..9).map(|_| backoff.next(0.0).as_millis()).collect();
         assert_eq!(waits, [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);

@@ -1,4 +1,4 @@
-//! What a server is reached by.
+//! Configuration of an MCP server.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// The longest name of a server: half of what a tool's full name may have.
+/// Longest name of a server: half of the length of a tool's full name.
 const LONGEST_NAME: usize = 32;
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -15,26 +15,26 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct McpConfig {
     /// 1 to 32 characters of `[A-Za-z0-9_-]`, without `__` and without `_` at its end.
     pub name: String,
-    /// How it is reached.
+    /// How the server is reached.
     pub transport: McpTransport,
-    /// How long one call may take.
+    /// Time limit of one call.
     pub call_timeout: Duration,
 }
 
-/// How a server is reached. Its `Debug` shows names but no values of variables and headers.
+/// How a server is reached. `Debug` shows the names of variables and headers, never their values.
 #[derive(Clone, PartialEq, Eq)]
 pub enum McpTransport {
-    /// A process of ours that speaks over its standard input and output.
+    /// A local process that speaks over its standard input and output.
     Stdio {
         /// The program, looked up in `PATH`.
         command: String,
         /// Its arguments.
         args: Vec<String>,
-        /// Variables on top of the few that it inherits: `PATH`, `HOME`, `LANG`, `TMPDIR` and
-        /// their like. It does not see this process's other variables, which may be secrets.
+        /// Variables in addition to the few that it inherits (`PATH`, `HOME`, `LANG`, `TMPDIR` and
+        /// similar). It does not see our other variables, which may be secrets.
         env: BTreeMap<String, String>,
     },
-    /// A server elsewhere that speaks streamable HTTP.
+    /// A remote server that speaks streamable HTTP.
     Http {
         /// Its endpoint, such as `https://example.org/mcp`.
         url: String,
@@ -43,11 +43,15 @@ pub enum McpTransport {
     },
 }
 
-/// Why a configuration cannot be used.
+/// Reason why a configuration cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum McpConfigError {
-    /// The name has characters that it must not have, or too many or none.
-    #[error("`{}` cannot name an MCP server: a name has 1 to 32 of the characters A-Z, a-z, 0-9, _ and -, no `__`, and no `_` at its end", .0.escape_debug())]
+    /// The name has invalid characters, or is empty or too long.
+    #[error(
+        "`{}` cannot name an MCP server: a name has 1 to 32 of the characters A-Z, a-z, 0-9, _ \
+         and -, no `__`, and no `_` at its end",
+        .0.escape_debug()
+    )]
     Name(String),
     /// Another server has the same name.
     #[error("two MCP servers are named `{0}`: give one of them another name")]
@@ -55,7 +59,7 @@ pub enum McpConfigError {
 }
 
 impl McpConfig {
-    /// A server whose calls may take 60 seconds.
+    /// Creates the configuration of a server whose calls may take 60 seconds.
     #[must_use]
     pub fn new(name: impl Into<String>, transport: McpTransport) -> Self {
         Self { name: name.into(), transport, call_timeout: CALL_TIMEOUT }
@@ -79,8 +83,8 @@ impl McpConfig {
 }
 
 impl McpTransport {
-    /// Values that a server's own words must not show: of headers, and of variables whose name says
-    /// that they are secret.
+    /// Values that must not appear in texts from the server: headers, and variables whose names
+    /// mark them as secret.
     pub(super) fn secrets(&self) -> Vec<&str> {
         const SECRET: [&str; 6] = ["KEY", "TOKEN", "SECRET", "PASS", "AUTH", "CREDENTIAL"];
         match self {
@@ -92,7 +96,7 @@ impl McpTransport {
                 let secret = env.iter().filter(|(name, _)| is_secret(name));
                 secret.map(|(_, value)| value.as_str()).collect()
             }
-            // A value such as `Bearer …` is shown without its first word, too.
+            // A header such as `Bearer …` is also masked without its first word.
             Self::Http { headers, .. } => headers
                 .values()
                 .flat_map(|value| {
@@ -121,7 +125,7 @@ impl fmt::Debug for McpTransport {
     }
 }
 
-/// A URL without the parts that may hold a key: the user, the query and the fragment.
+/// A URL without the parts that may hold a key: user, query and fragment.
 pub(super) fn shown(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
@@ -137,7 +141,7 @@ mod tests {
     use super::{McpConfig, McpTransport, shown};
 
     #[test]
-    fn secrets_are_headers_and_variables_named_so() {
+    fn headers_and_secret_variables_are_secrets() {
         let map = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn server_names_are_checked() {
         let check = |name: &str| {
             McpConfig::new(
                 name,

@@ -1,4 +1,4 @@
-//! A server that is reached over streamable HTTP.
+//! Transport of an MCP server over streamable HTTP.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -23,28 +23,28 @@ use rmcp::transport::streamable_http_client::{
 };
 use rmcp::transport::{DynamicTransportError, StreamableHttpClientTransport};
 
-use super::events;
 use super::pipe::LONGEST_LINE;
+use super::sse;
 use super::wire::{OpenRequests, decode, unread};
 
 type HttpError = StreamableHttpError<reqwest::Error>;
 type Headers = HashMap<HeaderName, HeaderValue>;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// How a broken event stream is taken up again: after 0.5, 1, 2 and 4 seconds. Without an end,
-/// a call would wait for a server that is no more.
+/// Retries of a broken event stream: after 0.5, 1, 2 and 4 seconds. Without a limit, a call would
+/// wait for a server that no longer exists.
 const STREAM_RETRIES: usize = 5;
 const STREAM_RETRY: Duration = Duration::from_millis(250);
-const MOST_REDIRECTS: usize = 5;
+const MAX_REDIRECTS: usize = 5;
 const ACCEPTED: &str = "text/event-stream, application/json";
-/// How many bytes of an answer without success are read for the error in it.
+/// Number of bytes of a failed answer that are read for the error in it.
 const LONGEST_ERROR: usize = 64 << 10;
 
-/// Prepares a connection; errors name headers but never show their values.
+/// Prepares a connection. Errors name headers but never show their values.
 pub(super) fn transport(
     url: &str,
     headers: &BTreeMap<String, String>,
-) -> Result<StreamableHttpClientTransport<Http>, String> {
+) -> Result<StreamableHttpClientTransport<McpHttp>, String> {
     Url::parse(url).map_err(|error| format!("its URL cannot be used: {error}"))?;
     let mut custom = Headers::new();
     for (name, value) in headers {
@@ -54,11 +54,12 @@ pub(super) fn transport(
         value.set_sensitive(true);
         custom.insert(parsed, value);
     }
-    // Fails if a provider is there already, which is as good.
+    // Fails if a provider is already installed, which is equally good.
     rustls::crypto::ring::default_provider().install_default().ok();
     let client = Client::builder()
         .connect_timeout(CONNECT_LIMIT)
-        // As rmcp's own client: a pooled connection that was not read to its end stalls the next request.
+        // As in rmcp's own client: a pooled connection that was not read to its end stalls the next
+        // request.
         .pool_max_idle_per_host(0)
         .redirect(redirect::Policy::custom(follow))
         .build()
@@ -66,39 +67,41 @@ pub(super) fn transport(
     let mut retries = ExponentialBackoff::default();
     retries.max_times = Some(STREAM_RETRIES);
     retries.base_duration = STREAM_RETRY;
-    // The keeper renews a session, and the list of tools with it.
+    // The supervisor renews a session, and its list of tools.
     let mut config = StreamableHttpClientTransportConfig::with_uri(url)
         .custom_headers(custom)
         .reinit_on_expired_session(false);
     config.retry_config = Arc::new(retries);
-    let http = Http { client, open: OpenRequests::default() };
+    let http = McpHttp { client, open: OpenRequests::default() };
     Ok(StreamableHttpClientTransport::with_client(http, config))
 }
 
-/// Follows what keeps the request whole and its headers with the same server.
+/// Follows redirects that keep the method and body, to the same origin only.
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let whole =
         matches!(attempt.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
     let home =
         attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
-    if whole && home && attempt.previous().len() <= MOST_REDIRECTS {
+    if whole && home && attempt.previous().len() <= MAX_REDIRECTS {
         attempt.follow()
     } else {
         attempt.stop()
     }
 }
 
-/// The library's HTTP client, with answers read by [`super::wire`]. Errors do not show the URL,
-/// whose query may hold a key. An answer that names no request counts as the end of the session:
-/// servers on the official TypeScript SDK answer so when they do not know a session.
+/// The library's HTTP client, with answers decoded by [`super::wire`]. Errors do not show the URL,
+/// whose query may hold a key.
+///
+/// An error that names no request counts as the end of the session: servers on the official
+/// TypeScript SDK send one when they do not know a session.
 #[derive(Clone)]
-pub(super) struct Http {
+pub(super) struct McpHttp {
     client: Client,
     open: OpenRequests,
 }
 
-impl Http {
-    /// Posts a message; the answer is an error unless it has a status of success.
+impl McpHttp {
+    /// Posts a message and returns the response, whatever its status.
     async fn send(
         &self,
         uri: &str,
@@ -120,7 +123,7 @@ impl Http {
         Ok(request.json(message).send().await?)
     }
 
-    /// The error that an answer without success stands for, or the message in it.
+    /// Turns a failed response into its error, or into the JSON-RPC message in its body.
     async fn failure(
         &self,
         response: Response,
@@ -153,7 +156,7 @@ impl Http {
         if in_session && asked.is_some() && names_no_request(&body) {
             return Err(HttpError::SessionExpired);
         }
-        // Some put their error into the body as JSON-RPC has it.
+        // Some servers put a JSON-RPC error into the body.
         if !is_auth && let Some(id) = asked {
             let found = decode(&body, &self.open).into_iter().find(|message| answers(message, id));
             if let Some(message) = found {
@@ -163,7 +166,7 @@ impl Http {
         Err(HttpError::HttpStatus(HttpStatusError::new(status.as_u16(), retry_after)))
     }
 
-    /// The answer in a whole body.
+    /// Reads the answer from a whole body.
     async fn body(
         &self,
         response: Response,
@@ -181,7 +184,7 @@ impl Http {
             None => Vec::new(),
         };
         if !messages.iter().any(|message| answers(message, id)) {
-            let reason = "the body is no answer to the request".to_owned();
+            let reason = "the body does not answer the request".to_owned();
             messages.push(unread(id.clone(), &reason));
         }
         if messages.len() == 1
@@ -189,18 +192,18 @@ impl Http {
         {
             return Ok(StreamableHttpPostResponse::Json(message, session));
         }
-        let events: Vec<_> = messages.iter().map(|message| Ok(events::event(message))).collect();
+        let events: Vec<_> = messages.iter().map(|message| Ok(sse::event(message))).collect();
         Ok(StreamableHttpPostResponse::Sse(stream::iter(events).boxed(), session))
     }
 }
 
-/// A body of at most so many bytes; none if it is longer.
-async fn bounded(response: Response, most: usize) -> Result<Option<Vec<u8>>, HttpError> {
+/// Reads a body of at most `max` bytes. Absent if it is longer.
+async fn bounded(response: Response, max: usize) -> Result<Option<Vec<u8>>, HttpError> {
     let mut body = Vec::new();
     let mut pieces = response.bytes_stream();
     while let Some(piece) = pieces.next().await {
         let piece = piece?;
-        if body.len() + piece.len() > most {
+        if body.len() + piece.len() > max {
             return Ok(None);
         }
         body.extend_from_slice(&piece);
@@ -217,14 +220,14 @@ fn answers(message: &ServerJsonRpcMessage, id: &RequestId) -> bool {
     }
 }
 
-/// Whether a body is an error that does not say which request it is about.
+/// Whether a body is an error that does not name its request.
 fn names_no_request(body: &[u8]) -> bool {
     let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else { return false };
     let is_absent = |key: &str| value.get(key).is_none_or(serde_json::Value::is_null);
     !is_absent("error") && is_absent("id") && is_absent("result")
 }
 
-/// The kind of a body: the media type without its parameters, in lower case.
+/// The media type of a body without parameters, in lower case.
 fn kind(response: &Response) -> String {
     let kind =
         response.headers().get(CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
@@ -232,7 +235,7 @@ fn kind(response: &Response) -> String {
     kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-impl StreamableHttpClient for Http {
+impl StreamableHttpClient for McpHttp {
     type Error = reqwest::Error;
 
     async fn post_message(
@@ -276,12 +279,12 @@ impl StreamableHttpClient for Http {
             let named = named.and_then(|id| id.to_str().ok()).map(str::to_owned);
             if kind(&response) == EVENT_STREAM_MIME_TYPE {
                 let (body, open) = (response.bytes_stream(), self.open.clone());
-                let messages = events::messages(body, limit, asked.clone(), open);
+                let messages = sse::messages(body, limit, asked.clone(), open);
                 return Ok(StreamableHttpPostResponse::Sse(messages, named));
             }
             self.body(response, named, in_session, asked.as_ref()).await
         };
-        let answer = answer.await.map_err(unnamed);
+        let answer = answer.await.map_err(without_url_in_error);
         if let (Err(_), Some(id)) = (&answer, &asked) {
             self.open.take(id);
         }
@@ -295,7 +298,7 @@ impl StreamableHttpClient for Http {
         auth: Option<String>,
         headers: Headers,
     ) -> Result<(), HttpError> {
-        self.client.delete_session(uri, session, auth, headers).await.map_err(unnamed)
+        self.client.delete_session(uri, session, auth, headers).await.map_err(without_url_in_error)
     }
 
     async fn get_stream(
@@ -334,7 +337,7 @@ impl StreamableHttpClient for Http {
                 request = request.header(name, value);
             }
         }
-        let response = request.send().await.map_err(|error| unnamed(error.into()))?;
+        let response = request.send().await.map_err(|error| without_url_in_error(error.into()))?;
         let status = response.status();
         if status == StatusCode::METHOD_NOT_ALLOWED {
             return Err(HttpError::ServerDoesNotSupportSse);
@@ -346,11 +349,11 @@ impl StreamableHttpClient for Http {
         if kind != EVENT_STREAM_MIME_TYPE {
             return Err(HttpError::UnexpectedContentType(Some(kind)));
         }
-        Ok(events::messages(response.bytes_stream(), limit, None, self.open.clone()))
+        Ok(sse::messages(response.bytes_stream(), limit, None, self.open.clone()))
     }
 }
 
-fn unnamed(error: HttpError) -> HttpError {
+fn without_url_in_error(error: HttpError) -> HttpError {
     if let HttpError::Client(error) = error {
         HttpError::Client(error.without_url())
     } else {
@@ -358,13 +361,13 @@ fn unnamed(error: HttpError) -> HttpError {
     }
 }
 
-/// Whether a request failed in a way that says the server or the session is no more, rather than
-/// that this one request was not liked.
-pub(super) fn lost(error: &ServiceError) -> bool {
+/// Whether an error means that the server or the session is gone, rather than that this one request
+/// failed.
+pub(super) fn is_connection_lost(error: &ServiceError) -> bool {
     let ServiceError::TransportSend(error) = error else {
         return matches!(error, ServiceError::TransportClosed);
     };
-    // What is not HTTP is a pipe, and a pipe that takes nothing is broken.
+    // Any other error comes from a pipe, and a pipe that cannot be written is broken.
     error.error.downcast_ref::<HttpError>().is_none_or(|error| {
         matches!(
             error,
@@ -378,12 +381,12 @@ pub(super) fn lost(error: &ServiceError) -> bool {
     })
 }
 
-/// What a transport says, without the layers around it.
+/// The text of a transport error, without the layers around it.
 pub(super) fn reason(error: &DynamicTransportError) -> String {
     match error.error.downcast_ref::<HttpError>() {
         Some(HttpError::Client(error)) => chain(error),
         Some(HttpError::AuthRequired(_)) => {
-            "HTTP 401 Unauthorized; give it a header such as `Authorization`".to_owned()
+            "HTTP 401 Unauthorized; configure a header such as `Authorization`".to_owned()
         }
         Some(HttpError::InsufficientScope(_)) => {
             "HTTP 403 Forbidden; its key does not allow this".to_owned()
@@ -394,7 +397,7 @@ pub(super) fn reason(error: &DynamicTransportError) -> String {
     }
 }
 
-/// An error and what caused it, in one line.
+/// An error and its causes, in one line.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,30 +1,30 @@
-//! MCP servers: tools that come from elsewhere.
+//! MCP servers: tools that external programs offer.
 //!
 //! ```text
 //! McpServers ── one per process, shared by all agents
-//!   ├─ Server ── what is known of one server, and its calls        (no task)
-//!   └─ keep() ── one task per server: start, watch, restart, end   (Keeper)
+//!   ├─ McpServer ── state of one server, and its calls               (no task)
+//!   └─ supervise() ── one task per server: start, watch, restart, end
 //!        ├─ session: rmcp's client
-//!        ├─ pipe, http: its transports over stdio and streamable HTTP; `wire` reads for both
-//!        └─ child: the process group, and a task that drains its stderr
+//!        ├─ pipe, http: transports over stdio and streamable HTTP; `wire` reads for both
+//!        └─ process: the process group, and a task that drains its stderr
 //! ```
 //!
-//! Nothing queues here: a call goes straight to rmcp's peer, and a change is a number in a
-//! `watch`, so whoever is slow sees the newest state and misses only what it replaced.
+//! Nothing queues here. A call goes straight to rmcp's peer. A change increments a number in a
+//! `watch`, so a slow reader sees the newest state and misses only states that were replaced.
 
 mod backoff;
-mod child;
 mod config;
 mod error;
-mod events;
 mod http;
-mod keeper;
 mod output;
 mod pipe;
+mod process;
 mod server;
 mod servers;
 mod session;
+mod sse;
 mod state;
+mod supervisor;
 mod tool;
 mod wire;
 

@@ -1,24 +1,25 @@
-//! What a tool gave back, in words.
+//! Results of tool calls as text.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// How many characters of an unknown kind's name are shown.
+/// Number of characters shown of an unknown block kind.
 const LONGEST_KIND: usize = 60;
 
-/// What a tool gave back.
+/// Result of a tool call.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct McpOutput {
-    /// Its text: a line for each block of content, with a placeholder for what is not text.
+    /// The text: one line for each block of content, with a placeholder for other kinds of content.
     pub text: String,
-    /// `{"content": […], "structuredContent": …}` as the server sent it, where it is more than text.
+    /// `{"content": […], "structuredContent": …}` as the server sent it. Absent if there is only
+    /// text.
     pub content: Option<Value>,
-    /// Whether the tool calls this an error.
+    /// Whether the tool reports an error.
     pub is_error: bool,
 }
 
 impl McpOutput {
-    /// Reads the result of a call. What can be read is kept, and what cannot is named in its place.
+    /// Reads the result of a call. A block that cannot be read gets a placeholder.
     pub(super) fn read(result: Value) -> Self {
         let mut fields = match result {
             Value::Object(fields) => fields,
@@ -27,7 +28,7 @@ impl McpOutput {
                 Map::from_iter([("content".to_owned(), bare)])
             }
         };
-        let is_error = fields.get("isError").is_some_and(means_yes);
+        let is_error = fields.get("isError").is_some_and(is_truthy_flag);
         let structured = fields.remove("structuredContent").filter(|value| !value.is_null());
         let blocks = match fields.remove("content") {
             Some(Value::Array(blocks)) => blocks,
@@ -35,12 +36,12 @@ impl McpOutput {
             Some(block) => vec![block],
         };
         let only_text = blocks.iter().all(is_text);
-        let mut text = blocks.iter().map(words).collect::<Vec<_>>().join("\n");
+        let mut text = blocks.iter().map(block_text).collect::<Vec<_>>().join("\n");
         if blocks.is_empty() {
             fields.retain(|key, _| !matches!(key.as_str(), "_meta" | "isError" | "resultType"));
             text = match &structured {
                 Some(structured) => structured.to_string(),
-                // It answered with something of its own.
+                // The server answered with fields of its own.
                 None if !fields.is_empty() => Value::Object(fields).to_string(),
                 None => String::new(),
             };
@@ -56,8 +57,8 @@ impl McpOutput {
     }
 }
 
-/// Some write `"true"` or `1`.
-fn means_yes(value: &Value) -> bool {
+/// Reads a flag: some servers write `"true"` or `1`.
+fn is_truthy_flag(value: &Value) -> bool {
     match value {
         Value::Bool(is) => *is,
         Value::String(text) => {
@@ -76,8 +77,8 @@ fn is_text(block: &Value) -> bool {
     field(block, "type") == Some("text") && field(block, "text").is_some()
 }
 
-/// A block of content as text.
-fn words(block: &Value) -> String {
+/// Renders a block of content as text.
+fn block_text(block: &Value) -> String {
     if let Value::String(text) = block {
         return text.clone();
     }
@@ -90,7 +91,7 @@ fn words(block: &Value) -> String {
     match kind {
         "text" => match block.get("text") {
             Some(Value::String(text)) => text.clone(),
-            Some(Value::Null) | None => "[a text that is empty: the server sent null]".to_owned(),
+            Some(Value::Null) | None => "[a text without content: the server sent null]".to_owned(),
             Some(other) => other.to_string(),
         },
         "image" | "audio" => {
@@ -129,7 +130,7 @@ fn placeholder(kind: &str, of: &Value, size: Option<String>) -> String {
     format!("[{}]", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
-/// How large a Base64 text's data is.
+/// Describes the size of Base64 data.
 fn data(base64: Option<&Value>) -> String {
     match base64 {
         Some(Value::String(text)) if is_base64(text) => bytes(decoded(text)),
@@ -145,13 +146,13 @@ fn is_base64(text: &str) -> bool {
     })
 }
 
-/// How many bytes a Base64 text stands for.
+/// Number of bytes that a Base64 text stands for.
 fn decoded(base64: &str) -> u64 {
     let digits = base64.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=').count();
     digits as u64 * 3 / 4
 }
 
-/// `12,345 bytes`.
+/// Formats a number of bytes, such as `12,345 bytes`.
 fn bytes(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::new();
@@ -176,7 +177,10 @@ mod tests {
 
     #[test]
     fn text_alone_has_no_content() {
-        let result = json!({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b\nc"}], "isError": true});
+        let result = json!({
+            "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b\nc"}],
+            "isError": true,
+        });
         assert_eq!(
             output(result),
             McpOutput { text: "a\nb\nc".into(), content: None, is_error: true }
@@ -194,7 +198,12 @@ mod tests {
             {"type": "image", "mimeType": "image/png", "data": "AAAA"},
             {"type": "audio", "mimeType": "audio/wav", "data": "AA=="},
             {"type": "resource", "resource": {"uri": "file:///a.txt", "text": "hello"}},
-            {"type": "resource", "resource": {"uri": "file:///a.gz", "mimeType": "application/gzip", "blob": "AAAAAAA="}},
+            {
+                "type": "resource",
+                "resource": {
+                    "uri": "file:///a.gz", "mimeType": "application/gzip", "blob": "AAAAAAA=",
+                },
+            },
             {"type": "resource_link", "name": "a", "uri": "file:///b", "size": 1234567},
         ]);
         let found = output(json!({"content": content}));
@@ -222,13 +231,16 @@ mod tests {
     }
 
     #[test]
-    fn odd_results_keep_what_can_be_read() {
+    fn unknown_blocks_become_placeholders() {
         let letter = json!({"type": "text", "text": "The letter is sent."});
         for (block, line) in [
             (json!({"type": "future", "x": 1}), "[content of the unknown kind `future`]"),
             (json!({"type": "note", "text": "hi"}), "[content of the unknown kind `note`] hi"),
-            (json!({"type": "text", "text": null}), "[a text that is empty: the server sent null]"),
-            (json!({"type": "text"}), "[a text that is empty: the server sent null]"),
+            (
+                json!({"type": "text", "text": null}),
+                "[a text without content: the server sent null]",
+            ),
+            (json!({"type": "text"}), "[a text without content: the server sent null]"),
             (json!({"type": "text", "text": 7}), "7"),
             (json!({"type": "text", "text": "a", "annotations": {"priority": 9}, "_meta": 3}), "a"),
             (json!({"text": "bare"}), "bare"),
@@ -255,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_forms_of_results() {
+    fn results_in_unusual_forms_are_read() {
         for (result, text) in [
             (json!({"content": "done"}), "done"),
             (json!({"content": {"type": "text", "text": "done"}}), "done"),
@@ -282,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes() {
+    fn sizes_are_formatted_and_decoded() {
         assert_eq!(
             [0, 1, 999, 1_000, 12_345, 1_234_567].map(bytes),
             ["0 bytes", "1 byte", "999 bytes", "1,000 bytes", "12,345 bytes", "1,234,567 bytes"]

@@ -1,4 +1,4 @@
-//! The pipes of a process as the library's transport.
+//! Transport of an MCP server over the pipes of a process.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,44 +13,44 @@ use tokio::sync::Mutex;
 
 use super::wire::{OpenRequests, decode, decode_cut};
 
-/// The longest line that is read, in bytes; the library's own limit for an event over HTTP.
+/// Longest line that is read, in bytes: the library's own limit for an event over HTTP.
 pub(super) const LONGEST_LINE: usize = 16 << 20;
-/// How much is kept of the beginning and the end of a longer line, in bytes.
+/// Number of bytes kept from the beginning and the end of a longer line.
 const KEPT: usize = 4_000;
 
-/// Reads messages line by line. What cannot be read fails the request that it answers.
-pub(super) struct Pipe<R, W> {
+/// Reads messages line by line. An answer that cannot be read fails its request.
+pub(super) struct McpPipe<R, W> {
     read: BufReader<R>,
     write: Arc<Mutex<Option<W>>>,
-    line: Line,
+    line: LineBuffer,
     open: OpenRequests,
     ready: VecDeque<ServerJsonRpcMessage>,
     ended: bool,
 }
 
-/// A line as far as it is read.
+/// The bytes of an unfinished line.
 #[derive(Default)]
-struct Line {
+struct LineBuffer {
     bytes: Vec<u8>,
     /// The last bytes of a line that is too long.
     end: Vec<u8>,
     is_cut: bool,
 }
 
-impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Pipe<R, W> {
+impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> McpPipe<R, W> {
     pub(super) fn new(read: R, write: W) -> Self {
         Self {
             read: BufReader::new(read),
             write: Arc::new(Mutex::new(Some(write))),
-            line: Line::default(),
+            line: LineBuffer::default(),
             open: OpenRequests::default(),
             ready: VecDeque::new(),
             ended: false,
         }
     }
 
-    /// Reads one more line; at the end of the pipe, what is there of it. A read that is given up
-    /// goes on where it was.
+    /// Reads one more line, or the rest at the end of the pipe. Safe to cancel: the next read
+    /// continues where this one stopped.
     async fn read_line(&mut self) {
         loop {
             let chunk = match self.read.fill_buf().await {
@@ -79,7 +79,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Pipe<R
     }
 }
 
-impl Line {
+impl LineBuffer {
     fn push(&mut self, part: &[u8]) {
         if !self.is_cut && self.bytes.len() + part.len() <= LONGEST_LINE {
             self.bytes.extend_from_slice(part);
@@ -96,7 +96,7 @@ impl Line {
         self.end.shrink_to(2 * KEPT);
     }
 
-    /// The messages of the line, which is empty afterwards.
+    /// Decodes the messages of the line and clears it.
     fn take(&mut self, open: &OpenRequests) -> Vec<ServerJsonRpcMessage> {
         let line = std::mem::take(self);
         if line.is_cut {
@@ -107,7 +107,7 @@ impl Line {
     }
 }
 
-impl<R, W> Transport<RoleClient> for Pipe<R, W>
+impl<R, W> Transport<RoleClient> for McpPipe<R, W>
 where
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + Unpin + 'static,
@@ -159,7 +159,7 @@ mod tests {
     use rmcp::transport::Transport;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    use super::{LONGEST_LINE, Line, OpenRequests, Pipe};
+    use super::{LONGEST_LINE, LineBuffer, McpPipe, OpenRequests};
 
     fn request(id: i64) -> ClientJsonRpcMessage {
         let call = ClientRequest::CallToolRequest(Request::new(CallToolRequestParams::new("act")));
@@ -167,10 +167,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_read_whole_however_they_arrive() {
+    async fn lines_are_read_whole_in_any_chunks() {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let (read, write) = tokio::io::split(ours);
-        let mut pipe = Pipe::new(read, write);
+        let mut pipe = McpPipe::new(read, write);
         let (mut hears, mut says) = tokio::io::split(theirs);
         for id in 1..=3 {
             Transport::<RoleClient>::send(&mut pipe, request(id)).await.unwrap();
@@ -188,7 +188,7 @@ mod tests {
             hears.read_to_end(&mut Vec::new()).await.unwrap();
         });
         let mut ids = Vec::new();
-        // Given up again and again, as the library does.
+        // The library cancels and repeats `receive` like this.
         loop {
             tokio::select! {
                 biased;
@@ -207,7 +207,7 @@ mod tests {
     fn a_line_without_an_end_is_bounded_and_fails_its_call() {
         let open = OpenRequests::default();
         open.sent(&request(1));
-        let mut line = Line::default();
+        let mut line = LineBuffer::default();
         line.push(br#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":""#);
         let part = vec![b'x'; 1 << 20];
         for _ in 0..40 {

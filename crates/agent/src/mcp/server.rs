@@ -1,4 +1,4 @@
-//! What is known of one server, and calls to it.
+//! State of one MCP server, and calls to it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,82 +16,87 @@ use crate::masking::masked;
 
 use super::{McpConfig, McpError, McpOutput, McpPhase, McpState, McpTool, http, wire};
 
-/// How many lines of stderr are kept: enough for a stack trace's end.
+/// Number of lines of stderr that are kept: enough for the end of a stack trace.
 const STDERR_LINES: usize = 20;
 
-/// One server: its keeper writes here what it finds, and everyone else reads.
-pub(super) struct Server {
+/// One server. Its supervisor task writes the state; everyone else reads it.
+pub(super) struct McpServer {
     pub(super) config: McpConfig,
-    board: Mutex<Board>,
+    status: Mutex<ServerStatus>,
     changes: watch::Sender<u64>,
 }
 
-struct Board {
-    condition: Condition,
+struct ServerStatus {
+    condition: ServerCondition,
     restarts: u32,
     stderr: VecDeque<String>,
     pid: Option<u32>,
 }
 
-/// As [`McpPhase`], with what belongs to a server that is ready and ends with it.
-enum Condition {
+/// As [`McpPhase`], with the data that exists only while a server is ready.
+enum ServerCondition {
     Starting,
-    Ready { tools: Vec<McpTool>, link: Link, since: Instant },
+    Ready { tools: Vec<McpTool>, link: McpLink, since: Instant },
     Failed(String),
     Stopped,
 }
 
-/// The way to a server that is ready.
+/// Connection to a server that is ready.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(super) struct McpLink {
     pub(super) peer: Peer<RoleClient>,
-    /// Wakes whoever looks after the session: a call found that it may be broken.
+    /// Wakes the session's ping task: a call found that the connection may be broken.
     pub(super) suspect: Arc<Notify>,
-    // Invariant: cancelled exactly when the server leaves `Condition::Ready`, so no call outlasts its link.
+    // Invariant: cancelled exactly when the server leaves `Phase::Ready`, so no call outlasts its
+    // link.
     gone: CancellationToken,
 }
 
-impl Link {
+impl McpLink {
     pub(super) fn new(peer: Peer<RoleClient>) -> Self {
         Self { peer, suspect: Arc::new(Notify::new()), gone: CancellationToken::new() }
     }
 }
 
-impl Server {
+impl McpServer {
     pub(super) fn new(config: McpConfig, changes: watch::Sender<u64>) -> Self {
-        let board = Board {
-            condition: Condition::Starting,
+        let status = ServerStatus {
+            condition: ServerCondition::Starting,
             restarts: 0,
             stderr: VecDeque::new(),
             pid: None,
         };
-        Self { config, board: Mutex::new(board), changes }
+        Self { config, status: Mutex::new(status), changes }
     }
 
     pub(super) fn state(&self) -> McpState {
-        let board = self.board();
-        let (phase, tools) = match &board.condition {
-            Condition::Starting => (McpPhase::Starting, Vec::new()),
-            Condition::Ready { tools, .. } => {
+        let status = self.status();
+        let (phase, tools) = match &status.condition {
+            ServerCondition::Starting => (McpPhase::Starting, Vec::new()),
+            ServerCondition::Ready { tools, .. } => {
                 (McpPhase::Ready, tools.iter().map(|tool| tool.name.clone()).collect())
             }
-            Condition::Failed(reason) => (McpPhase::Failed { reason: reason.clone() }, Vec::new()),
-            Condition::Stopped => (McpPhase::Stopped, Vec::new()),
+            ServerCondition::Failed(reason) => {
+                (McpPhase::Failed { reason: reason.clone() }, Vec::new())
+            }
+            ServerCondition::Stopped => (McpPhase::Stopped, Vec::new()),
         };
         McpState {
             name: self.config.name.clone(),
             phase,
             tools,
-            restarts: board.restarts,
-            stderr: board.stderr.iter().cloned().collect(),
-            pid: board.pid,
+            restarts: status.restarts,
+            stderr: status.stderr.iter().cloned().collect(),
+            pid: status.pid,
         }
     }
 
     pub(super) fn tools(&self) -> Vec<McpTool> {
-        match &self.board().condition {
-            Condition::Ready { tools, .. } => tools.clone(),
-            Condition::Starting | Condition::Failed(_) | Condition::Stopped => Vec::new(),
+        match &self.status().condition {
+            ServerCondition::Ready { tools, .. } => tools.clone(),
+            ServerCondition::Starting | ServerCondition::Failed(_) | ServerCondition::Stopped => {
+                Vec::new()
+            }
         }
     }
 
@@ -105,7 +110,7 @@ impl Server {
         let request = CallToolRequestParams::new(tool.clone()).with_arguments(args);
         let server = self.config.name.clone();
         let limit = self.config.call_timeout;
-        // rmcp cancels a request whose future is dropped, be it by the time-out or by our caller.
+        // rmcp cancels a request whose future is dropped, by the time-out or by our caller.
         let answer = tokio::select! {
             biased;
             answer = timeout(limit, link.peer.call_tool_once(request)) => answer,
@@ -123,13 +128,13 @@ impl Server {
             }
             Ok(Ok(CallToolResponse::Complete(result))) => Ok(McpOutput::read(wire::whole(result))),
             Ok(Ok(CallToolResponse::InputRequired(_))) => {
-                Err(failed("it asks for input, which cannot be given here".to_owned()))
+                Err(failed("it asks for input, which Thoughtwire does not support".to_owned()))
             }
             Ok(Ok(CallToolResponse::Task(_))) => {
-                Err(failed("it answers with a task, which is not understood here".to_owned()))
+                Err(failed("it answers with a task, which Thoughtwire does not support".to_owned()))
             }
-            Ok(Ok(_)) => Err(failed("its answer is not understood here".to_owned())),
-            Ok(Err(error)) if http::lost(&error) => {
+            Ok(Ok(_)) => Err(failed("its answer is of an unknown kind".to_owned())),
+            Ok(Err(error)) if http::is_connection_lost(&error) => {
                 link.suspect.notify_one();
                 Err(McpError::Gone { server, tool })
             }
@@ -146,89 +151,91 @@ impl Server {
         }
     }
 
-    /// The tool's own name, and the way to it.
-    fn link(&self, name: &str) -> Result<(String, Link), McpError> {
-        let reason = match &self.board().condition {
-            Condition::Ready { tools, link, .. } => {
+    /// The tool's own name, and the connection to its server.
+    fn link(&self, name: &str) -> Result<(String, McpLink), McpError> {
+        let reason = match &self.status().condition {
+            ServerCondition::Ready { tools, link, .. } => {
                 let tool = tools.iter().find(|tool| tool.name == name);
                 let tool = tool.ok_or_else(|| McpError::Unknown { name: name.to_owned() })?;
                 return Ok((tool.tool.clone(), link.clone()));
             }
-            Condition::Starting => "it is still starting".to_owned(),
-            Condition::Failed(reason) => reason.clone(),
-            Condition::Stopped => "it was stopped".to_owned(),
+            ServerCondition::Starting => "it is still starting".to_owned(),
+            ServerCondition::Failed(reason) => reason.clone(),
+            ServerCondition::Stopped => "it was stopped".to_owned(),
         };
         Err(McpError::NotReady { server: self.config.name.clone(), reason })
     }
 
-    pub(super) fn spawned(&self, pid: Option<u32>) {
-        self.board().pid = pid;
+    pub(super) fn set_pid(&self, pid: Option<u32>) {
+        self.status().pid = pid;
     }
 
-    pub(super) fn restarting(&self) {
-        let mut board = self.board();
-        board.restarts = board.restarts.saturating_add(1);
+    pub(super) fn count_restart(&self) {
+        let mut status = self.status();
+        status.restarts = status.restarts.saturating_add(1);
     }
 
-    pub(super) fn ready(&self, tools: Vec<McpTool>, link: Link) {
-        self.turn(Condition::Ready { tools, link, since: Instant::now() });
+    pub(super) fn ready(&self, tools: Vec<McpTool>, link: McpLink) {
+        self.set_condition(ServerCondition::Ready { tools, link, since: Instant::now() });
     }
 
-    /// Takes a new list of tools, if the server is still there.
-    pub(super) fn relisted(&self, listed: Vec<McpTool>) {
-        let mut board = self.board();
-        if let Condition::Ready { tools, .. } = &mut board.condition
+    /// Replaces the list of tools, if the server is still ready.
+    pub(super) fn replace_tools(&self, listed: Vec<McpTool>) {
+        let mut status = self.status();
+        if let ServerCondition::Ready { tools, .. } = &mut status.condition
             && *tools != listed
         {
             *tools = listed;
-            drop(board);
-            self.changed();
+            drop(status);
+            self.notify_change();
         }
     }
 
-    /// Notes that the server is not there, and tells for how long it was ready.
+    /// Marks the server as failed and returns how long it was ready.
     pub(super) fn failed(&self, reason: String) -> Duration {
-        self.turn(Condition::Failed(self.masked(reason)))
+        self.set_condition(ServerCondition::Failed(self.masked(reason)))
     }
 
-    /// A server's own words without what it is let in with.
+    /// Masks our secrets in a text from the server.
     fn masked(&self, words: String) -> String {
         masked(words, self.config.transport.secrets())
     }
 
     pub(super) fn stopped(&self) {
-        self.turn(Condition::Stopped);
+        self.set_condition(ServerCondition::Stopped);
     }
 
     /// Keeps a line of stderr.
-    pub(super) fn heard(&self, line: String) {
+    pub(super) fn log_stderr(&self, line: String) {
         let line = self.masked(line);
         tracing::debug!(server = self.config.name, ?line, "stderr of an MCP server");
-        let stderr = &mut self.board().stderr;
+        let stderr = &mut self.status().stderr;
         if stderr.len() == STDERR_LINES {
             stderr.pop_front();
         }
         stderr.push_back(line);
     }
 
-    fn turn(&self, next: Condition) -> Duration {
-        let last = std::mem::replace(&mut self.board().condition, next);
+    fn set_condition(&self, next: ServerCondition) -> Duration {
+        let last = std::mem::replace(&mut self.status().condition, next);
         let healthy = match last {
-            Condition::Ready { link, since, .. } => {
+            ServerCondition::Ready { link, since, .. } => {
                 link.gone.cancel();
                 since.elapsed()
             }
-            Condition::Starting | Condition::Failed(_) | Condition::Stopped => Duration::ZERO,
+            ServerCondition::Starting | ServerCondition::Failed(_) | ServerCondition::Stopped => {
+                Duration::ZERO
+            }
         };
-        self.changed();
+        self.notify_change();
         healthy
     }
 
-    fn changed(&self) {
+    fn notify_change(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock()
+    fn status(&self) -> MutexGuard<'_, ServerStatus> {
+        self.status.lock()
     }
 }

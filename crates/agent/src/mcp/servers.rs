@@ -1,4 +1,4 @@
-//! All servers of a process.
+//! All MCP servers of a process.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,19 +11,19 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::server::Server;
-use super::{McpConfig, McpConfigError, McpError, McpOutput, McpState, McpTool, keeper, tool};
+use super::server::McpServer;
+use super::{McpConfig, McpConfigError, McpError, McpOutput, McpState, McpTool, supervisor, tool};
 
-/// How long [`McpServers::stop`] waits; a process gets less than that before it is killed.
+/// Time limit of [`McpServers::stop`]. A process gets less than that before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// The MCP servers of a process, shared by all its agents. Cheap to clone; when the last clone is
-/// dropped, the servers end by themselves.
+/// The MCP servers of a process, shared by all its agents. Cheap to clone. Dropping the last clone
+/// ends the servers.
 #[derive(Clone)]
-pub struct McpServers(Arc<Inner>);
+pub struct McpServers(Arc<ServerSet>);
 
-struct Inner {
-    servers: Vec<Arc<Server>>,
+struct ServerSet {
+    servers: Vec<Arc<McpServer>>,
     changes: watch::Sender<u64>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -31,11 +31,11 @@ struct Inner {
 }
 
 impl McpServers {
-    /// Starts a task for each server, at once, without waiting for any. A server whose name cannot
-    /// be used, or is taken by one before it, is never started; its state says why.
+    /// Starts a task for each server and returns without waiting for them. A server with an invalid
+    /// or duplicate name is never started; its state says why.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime, unless there are no servers.
+    /// Panics outside of a Tokio runtime, unless there are no servers.
     #[must_use]
     pub fn start(configs: Vec<McpConfig>) -> Self {
         let changes = watch::Sender::new(0);
@@ -48,22 +48,24 @@ impl McpServers {
                 (!names.insert(config.name.clone()))
                     .then(|| McpConfigError::Twice(config.name.clone()))
             });
-            let server = Arc::new(Server::new(config, changes.clone()));
+            let server = Arc::new(McpServer::new(config, changes.clone()));
             match fault {
                 Some(fault) => {
                     tracing::warn!("an MCP server is not started: {fault}");
                     server.failed(fault.to_string());
                 }
                 None => aborts.push(
-                    tasks.spawn(keeper::keep(Arc::clone(&server), stop.clone())).abort_handle(),
+                    tasks
+                        .spawn(supervisor::supervise(Arc::clone(&server), stop.clone()))
+                        .abort_handle(),
                 ),
             }
             servers.push(server);
         }
-        Self(Arc::new(Inner { servers, changes, stop, tasks, aborts }))
+        Self(Arc::new(ServerSet { servers, changes, stop, tasks, aborts }))
     }
 
-    /// No servers at all.
+    /// Creates a set without servers.
     #[must_use]
     pub fn none() -> Self {
         Self::start(Vec::new())
@@ -75,7 +77,7 @@ impl McpServers {
         self.0.servers.iter().flat_map(|server| server.tools()).collect()
     }
 
-    /// How each server is doing, in the order of the configuration.
+    /// State of each server, in the order of the configuration.
     #[must_use]
     pub fn states(&self) -> Vec<McpState> {
         self.0.servers.iter().map(|server| server.state()).collect()
@@ -84,7 +86,7 @@ impl McpServers {
     /// Calls a tool by its full name. Dropping the future cancels the request at the server.
     ///
     /// # Errors
-    /// See [`McpError`]. That a tool reports an error is not one of them, but an output.
+    /// See [`McpError`]. An error that the tool itself reports is an output, not an error.
     pub async fn call(&self, name: &str, args: Map<String, Value>) -> Result<McpOutput, McpError> {
         let server = tool::server_of(name)
             .and_then(|owner| self.0.servers.iter().find(|server| server.config.name == owner));
@@ -94,19 +96,19 @@ impl McpServers {
         }
     }
 
-    /// Counts up whenever a server's phase or list of tools changes.
+    /// A counter that increases whenever a server's phase or list of tools changes.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
 
-    /// Ends all servers, and waits for their tasks and processes for at most 5 seconds. Calls under
-    /// way end with an error. May be called again.
+    /// Ends all servers and waits at most 5 seconds for their tasks and processes. Running calls
+    /// end with an error. May be called again.
     pub async fn stop(&self) {
         self.0.stop.cancel();
         self.0.tasks.close();
         if tokio::time::timeout(STOP_LIMIT, self.0.tasks.wait()).await.is_err() {
-            tracing::warn!("MCP servers did not end in time and are given up");
+            tracing::warn!("MCP servers did not end within 5 s; their tasks are aborted");
             self.0.aborts.iter().for_each(AbortHandle::abort);
         }
     }
@@ -118,7 +120,7 @@ impl fmt::Debug for McpServers {
     }
 }
 
-impl Drop for Inner {
+impl Drop for ServerSet {
     fn drop(&mut self) {
         self.stop.cancel();
     }

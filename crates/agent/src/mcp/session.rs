@@ -1,4 +1,4 @@
-//! One connection to a server, from its greeting to its end.
+//! One connection to a server, from its initialization to its end.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,37 +15,38 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::server::{Link, Server};
+use super::server::{McpLink, McpServer};
 use super::{McpTool, http, tool, wire};
 
-/// How long a greeting, or a list of tools, may take: `npx` may have to download the server first.
+/// Time limit of the initialization and of listing tools: `npx` may have to download the server
+/// first.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long a connection may take to close.
+/// Time limit of closing a connection.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
-/// How often a session over HTTP is asked whether it lives, and how long that may take.
+/// Interval of pings over HTTP, and the time limit of one.
 const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_LIMIT: Duration = Duration::from_secs(10);
-/// Pages of tools that are read: a list that does not end is a mistake.
-const MOST_PAGES: usize = 100;
+/// Largest number of pages of tools: a list without an end is a mistake of the server.
+const MAX_PAGES: usize = 100;
 
-/// What is said, first of all, of a server that went away by itself.
+/// Beginning of the reason when a server closed the connection by itself.
 pub(super) const CLOSED: &str = "it closed the connection";
 
-/// How the end of a server is noticed.
+/// How the end of a connection is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Watch {
-    /// Its pipe closes.
+pub(super) enum EndWatch {
+    /// The pipe closes.
     Pipe,
-    /// It does not answer a ping: HTTP has no connection that could close.
+    /// A ping is not answered: HTTP has no connection that could close.
     Ping,
 }
 
-/// Serves one connection until it ends or `stop` is cancelled, and tells why it ended.
+/// Serves one connection until it ends or `stop` is cancelled. Returns the reason.
 pub(super) async fn run<T, E, A>(
-    server: &Server,
+    server: &McpServer,
     stop: &CancellationToken,
     transport: T,
-    watch: Watch,
+    watch: EndWatch,
 ) -> String
 where
     T: IntoTransport<RoleClient, E, A>,
@@ -53,7 +54,7 @@ where
 {
     let relist = Arc::new(Notify::new());
     let greeting =
-        timeout(START_LIMIT, serve_client(Client { relist: Arc::clone(&relist) }, transport));
+        timeout(START_LIMIT, serve_client(McpClient { relist: Arc::clone(&relist) }, transport));
     let service = tokio::select! {
         () = stop.cancelled() => return stopped(server),
         greeted = greeting => match greeted {
@@ -62,7 +63,7 @@ where
             Err(_) => return format!("it did not answer within {} s", START_LIMIT.as_secs()),
         },
     };
-    let link = Link::new(service.peer().clone());
+    let link = McpLink::new(service.peer().clone());
     let close = service.cancellation_token();
     let mut closed = std::pin::pin!(service.waiting());
     let listed = tokio::select! {
@@ -74,14 +75,14 @@ where
             tracing::info!(server = server.config.name, tools = tools.len(), "MCP server ready");
             server.ready(tools, link.clone());
         }
-        Ok(Err(error)) => return format!("its tools cannot be listed: {}", words(&error)),
+        Ok(Err(error)) => return format!("its tools cannot be listed: {}", describe(&error)),
         Err(_) => return format!("it did not list its tools within {} s", START_LIMIT.as_secs()),
     }
     let reason = tokio::select! {
         () = stop.cancelled() => stopped(server),
         _ = &mut closed => return CLOSED.to_owned(),
-        reason = pulse(&link), if watch == Watch::Ping => reason,
-        never = refresh(server, &link.peer, &relist) => match never {},
+        reason = ping_until_lost(&link), if watch == EndWatch::Ping => reason,
+        never = refresh_tools(server, &link.peer, &relist) => match never {},
     };
     close.cancel();
     if timeout(CLOSE_LIMIT, closed).await.is_err() {
@@ -93,15 +94,15 @@ where
     reason
 }
 
-/// Ends calls under way at once: closing may take a while.
-fn stopped(server: &Server) -> String {
+/// Ends running calls at once, because closing may take a while.
+fn stopped(server: &McpServer) -> String {
     server.stopped();
     "it was stopped".to_owned()
 }
 
-/// Resolves when the session is no more. A ping without an answer proves nothing: a server may be
-/// busy with a call, and calls have a time-out of their own.
-async fn pulse(link: &Link) -> String {
+/// Resolves when the session is gone. A ping without an answer proves nothing: the server may be
+/// busy with a call, and calls have their own time limit.
+async fn ping_until_lost(link: &McpLink) -> String {
     loop {
         tokio::select! {
             () = tokio::time::sleep(PING_EVERY) => {}
@@ -112,41 +113,41 @@ async fn pulse(link: &Link) -> String {
             extensions: rmcp::model::Extensions::default(),
         });
         if let Ok(Err(error)) = timeout(PING_LIMIT, link.peer.send_request(ping)).await
-            && http::lost(&error)
+            && http::is_connection_lost(&error)
         {
-            return format!("the connection broke: {}", words(&error));
+            return format!("the connection broke: {}", describe(&error));
         }
     }
 }
 
-/// Reads the list again whenever the server says that it has changed.
-async fn refresh(server: &Server, peer: &Peer<RoleClient>, relist: &Notify) -> Infallible {
+/// Reads the list of tools again whenever the server announces a change.
+async fn refresh_tools(server: &McpServer, peer: &Peer<RoleClient>, relist: &Notify) -> Infallible {
     loop {
         relist.notified().await;
         match timeout(START_LIMIT, list(server, peer)).await {
-            Ok(Ok(tools)) => server.relisted(tools),
+            Ok(Ok(tools)) => server.replace_tools(tools),
             Ok(Err(error)) => {
                 tracing::warn!(
                     server = server.config.name,
-                    "changed MCP tools cannot be listed, the last list stays: {}",
-                    words(&error)
+                    "changed MCP tools cannot be listed; the last list stays in use: {}",
+                    describe(&error)
                 );
             }
             Err(_) => tracing::warn!(
                 server = server.config.name,
-                "changed MCP tools were not listed in time, the last list stays"
+                "changed MCP tools were not listed in time; the last list stays in use"
             ),
         }
     }
 }
 
-async fn list(server: &Server, peer: &Peer<RoleClient>) -> Result<Vec<McpTool>, ServiceError> {
+async fn list(server: &McpServer, peer: &Peer<RoleClient>) -> Result<Vec<McpTool>, ServiceError> {
     let mut tools = Vec::new();
     let mut page = None;
     if peer.peer_info().is_some_and(|info| info.capabilities.tools.is_none()) {
         return Ok(Vec::new());
     }
-    for _ in 0..MOST_PAGES {
+    for _ in 0..MAX_PAGES {
         let listed =
             peer.list_tools(Some(PaginatedRequestParams::default().with_cursor(page))).await?;
         tools.extend(listed.tools);
@@ -158,13 +159,13 @@ async fn list(server: &Server, peer: &Peer<RoleClient>) -> Result<Vec<McpTool>, 
     if page.is_some() {
         tracing::warn!(
             server = server.config.name,
-            "an MCP server's list of tools goes on after {MOST_PAGES} pages; the rest is left out"
+            "an MCP server lists more than {MAX_PAGES} pages of tools; the rest is left out"
         );
     }
     Ok(tool::fitted(&server.config.name, tools))
 }
 
-/// Why a greeting failed.
+/// Describes why an initialization failed.
 fn refusal(error: &ClientInitializeError) -> String {
     if let ClientInitializeError::TransportError { error, .. } = error {
         http::reason(error)
@@ -180,7 +181,7 @@ fn refusal(error: &ClientInitializeError) -> String {
     }
 }
 
-fn words(error: &ServiceError) -> String {
+fn describe(error: &ServiceError) -> String {
     if let ServiceError::TransportSend(error) = error {
         http::reason(error)
     } else if let ServiceError::McpError(error) = error {
@@ -193,12 +194,12 @@ fn words(error: &ServiceError) -> String {
     }
 }
 
-/// Who we are to a server, and what we hear from it unasked.
-struct Client {
+/// Our side of the MCP connection, and its notifications.
+struct McpClient {
     relist: Arc<Notify>,
 }
 
-impl ClientHandler for Client {
+impl ClientHandler for McpClient {
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
         self.relist.notify_one();
     }

@@ -1,4 +1,4 @@
-//! How a server is doing, for people to look at.
+//! State of MCP servers, for people to look at.
 
 use serde::Serialize;
 
@@ -7,33 +7,33 @@ use serde::Serialize;
 pub struct McpState {
     /// The server's name.
     pub name: String,
-    /// What it is up to; written into the same JSON object as `phase` and, if it failed, `reason`.
+    /// The phase. Serialized into the same JSON object as `phase` and, if it failed, `reason`.
     #[serde(flatten)]
     pub phase: McpPhase,
-    /// The full names of its tools; none while it is not ready.
+    /// Full names of its tools. Empty unless it is ready.
     pub tools: Vec<String>,
-    /// How often it was started again, with or without success.
+    /// Number of restarts, successful or not.
     pub restarts: u32,
-    /// The last 20 lines of its stderr, oldest first, over all its starts.
+    /// The last 20 lines of its stderr over all its starts, oldest first.
     pub stderr: Vec<String>,
-    /// Its process, while there is one.
+    /// Id of its process, while it runs.
     pub pid: Option<u32>,
 }
 
-/// What a server is up to.
+/// Phase of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
 pub enum McpPhase {
-    /// It is started for the first time.
+    /// It starts for the first time.
     Starting,
     /// Its tools can be called.
     Ready,
-    /// It did not start, or it went away; it is started again in a while, unless its
-    /// configuration cannot be used at all.
+    /// It did not start, or its connection was lost. It is restarted after a delay, unless its
+    /// configuration is invalid.
     Failed {
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// It was told to end and is not started again.
+    /// It was stopped and is not restarted.
     Stopped,
 }

@@ -1,4 +1,4 @@
-//! A server's tools under names that models take.
+//! A server's tools under names that models accept.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use rmcp::model::Tool;
 use serde::Serialize;
 use serde_json::Value;
 
-/// What the APIs of model providers allow.
+/// Longest tool name that the APIs of model providers allow.
 const LONGEST_NAME: usize = 64;
 
 /// A tool of a connected server.
@@ -16,26 +16,34 @@ pub struct McpTool {
     pub name: String,
     /// Its server's name.
     pub server: String,
-    /// What its server calls it.
+    /// The server's own name of the tool.
     pub tool: String,
-    /// What it does; may be empty.
+    /// Description; may be empty.
     pub description: String,
     /// The JSON Schema of its arguments.
     pub schema: Value,
 }
 
-/// Puts a server's tools under full names. What does not fit, or would clash with one before it,
-/// is left out: half a name might stand for another tool tomorrow.
+/// Converts a server's tools to full names. A tool whose name does not fit, or clashes with an
+/// earlier one, is left out. A shortened name might mean another tool later.
 pub(super) fn fitted(server: &str, listed: Vec<Tool>) -> Vec<McpTool> {
     let mut taken = HashSet::new();
     let mut tools = Vec::with_capacity(listed.len());
     for tool in listed {
         let Some(name) = full_name(server, &tool.name) else {
-            tracing::warn!(server, tool = ?tool.name, "MCP tool left out: its name does not fit into {LONGEST_NAME} characters");
+            tracing::warn!(
+                server,
+                tool = ?tool.name,
+                "MCP tool left out: its name does not fit into {LONGEST_NAME} characters"
+            );
             continue;
         };
         if !taken.insert(name.clone()) {
-            tracing::warn!(server, tool = ?tool.name, "MCP tool left out: another one has the name {name}");
+            tracing::warn!(
+                server,
+                tool = ?tool.name,
+                "MCP tool left out: another tool already has the name {name}"
+            );
             continue;
         }
         tools.push(McpTool {
@@ -49,7 +57,7 @@ pub(super) fn fitted(server: &str, listed: Vec<Tool>) -> Vec<McpTool> {
     tools
 }
 
-/// The server that a full name belongs to.
+/// The server in a full name.
 pub(super) fn server_of(full_name: &str) -> Option<&str> {
     // A server's name has no `__` and no `_` at its end, so the first `__` ends it.
     full_name.split_once("__").map(|(server, _)| server)
@@ -72,7 +80,7 @@ mod tests {
     use super::{fitted, full_name, server_of};
 
     #[test]
-    fn names_are_made_to_fit() {
+    fn tool_names_are_converted() {
         let long = "x".repeat(59);
         for (tool, name) in [
             ("echo", Some("web__echo")),
@@ -92,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_two_keeps_the_name() {
+    fn of_two_tools_with_one_name_the_first_is_kept() {
         let tool = |name: &'static str, about: &'static str| {
             Tool::new(name, about, Arc::new(serde_json::Map::new()))
         };

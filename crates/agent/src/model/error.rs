@@ -1,90 +1,90 @@
-//! Why a model did not answer, and whether to ask it again.
+//! Errors of models, and whether a retry can help.
 
 use std::time::Duration;
 
-/// The first pause before a model is asked again; each next one is twice as long.
+/// First pause before a retry; the limit doubles with each retry.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// Longer than people wait for an answer: better to say so at once.
+/// Longest pause before a retry. People do not wait longer than this for an answer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Why a model did not answer. Each has a sentence for people; keys are never in it.
+/// Reason why a model did not answer. Each has a sentence for people, which never contains keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
-    /// No model has this name, or its parameters are wrong.
+    /// No model has this name, or its parameters are invalid.
     #[error("{0}")]
     Unknown(String),
-    /// Something that the provider needs is not set.
+    /// A setting that the provider needs is missing.
     #[error("{0}")]
     Unset(String),
-    /// The provider did not take the key.
+    /// The provider refused the key.
     #[error("{0}")]
     RefusedKey(String),
-    /// The provider could not be reached, or hung up before it said anything.
+    /// The provider could not be reached, or closed the connection before any output.
     #[error("{0}")]
     Unreachable(String),
-    /// The provider asks to come again later.
+    /// The provider asks to retry later.
     #[error("{reason}")]
     Busy {
-        /// The sentence.
+        /// The error text.
         reason: String,
-        /// For how long the provider asks to wait.
+        /// Delay that the provider asks for.
         retry_after: Option<Duration>,
     },
-    /// Something broke at the provider, which may pass.
+    /// The provider had an internal error, which may pass.
     #[error("{reason}")]
     Faulty {
-        /// The sentence.
+        /// The error text.
         reason: String,
-        /// For how long the provider asks to wait.
+        /// Delay that the provider asks for.
         retry_after: Option<Duration>,
     },
-    /// The provider took longer than it is given.
+    /// The provider exceeded a time limit.
     #[error("{reason}")]
     TimedOut {
-        /// The sentence.
+        /// The error text.
         reason: String,
-        /// What was waited for.
-        awaited: Awaited,
+        /// The time limit that was exceeded.
+        awaited: ModelWait,
     },
     /// The prompt does not fit the model's context window.
     #[error("{0}")]
     TooLong(String),
-    /// The reply broke off.
+    /// The reply was cut off.
     #[error("{0}")]
     Cut(String),
-    /// The reply reached a limit of length.
+    /// The reply reached a length limit.
     #[error("{0}")]
     Length(String),
     /// The provider's filter stopped the reply, or blocked the prompt.
     #[error("{0}")]
     Filtered(String),
-    /// The model refused.
+    /// The model refused to answer.
     #[error("{0}")]
     Refused(String),
     /// The model made a tool call that its provider could not read.
     #[error("{0}")]
     MalformedCall(String),
-    /// The reply is larger than any may be.
+    /// The reply is larger than the limit of all replies.
     #[error("{0}")]
     TooMuch(String),
-    /// Anything else.
+    /// Any other error.
     #[error("{0}")]
     Failed(String),
 }
 
-/// What did not come in time.
+/// The part of a reply that did not arrive in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Awaited {
+pub enum ModelWait {
     /// The connection.
     Connection,
-    /// The first piece of the reply.
+    /// The first output of the reply.
     First,
-    /// The next piece, after others.
+    /// The next output.
     Next,
 }
 
 impl ModelError {
-    /// The stable word with which a turn fails.
+    /// The stable error code of the turn.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -105,10 +105,10 @@ impl ModelError {
         }
     }
 
-    /// How long to wait before the same request may succeed; none when it will not.
+    /// Returns how long to wait before the same request may succeed, or nothing if it cannot.
     ///
-    /// What the provider asks for is kept exactly. Else the pause is drawn anew each time, from nothing
-    /// to twice the last limit: those who failed together do not come back together.
+    /// The provider's own delay is used exactly. Otherwise the pause is random, from zero to a
+    /// limit that doubles each time, so that requests that failed together do not return together.
     pub(crate) fn retry_in(&self, attempt: u32) -> Option<Duration> {
         let drawn =
             || (FIRST_PAUSE * 2_u32.saturating_pow(attempt.min(4))).mul_f64(fastrand::f64());
@@ -117,11 +117,13 @@ impl ModelError {
                 Some(retry_after.unwrap_or_else(drawn)).filter(|wait| *wait <= LONGEST_PAUSE)
             }
             Self::Unreachable(_)
-            | Self::TimedOut { awaited: Awaited::Connection | Awaited::First, .. } => Some(drawn()),
+            | Self::TimedOut { awaited: ModelWait::Connection | ModelWait::First, .. } => {
+                Some(drawn())
+            }
             Self::Unknown(_)
             | Self::Unset(_)
             | Self::RefusedKey(_)
-            | Self::TimedOut { awaited: Awaited::Next, .. }
+            | Self::TimedOut { awaited: ModelWait::Next, .. }
             | Self::TooLong(_)
             | Self::Cut(_)
             | Self::Length(_)
@@ -133,7 +135,7 @@ impl ModelError {
         }
     }
 
-    /// Whether another model may do better with the same prompt.
+    /// Whether another model may succeed with the same prompt.
     pub(crate) const fn is_elsewhere_better(&self) -> bool {
         !matches!(self, Self::TooLong(_))
     }

@@ -1,12 +1,12 @@
-//! Models: what decides the next words and calls, behind one trait.
+//! Models: the trait, and the models of one process by name.
 
 mod error;
 mod load;
 mod name;
 mod offline;
+mod probe;
 mod providers;
 pub(crate) mod remote;
-mod trying;
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,83 +14,86 @@ use futures::stream::BoxStream;
 use thoughtwire_proto::Usage;
 
 use crate::Prompt;
-use name::Name;
-use offline::Offline;
-use remote::{Http, ProviderMemory, Remote};
+use name::ModelName;
+use offline::OfflineModel;
+use remote::{ModelHttp, ProviderMemory, RemoteModel};
 
-pub use error::{Awaited, ModelError};
+pub use error::{ModelError, ModelWait};
 pub use name::check_model;
+pub use probe::try_model;
 pub use providers::{Endpoint, Providers, Timeouts};
-pub use remote::{Kept, KeptCall, KeptReasoning, KeptThought};
-pub use trying::try_model;
+pub use remote::{ProviderCall, ProviderReasoning, ProviderState, ProviderThought};
 
-/// Decides what comes next in a conversation.
-pub trait Model: Send + Sync + 'static {
-    /// Answers a prompt piece by piece. The stream ends with [`Piece::Done`]; one that ends without
-    /// it was cut. Dropping the stream cancels the request.
-    fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>>;
+/// A language model, or a program in its place.
+pub trait LanguageModel: Send + Sync + 'static {
+    /// Streams the reply to a prompt.
+    ///
+    /// The stream ends with [`ReplyPiece::End`]; without it, the reply was cut off. Dropping the
+    /// stream cancels the request.
+    fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<ReplyPiece, ModelError>>;
 }
 
 /// A piece of a model's reply.
 ///
-/// Thought and message pieces that follow each other are one item; a piece of the other kind, a
-/// call or a whole message ends it.
+/// Consecutive thought or message pieces form one item. A piece of the other kind, a call or a
+/// whole message ends the item.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Piece {
-    /// Words of a thought.
+pub enum ReplyPiece {
+    /// Text of a thought.
     Thought(String),
-    /// Words of a message.
+    /// Text of a message.
     Message(String),
-    /// Words beside the calls in MemGPT's style. They are a thought, unless the turn ends without a
-    /// message: then they are what the person is told.
+    /// Text beside the calls in MemGPT style. It is a thought. If the turn ends without a message,
+    /// it becomes the message.
     Monologue(String),
     /// A message that is not streamed.
     Whole(String),
-    /// A call begins.
+    /// The beginning of a call.
     Call {
-        /// Names the call within this reply.
+        /// Identifies the call within this reply.
         index: usize,
         /// The tool.
         name: String,
-        /// The provider's own id for the call, which it wants to see again.
+        /// The provider's own id for the call, which later requests repeat.
         provider_id: Option<String>,
     },
-    /// A piece of the JSON text of a call's arguments.
+    /// A part of the JSON text of a call's arguments.
     Args {
         /// The call's index.
         index: usize,
-        /// The piece.
+        /// The part.
         json: String,
     },
-    /// The message text so far was a thought, as its end has shown. What follows is the message.
+    /// The message text so far was a thought, as a closing tag has shown. The message follows.
     WasThought,
-    /// What the provider wants to see again together with this reply's calls.
-    Kept(Kept),
-    /// The reply is over.
-    Done(Done),
+    /// State that the provider wants back together with this reply's calls.
+    ProviderState(ProviderState),
+    /// The end of the reply.
+    End(ReplyEnd),
 }
 
-/// What a reply ends with.
+/// The end of a reply.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Done {
-    /// What the reply cost.
+pub struct ReplyEnd {
+    /// Tokens that the reply cost.
     pub usage: Usage,
-    /// A last message that was not streamed: it can go out together with the end of the turn.
+    /// A last message that was not streamed, so that it can be saved together with the end of the
+    /// turn.
     pub last: Option<String>,
-    /// Why the model stopped before it had said all: a limit, a filter, a refusal or a malformed call.
+    /// The reason why the model stopped early: a limit, a filter, a refusal or a malformed call.
     /// Calls of such a reply are not run.
     pub stopped: Option<ModelError>,
 }
 
-/// The models of one process. They share one HTTP client, made when first needed.
-pub(crate) struct Models {
+/// The models of one process. They share one HTTP client, which is created when first needed.
+pub(crate) struct ModelResolver {
     providers: Providers,
     timeouts: Timeouts,
-    http: OnceLock<Result<Http, ModelError>>,
+    http: OnceLock<Result<ModelHttp, ModelError>>,
     memory: ProviderMemory,
 }
 
-impl Models {
+impl ModelResolver {
     pub(crate) fn new(providers: Providers, timeouts: Timeouts) -> Self {
         Self { providers, timeouts, http: OnceLock::new(), memory: ProviderMemory::default() }
     }
@@ -99,14 +102,14 @@ impl Models {
         &self.providers
     }
 
-    pub(crate) fn get(&self, name: &str) -> Result<Arc<dyn Model>, ModelError> {
-        Ok(match Name::parse(name, &self.providers)? {
-            Name::Offline => Arc::new(Offline),
-            Name::Load(load) => Arc::new(load),
-            Name::Remote { model, address } => {
-                let http = self.http.get_or_init(|| Http::new(self.timeouts)).clone()?;
+    pub(crate) fn get(&self, name: &str) -> Result<Arc<dyn LanguageModel>, ModelError> {
+        Ok(match ModelName::parse(name, &self.providers)? {
+            ModelName::Offline => Arc::new(OfflineModel),
+            ModelName::Load(load) => Arc::new(load),
+            ModelName::Remote { model, address } => {
+                let http = self.http.get_or_init(|| ModelHttp::new(self.timeouts)).clone()?;
                 let memory = self.memory.clone();
-                Arc::new(Remote::new(http, address, model, self.timeouts, memory))
+                Arc::new(RemoteModel::new(http, address, model, self.timeouts, memory))
             }
         })
     }

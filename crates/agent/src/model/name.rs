@@ -1,11 +1,11 @@
-//! What a model's name means.
+//! Parsing of model names.
 
-use super::load::Load;
-use super::remote::{Address, Wire};
+use super::load::LoadModel;
+use super::remote::{Address, ProviderWire};
 use super::{ModelError, Providers};
 
-/// Says whether a model can be asked at all: its name is known, its parameters are right, and what
-/// its provider needs is set. Reaches no network.
+/// Checks whether a model can be used: its name is known, its parameters are valid, and its
+/// provider's settings are present. Does not use the network.
 ///
 /// ```
 /// use thoughtwire_agent::{Providers, check_model};
@@ -16,18 +16,18 @@ use super::{ModelError, Providers};
 /// ```
 ///
 /// # Errors
-/// What is wrong, and what to do.
+/// Says what is wrong and what to do.
 pub fn check_model(name: &str, providers: &Providers) -> Result<(), ModelError> {
-    Name::parse(name, providers).map(drop)
+    ModelName::parse(name, providers).map(drop)
 }
 
-pub(super) enum Name {
+pub(super) enum ModelName {
     Offline,
-    Load(Load),
+    Load(LoadModel),
     Remote { model: String, address: Address },
 }
 
-impl Name {
+impl ModelName {
     pub(super) fn parse(name: &str, providers: &Providers) -> Result<Self, ModelError> {
         if name == "offline" {
             return Ok(Self::Offline);
@@ -35,18 +35,19 @@ impl Name {
         if let Some(parameters) =
             name.strip_prefix("load:").or_else(|| (name == "load").then_some(""))
         {
-            return Load::parse(parameters).map(Self::Load);
+            return LoadModel::parse(parameters).map(Self::Load);
         }
-        if let Some((wire, model)) = Wire::of(name) {
+        if let Some((wire, model)) = ProviderWire::of(name) {
             return Ok(Self::Remote {
                 model: model?.to_owned(),
                 address: Address::new(wire, providers)?,
             });
         }
         let remote: Vec<String> =
-            Wire::ALL.iter().map(|wire| format!("`{}/NAME`", wire.prefix())).collect();
+            ProviderWire::ALL.iter().map(|wire| format!("`{}/NAME`", wire.prefix())).collect();
         Err(ModelError::Unknown(format!(
-            "there is no model `{}`; known are `offline`, {} and `load:items=N,bytes=B,rate=R,deltas=yes|no`",
+            "there is no model `{}`; known are `offline`, {} and \
+             `load:items=N,bytes=B,rate=R,deltas=yes|no`",
             name.escape_debug(),
             remote.join(", ")
         )))

@@ -1,12 +1,12 @@
-//! Where real models are, how to be let in, and how long to wait for them.
+//! Endpoints, keys and time limits of model providers.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Real models' endpoints, as read by whoever owns the configuration.
+/// Endpoints of model providers, read by the owner of the configuration.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Providers {
-    /// `OPENAI_API_KEY` and `OPENAI_BASE_URL`: any OpenAI-compatible endpoint, up to and including its `/v1`.
+    /// `OPENAI_API_KEY` and `OPENAI_BASE_URL`: any OpenAI-compatible endpoint, including its `/v1`.
     pub openai: Endpoint,
     /// `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL`, with or without its `/v1`.
     pub anthropic: Endpoint,
@@ -16,12 +16,12 @@ pub struct Providers {
     pub ollama: Endpoint,
 }
 
-/// One provider's address and the key to it.
+/// One provider's address and key.
 #[derive(Default, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// The key.
     pub api_key: Option<String>,
-    /// The address; the provider's own when absent.
+    /// The address. The provider's own if absent.
     pub base_url: Option<String>,
 }
 
@@ -34,20 +34,21 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// How long a real model is waited for.
+/// Time limits of model requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For the connection; it counts into `first` too.
+    /// Time limit for the connection; `first` includes it.
     pub connect: Duration,
-    /// From the request to the first piece of the reply: large models read and think before they speak.
+    /// Time limit from the request to the first output: large models read and think before they
+    /// answer.
     pub first: Duration,
-    /// From one piece to the next. Signs of life that carry no words count as pieces, here and before
-    /// the first one, for at most five times as long.
+    /// Time limit from one output to the next. Keep-alives without text extend this limit and
+    /// `first`, up to five times.
     pub silence: Duration,
 }
 
 impl Default for Timeouts {
-    /// 10 seconds to connect, 120 to the first piece, 60 between two.
+    /// 10 seconds to connect, 120 to the first output, 60 between outputs.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),

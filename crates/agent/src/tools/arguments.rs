@@ -1,23 +1,23 @@
-//! A call's arguments, checked against what its tool takes.
+//! The arguments of a built-in tool's call, checked against its parameters.
 
 use serde_json::{Map, Value};
 
-use crate::tool::{Kind, Need, Tool};
+use crate::tool::{BuiltInTool, ParamKind, ParamNeed};
 
-/// Arguments that were found right.
-pub(crate) struct Arguments<'a>(&'a Map<String, Value>);
+/// Valid arguments.
+pub(crate) struct CheckedArguments<'a>(&'a Map<String, Value>);
 
-impl<'a> Arguments<'a> {
-    /// Checks arguments; keys that the tool does not take are ignored.
-    pub(crate) fn check(tool: Tool, args: &'a Map<String, Value>) -> Result<Self, String> {
+impl<'a> CheckedArguments<'a> {
+    /// Checks arguments. Unknown keys are ignored.
+    pub(crate) fn check(tool: BuiltInTool, args: &'a Map<String, Value>) -> Result<Self, String> {
         for param in tool.params() {
             let wanted = match param.kind {
-                Kind::Text => "a text",
-                Kind::Whole => "a whole number from 0",
+                ParamKind::Text => "a text",
+                ParamKind::Whole => "a whole number from 0",
             };
             match args.get(param.name) {
                 None | Some(Value::Null) => {
-                    if param.need == Need::Required {
+                    if param.need == ParamNeed::Required {
                         return Err(format!(
                             "{} needs `{}`, {wanted}. Call it again with it.",
                             tool.name(),
@@ -27,8 +27,8 @@ impl<'a> Arguments<'a> {
                 }
                 Some(value) => {
                     let fits = match param.kind {
-                        Kind::Text => value.is_string(),
-                        Kind::Whole => whole(value).is_some(),
+                        ParamKind::Text => value.is_string(),
+                        ParamKind::Whole => whole(value).is_some(),
                     };
                     if !fits {
                         return Err(format!(
@@ -49,18 +49,18 @@ impl<'a> Arguments<'a> {
         self.maybe_text(name).unwrap_or_default()
     }
 
-    /// A text that may be absent.
+    /// An optional text.
     pub(crate) fn maybe_text(&self, name: &str) -> Option<&'a str> {
         self.0.get(name).and_then(Value::as_str)
     }
 
-    /// A number that may be absent.
+    /// An optional number.
     pub(crate) fn whole(&self, name: &str) -> Option<u64> {
         self.0.get(name).and_then(whole)
     }
 }
 
-/// Models write `2`, `2.0` and `"2"` alike.
+/// Reads a whole number: models write `2`, `2.0` and `"2"` alike.
 fn whole(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64().or_else(|| {

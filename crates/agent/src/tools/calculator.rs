@@ -1,11 +1,11 @@
-//! Arithmetic.
+//! The calculator.
 
 use exmex::{BinOp, Express, FlatEx, FloatOpsFactory, MakeOperators, Operator};
 
-/// The longest expression: long enough for people, too short to nest deeply.
+/// Longest expression, in bytes: enough for people, too short for deep nesting.
 const LONGEST: usize = 500;
 
-/// Works an expression out and writes the result without superfluous digits.
+/// Evaluates an expression and formats the result without superfluous digits.
 pub(crate) fn calculate(expression: &str) -> Result<String, String> {
     if expression.len() > LONGEST {
         return Err(format!(
@@ -15,7 +15,7 @@ pub(crate) fn calculate(expression: &str) -> Result<String, String> {
     }
     let written =
         expression.replace(['×', '·'], "*").replace('÷', "/").replace('−', "-").replace("**", "^");
-    let result = FlatEx::<f64, Signs>::parse(&written)
+    let result = FlatEx::<f64, CalculatorOperators>::parse(&written)
         .and_then(|sum| sum.eval(&[]))
         .map_err(|error| format!("`{expression}` cannot be worked out: {error}."))?;
     if result.is_finite() {
@@ -27,11 +27,12 @@ pub(crate) fn calculate(expression: &str) -> Result<String, String> {
     }
 }
 
-/// The library's signs and functions, with `%` beside `*` and `/`, the three read from left to right.
+/// The library's operators, with `%` at the precedence of `*` and `/`, all evaluated from left to
+/// right.
 #[derive(Debug, Clone)]
-struct Signs;
+struct CalculatorOperators;
 
-impl MakeOperators<f64> for Signs {
+impl MakeOperators<f64> for CalculatorOperators {
     fn make<'a>() -> Vec<Operator<'a, f64>> {
         let sign = |apply| BinOp { apply, prio: 2, is_commutative: false };
         let mut signs = FloatOpsFactory::<f64>::make();
@@ -43,7 +44,7 @@ impl MakeOperators<f64> for Signs {
     }
 }
 
-/// Fifteen significant digits are what a 64-bit float knows for sure: 0.1 + 0.2 is 0.3.
+/// Rounds to fifteen significant digits, which a 64-bit float represents exactly: 0.1 + 0.2 is 0.3.
 fn plain(number: f64) -> String {
     let rounded: f64 = format!("{number:.14e}").parse().unwrap_or(number);
     if rounded != 0.0 && !(1e-6..1e15).contains(&rounded.abs()) {

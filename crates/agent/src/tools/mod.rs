@@ -1,4 +1,4 @@
-//! Tools: what the agent can do besides talking.
+//! The tools of agents.
 
 mod arguments;
 mod calculator;
@@ -16,52 +16,52 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use thoughtwire_hub::{ItemWriter, Turn, TurnError};
-use thoughtwire_proto::{Permission, Seq, Style, Timestamp, ToolDeclaration};
-use thoughtwire_store::Store;
+use thoughtwire_proto::{AgentId, Permission, Seq, Style, Timestamp, ToolDeclaration};
+use thoughtwire_store::{MemoryStore, Store, StoreError};
 
 use crate::archive::Archive;
 use crate::mcp::{McpOutput, McpPhase, McpServers};
 use crate::time;
-use crate::tool::{HEARTBEAT, Tool};
-use arguments::Arguments;
-use core_memory::Change;
+use crate::tool::{BuiltInTool, HEARTBEAT};
+use arguments::CheckedArguments;
+use core_memory::CoreMemoryEdit;
+use fetch::FetchScope;
 pub(crate) use fetch::Fetcher;
-use fetch::Reach;
-pub(crate) use permissions::Permissions;
-pub(crate) use toolset::{Runs, Toolset, listing};
+pub(crate) use permissions::ToolPermissions;
+pub(crate) use toolset::{ToolHost, Toolset, listing};
 
-/// How long a turn that goes on waits for MCP servers that are starting.
+/// Time limit for starting MCP servers when a turn is resumed.
 const SERVERS_SETTLE: Duration = Duration::from_secs(20);
 
-/// The longest that `pause_heartbeats` takes, as in MemGPT.
+/// Longest pause that `pause_heartbeats` accepts, as in MemGPT.
 const LONGEST_PAUSE_MINUTES: u64 = 360;
 
-/// What tools work with, for all agents.
+/// The resources of tools, shared by all agents.
 pub(crate) struct Toolbox {
     pub(crate) store: Arc<Store>,
     pub(crate) archive: Archive,
     pub(crate) mcp: McpServers,
     pub(crate) fetcher: Fetcher,
     /// The operator's permissions.
-    pub(crate) permissions: Permissions,
+    pub(crate) permissions: ToolPermissions,
     pub(crate) clock: fn() -> Timestamp,
 }
 
-/// The turn that a tool is used in.
-pub(crate) struct Desk<'a> {
+/// The turn in which a tool is called.
+pub(crate) struct ToolContext<'a> {
     pub(crate) turn: &'a Turn,
-    /// Where the turn's own input stands in the log, and when it came.
-    pub(crate) asked: Option<(Seq, Timestamp)>,
-    /// What a `send_message` call has streamed of its message.
-    pub(crate) spoken: Option<ItemWriter>,
+    /// Position of the turn's own input in the log, and its time.
+    pub(crate) turn_input: Option<(Seq, Timestamp)>,
+    /// The message that a `send_message` call has streamed so far.
+    pub(crate) streamed: Option<ItemWriter>,
 }
 
-/// What a tool came back with.
+/// Result of a tool.
 pub(crate) struct ToolOutput {
     pub(crate) text: String,
-    /// In richer form, where the tool has one.
+    /// Structured content, if the tool has any.
     pub(crate) content: Option<Value>,
-    /// Whether the text says what went wrong.
+    /// Whether the text is an error.
     pub(crate) is_error: bool,
 }
 
@@ -71,9 +71,9 @@ impl From<String> for ToolOutput {
     }
 }
 
-/// Why a tool did not work.
+/// Reason why a tool failed.
 pub(crate) enum ToolFault {
-    /// For the model to read and do better.
+    /// An error text that the model can act on.
     Complaint(String),
     /// The turn has ended.
     TurnError(TurnError),
@@ -83,9 +83,12 @@ impl From<TurnError> for ToolFault {
     fn from(error: TurnError) -> Self {
         match error {
             TurnError::Ended => Self::TurnError(error),
-            // The model can do something about these, or at least say so.
-            TurnError::Illegal(why) | TurnError::Refused(why) | TurnError::Unsaved(why) => {
+            // The model can act on these, or at least report them.
+            TurnError::Illegal(why) | TurnError::Refused(why) => {
                 Self::Complaint(format!("That was not done: {why}."))
+            }
+            TurnError::Unsaved(refusal) => {
+                Self::Complaint(format!("That was not done: {}.", refusal.reason))
             }
         }
     }
@@ -102,72 +105,74 @@ impl Toolbox {
         Toolset::gather(style, &self.mcp, clients, agents, &self.permissions)
     }
 
-    /// What may be done with a tool, also with one that is not there now.
+    /// The permission of a tool, whether or not the tool is available now.
     pub(crate) fn permission(
         &self,
         name: &str,
         agents: &BTreeMap<String, Permission>,
     ) -> Permission {
-        let default = Tool::named(name).map_or(Permission::Allow, Tool::permission);
+        let default = BuiltInTool::named(name).map_or(Permission::Allow, BuiltInTool::permission);
         self.permissions.of(name, agents, default)
     }
 
     /// Checks a built-in tool's arguments and runs it.
     pub(crate) async fn run(
         &self,
-        tool: Tool,
+        tool: BuiltInTool,
         args: &Map<String, Value>,
-        desk: Desk<'_>,
+        context: ToolContext<'_>,
     ) -> Result<String, ToolFault> {
-        let args = Arguments::check(tool, args).map_err(ToolFault::Complaint)?;
-        let agent = desk.turn.agent.id.clone();
+        let args = CheckedArguments::check(tool, args).map_err(ToolFault::Complaint)?;
+        let agent = context.turn.agent.id.clone();
         match tool {
-            Tool::SendMessage => self.send_message(args.text("message"), desk).await,
-            Tool::CoreMemoryAppend => {
-                let change = Change::Append(args.text("content").to_owned());
-                core_memory::edit(&desk.turn.interface, args.text("name"), change).await
+            BuiltInTool::SendMessage => self.send_message(args.text("message"), context).await,
+            BuiltInTool::CoreMemoryAppend => {
+                let change = CoreMemoryEdit::Append(args.text("content").to_owned());
+                core_memory::edit(&context.turn.interface, args.text("name"), change).await
             }
-            Tool::CoreMemoryReplace => {
-                let change = Change::Replace(
+            BuiltInTool::CoreMemoryReplace => {
+                let change = CoreMemoryEdit::Replace(
                     args.text("old_content").to_owned(),
                     args.text("new_content").to_owned(),
                 );
-                core_memory::edit(&desk.turn.interface, args.text("name"), change).await
+                core_memory::edit(&context.turn.interface, args.text("name"), change).await
             }
-            Tool::ConversationSearch => {
-                self.conversation_search(args.text("query"), args.whole("page"), &desk).await
+            BuiltInTool::ConversationSearch => {
+                self.conversation_search(args.text("query"), args.whole("page"), &context).await
             }
-            Tool::ConversationSearchDate => {
+            BuiltInTool::ConversationSearchDate => {
                 self.conversation_search_date(
                     args.text("start_date"),
                     args.text("end_date"),
                     args.whole("page"),
-                    &desk,
+                    &context,
                 )
                 .await
             }
-            Tool::ArchivalMemoryInsert => {
+            BuiltInTool::ArchivalMemoryInsert => {
                 self.archival_memory_insert(agent, args.text("content")).await
             }
-            Tool::ArchivalMemorySearch => {
+            BuiltInTool::ArchivalMemorySearch => {
                 self.archival_memory_search(agent, args.text("query"), args.whole("page")).await
             }
-            Tool::PauseHeartbeats => pause_heartbeats(args.whole("minutes").unwrap_or(0)),
-            Tool::Calculator => {
+            BuiltInTool::PauseHeartbeats => pause_heartbeats(args.whole("minutes").unwrap_or(0)),
+            BuiltInTool::Calculator => {
                 calculator::calculate(args.text("expression")).map_err(ToolFault::Complaint)
             }
-            Tool::CurrentTime => time::current_time((self.clock)(), args.maybe_text("timezone"))
-                .map_err(ToolFault::Complaint),
-            Tool::FetchUrl => self
+            BuiltInTool::CurrentTime => {
+                time::current_time((self.clock)(), args.maybe_text("timezone"))
+                    .map_err(ToolFault::Complaint)
+            }
+            BuiltInTool::FetchUrl => self
                 .fetcher
-                .fetch(args.text("url"), Reach::Public)
+                .fetch(args.text("url"), FetchScope::Public)
                 .await
                 .map_err(ToolFault::Complaint),
         }
     }
 
-    /// Waits until no MCP server is in its first start any more, for a while: a turn that goes on after
-    /// a restart comes before its servers.
+    /// Waits until no MCP server is starting for the first time, up to a limit. A turn that is
+    /// resumed after a restart would otherwise be earlier than its servers.
     pub(crate) async fn servers_settled(&self) {
         let mut changes = self.mcp.changes();
         let settled = async {
@@ -177,16 +182,16 @@ impl Toolbox {
                 }
             }
         };
-        // Who takes longer is called all the same, and says what is wrong.
+        // A slower server is called anyway, and its error says what is wrong.
         let _ = tokio::time::timeout(SERVERS_SETTLE, settled).await;
     }
 
-    /// Who runs a tool that was called before a restart, when it is not there now: a server that is
-    /// down, or a client that is not back.
-    pub(crate) fn absent(&self, name: &str) -> Runs {
+    /// The host of a tool that was called before a restart and is not available now: a server that
+    /// is down, or a client that is not back.
+    pub(crate) fn absent(&self, name: &str) -> ToolHost {
         let of_server =
             self.mcp.states().iter().any(|server| name.starts_with(&format!("{}__", server.name)));
-        if of_server { Runs::Mcp } else { Runs::Client }
+        if of_server { ToolHost::Mcp } else { ToolHost::Client }
     }
 
     /// Calls a tool of an MCP server.
@@ -198,7 +203,7 @@ impl Toolbox {
     ) -> Result<ToolOutput, ToolFault> {
         let mut args = args.clone();
         if style == Style::Memgpt {
-            // Ours, not the server's.
+            // The argument is ours, not the server's.
             args.shift_remove(HEARTBEAT);
         }
         match self.mcp.call(name, args).await {
@@ -207,14 +212,18 @@ impl Toolbox {
         }
     }
 
-    async fn send_message(&self, message: &str, desk: Desk<'_>) -> Result<String, ToolFault> {
-        match desk.spoken {
+    async fn send_message(
+        &self,
+        message: &str,
+        context: ToolContext<'_>,
+    ) -> Result<String, ToolFault> {
+        match context.streamed {
             Some(mut writer) if message.starts_with(writer.text()) => {
                 let rest = message.get(writer.text().len()..).unwrap_or_default().to_owned();
                 writer.write(&rest).await?;
                 writer.finish().await?;
             }
-            // What people saw being said stays said, even if the arguments then named it twice.
+            // A streamed message cannot be taken back, even if the arguments contained it twice.
             Some(writer) => {
                 writer.finish().await?;
             }
@@ -224,31 +233,31 @@ impl Toolbox {
                 ));
             }
             None => {
-                desk.turn.interface.assistant_message(message).await?;
+                context.turn.interface.assistant_message(message).await?;
             }
         }
         Ok("None".to_owned())
     }
 
-    /// Reads the store on a thread that may block.
-    async fn read<T: Send + 'static>(
-        &self,
-        desk: &Desk<'_>,
-        read: impl FnOnce(&Store) -> Result<T, thoughtwire_store::StoreError> + Send + 'static,
-    ) -> Result<T, ToolFault> {
-        let read = self.store.reading_for(desk.turn.agent.id.as_str(), read).await;
-        read.map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))
+    /// The memory, read within the agent's share of the readers.
+    fn memory_for(&self, agent: &AgentId) -> Arc<dyn MemoryStore> {
+        Arc::clone(self.store.for_user(agent.as_str()).memory())
     }
 }
 
-/// There are no heartbeats by the clock here yet, so there is nothing to hold back; the call is
-/// taken, since MemGPT's prompts and clients know it.
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes it by value")]
+fn unread(error: StoreError) -> ToolFault {
+    ToolFault::Complaint(format!("The memory cannot be read: {error}."))
+}
+
+/// Accepts a pause of timed heartbeats. There are none yet, but MemGPT's prompts and clients know
+/// the tool.
 fn pause_heartbeats(minutes: u64) -> Result<String, ToolFault> {
     if (1..=LONGEST_PAUSE_MINUTES).contains(&minutes) {
-        Ok(format!("No timed heartbeats come for {minutes} minutes."))
+        Ok(format!("Timed heartbeats are paused for {minutes} minutes."))
     } else {
         Err(ToolFault::Complaint(format!(
-            "`minutes` is from 1 to {LONGEST_PAUSE_MINUTES}, not {minutes}."
+            "`minutes` must be from 1 to {LONGEST_PAUSE_MINUTES}, not {minutes}."
         )))
     }
 }

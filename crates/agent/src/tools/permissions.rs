@@ -1,4 +1,4 @@
-//! Which tools may be used: as the operator says, and stricter where an agent's settings say so.
+//! Permissions of tools: the operator's, and an agent's own, which can only be stricter by default.
 
 use std::collections::BTreeMap;
 
@@ -6,18 +6,18 @@ use thoughtwire_proto::Permission;
 
 /// The operator's permissions, for all agents.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Permissions {
-    /// By tool. A name that ends in `*` stands for all that begin like it.
+pub(crate) struct ToolPermissions {
+    /// Permissions by tool name. A name that ends in `*` is a prefix.
     pub(crate) tools: BTreeMap<String, Permission>,
-    /// The tools, named in the same way, whose permission an agent's own settings may also loosen.
+    /// Tools, named in the same way, whose permission an agent's own settings may also loosen.
     pub(crate) loosen: Vec<String>,
 }
 
-impl Permissions {
-    /// A tool's permission for an agent with settings of its own.
+impl ToolPermissions {
+    /// The permission of a tool for an agent.
     ///
-    /// `default` counts where the operator names no permission. An agent's own permission counts if
-    /// it is stricter, or if the tool is among those that users may loosen.
+    /// `default` applies if the operator has no permission for the tool. An agent's own permission
+    /// applies if it is stricter, or if users may loosen this tool.
     pub(crate) fn of(
         &self,
         tool: &str,
@@ -48,7 +48,7 @@ const fn stricter(one: Permission, other: Permission) -> Permission {
     }
 }
 
-/// The permission of the nearest name: an exact one before all, else the longest that fits.
+/// The permission of the most specific name: an exact one, or else the longest prefix.
 fn fitting(tool: &str, named: &BTreeMap<String, Permission>) -> Option<Permission> {
     if let Some(permission) = named.get(tool) {
         return Some(*permission);
@@ -70,17 +70,17 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_name_counts() {
+    fn the_most_specific_name_applies() {
         let agents = map(&[("files__*", Ask), ("files__delete*", Deny), ("files__read", Allow)]);
         let tools = map(&[("*", Deny), ("clock", Allow)]);
-        let permissions = Permissions { tools, loosen: vec!["files__*".to_owned()] };
+        let permissions = ToolPermissions { tools, loosen: vec!["files__*".to_owned()] };
         let of = |tool: &str| permissions.of(tool, &agents, Allow);
         assert_eq!(
             [of("files__read"), of("files__write"), of("files__delete_all")],
             [Allow, Ask, Deny]
         );
         assert_eq!([of("clock"), of("clocks")], [Allow, Deny]);
-        assert_eq!(Permissions::default().of("clock", &BTreeMap::new(), Ask), Ask);
+        assert_eq!(ToolPermissions::default().of("clock", &BTreeMap::new(), Ask), Ask);
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
                 [(map(&[("files__*", operators)]), Allow), (BTreeMap::new(), operators)]
             {
                 let mut permissions =
-                    Permissions { tools, loosen: vec!["files__write".to_owned()] };
+                    ToolPermissions { tools, loosen: vec!["files__write".to_owned()] };
                 assert_eq!(permissions.of("files__read", &agents, default), is);
                 for loosened in ["files__read", "files__*", "*"] {
                     permissions.loosen = vec![loosened.to_owned()];

@@ -1,16 +1,16 @@
-//! The tools that search what was said and what was noted.
+//! The tools that search conversations and notes.
 
 use thoughtwire_proto::{AgentId, Timestamp};
 use thoughtwire_store::{Page, Recalled};
 
 use crate::archive::Archive;
 
-use super::{Desk, ToolFault, Toolbox};
+use super::{ToolContext, ToolFault, Toolbox, unread};
 use crate::time;
 
-/// Results to a page, as in MemGPT.
+/// Number of results per page, as in MemGPT.
 const PAGE: usize = 5;
-/// The furthest page: nobody reads on for that long.
+/// Highest page number.
 const LAST_PAGE: u64 = 10_000;
 
 impl Toolbox {
@@ -18,14 +18,14 @@ impl Toolbox {
         &self,
         query: &str,
         page: Option<u64>,
-        desk: &Desk<'_>,
+        context: &ToolContext<'_>,
     ) -> Result<String, ToolFault> {
-        let (agent, query) = (desk.turn.agent.id.clone(), checked(query)?);
-        let span = Span::of(page, 1)?;
+        let (agent, query) = (&context.turn.agent.id, checked(query)?);
+        let span = PageSpan::of(page, 1)?;
         self.catch_up().await?;
-        let found =
-            self.read(desk, move |store| store.recall_search(&agent, &query, 0, span.end)).await?;
-        Ok(recalled(found, span, desk))
+        let memory = self.memory_for(agent);
+        let found = memory.search_recall(agent, &query, 0, span.end).await.map_err(unread)?;
+        Ok(recalled(found, span, context))
     }
 
     pub(super) async fn conversation_search_date(
@@ -33,35 +33,31 @@ impl Toolbox {
         start: &str,
         end: &str,
         page: Option<u64>,
-        desk: &Desk<'_>,
+        context: &ToolContext<'_>,
     ) -> Result<String, ToolFault> {
-        let agent = desk.turn.agent.id.clone();
+        let agent = &context.turn.agent.id;
         let (start, end) = (checked_day("start_date", start)?, checked_day("end_date", end)?);
         if end < start {
             return Err(ToolFault::Complaint(format!(
-                "`end_date` {end} lies before `start_date` {start}."
+                "`end_date` {end} is before `start_date` {start}."
             )));
         }
         let bounds = time::begin(start).zip(end.tomorrow().ok().and_then(time::begin));
         let (from, until) = bounds
             .ok_or_else(|| ToolFault::Complaint("These days are out of range.".to_owned()))?;
-        let span = Span::of(page, 0)?;
-        // The store's bounds are both inclusive. What is being answered right now is not looked up.
-        let until = desk.asked.map_or(until, |(_, asked)| asked.min(until));
+        let span = PageSpan::of(page, 0)?;
+        // The store's bounds are both inclusive. The question itself is not a result.
+        let until = context.turn_input.map_or(until, |(_, turn_input)| turn_input.min(until));
         let last = Timestamp::from_millis(until.as_millis().saturating_sub(1));
         self.catch_up().await?;
-        let found = self
-            .read(desk, move |store| store.recall_by_date(&agent, from, last, 0, span.end))
-            .await?;
-        Ok(recalled(found, span, desk))
+        let memory = self.memory_for(agent);
+        let found = memory.recall_by_date(agent, from, last, 0, span.end).await.map_err(unread)?;
+        Ok(recalled(found, span, context))
     }
 
-    /// Has the search know everything that was said, not only what was indexed in passing.
+    /// Indexes all messages that are not indexed yet.
     async fn catch_up(&self) -> Result<(), ToolFault> {
-        self.store
-            .catch_up_recall()
-            .await
-            .map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))
+        self.store.memory().index_recall().await.map_err(unread)
     }
 
     pub(super) async fn archival_memory_insert(
@@ -86,7 +82,7 @@ impl Toolbox {
         query: &str,
         page: Option<u64>,
     ) -> Result<String, ToolFault> {
-        let (query, span) = (checked(query)?, Span::of(page, 0)?);
+        let (query, span) = (checked(query)?, PageSpan::of(page, 0)?);
         let found = self.archive.search(&agent, &query, span.start, PAGE).await;
         let found = found.map_err(|error| {
             ToolFault::Complaint(format!("The memory cannot be read: {error}."))
@@ -99,16 +95,16 @@ impl Toolbox {
     }
 }
 
-/// Which results a page shows.
+/// The results on a page.
 #[derive(Clone, Copy)]
-struct Span {
+struct PageSpan {
     page: usize,
     start: usize,
-    /// Behind the last result that has to be read.
+    /// Index behind the last result to read.
     end: usize,
 }
 
-impl Span {
+impl PageSpan {
     fn of(page: Option<u64>, spare: usize) -> Result<Self, ToolFault> {
         let page = page.unwrap_or(0);
         match usize::try_from(page) {
@@ -120,11 +116,13 @@ impl Span {
     }
 }
 
-/// Lists what was said, without the question that is being answered: it holds the words by nature.
-fn recalled(found: Page<Recalled>, span: Span, desk: &Desk<'_>) -> String {
+/// Lists results without the question that is being answered, because it contains the words by
+/// nature.
+fn recalled(found: Page<Recalled>, span: PageSpan, context: &ToolContext<'_>) -> String {
     let total = found.total;
     let own = |item: &Recalled| {
-        item.session == desk.turn.session && desk.asked.is_some_and(|(seq, _)| seq == item.seq)
+        item.session == context.turn.session
+            && context.turn_input.is_some_and(|(seq, _)| seq == item.seq)
     };
     let shown = found.items.len();
     let others: Vec<Recalled> = found.items.into_iter().filter(|item| !own(item)).collect();
@@ -135,7 +133,7 @@ fn recalled(found: Page<Recalled>, span: Span, desk: &Desk<'_>) -> String {
     listed(&lines.collect::<Vec<_>>(), span, total)
 }
 
-fn listed(lines: &[String], span: Span, total: usize) -> String {
+fn listed(lines: &[String], span: PageSpan, total: usize) -> String {
     if lines.is_empty() && span.page == 0 {
         return "No results.".to_owned();
     }

@@ -1,21 +1,25 @@
-//! Arguments of tools that others describe, checked against their JSON Schema.
+//! Validation of arguments against the JSON Schema of MCP and client tools.
 
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
-/// How many complaints the model is told at once.
+/// Number of complaints in one answer to the model.
 const COMPLAINTS: usize = 3;
-/// How much of one complaint it is told: some quote the whole value.
+/// Length of one complaint in characters, because some quote the whole value.
 const COMPLAINT_CHARS: usize = 300;
 
-/// Checks arguments; what is wrong is said in words for the model.
+/// Checks arguments. The error is a sentence for the model.
 ///
-/// A schema that cannot be used lets everything pass: its tool checks for itself.
+/// An invalid schema accepts everything: the tool checks its own arguments.
 pub(crate) fn check(tool: &str, schema: &Value, args: &Map<String, Value>) -> Result<(), String> {
     let validator = match Validator::new(schema) {
         Ok(validator) => validator,
         Err(error) => {
-            tracing::warn!(tool, %error, "a tool's JSON Schema cannot be used; its arguments are not checked");
+            tracing::warn!(
+                tool,
+                %error,
+                "a tool's JSON Schema is invalid; its arguments are not checked"
+            );
             return Ok(());
         }
     };
@@ -33,7 +37,7 @@ pub(crate) fn check(tool: &str, schema: &Value, args: &Map<String, Value>) -> Re
         return Ok(());
     }
     Err(format!(
-        "The arguments of {tool} do not fit: {}. Call it again with better ones.",
+        "The arguments of {tool} are not valid: {}. Correct them and call it again.",
         complaints.join("; ")
     ))
 }

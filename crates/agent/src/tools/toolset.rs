@@ -1,4 +1,4 @@
-//! The tools of one turn: built in, of MCP servers, and those that attached clients run.
+//! The tools of one turn: built-in tools, tools of MCP servers, and tools of attached clients.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,29 +7,30 @@ use serde_json::{Map, Value};
 use thoughtwire_hub::{ToolListing, ToolSource};
 use thoughtwire_proto::{AgentSpec, Permission, Style, ToolDeclaration};
 
-use super::permissions::Permissions;
+use super::permissions::ToolPermissions;
 use crate::mcp::McpServers;
-use crate::tool::{Tool, ToolSpec};
+use crate::tool::{BuiltInTool, ToolSpec};
 
-/// A tool that may be called, and who runs it.
+/// A tool that may be called, and its host.
 #[derive(Debug, Clone)]
-pub(crate) struct Offered {
+pub(crate) struct OfferedTool {
     pub(crate) spec: Arc<ToolSpec>,
-    pub(crate) runs: Runs,
+    pub(crate) host: ToolHost,
     pub(crate) permission: Permission,
 }
 
-/// Who runs a tool.
+/// The host of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Runs {
-    BuiltIn(Tool),
+pub(crate) enum ToolHost {
+    BuiltIn(BuiltInTool),
     Mcp,
     Client,
 }
 
-/// The tools that a model is told of. Of two with one name the first counts: built in, then MCP, then clients'.
+/// The tools that a model is offered. Of two with the same name the first counts: built-in, then
+/// MCP, then clients.
 #[derive(Default)]
-pub(crate) struct Toolset(Vec<Offered>);
+pub(crate) struct Toolset(Vec<OfferedTool>);
 
 impl Toolset {
     pub(crate) fn gather(
@@ -37,13 +38,13 @@ impl Toolset {
         servers: &McpServers,
         clients: Vec<ToolDeclaration>,
         agents: &BTreeMap<String, Permission>,
-        permissions: &Permissions,
+        permissions: &ToolPermissions,
     ) -> Self {
         let mut set = Self::default();
         for (tool, spec) in ToolSpec::built_in(style) {
             set.add(
                 Arc::clone(spec),
-                Runs::BuiltIn(*tool),
+                ToolHost::BuiltIn(*tool),
                 permissions.of(tool.name(), agents, tool.permission()),
             );
         }
@@ -57,36 +58,36 @@ impl Toolset {
         };
         for tool in servers.tools() {
             let permission = permissions.of(&tool.name, agents, Permission::Allow);
-            set.add(described(tool.name, tool.description, tool.schema), Runs::Mcp, permission);
+            set.add(described(tool.name, tool.description, tool.schema), ToolHost::Mcp, permission);
         }
         for ToolDeclaration { name, description, parameters } in clients {
             let permission = permissions.of(&name, agents, Permission::Allow);
             set.add(
                 described(name, description, Value::Object(parameters)),
-                Runs::Client,
+                ToolHost::Client,
                 permission,
             );
         }
         set
     }
 
-    fn add(&mut self, spec: Arc<ToolSpec>, runs: Runs, permission: Permission) {
+    fn add(&mut self, spec: Arc<ToolSpec>, host: ToolHost, permission: Permission) {
         if self.0.iter().all(|known| known.spec.name != spec.name) {
-            self.0.push(Offered { spec, runs, permission });
+            self.0.push(OfferedTool { spec, host, permission });
         }
     }
 
-    /// What the model is told: not of what it may not use.
+    /// Descriptions of the tools that are not denied.
     pub(crate) fn specs(&self) -> Vec<Arc<ToolSpec>> {
         self.usable().map(|offered| Arc::clone(&offered.spec)).collect()
     }
 
-    fn usable(&self) -> impl Iterator<Item = &Offered> {
+    fn usable(&self) -> impl Iterator<Item = &OfferedTool> {
         self.0.iter().filter(|offered| offered.permission != Permission::Deny)
     }
 
-    /// The tool of a call, or what to tell the model.
-    pub(crate) fn find(&self, name: &str) -> Result<&Offered, String> {
+    /// The tool of a call, or an error text for the model.
+    pub(crate) fn find(&self, name: &str) -> Result<&OfferedTool, String> {
         let known = || {
             self.usable().map(|offered| offered.spec.name.as_str()).collect::<Vec<_>>().join(", ")
         };
@@ -102,7 +103,7 @@ impl Toolset {
     }
 }
 
-/// Adds what providers insist on and tools leave out: that arguments are an object, with its keys.
+/// Adds keys that providers require and some tools leave out: the type `object` and its properties.
 fn complete(schema: &mut Value) {
     if !schema.is_object() {
         *schema = Value::Object(Map::new());
@@ -113,15 +114,15 @@ fn complete(schema: &mut Value) {
     }
 }
 
-/// An agent's tools for people: those of clients, which come and go, are not among them.
+/// An agent's tools for people. Tools of clients are not included, because they come and go.
 pub(crate) fn listing(
     spec: &AgentSpec,
     servers: &McpServers,
-    permissions: &Permissions,
+    permissions: &ToolPermissions,
 ) -> Vec<ToolListing> {
     let style = spec.style.unwrap_or_default();
     let agents = &spec.settings.permissions;
-    let built_in = Tool::of(style).map(|tool| ToolListing {
+    let built_in = BuiltInTool::of(style).map(|tool| ToolListing {
         name: tool.name().to_owned(),
         description: tool.description().to_owned(),
         source: ToolSource::BuiltIn,

@@ -1,19 +1,19 @@
-//! Leave for calls, and calls that clients run: across clients, restarts and time.
+//! Approvals, and calls that clients run: across clients, restarts and time-outs.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
-use thoughtwire_agent::{AgentOptions, Piece};
+use thoughtwire_agent::{AgentOptions, ReplyPiece};
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
     AgentSpec, CallId, Command, Decision, Emission, Event, Permission, Policy, SessionCommand,
     SessionId, ToolDeclaration, ToolStatus, TurnEvent,
 };
 
-use crate::home::{Home, Script, Told, call, done, options, text};
+use crate::harness::{AgentHarness, ScriptedModel, TurnLog, call, done, options, text};
 
-/// Options of a server whose agents must ask for the calculator.
+/// Options of an operator who requires approval for the calculator.
 fn asking() -> AgentOptions {
     AgentOptions {
         permissions: [("calculator".to_owned(), Permission::Ask)].into(),
@@ -21,11 +21,11 @@ fn asking() -> AgentOptions {
     }
 }
 
-fn sum() -> Vec<Piece> {
+fn sum() -> Vec<ReplyPiece> {
     call("calculator", &json!({"expression": "6*7"}))
 }
 
-fn is_asked(emission: &Emission) -> bool {
+fn is_approval_asked(emission: &Emission) -> bool {
     matches!(emission, Emission::Record(record) if matches!(
         record.event,
         Event::Turn(TurnEvent::ApprovalAsked { .. }))
@@ -39,8 +39,8 @@ fn is_awaited(emission: &Emission) -> bool {
     )
 }
 
-fn asked(told: &Told) -> CallId {
-    let found = told.records.iter().find_map(|record| {
+fn waiting_call(log: &TurnLog) -> CallId {
+    let found = log.records.iter().find_map(|record| {
         if let Event::Turn(TurnEvent::ApprovalAsked { call, name, .. }) = &record.event {
             assert_eq!(name, "calculator");
             return Some(call.clone());
@@ -51,51 +51,55 @@ fn asked(told: &Told) -> CallId {
             None
         }
     });
-    found.expect("nothing waits")
+    found.expect("no call is waiting")
 }
 
 fn decide(session: &SessionId, call: &CallId, approve: bool) -> Command {
     SessionCommand::Decide { call: call.clone(), approve }.on(session.clone())
 }
 
-/// Says something and stops listening when a call waits.
-async fn until_asked(home: &Home, session: &SessionId) -> CallId {
-    asked(&home.listen(session, is_asked, home.send(session, "6*7?", Policy::Queue)).await)
+/// Sends an input and returns the call that waits.
+async fn send_until_waiting(harness: &AgentHarness, session: &SessionId) -> CallId {
+    waiting_call(
+        &harness
+            .collect(session, is_approval_asked, harness.send(session, "6*7?", Policy::Queue))
+            .await,
+    )
 }
 
 #[tokio::test]
-async fn a_yes_runs_the_call_and_a_no_is_told_to_the_model() {
+async fn an_approved_call_runs_and_a_denied_one_is_reported_to_the_model() {
     for (approve, result) in [
         (true, (ToolStatus::Success, "42")),
         (false, (ToolStatus::Error, "The owner denied this call.")),
     ] {
-        let script = Script::new([sum(), text("Done.")]);
-        let home = Home::scripted(&script, asking());
-        let (_, session) = home.agent("tess", Default::default()).await;
-        let call = until_asked(&home, &session).await;
-        let told = home
-            .listen(&session, |_| false, async {
-                drop(home.execute(decide(&session, &call, approve)).await);
+        let script = ScriptedModel::new([sum(), text("Done.")]);
+        let harness = AgentHarness::scripted(&script, asking()).await;
+        let (_, session) = harness.agent("tess", Default::default()).await;
+        let call = send_until_waiting(&harness, &session).await;
+        let log = harness
+            .collect(&session, |_| false, async {
+                drop(harness.execute(decide(&session, &call, approve)).await);
             })
             .await;
-        assert_eq!(told.returned(), [result]);
+        assert_eq!(log.returned(), [result]);
         assert_eq!(
-            told.kinds(),
+            log.kinds(),
             ["approval_settled", "tool_returned", "usage", "message", "turn_ended"]
         );
     }
 }
 
 #[tokio::test]
-async fn of_two_who_answer_at_once_one_wins() {
-    let script = Script::new([sum(), text("Done.")]);
-    let home = Home::scripted(&script, asking());
-    let (_, session) = home.agent("tess", Default::default()).await;
-    let call = until_asked(&home, &session).await;
+async fn only_one_of_two_concurrent_decisions_wins() {
+    let script = ScriptedModel::new([sum(), text("Done.")]);
+    let harness = AgentHarness::scripted(&script, asking()).await;
+    let (_, session) = harness.agent("tess", Default::default()).await;
+    let call = send_until_waiting(&harness, &session).await;
     let answer = |approve| {
         let command = SessionCommand::Decide { call: call.clone(), approve };
         let from = Some(format!("client {approve}"));
-        home.hub.execute(&home.user, from, None, session.clone(), command)
+        harness.hub.execute(&harness.user, from, None, session.clone(), command)
     };
     let both = async {
         let (yes, no) = tokio::join!(answer(true), answer(false));
@@ -103,29 +107,30 @@ async fn of_two_who_answer_at_once_one_wins() {
         let refusal = yes.err().or(no.err()).unwrap();
         assert_eq!(refusal.code.as_str(), "unknown_call");
     };
-    let told = home.listen(&session, |_| false, both).await;
-    let settled: Vec<_> = told
+    let log = harness.collect(&session, |_| false, both).await;
+    let settled: Vec<_> = log
         .records
         .iter()
         .filter(|record| matches!(record.event, Event::Turn(TurnEvent::ApprovalSettled { .. })))
         .collect();
     assert_eq!(settled.len(), 1);
-    assert_eq!(told.end().0, "Completed");
+    assert_eq!(log.end().0, "Completed");
 }
 
 #[tokio::test]
-async fn nobody_answers_and_a_cancel_makes_it_void() {
-    let script = Script::new([sum(), text("Late."), sum()]);
-    let home = Home::scripted(&script, AgentOptions { approval_ms: 200, ..asking() });
-    let (_, session) = home.agent("tess", Default::default()).await;
-    let told = home.say(&session, "6*7?").await;
+async fn approvals_expire_and_are_void_after_a_cancel() {
+    let script = ScriptedModel::new([sum(), text("Late."), sum()]);
+    let harness =
+        AgentHarness::scripted(&script, AgentOptions { approval_ms: 200, ..asking() }).await;
+    let (_, session) = harness.agent("tess", Default::default()).await;
+    let log = harness.run_turn(&session, "6*7?").await;
     assert!(
-        told.returned()[0].1.contains("Nobody approved this call in time"),
+        log.returned()[0].1.contains("Nobody approved this call in time"),
         "{:?}",
-        told.returned()
+        log.returned()
     );
-    let decisions = |told: &Told| -> Vec<Decision> {
-        told.records
+    let decisions = |log: &TurnLog| -> Vec<Decision> {
+        log.records
             .iter()
             .filter_map(|record| {
                 if let Event::Turn(TurnEvent::ApprovalSettled { decision, .. }) = record.event {
@@ -136,37 +141,37 @@ async fn nobody_answers_and_a_cancel_makes_it_void() {
             })
             .collect()
     };
-    assert_eq!(decisions(&told), [Decision::Expired]);
-    drop(home);
+    assert_eq!(decisions(&log), [Decision::Expired]);
+    drop(harness);
 
-    let script = Script::new([sum()]);
-    let home = Home::scripted(&script, asking());
-    let (_, session) = home.agent("tess", Default::default()).await;
-    until_asked(&home, &session).await;
+    let script = ScriptedModel::new([sum()]);
+    let harness = AgentHarness::scripted(&script, asking()).await;
+    let (_, session) = harness.agent("tess", Default::default()).await;
+    send_until_waiting(&harness, &session).await;
     let cancel = async {
-        drop(home.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
+        drop(harness.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
     };
-    let told = home.listen(&session, |_| false, cancel).await;
-    assert_eq!(decisions(&told), [Decision::Void]);
-    assert_eq!(told.returned(), [(ToolStatus::Error, "abandoned")]);
+    let log = harness.collect(&session, |_| false, cancel).await;
+    assert_eq!(decisions(&log), [Decision::Void]);
+    assert_eq!(log.returned(), [(ToolStatus::Error, "abandoned")]);
 }
 
 #[tokio::test]
 async fn a_denied_tool_is_not_offered_and_not_run() {
-    let script = Script::new([sum(), text("Well.")]);
+    let script = ScriptedModel::new([sum(), text("Well.")]);
     let options = AgentOptions {
         permissions: [("calc*".to_owned(), Permission::Deny)].into(),
         ..options("offline")
     };
-    let home = Home::scripted(&script, options);
-    let (_, session) = home.agent("tess", Default::default()).await;
-    let told = home.say(&session, "6*7?").await;
-    assert!(told.returned()[0].1.contains("may not be used here"), "{:?}", told.returned());
+    let harness = AgentHarness::scripted(&script, options).await;
+    let (_, session) = harness.agent("tess", Default::default()).await;
+    let log = harness.run_turn(&session, "6*7?").await;
+    assert!(log.returned()[0].1.contains("may not be used here"), "{:?}", log.returned());
     let prompt = &script.prompts()[0];
     assert!(prompt.tools.iter().all(|tool| tool.name != "calculator" && tool.name != "fetch_url"));
 }
 
-/// A home in a directory, killed or stopped in the middle of a turn by a copy of its files.
+/// Copies the files of a store, as a crash would leave them.
 fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -177,45 +182,61 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn a_question_survives_a_crash_and_its_turn_goes_on_from_the_log() {
+async fn an_approval_survives_a_crash_and_its_turn_resumes_from_the_log() {
     let (dir, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let two = vec![
-        Piece::Thought("Two sums.".to_owned()),
-        Piece::Call { index: 0, name: "calculator".to_owned(), provider_id: Some("p0".to_owned()) },
-        Piece::Args { index: 0, json: json!({"expression": "6*7"}).to_string() },
-        Piece::Call {
+        ReplyPiece::Thought("Two sums.".to_owned()),
+        ReplyPiece::Call {
+            index: 0,
+            name: "calculator".to_owned(),
+            provider_id: Some("p0".to_owned()),
+        },
+        ReplyPiece::Args { index: 0, json: json!({"expression": "6*7"}).to_string() },
+        ReplyPiece::Call {
             index: 1,
             name: "current_time".to_owned(),
             provider_id: Some("p1".to_owned()),
         },
-        Piece::Args { index: 1, json: json!({"timezone": "UTC"}).to_string() },
+        ReplyPiece::Args { index: 1, json: json!({"timezone": "UTC"}).to_string() },
         done(),
     ];
-    let home = Home::scripted_in(dir.path(), &Script::new([two]), asking());
-    let (_, session) = home.agent("tess", Default::default()).await;
-    // The other call is over when the first is asked for.
+    let harness = AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([two]), asking()).await;
+    let (_, session) = harness.agent("tess", Default::default()).await;
+    // The other call has returned when the first one waits for approval.
     let is_over = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(
             record.event,
             Event::Turn(TurnEvent::ToolReturned { .. }))
         )
     };
-    let told = home.listen(&session, is_over, home.send(&session, "6*7?", Policy::Queue)).await;
-    let call = home.hub.store().session(&session).unwrap().unwrap().state.turn().unwrap().calls[0]
+    let log =
+        harness.collect(&session, is_over, harness.send(&session, "6*7?", Policy::Queue)).await;
+    let call = harness
+        .hub
+        .store()
+        .directory()
+        .session(&session)
+        .await
+        .unwrap()
+        .unwrap()
+        .state
+        .turn()
+        .unwrap()
+        .calls[0]
         .call
         .clone();
-    assert_eq!(told.returned().len(), 1);
+    assert_eq!(log.returned().len(), 1);
     copy(dir.path(), crashed.path());
 
-    let script = Script::new([text("It is 42.")]);
-    let home = Home::scripted_in(crashed.path(), &script, asking());
-    let told = home
-        .listen(&session, |_| false, async {
-            drop(home.execute(decide(&session, &call, true)).await);
+    let script = ScriptedModel::new([text("It is 42.")]);
+    let harness = AgentHarness::scripted_in(crashed.path(), &script, asking()).await;
+    let log = harness
+        .collect(&session, |_| false, async {
+            drop(harness.execute(decide(&session, &call, true)).await);
         })
         .await;
-    assert_eq!(told.returned(), [(ToolStatus::Success, "42")]);
-    assert_eq!((told.message().as_str(), told.end().0.as_str()), ("It is 42.", "Completed"));
+    assert_eq!(log.returned(), [(ToolStatus::Success, "42")]);
+    assert_eq!((log.message().as_str(), log.end().0.as_str()), ("It is 42.", "Completed"));
     // The model sees the whole turn: its input, both calls, both results.
     let prompt = &script.prompts()[0];
     let kinds: Vec<&str> =
@@ -229,56 +250,62 @@ async fn a_question_survives_a_crash_and_its_turn_goes_on_from_the_log() {
 }
 
 #[tokio::test]
-async fn what_is_forbidden_since_it_was_asked_about_does_not_run() {
+async fn a_tool_denied_while_its_call_waited_does_not_run() {
     let dir = tempfile::tempdir().unwrap();
-    let home = Home::scripted_in(dir.path(), &Script::new([sum()]), asking());
-    let (_, session) = home.agent("tess", Default::default()).await;
-    let call = until_asked(&home, &session).await;
-    home.close().await;
+    let harness =
+        AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([sum()]), asking()).await;
+    let (_, session) = harness.agent("tess", Default::default()).await;
+    let call = send_until_waiting(&harness, &session).await;
+    harness.close().await;
 
     let denying = AgentOptions {
         permissions: [("calculator".to_owned(), Permission::Deny)].into(),
         ..options("offline")
     };
-    let home = Home::scripted_in(dir.path(), &Script::new([text("I may not.")]), denying);
-    let told = home
-        .listen(&session, |_| false, async {
-            drop(home.execute(decide(&session, &call, true)).await);
+    let harness =
+        AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([text("I may not.")]), denying)
+            .await;
+    let log = harness
+        .collect(&session, |_| false, async {
+            drop(harness.execute(decide(&session, &call, true)).await);
         })
         .await;
-    let returned = told.returned();
+    let returned = log.returned();
     assert_eq!(returned.len(), 1);
     assert_eq!(returned[0].0, ToolStatus::Error);
     assert!(returned[0].1.contains("may not be used"), "{returned:?}");
 }
 
-fn kind(entry: &thoughtwire_agent::Chat) -> &'static str {
-    use thoughtwire_agent::Chat;
+fn kind(entry: &thoughtwire_agent::PromptEntry) -> &'static str {
+    use thoughtwire_agent::PromptEntry;
     match entry {
-        Chat::Note(_) => "note",
-        Chat::Kept(_) => "kept",
-        Chat::User(_) => "user",
-        Chat::Thought(_) => "thought",
-        Chat::Message(_) => "message",
-        Chat::Called { .. } => "called",
-        Chat::Returned { .. } => "returned",
+        PromptEntry::Note(_) => "note",
+        PromptEntry::ProviderState(_) => "kept",
+        PromptEntry::User(_) => "user",
+        PromptEntry::Thought(_) => "thought",
+        PromptEntry::Message(_) => "message",
+        PromptEntry::Called { .. } => "called",
+        PromptEntry::Returned { .. } => "returned",
     }
 }
 
 #[tokio::test]
 async fn a_planned_stop_parks_the_turn_without_waiting_for_it() {
     let dir = tempfile::tempdir().unwrap();
-    let home = Home::scripted_in(dir.path(), &Script::new([sum()]), asking());
-    let (_, session) = home.agent("tess", Default::default()).await;
-    let call = until_asked(&home, &session).await;
-    home.close().await;
-    let home = Home::scripted_in(dir.path(), &Script::new([text("Still here.")]), asking());
-    let told = home
-        .listen(&session, |_| false, async {
-            drop(home.execute(decide(&session, &call, false)).await);
+    let harness =
+        AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([sum()]), asking()).await;
+    let (_, session) = harness.agent("tess", Default::default()).await;
+    let call = send_until_waiting(&harness, &session).await;
+    harness.close().await;
+    let harness =
+        AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([text("Still here.")]), asking())
+            .await;
+    let log = harness
+        .collect(&session, |_| false, async {
+            drop(harness.execute(decide(&session, &call, false)).await);
         })
         .await;
-    assert_eq!((told.message().as_str(), told.end().0.as_str()), ("Still here.", "Completed"));
+    assert_eq!((log.message().as_str(), log.end().0.as_str()), ("Still here.", "Completed"));
 }
 
 fn weather() -> ToolDeclaration {
@@ -304,33 +331,33 @@ fn returned(call: &CallId, text: &str) -> SessionCommand {
 #[tokio::test]
 async fn a_client_runs_its_tool_and_answers_once() {
     let ask = |city: serde_json::Value| call("weather", &json!({"city": city}));
-    let script = Script::new([ask(json!(7)), ask(json!("Oslo")), text("Snow in Oslo.")]);
-    let home = Home::scripted(&script, options("offline"));
-    let (_, session) = home.agent("tess", Default::default()).await;
-    let waits = home
-        .listen_with(
+    let script = ScriptedModel::new([ask(json!(7)), ask(json!("Oslo")), text("Snow in Oslo.")]);
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    let (_, session) = harness.agent("tess", Default::default()).await;
+    let waits = harness
+        .collect_with_tools(
             &session,
             vec![weather()],
             is_awaited,
-            home.send(&session, "weather?", Policy::Queue),
+            harness.send(&session, "weather?", Policy::Queue),
         )
         .await;
     assert!(
-        waits.returned()[0].1.contains("do not fit") && waits.returned()[0].1.contains("/city"),
+        waits.returned()[0].1.contains("are not valid") && waits.returned()[0].1.contains("/city"),
         "{:?}",
         waits.returned()
     );
-    let call = asked(&waits);
+    let call = waiting_call(&waits);
     let answers = async {
-        home.execute(tool_return(&session, &call, "Snow.")).await;
+        harness.execute(tool_return(&session, &call, "Snow.")).await;
         let again = returned(&call, "Sun.");
-        let again = home.hub.execute(&home.user, None, None, session.clone(), again);
+        let again = harness.hub.execute(&harness.user, None, None, session.clone(), again);
         let refused = again.await.unwrap_err();
         assert_eq!(refused.code.as_str(), "unknown_call");
     };
-    let told = home.listen(&session, |_| false, answers).await;
-    assert_eq!(told.returned(), [(ToolStatus::Success, "Snow.")]);
-    assert_eq!(told.message(), "Snow in Oslo.");
+    let log = harness.collect(&session, |_| false, answers).await;
+    assert_eq!(log.returned(), [(ToolStatus::Success, "Snow.")]);
+    assert_eq!(log.message(), "Snow in Oslo.");
     let prompts = script.prompts();
     assert!(
         prompts[0]
@@ -338,122 +365,133 @@ async fn a_client_runs_its_tool_and_answers_once() {
             .iter()
             .any(|tool| tool.name == "weather" && tool.schema["required"][0] == "city")
     );
-    // Who left runs nothing any more.
+    // Tools of a client that left are no longer offered.
     assert!(prompts[2].tools.iter().all(|tool| tool.name != "weather"));
 }
 
 #[tokio::test]
-async fn a_client_that_is_silent_times_out_and_one_that_comes_back_after_a_crash_still_answers() {
-    let script = Script::new([call("weather", &json!({"city": "Oslo"})), text("Nobody knows.")]);
-    let home = Home::scripted(&script, AgentOptions { client_tool_ms: 200, ..options("offline") });
-    let (_, session) = home.agent("tess", Default::default()).await;
-    let told = home
-        .listen_with(
+async fn a_silent_client_times_out_and_a_client_answers_after_a_crash() {
+    let script =
+        ScriptedModel::new([call("weather", &json!({"city": "Oslo"})), text("Nobody knows.")]);
+    let harness =
+        AgentHarness::scripted(&script, AgentOptions { client_tool_ms: 200, ..options("offline") })
+            .await;
+    let (_, session) = harness.agent("tess", Default::default()).await;
+    let log = harness
+        .collect_with_tools(
             &session,
             vec![weather()],
             |_| false,
-            home.send(&session, "weather?", Policy::Queue),
+            harness.send(&session, "weather?", Policy::Queue),
         )
         .await;
-    assert_eq!(told.returned(), [(ToolStatus::Error, "No client ran the tool in time.")]);
-    drop(home);
+    assert_eq!(log.returned(), [(ToolStatus::Error, "No client ran the tool in time.")]);
+    drop(harness);
 
     let (dir, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let home = Home::scripted_in(
+    let harness = AgentHarness::scripted_in(
         dir.path(),
-        &Script::new([call("weather", &json!({"city": "Oslo"}))]),
+        &ScriptedModel::new([call("weather", &json!({"city": "Oslo"}))]),
         options("offline"),
-    );
-    let (_, session) = home.agent("tess", Default::default()).await;
-    let waits = home
-        .listen_with(
+    )
+    .await;
+    let (_, session) = harness.agent("tess", Default::default()).await;
+    let waits = harness
+        .collect_with_tools(
             &session,
             vec![weather()],
             is_awaited,
-            home.send(&session, "weather?", Policy::Queue),
+            harness.send(&session, "weather?", Policy::Queue),
         )
         .await;
-    let call = asked(&waits);
+    let call = waiting_call(&waits);
     copy(dir.path(), crashed.path());
-    let home = Home::scripted_in(crashed.path(), &Script::new([text("Snow.")]), options("offline"));
-    let told = home
-        .listen(&session, |_| false, async {
-            drop(home.execute(tool_return(&session, &call, "It snows.")).await);
+    let harness = AgentHarness::scripted_in(
+        crashed.path(),
+        &ScriptedModel::new([text("Snow.")]),
+        options("offline"),
+    )
+    .await;
+    let log = harness
+        .collect(&session, |_| false, async {
+            drop(harness.execute(tool_return(&session, &call, "It snows.")).await);
         })
         .await;
     assert_eq!(
-        (told.returned(), told.message().as_str()),
+        (log.returned(), log.message().as_str()),
         (vec![(ToolStatus::Success, "It snows.")], "Snow.")
     );
 }
 
 #[tokio::test]
-async fn settings_of_an_agent_hold_from_its_next_turn_on() {
-    let script = Script::new([text("Plain."), sum(), text("Done.")]);
-    let home = Home::scripted(&script, options("offline"));
+async fn settings_of_an_agent_apply_from_its_next_turn() {
+    let script = ScriptedModel::new([text("Plain."), sum(), text("Done.")]);
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
     let (_, session) =
-        home.create(AgentSpec { name: "tess".to_owned(), ..AgentSpec::default() }).await;
-    home.say(&session, "Hi").await;
+        harness.create(AgentSpec { name: "tess".to_owned(), ..AgentSpec::default() }).await;
+    harness.run_turn(&session, "Hi").await;
     let changes = json!({"permissions": {"calculator": "ask"}, "max_steps": 3});
     let serde_json::Value::Object(changes) = changes else { unreachable!() };
-    home.hub.edit_agent(&home.user, "tess", changes).await.unwrap();
-    let call = until_asked(&home, &session).await;
-    home.listen(&session, |_| false, async {
-        drop(home.execute(decide(&session, &call, true)).await);
-    })
-    .await;
+    harness.hub.directory().edit_agent(&harness.user, "tess", changes).await.unwrap();
+    let call = send_until_waiting(&harness, &session).await;
+    harness
+        .collect(&session, |_| false, async {
+            drop(harness.execute(decide(&session, &call, true)).await);
+        })
+        .await;
     for (bad, complaint) in [
         (json!({"max_steps": -1}), "settings"),
         (json!({"persona": "x"}), "no setting \"persona\""),
         (json!({"permissions": {"x": "perhaps"}}), "settings"),
     ] {
         let serde_json::Value::Object(bad) = bad else { unreachable!() };
-        let refused = home.hub.edit_agent(&home.user, "tess", bad).await.unwrap_err();
+        let refused =
+            harness.hub.directory().edit_agent(&harness.user, "tess", bad).await.unwrap_err();
         assert!(refused.reason.contains(complaint), "{}", refused.reason);
     }
     let cleared = json!({"permissions": {"calculator": null}});
     let serde_json::Value::Object(cleared) = cleared else { unreachable!() };
-    let profile = home.hub.edit_agent(&home.user, "tess", cleared).await.unwrap();
+    let profile = harness.hub.directory().edit_agent(&harness.user, "tess", cleared).await.unwrap();
     assert!(
         profile.spec.settings.permissions.is_empty() && profile.spec.settings.max_steps == Some(3)
     );
-    let _home: Arc<Script> = script;
+    let _home: Arc<ScriptedModel> = script;
 }
 
 #[tokio::test]
-async fn of_more_questions_than_may_stand_the_rest_is_not_asked_and_the_model_is_told() {
+async fn calls_above_the_limit_of_open_approvals_are_refused() {
     let piece = |index| {
         let name = "calculator".to_owned();
         [
-            Piece::Call { index, name, provider_id: None },
-            Piece::Args { index, json: json!({"expression": "6*7"}).to_string() },
+            ReplyPiece::Call { index, name, provider_id: None },
+            ReplyPiece::Args { index, json: json!({"expression": "6*7"}).to_string() },
         ]
     };
-    let three: Vec<Piece> = (0..3).flat_map(piece).chain([done()]).collect();
-    let script = Script::new([three, text("Done.")]);
+    let three: Vec<ReplyPiece> = (0..3).flat_map(piece).chain([done()]).collect();
+    let script = ScriptedModel::new([three, text("Done.")]);
     let dir = tempfile::tempdir().unwrap();
     let limit = HubOptions { open_approvals: 2, ..HubOptions::default() };
-    let home = Home::scripted_within(dir.path(), &script, asking(), limit);
-    let (_, session) = home.agent("tess", Default::default()).await;
+    let harness = AgentHarness::scripted_within(dir.path(), &script, asking(), limit).await;
+    let (_, session) = harness.agent("tess", Default::default()).await;
     let is_returned = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(
             record.event,
             Event::Turn(TurnEvent::ToolReturned { .. }))
         )
     };
-    let told = home
-        .listen(&session, is_returned, home.send(&session, "6*7, three times?", Policy::Queue))
+    let log = harness
+        .collect(&session, is_returned, harness.send(&session, "6*7, three times?", Policy::Queue))
         .await;
     assert_eq!(
-        told.records
+        log.records
             .iter()
             .filter(|record| matches!(record.event, Event::Turn(TurnEvent::ApprovalAsked { .. })))
             .count(),
         2
     );
     let refused = "2 calls wait for approval already, so this one was not asked for and not made.";
-    assert_eq!(told.returned(), [(ToolStatus::Error, refused)]);
-    let calls: Vec<CallId> = told
+    assert_eq!(log.returned(), [(ToolStatus::Error, refused)]);
+    let calls: Vec<CallId> = log
         .records
         .iter()
         .filter_map(|record| {
@@ -466,10 +504,10 @@ async fn of_more_questions_than_may_stand_the_rest_is_not_asked_and_the_model_is
         .collect();
     let decide = async {
         for call in &calls {
-            home.execute(decide(&session, call, true)).await;
+            harness.execute(decide(&session, call, true)).await;
         }
     };
-    let told = home.listen(&session, |_| false, decide).await;
-    assert_eq!(told.returned(), [(ToolStatus::Success, "42"), (ToolStatus::Success, "42")]);
-    assert_eq!(told.end().0, "Completed");
+    let log = harness.collect(&session, |_| false, decide).await;
+    assert_eq!(log.returned(), [(ToolStatus::Success, "42"), (ToolStatus::Success, "42")]);
+    assert_eq!(log.end().0, "Completed");
 }

@@ -1,4 +1,4 @@
-//! A provider that plays back raw replies, for what the mock cannot do, and keeps what it was asked.
+//! A provider that plays back raw replies, for cases that the mock cannot produce.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,66 +8,66 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Between two pieces, so that they are read one by one.
+/// Pause between two pieces, so that they are read one by one.
 const BETWEEN: Duration = Duration::from_millis(10);
 
-/// One reply.
+/// A raw reply.
 #[derive(Debug, Clone)]
-pub(crate) struct Reply {
+pub(crate) struct CannedReply {
     status: u16,
-    /// Each piece is written by itself.
+    /// Pieces that are written one by one.
     pieces: Vec<Vec<u8>>,
-    then: Then,
+    then: AfterBody,
 }
 
-/// What follows a reply's body.
+/// Action after a reply's body.
 #[derive(Debug, Clone)]
-enum Then {
+enum AfterBody {
     Closes,
     FallsSilent,
-    /// The same again and again, with a pause before each.
+    /// Sends the same again and again, with a pause before each.
     Repeats(String, Duration),
 }
 
-impl Reply {
-    /// The connection closes behind the body.
+impl CannedReply {
+    /// A reply after which the connection closes.
     pub(crate) fn new(body: impl Into<String>) -> Self {
-        Self { status: 200, pieces: vec![body.into().into_bytes()], then: Then::Closes }
+        Self { status: 200, pieces: vec![body.into().into_bytes()], then: AfterBody::Closes }
     }
 
     pub(crate) fn refusal(status: u16, body: impl Into<String>) -> Self {
-        Self { status, pieces: vec![body.into().into_bytes()], then: Then::Closes }
+        Self { status, pieces: vec![body.into().into_bytes()], then: AfterBody::Closes }
     }
 
-    /// The connection stays open, and nothing more comes.
+    /// A reply after which the connection stays open and silent.
     pub(crate) fn unfinished(body: impl Into<String>) -> Self {
-        Self { status: 200, pieces: vec![body.into().into_bytes()], then: Then::FallsSilent }
+        Self { status: 200, pieces: vec![body.into().into_bytes()], then: AfterBody::FallsSilent }
     }
 
-    /// The body comes in pieces that are read one by one.
+    /// A reply in pieces that are read one by one.
     pub(crate) fn torn(pieces: Vec<Vec<u8>>) -> Self {
-        Self { status: 200, pieces, then: Then::Closes }
+        Self { status: 200, pieces, then: AfterBody::Closes }
     }
 
-    /// Behind the body, the same piece comes again and again.
+    /// A reply after which the same piece is sent again and again.
     pub(crate) fn endless(body: &str, piece: impl Into<String>, pause: Duration) -> Self {
         let pieces = vec![body.as_bytes().to_vec()];
-        Self { status: 200, pieces, then: Then::Repeats(piece.into(), pause) }
+        Self { status: 200, pieces, then: AfterBody::Repeats(piece.into(), pause) }
     }
 }
 
-pub(crate) struct Canned {
+pub(crate) struct CannedProvider {
     pub(crate) host: String,
     asked: Arc<Mutex<Vec<Value>>>,
 }
 
-impl Canned {
-    /// Plays one reply for each request; behind the last it accepts and says nothing.
-    pub(crate) async fn play(replies: impl IntoIterator<Item = Reply>) -> Self {
+impl CannedProvider {
+    /// Plays one reply for each request. After the last one it accepts requests and stays silent.
+    pub(crate) async fn play(replies: impl IntoIterator<Item = CannedReply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let mut replies: VecDeque<Reply> = replies.into_iter().collect();
+        let mut replies: VecDeque<CannedReply> = replies.into_iter().collect();
         let keep = Arc::clone(&asked);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -78,23 +78,23 @@ impl Canned {
     }
 
     /// The bodies of the requests so far.
-    pub(crate) fn asked(&self) -> Vec<Value> {
+    pub(crate) fn requests(&self) -> Vec<Value> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-async fn serve(mut stream: TcpStream, reply: Option<Reply>, asked: Arc<Mutex<Vec<Value>>>) {
+async fn serve(mut stream: TcpStream, reply: Option<CannedReply>, asked: Arc<Mutex<Vec<Value>>>) {
     let body = read_request(&mut stream).await;
     asked.lock().unwrap().push(body);
     let then = match reply {
-        Some(Reply { status, pieces, then }) => {
+        Some(CannedReply { status, pieces, then }) => {
             let is_json = pieces.first().is_some_and(|piece| piece.starts_with(b"{"));
             let kind =
                 if status == 200 && !is_json { "text/event-stream" } else { "application/json" };
             let head = format!(
                 "HTTP/1.1 {status} So\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n"
             );
-            // Whoever has what it wants may hang up before the end.
+            // The client may close the connection before the end.
             stream.write_all(head.as_bytes()).await.ok();
             for (at, piece) in pieces.iter().enumerate() {
                 if at > 0 {
@@ -104,15 +104,15 @@ async fn serve(mut stream: TcpStream, reply: Option<Reply>, asked: Arc<Mutex<Vec
             }
             then
         }
-        None => Then::FallsSilent,
+        None => AfterBody::FallsSilent,
     };
     match then {
-        Then::Closes => {}
-        // Until the client hangs up.
-        Then::FallsSilent => {
+        AfterBody::Closes => {}
+        // Until the client closes the connection.
+        AfterBody::FallsSilent => {
             tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
         }
-        Then::Repeats(piece, pause) => {
+        AfterBody::Repeats(piece, pause) => {
             while stream.write_all(piece.as_bytes()).await.is_ok() {
                 if !pause.is_zero() {
                     tokio::time::sleep(pause).await;
@@ -137,6 +137,6 @@ async fn read_request(stream: &mut TcpStream) -> Value {
                 return serde_json::from_str(body).unwrap_or_default();
             }
         }
-        assert!(read > 0, "the request broke off: {text}");
+        assert!(read > 0, "the request was cut off: {text}");
     }
 }

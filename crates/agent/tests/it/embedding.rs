@@ -1,12 +1,12 @@
-//! Embeddings: against the mock, raw replies, and a static model that the test writes itself.
+//! Embeddings: against the mock, raw replies, and a static model that the test writes.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 use thoughtwire_agent::{Embedder, Providers};
 
-use crate::canned::{Canned, Reply};
-use crate::mock::{Mock, free_port, providers};
+use crate::canned::{CannedProvider, CannedReply};
+use crate::mock::{MockProvider, free_port, providers};
 
 fn length(vector: &[f32]) -> f32 {
     vector.iter().map(|number| number * number).sum::<f32>().sqrt()
@@ -18,7 +18,7 @@ fn texts(texts: &[&str]) -> Vec<String> {
 
 #[tokio::test]
 async fn the_mock_embeds_for_openai() {
-    let mock = Mock::start().await;
+    let mock = MockProvider::start().await;
     let embedder = Embedder::open("openai/text-embedding-3-small", &providers(&mock.host)).unwrap();
     assert_eq!(embedder.name(), "openai/text-embedding-3-small");
     let many: Vec<String> = (0..130).map(|n| format!("text {n}")).collect();
@@ -30,23 +30,29 @@ async fn the_mock_embeds_for_openai() {
     assert!(embedder.embed(Vec::new()).await.unwrap().is_empty());
 }
 
-type Write<'a> = &'a dyn Fn(&[[f32; 2]]) -> Value;
+type WriteVectors<'a> = &'a dyn Fn(&[[f32; 2]]) -> Value;
 
 #[tokio::test]
-async fn vectors_come_in_the_order_of_their_texts_and_in_batches() {
+async fn vectors_have_the_order_of_their_texts_over_batches() {
     let openai = |vectors: &[[f32; 2]]| {
         let data = vectors
             .iter()
             .enumerate()
             .rev()
             .map(|(index, vector)| json!({"index": index, "embedding": vector}));
-        json!({"model": "m", "data": data.collect::<Vec<_>>(), "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+        json!({
+            "model": "m", "data": data.collect::<Vec<_>>(),
+            "usage": {"prompt_tokens": 1, "total_tokens": 1},
+        })
     };
-    let gemini = |vectors: &[[f32; 2]]| json!({"embeddings": vectors.iter().map(|vector| json!({"values": vector})).collect::<Vec<_>>()});
+    let gemini = |vectors: &[[f32; 2]]| {
+        let values = vectors.iter().map(|vector| json!({"values": vector}));
+        json!({"embeddings": values.collect::<Vec<_>>()})
+    };
     let ollama = |vectors: &[[f32; 2]]| json!({"embeddings": vectors});
     let count =
         |body: &Value| body["requests"].as_array().or(body["input"].as_array()).map_or(0, Vec::len);
-    let wires: [(&str, Write<'_>); 3] = [
+    let wires: [(&str, WriteVectors<'_>); 3] = [
         ("openai/text-embedding-3-small", &openai),
         ("gemini/gemini-embedding-001", &gemini),
         ("ollama/nomic-embed-text", &ollama),
@@ -54,10 +60,10 @@ async fn vectors_come_in_the_order_of_their_texts_and_in_batches() {
     for (name, write) in wires {
         let mut first = vec![[3.0, 4.0]; 64];
         first[1] = [0.0, 2.0];
-        let canned = Canned::play([
-            Reply::refusal(503, r#"{"error": {"message": "Soon"}}"#),
-            Reply::new(write(&first).to_string()),
-            Reply::new(write(&[[-5.0, 0.0]]).to_string()),
+        let canned = CannedProvider::play([
+            CannedReply::refusal(503, r#"{"error": {"message": "Soon"}}"#),
+            CannedReply::new(write(&first).to_string()),
+            CannedReply::new(write(&[[-5.0, 0.0]]).to_string()),
         ])
         .await;
         let embedder = Embedder::open(name, &providers(&canned.host)).unwrap();
@@ -68,7 +74,7 @@ async fn vectors_come_in_the_order_of_their_texts_and_in_batches() {
             "{name}"
         );
         assert_eq!(
-            canned.asked().iter().map(count).collect::<Vec<_>>(),
+            canned.requests().iter().map(count).collect::<Vec<_>>(),
             [64, 64, 1],
             "{name}: the first was refused"
         );
@@ -76,25 +82,28 @@ async fn vectors_come_in_the_order_of_their_texts_and_in_batches() {
 }
 
 #[tokio::test]
-async fn errors_are_those_of_models() {
+async fn embedding_errors_have_model_codes() {
     let few = json!({"embeddings": [[1.0, 0.0]]}).to_string();
     let uneven = json!({"embeddings": [[1.0, 0.0], [1.0]]}).to_string();
     for (reply, code, sentence) in [
-        (Reply::new(few), "model_failed", "made 1 vectors of 2 texts"),
-        (Reply::new(uneven), "model_failed", "cannot be used"),
-        (Reply::new("{}"), "model_failed", "Is OLLAMA_HOST an Ollama server?"),
+        (CannedReply::new(few), "model_failed", "made 1 vectors of 2 texts"),
+        (CannedReply::new(uneven), "model_failed", "cannot be used"),
+        (CannedReply::new("{}"), "model_failed", "Is OLLAMA_HOST an Ollama server?"),
         (
-            Reply::refusal(404, r#"{"error": "model not found, try pulling it first"}"#),
+            CannedReply::refusal(404, r#"{"error": "model not found, try pulling it first"}"#),
             "model_failed",
             "try pulling it first.",
         ),
         (
-            Reply::refusal(400, r#"{"error": "the input length exceeds the context length"}"#),
+            CannedReply::refusal(
+                400,
+                r#"{"error": "the input length exceeds the context length"}"#,
+            ),
             "model_window",
             "too long",
         ),
     ] {
-        let canned = Canned::play([reply]).await;
+        let canned = CannedProvider::play([reply]).await;
         let embedder = Embedder::open("ollama/nomic-embed-text", &providers(&canned.host)).unwrap();
         let error = embedder.embed(texts(&["one", "two"])).await.unwrap_err();
         assert_eq!(error.code(), code, "{error}");
@@ -109,7 +118,7 @@ async fn errors_are_those_of_models() {
 }
 
 #[test]
-fn names_are_checked() {
+fn embedding_model_names_are_checked() {
     for (name, complaint) in [
         ("", "known are `openai/NAME`, `gemini/NAME`, `ollama/NAME` and `local:DIR`"),
         ("anthropic/claude", "this provider has none"),
@@ -169,15 +178,19 @@ fn write_model(dir: &Path, words: &[(&str, [f32; 2])]) {
     let vocabulary: serde_json::Map<String, Value> =
         words.iter().enumerate().map(|(id, (word, _))| ((*word).to_owned(), id.into())).collect();
     let tokenizer = json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
-        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": null, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null,
+        "decoder": null,
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"}
     });
     let data: Vec<u8> = words
         .iter()
         .flat_map(|(_, vector)| vector.iter().flat_map(|number| number.to_le_bytes()))
         .collect();
-    let header = json!({"embeddings": {"dtype": "F32", "shape": [words.len(), 2], "data_offsets": [0, data.len()]}}).to_string();
+    let header = json!({"embeddings": {
+        "dtype": "F32", "shape": [words.len(), 2], "data_offsets": [0, data.len()],
+    }})
+    .to_string();
     let mut tensors = u64::try_from(header.len()).unwrap().to_le_bytes().to_vec();
     tensors.extend_from_slice(header.as_bytes());
     tensors.extend_from_slice(&data);

@@ -1,18 +1,19 @@
-//! Replies without an end, and replies that were cut, in whole turns over real sockets.
+//! Endless replies and stopped replies, in whole turns over real sockets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::json;
 use thoughtwire_agent::AgentOptions;
 use thoughtwire_proto::{Event, Style, TurnEvent};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::canned::{Canned, Reply};
-use crate::home::Home;
+use crate::canned::{CannedProvider, CannedReply};
+use crate::harness::AgentHarness;
 use crate::mock::providers;
 
-/// A provider that sends `piece` until the client hangs up; gives its host and the bytes it sent.
+/// A provider that sends `piece` until the client closes. Returns its host and the bytes it sent.
 async fn endless(first: &str, piece: String) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -36,7 +37,7 @@ async fn endless(first: &str, piece: String) -> (String, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn a_turn_fails_when_a_reply_does_not_end() {
+async fn a_turn_with_an_endless_reply_fails() {
     let long = "x".repeat(64_000);
     let rows = [
         ("openai/m", "a line", "data: ", long.clone(), 16 << 20),
@@ -61,57 +62,93 @@ async fn a_turn_fails_when_a_reply_does_not_end() {
     ];
     for (model, what, first, piece, most) in rows {
         let (host, sent) = endless(first, piece).await;
-        let home = Home::new(AgentOptions::new(model, providers(&host)));
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let (outcome, code, reason) = home.say(&session, "hello").await.end();
+        let harness = AgentHarness::new(AgentOptions::new(model, providers(&host))).await;
+        let (_, session) = harness.agent("tess", Style::Native).await;
+        let (outcome, code, reason) = harness.run_turn(&session, "hello").await.end();
         assert_eq!(
             (outcome.as_str(), code.as_str()),
             ("Failed", "model_too_much"),
             "{what}: {reason}"
         );
         let sent = sent.load(Ordering::SeqCst);
-        assert!(sent <= most, "{model}, {what}: {sent} bytes were taken");
+        assert!(sent <= most, "{model}, {what}: {sent} bytes were read");
     }
 }
 
-/// Words and half a call, and then the end with this reason.
+/// Some text and half a call, followed by this stop reason.
 fn half(model: &str, word: &str) -> String {
     let sse = |values: &[String]| -> String {
         values.iter().map(|value| format!("data: {value}\n\n")).collect()
     };
-    let args = r#"{\"expression\": \"6*"#;
     match model {
-        "openai/m" => sse(&[
-            r#"{"choices":[{"delta":{"content":"It is"}}]}"#.to_owned(),
-            format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":0,"id":"a","function":{{"name":"calculator","arguments":"{args}"}}}}]}},"finish_reason":"{word}"}}]}}"#),
-        ]),
-        "openai-responses/m" => sse(&[
-            r#"{"type":"response.output_text.delta","delta":"It is"}"#.to_owned(),
-            r#"{"type":"response.output_item.added","output_index":1,"item":{"type":"function_call","id":"f","call_id":"c","name":"calculator","arguments":""}}"#.to_owned(),
-            format!(r#"{{"type":"response.function_call_arguments.delta","output_index":1,"delta":"{args}"}}"#),
-            format!(r#"{{"type":"response.incomplete","response":{{"incomplete_details":{{"reason":"{word}"}}}}}}"#),
-        ]),
-        "anthropic/m" => sse(&[
-            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"It is"}}"#.to_owned(),
-            r#"{"type":"content_block_stop","index":0}"#.to_owned(),
-            r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"a","name":"calculator","input":{}}}"#.to_owned(),
-            format!(r#"{{"type":"content_block_delta","index":1,"delta":{{"type":"input_json_delta","partial_json":"{args}"}}}}"#),
-            format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{word}"}}}}"#),
-        ]),
-        "gemini/m" => sse(&[
-            r#"{"candidates":[{"content":{"parts":[{"text":"It is"}]}}]}"#.to_owned(),
-            format!(r#"{{"candidates":[{{"content":{{"parts":[{{"functionCall":{{"name":"calculator","args":{{}}}}}}]}},"finishReason":"{word}"}}]}}"#),
-        ]),
-        _ => [
-            r#"{"message":{"content":"It is"}}"#.to_owned(),
-            format!(r#"{{"message":{{"tool_calls":[{{"function":{{"name":"calculator","arguments":{{}}}}}}]}},"done":true,"done_reason":"{word}"}}"#),
-        ]
-        .join("\n"),
+        "openai/m" => {
+            let call = json!({
+                "index": 0, "id": "a",
+                "function": {"name": "calculator", "arguments": r#"{"expression": "6*"#},
+            });
+            sse(&[
+                r#"{"choices":[{"delta":{"content":"It is"}}]}"#.to_owned(),
+                json!({"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": word}]})
+                    .to_string(),
+            ])
+        }
+        "openai-responses/m" => {
+            let item = json!({
+                "type": "function_call", "id": "f", "call_id": "c", "name": "calculator",
+                "arguments": "",
+            });
+            let args = r#"{"expression": "6*"#;
+            sse(&[
+                json!({"type": "response.output_text.delta", "delta": "It is"}).to_string(),
+                json!({"type": "response.output_item.added", "output_index": 1, "item": item})
+                    .to_string(),
+                json!({
+                    "type": "response.function_call_arguments.delta", "output_index": 1,
+                    "delta": args,
+                })
+                .to_string(),
+                json!({
+                    "type": "response.incomplete",
+                    "response": {"incomplete_details": {"reason": word}},
+                })
+                .to_string(),
+            ])
+        }
+        "anthropic/m" => {
+            let call = json!({"type": "tool_use", "id": "a", "name": "calculator", "input": {}});
+            let args = json!({"type": "input_json_delta", "partial_json": r#"{"expression": "6*"#});
+            let text = json!({"type": "text_delta", "text": "It is"});
+            sse(&[
+                json!({"type": "content_block_delta", "index": 0, "delta": text}).to_string(),
+                json!({"type": "content_block_stop", "index": 0}).to_string(),
+                json!({"type": "content_block_start", "index": 1, "content_block": call})
+                    .to_string(),
+                json!({"type": "content_block_delta", "index": 1, "delta": args}).to_string(),
+                json!({"type": "message_delta", "delta": {"stop_reason": word}}).to_string(),
+            ])
+        }
+        "gemini/m" => {
+            let call = json!({"functionCall": {"name": "calculator", "args": {}}});
+            sse(&[
+                r#"{"candidates":[{"content":{"parts":[{"text":"It is"}]}}]}"#.to_owned(),
+                json!({"candidates": [{"content": {"parts": [call]}, "finishReason": word}]})
+                    .to_string(),
+            ])
+        }
+        _ => {
+            let call = json!({"function": {"name": "calculator", "arguments": {}}});
+            [
+                r#"{"message":{"content":"It is"}}"#.to_owned(),
+                json!({"message": {"tool_calls": [call]}, "done": true, "done_reason": word})
+                    .to_string(),
+            ]
+            .join("\n")
+        }
     }
 }
 
 #[tokio::test]
-async fn a_stopped_reply_runs_no_call_and_its_turn_says_why() {
+async fn a_stopped_reply_runs_no_call_and_fails_with_its_code() {
     for model in ["openai/m", "openai-responses/m", "anthropic/m", "gemini/m", "ollama/m"] {
         for (word, code) in [
             ("max_tokens", "model_length"),
@@ -119,17 +156,18 @@ async fn a_stopped_reply_runs_no_call_and_its_turn_says_why() {
             ("refusal", "model_refused"),
             ("malformed_function_call", "model_malformed_call"),
         ] {
-            let canned = Canned::play([Reply::new(half(model, word))]).await;
-            let home = Home::new(AgentOptions::new(model, providers(&canned.host)));
-            let (_, session) = home.agent("tess", Style::Native).await;
-            let told = home.say(&session, "six by seven?").await;
-            let (outcome, given, reason) = told.end();
+            let canned = CannedProvider::play([CannedReply::new(half(model, word))]).await;
+            let harness =
+                AgentHarness::new(AgentOptions::new(model, providers(&canned.host))).await;
+            let (_, session) = harness.agent("tess", Style::Native).await;
+            let log = harness.run_turn(&session, "six by seven?").await;
+            let (outcome, given, reason) = log.end();
             assert_eq!((outcome.as_str(), given.as_str()), ("Failed", code), "{model}: {reason}");
-            assert!(told.called().is_empty(), "{model} {word}: {told:?}");
-            assert_eq!(told.message(), "It is", "{model} {word}: {told:?}");
-            assert_eq!(canned.asked().len(), 1, "{model} {word}: it was asked again");
+            assert!(log.called().is_empty(), "{model} {word}: {log:?}");
+            assert_eq!(log.message(), "It is", "{model} {word}: {log:?}");
+            assert_eq!(canned.requests().len(), 1, "{model} {word}: the request was repeated");
         }
-        // Words alone: what was cut is marked.
+        // Text alone: the cut item is marked incomplete.
         let text = match model {
             "ollama/m" => {
                 "{\"message\":{\"content\":\"It is\"},\"done\":true,\"done_reason\":\"length\"}"
@@ -137,37 +175,44 @@ async fn a_stopped_reply_runs_no_call_and_its_turn_says_why() {
             }
             _ => text_only(model),
         };
-        let canned = Canned::play([Reply::new(text)]).await;
-        let home = Home::new(AgentOptions::new(model, providers(&canned.host)));
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "six by seven?").await;
-        assert_eq!(told.end().1, "model_length", "{model}: {told:?}");
-        let complete = told.records.iter().find_map(|record| {
+        let canned = CannedProvider::play([CannedReply::new(text)]).await;
+        let harness = AgentHarness::new(AgentOptions::new(model, providers(&canned.host))).await;
+        let (_, session) = harness.agent("tess", Style::Native).await;
+        let log = harness.run_turn(&session, "six by seven?").await;
+        assert_eq!(log.end().1, "model_length", "{model}: {log:?}");
+        let complete = log.records.iter().find_map(|record| {
             if let Event::Turn(TurnEvent::Message { complete, .. }) = &record.event {
                 Some(*complete)
             } else {
                 None
             }
         });
-        assert_eq!(complete, Some(false), "{model}: {told:?}");
+        assert_eq!(complete, Some(false), "{model}: {log:?}");
     }
 }
 
-/// Words that a limit of length cut.
+/// Text that a length limit cut.
 fn text_only(model: &str) -> String {
     let values: &[&str] = match model {
         "openai/m" => &[r#"{"choices":[{"delta":{"content":"It is"},"finish_reason":"length"}]}"#],
         "openai-responses/m" => &[
             r#"{"type":"response.output_text.delta","delta":"It is"}"#,
-            r#"{"type":"response.incomplete","response":{"incomplete_details":{"reason":"max_output_tokens"}}}"#,
+            concat!(
+                r#"{"type":"response.incomplete","response":"#,
+                r#"{"incomplete_details":{"reason":"max_output_tokens"}}}"#
+            ),
         ],
         "anthropic/m" => &[
-            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"It is"}}"#,
+            concat!(
+                r#"{"type":"content_block_delta","index":0,"#,
+                r#""delta":{"type":"text_delta","text":"It is"}}"#
+            ),
             r#"{"type":"message_delta","delta":{"stop_reason":"max_tokens"}}"#,
         ],
-        _ => &[
-            r#"{"candidates":[{"content":{"parts":[{"text":"It is"}]},"finishReason":"MAX_TOKENS"}]}"#,
-        ],
+        _ => &[concat!(
+            r#"{"candidates":[{"content":{"parts":[{"text":"It is"}]},"#,
+            r#""finishReason":"MAX_TOKENS"}]}"#
+        )],
     };
     values.iter().map(|value| format!("data: {value}\n\n")).collect()
 }

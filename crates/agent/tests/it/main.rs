@@ -4,7 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that cannot go on fails; clippy's exemption for tests does not reach their helpers"
+    reason = "a failed helper fails its test; clippy's exemption for tests does not cover helpers"
 )]
 
 mod approvals;
@@ -13,7 +13,7 @@ mod canned;
 mod compaction;
 mod embedding;
 mod endless;
-mod home;
+mod harness;
 mod load;
 mod mcp;
 mod mcp_odd;
@@ -21,7 +21,7 @@ mod memory;
 mod mock;
 mod models;
 mod offline;
-mod pasts;
+mod past_cache;
 mod providers;
 mod quirks;
 mod steps;

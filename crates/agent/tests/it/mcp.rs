@@ -1,4 +1,4 @@
-//! MCP servers, against one that others wrote: npm's `@modelcontextprotocol/server-everything`.
+//! MCP servers, tested with npm's `@modelcontextprotocol/server-everything`.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use thoughtwire_proto::{Style, ToolStatus};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::home::{Home, Script, call, options, text};
+use crate::harness::{AgentHarness, ScriptedModel, call, options, text};
 
 /// Longer than anything here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ fn http(url: String) -> McpConfig {
 }
 
 fn args(value: Value) -> Map<String, Value> {
-    let Value::Object(args) = value else { panic!("{value} is no object") };
+    let Value::Object(args) = value else { panic!("{value} is not an object") };
     args
 }
 
@@ -67,7 +67,7 @@ async fn until(servers: &McpServers, name: &str, wanted: impl Fn(&McpState) -> b
             changes.changed().await.unwrap();
         }
     });
-    found.await.unwrap_or_else(|_| panic!("not in time: {:?}", servers.states()))
+    found.await.unwrap_or_else(|_| panic!("the state did not come in time: {:?}", servers.states()))
 }
 
 fn ready(state: &McpState) -> bool {
@@ -95,7 +95,7 @@ async fn signal(pid: u32, signal: &str) -> bool {
     kill.args([signal, &pid.to_string()]).stderr(Stdio::null()).status().await.unwrap().success()
 }
 
-/// Starts a call that takes longer than the test, and sees it begin.
+/// Starts a call that takes longer than the test.
 fn long_call(
     servers: &McpServers,
 ) -> tokio::task::JoinHandle<Result<thoughtwire_agent::McpOutput, McpError>> {
@@ -157,10 +157,10 @@ async fn tools_over_stdio() {
 }
 
 #[tokio::test]
-async fn a_killed_server_ends_its_calls_and_comes_back() {
+async fn a_killed_server_fails_its_calls_and_restarts() {
     let servers = started(stdio("all", "node", &[&everything()])).await;
     let call = long_call(&servers);
-    // Calls of one connection are served in order, so the long one has begun when this one is through.
+    // Calls of one connection are served in order, so the long one has begun when this one returns.
     servers.call("all__echo", args(json!({"message": "now"}))).await.unwrap();
     let pid = servers.states()[0].pid.unwrap();
     assert!(signal(pid, "-KILL").await);
@@ -191,7 +191,7 @@ async fn a_call_has_a_time_out() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_start_says_why() {
+async fn a_server_that_cannot_start_reports_the_reason() {
     let silent = "for i in $(seq 30); do echo line $i >&2; done; exit 3";
     let servers = McpServers::start(vec![
         stdio("missing", "no-such-command-of-ours", &[]),
@@ -209,8 +209,8 @@ async fn a_server_that_cannot_start_says_why() {
         "{missing:?}"
     );
     assert!(reason(&missing).contains("install it"), "{missing:?}");
-    // A start that fails is tried again, and its last lines are kept. They are read beside the rest,
-    // so only the next start is sure to come after them.
+    // A failed start is repeated, and its last lines are kept. They are read concurrently, so only
+    // the next start is sure to come after them.
     let broken = until(&servers, "broken", |state| failed(state) && state.restarts > 1).await;
     assert!(reason(&broken).contains("`sh` ended with exit status: 3"), "{broken:?}");
     assert_eq!(broken.stderr.len(), 20);
@@ -237,7 +237,7 @@ async fn a_server_that_cannot_start_says_why() {
 }
 
 #[tokio::test]
-async fn stop_leaves_no_process_not_even_a_grandchild() {
+async fn stop_ends_all_processes_and_their_children() {
     let script = r#"sleep 1000 & echo "grandchild $!" >&2; exec node "$0""#;
     let stubborn = r#"trap '' TERM; exec 2>/dev/null; node "$0"; while :; do sleep 1; done"#;
     let servers = McpServers::start(vec![
@@ -273,7 +273,7 @@ async fn stop_leaves_no_process_not_even_a_grandchild() {
     assert_eq!(late, McpError::NotReady { server: "all".into(), reason: "it was stopped".into() });
 }
 
-/// Whether a process runs; one that nobody has waited for yet does not.
+/// Whether a process runs. A zombie does not.
 async fn lives(pid: u32) -> bool {
     let state =
         Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().await.unwrap();
@@ -281,21 +281,28 @@ async fn lives(pid: u32) -> bool {
     !state.trim().is_empty() && !state.trim().starts_with('Z')
 }
 
-/// A server in a few lines, for what the other one does not do: pages, changes, names that do not fit.
+/// A small server for cases that the other one does not cover: pages, changes, names that do not
+/// fit.
 const SMALL: &str = r#"
 const say = (message) => console.log(JSON.stringify({ jsonrpc: "2.0", ...message }));
 const tool = (name) => ({ name, inputSchema: { type: "object" } });
-const pages = [[tool("grow")], [tool("files.read")], [tool("wait"), tool("files/read"), tool("x".repeat(70))]];
+const pages = [
+  [tool("grow")], [tool("files.read")], [tool("wait"), tool("files/read"), tool("x".repeat(70))],
+];
 let waiting = null;
 require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
   const { id, method, params } = JSON.parse(line);
   const answer = (result) => say({ id, result });
   if (method === "initialize") {
     console.error(`hello ${params.clientInfo.name} ${params.clientInfo.version}`);
-    answer({ protocolVersion: params.protocolVersion, capabilities: { tools: { listChanged: true } }, serverInfo: { name: "small", version: "1" } });
+    answer({
+      protocolVersion: params.protocolVersion, capabilities: { tools: { listChanged: true } },
+      serverInfo: { name: "small", version: "1" },
+    });
   } else if (method === "tools/list") {
     const page = Number(params?.cursor ?? 0);
-    answer({ tools: pages[page], nextCursor: page + 1 < pages.length ? String(page + 1) : undefined });
+    const nextCursor = page + 1 < pages.length ? String(page + 1) : undefined;
+    answer({ tools: pages[page], nextCursor });
   } else if (method === "tools/call" && params.name === "grow") {
     pages.push([tool(`grown${pages.length}`)]);
     say({ method: "notifications/tools/list_changed" });
@@ -314,7 +321,7 @@ require("readline").createInterface({ input: process.stdin }).on("line", (line) 
 "#;
 
 #[tokio::test]
-async fn pages_changes_names_and_cancellation() {
+async fn pages_changes_names_and_cancellation_are_handled() {
     let servers = started(stdio("small", "node", &["-e", SMALL])).await;
     assert_eq!(servers.states()[0].tools, ["small__grow", "small__files_read", "small__wait"]);
     assert_eq!(servers.tools()[1].tool, "files.read");
@@ -328,9 +335,10 @@ async fn pages_changes_names_and_cancellation() {
     );
 
     // Dropping the future of a call cancels it at the server.
+    let is_waiting = |state: &McpState| state.tools.contains(&"small__waiting".to_owned());
     tokio::select! {
         output = servers.call("small__wait", Map::new()) => panic!("{output:?}"),
-        _ = until(&servers, "small", |state| state.tools.contains(&"small__waiting".to_owned())) => {}
+        _ = until(&servers, "small", is_waiting) => {}
     }
     until(&servers, "small", |state| state.tools.contains(&"small__cancelled".to_owned())).await;
     let state = &servers.states()[0];
@@ -341,13 +349,13 @@ async fn pages_changes_names_and_cancellation() {
     servers.stop().await;
 }
 
-/// The server over HTTP, ended with its test.
-struct Remote {
+/// The server over HTTP. It ends with its test.
+struct HttpMcpServer {
     port: u16,
     process: Child,
 }
 
-impl Remote {
+impl HttpMcpServer {
     async fn start(port: u16) -> Self {
         let mut command = Command::new("node");
         command.arg(everything()).arg("streamableHttp").env("PORT", port.to_string());
@@ -377,7 +385,7 @@ fn free_port() -> u16 {
 
 #[tokio::test]
 async fn tools_over_http() {
-    let remote = Remote::start(free_port()).await;
+    let remote = HttpMcpServer::start(free_port()).await;
     let servers = started(remote.config()).await;
     lists_and_calls(&servers).await;
     assert_eq!(servers.states()[0].pid, None);
@@ -386,8 +394,8 @@ async fn tools_over_http() {
 }
 
 #[tokio::test]
-async fn a_remote_server_that_dies_ends_its_calls_and_comes_back() {
-    let mut remote = Remote::start(free_port()).await;
+async fn a_remote_server_that_dies_fails_its_calls_and_is_reconnected() {
+    let mut remote = HttpMcpServer::start(free_port()).await;
     let servers = started(remote.config()).await;
     let call = long_call(&servers);
     servers.call("all__echo", args(json!({"message": "now"}))).await.unwrap();
@@ -398,12 +406,12 @@ async fn a_remote_server_that_dies_ends_its_calls_and_comes_back() {
         McpError::Gone { server: "all".into(), tool: "trigger-long-running-operation".into() }
     );
     let down = until(&servers, "all", failed).await;
-    // Refused, or reset on its way; it depends on how far the server had come with ending.
+    // Refused or reset, depending on how far the server's shutdown was.
     assert!(
         reason(&down).starts_with("http://127.0.0.1:") && reason(&down).contains("onnection re"),
         "{down:?}"
     );
-    let _remote = Remote::start(remote.port).await;
+    let _remote = HttpMcpServer::start(remote.port).await;
     until(&servers, "all", ready).await;
     assert_eq!(
         servers.call("all__echo", args(json!({"message": "again"}))).await.unwrap().text,
@@ -413,12 +421,12 @@ async fn a_remote_server_that_dies_ends_its_calls_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_server_has_forgotten_is_renewed() {
-    let mut remote = Remote::start(free_port()).await;
+async fn a_session_that_the_server_lost_is_renewed() {
+    let mut remote = HttpMcpServer::start(free_port()).await;
     let servers = started(remote.config()).await;
     remote.process.kill().await.unwrap();
-    let _remote = Remote::start(remote.port).await;
-    // Whether the call or a ping finds out first, no call hangs.
+    let _remote = HttpMcpServer::start(remote.port).await;
+    // The call or a ping may notice it first, but no call hangs.
     let early = timeout(PATIENCE, servers.call("all__echo", args(json!({"message": "early"}))))
         .await
         .unwrap();
@@ -432,19 +440,23 @@ async fn a_session_that_the_server_has_forgotten_is_renewed() {
 }
 
 #[tokio::test]
-async fn an_agent_uses_them_like_its_own() {
+async fn an_agent_uses_mcp_tools_like_built_in_ones() {
     let servers = started(stdio("all", "node", &[&everything()])).await;
     let bad = call("all__get-sum", &json!({"a": 1}));
     let good = call("all__get-sum", &json!({"a": 19, "b": 23}));
-    let script = Script::new([bad, good, text("42.")]);
-    let home = Home::scripted(&script, AgentOptions { mcp: servers.clone(), ..options("offline") });
-    let (_, session) = home.agent("tess", Style::Native).await;
-    let told = home.say(&session, "19+23?").await;
-    let returned = told.returned();
+    let script = ScriptedModel::new([bad, good, text("42.")]);
+    let harness = AgentHarness::scripted(
+        &script,
+        AgentOptions { mcp: servers.clone(), ..options("offline") },
+    )
+    .await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
+    let log = harness.run_turn(&session, "19+23?").await;
+    let returned = log.returned();
     assert_eq!(returned[0].0, ToolStatus::Error);
     assert!(
-        returned[0].1.contains("do not fit") && returned[0].1.contains("\"b\""),
-        "checked here, by its schema: {}",
+        returned[0].1.contains("are not valid") && returned[0].1.contains("\"b\""),
+        "the arguments are checked against the schema: {}",
         returned[0].1
     );
     assert!(returned[1].1.contains("42"), "{}", returned[1].1);

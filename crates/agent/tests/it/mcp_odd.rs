@@ -1,4 +1,5 @@
-//! Odd MCP servers, over stdio and HTTP: what can be read is kept, and the rest fails at once.
+//! MCP servers with odd replies, over stdio and HTTP: readable parts are kept, the rest fails at
+//! once.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,9 +12,9 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// How long a server may take to be ready.
+/// Time limit for a server to be ready.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A call that is not over by then waits for its time-out: it is given a longer one.
+/// Time limit of a call that fails at once; the server's own time-out is longer.
 const AT_ONCE: Duration = Duration::from_secs(30);
 
 fn script() -> String {
@@ -32,7 +33,7 @@ fn stdio(env: &[(&str, &str)]) -> McpConfig {
     configured(McpTransport::Stdio { command: "python3".to_owned(), args: vec![script()], env })
 }
 
-/// A server over HTTP, which ends with the value.
+/// A server over HTTP, which ends with the returned child.
 async fn http(env: &[(&str, &str)]) -> (Child, McpConfig) {
     let mut command = Command::new("python3");
     command.args([script(), "0".to_owned()]).envs(env.iter().copied());
@@ -43,7 +44,7 @@ async fn http(env: &[(&str, &str)]) -> (Child, McpConfig) {
     (child, configured(McpTransport::Http { url, headers: BTreeMap::new() }))
 }
 
-/// A server that is ready, or why it is not.
+/// Starts a server, or returns why it failed.
 async fn start(config: McpConfig) -> Result<McpServers, String> {
     let servers = McpServers::start(vec![config]);
     let mut changes = servers.changes();
@@ -59,31 +60,31 @@ async fn start(config: McpConfig) -> Result<McpServers, String> {
 }
 
 async fn call(servers: &McpServers, args: Value) -> Result<McpOutput, McpError> {
-    let Value::Object(args) = args else { panic!("{args} is no object") };
+    let Value::Object(args) = args else { panic!("{args} is not an object") };
     timeout(AT_ONCE, servers.call("odd__act", args)).await.expect("the call ends at once")
 }
 
-/// A reply, and what comes of the call: its text, or a part of the error.
-type Row = (&'static str, Result<&'static str, &'static str>);
+/// A reply, and the result of the call: its text, or a part of the error.
+type OddReply = (&'static str, Result<&'static str, &'static str>);
 
 const SENT: &str = "The letter is sent.";
 
-/// A reply with what stands for HEAD and LETTER.
+/// Replaces HEAD and LETTER in a reply.
 fn whole(reply: &str) -> String {
     reply
         .replace("HEAD", r#""jsonrpc":"2.0","id":ID"#)
         .replace("LETTER", r#"{"type":"text","text":"The letter is sent."}"#)
 }
 
-/// JSON-RPC that is the same on both transports.
-const REPLIES: [Row; 16] = [
+/// Replies that are the same on both transports.
+const REPLIES: [OddReply; 16] = [
     (
         r#"{HEAD,"result":{"content":[{"type":"future","x":1},LETTER]}}"#,
         Ok("[content of the unknown kind `future`]\nThe letter is sent."),
     ),
     (
         r#"{HEAD,"result":{"content":[{"type":"text","text":null},LETTER]}}"#,
-        Ok("[a text that is empty: the server sent null]\nThe letter is sent."),
+        Ok("[a text without content: the server sent null]\nThe letter is sent."),
     ),
     (
         r#"{HEAD,"result":{"content":[{"type":"text","text":"ok","annotations":{"x":1.5}}]}}"#,
@@ -130,7 +131,7 @@ async fn check(servers: &McpServers, args: Value, wanted: Result<&str, &str>) {
 }
 
 #[tokio::test]
-async fn odd_replies_over_stdio() {
+async fn odd_replies_are_read_over_stdio() {
     let servers = start(stdio(&[])).await.unwrap();
     let framed = [
         "Working\u{2026}\n\r\n{\"level\":\"info\"}\nREPLY\r",
@@ -151,7 +152,7 @@ async fn odd_replies_over_stdio() {
 }
 
 #[tokio::test]
-async fn odd_replies_over_http() {
+async fn odd_replies_are_read_over_http() {
     let (_child, config) = http(&[]).await;
     let servers = start(config).await.unwrap();
     let framed = [
@@ -159,7 +160,10 @@ async fn odd_replies_over_http() {
         ("text/event-stream", "event: message\ndata: REPLY\n\n"),
         (
             "Text/Event-Stream; charset=utf-8",
-            "event: ping\ndata: {}\n\n: hi\nfuture: 1\nbare\nretry: x\r\n\r\ndata:REPLY\r\rdata: x\n\n",
+            concat!(
+                "event: ping\ndata: {}\n\n: hi\nfuture: 1\nbare\nretry: x\r\n\r\n",
+                "data:REPLY\r\rdata: x\n\n"
+            ),
         ),
         ("text/event-stream", "event: error\ndata: no\n\ndata: REPLY"),
         ("text/plain", "REPLY"),
@@ -192,7 +196,7 @@ async fn odd_replies_over_http() {
 }
 
 #[tokio::test]
-async fn odd_lists_and_greetings() {
+async fn odd_tool_lists_and_initialize_results_are_read() {
     let good = r#"{"name":"act","inputSchema":{"type":"object"}}"#;
     let list = format!(
         r#"{{"tools":[{good},{{"inputSchema":{{}}}},null,{{"name":"b","icons":7}}],"more":[]}}"#
@@ -221,7 +225,7 @@ async fn odd_lists_and_greetings() {
 }
 
 #[tokio::test]
-async fn a_secret_in_a_servers_words_is_not_shown() {
+async fn a_secret_in_a_servers_error_is_masked() {
     let servers =
         start(stdio(&[("API_TOKEN", "hush-hush-1"), ("OTHER_TOKEN", "none")])).await.unwrap();
     let reply =

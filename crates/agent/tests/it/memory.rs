@@ -1,31 +1,31 @@
-//! The eight tools of MemGPT and the two of ours, driven by a script.
+//! MemGPT's eight tools and our own, called by a script.
 
 use serde_json::{Value, json};
-use thoughtwire_agent::Piece;
+use thoughtwire_agent::ReplyPiece;
 use thoughtwire_hub::BlockChange;
 use thoughtwire_proto::{Event, SessionEvent, SessionId, Style, ToolStatus};
 
-use crate::home::{Home, Script, call, done, options, text};
+use crate::harness::{AgentHarness, ScriptedModel, call, done, options, text};
 
-/// Calls a tool in a native turn and gives back what it returned.
+/// Calls a tool in a turn and returns its result.
 async fn returned(name: &str, args: &Value) -> (ToolStatus, String) {
-    let script = Script::new([call(name, args), text("Done.")]);
-    let home = Home::scripted(&script, options("offline"));
-    // Who speaks plainly is not offered these two.
+    let script = ScriptedModel::new([call(name, args), text("Done.")]);
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    // The native style does not offer these two.
     let style = if matches!(name, "send_message" | "pause_heartbeats") {
         Style::Memgpt
     } else {
         Style::Native
     };
-    let (_, session) = home.agent("tess", style).await;
-    let told = home.say(&session, "do it").await;
-    assert_eq!(told.end().0, "Completed", "{name}({args}): {:?} {:?}", told.end(), told.records);
-    let (status, text) = told.returned()[0];
+    let (_, session) = harness.agent("tess", style).await;
+    let log = harness.run_turn(&session, "do it").await;
+    assert_eq!(log.end().0, "Completed", "{name}({args}): {:?} {:?}", log.end(), log.records);
+    let (status, text) = log.returned()[0];
     (status, text.to_owned())
 }
 
 #[tokio::test]
-async fn complaints_say_what_was_wrong_and_what_to_do() {
+async fn tool_errors_say_what_is_wrong_and_what_to_do() {
     let cases: [(&str, Value, &str); 22] = [
         ("send_message", json!({"message": ""}), "`message` is empty"),
         ("send_message", json!({"text": "hi"}), "send_message needs `message`, a text"),
@@ -79,7 +79,7 @@ async fn complaints_say_what_was_wrong_and_what_to_do() {
         (
             "conversation_search_date",
             json!({"start_date": "2026-01-02", "end_date": "2026-01-01"}),
-            "lies before",
+            "is before",
         ),
         ("archival_memory_insert", json!({"content": ""}), "`content` is empty"),
         ("archival_memory_search", json!({}), "archival_memory_search needs `query`"),
@@ -102,7 +102,7 @@ async fn complaints_say_what_was_wrong_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn results_are_written_for_reading() {
+async fn tool_results_are_readable() {
     let cases: [(&str, Value, &str); 14] = [
         (
             "core_memory_append",
@@ -112,7 +112,7 @@ async fn results_are_written_for_reading() {
         ("conversation_search", json!({"query": "unheard-of"}), "No results."),
         ("archival_memory_search", json!({"query": "\"AND (", "page": "0"}), "No results."),
         ("archival_memory_insert", json!({"content": "a note"}), "The note is in archival memory."),
-        ("pause_heartbeats", json!({"minutes": 5.0}), "No timed heartbeats come for 5 minutes."),
+        ("pause_heartbeats", json!({"minutes": 5.0}), "Timed heartbeats are paused for 5 minutes."),
         ("calculator", json!({"expression": "2^10 - 24"}), "1000"),
         ("calculator", json!({"expression": "(".repeat(240) + "1" + &")".repeat(240)}), "1"),
         ("calculator", json!({"expression": "sqrt(2) * sqrt(2)"}), "2"),
@@ -133,20 +133,20 @@ async fn results_are_written_for_reading() {
 }
 
 #[tokio::test]
-async fn an_edit_is_an_event_with_both_texts_and_is_seen_by_the_next_step() {
+async fn a_memory_edit_is_logged_and_visible_to_the_next_step() {
     let append = json!({"name": "human", "content": "She likes tea."});
     let replace = json!({"name": "human", "old_content": "tea", "new_content": "coffee"});
-    let script = Script::new([
+    let script = ScriptedModel::new([
         call("core_memory_append", &append),
         call("core_memory_replace", &replace),
         text("Noted."),
     ]);
-    let home = Home::scripted(&script, options("offline"));
-    let (agent, session) = home.agent("tess", Style::Native).await;
-    let before = home.block(&agent, "human");
-    let told = home.say(&session, "I like tea. No, coffee.").await;
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    let (agent, session) = harness.agent("tess", Style::Native).await;
+    let before = harness.block(&agent, "human").await;
+    let log = harness.run_turn(&session, "I like tea. No, coffee.").await;
     assert_eq!(
-        told.kinds(),
+        log.kinds(),
         [
             "user_message",
             "turn_started",
@@ -161,7 +161,7 @@ async fn an_edit_is_an_event_with_both_texts_and_is_seen_by_the_next_step() {
             "turn_ended"
         ]
     );
-    let edits: Vec<_> = told
+    let edits: Vec<_> = log
         .records
         .iter()
         .filter_map(|record| {
@@ -177,41 +177,41 @@ async fn an_edit_is_an_event_with_both_texts_and_is_seen_by_the_next_step() {
     assert_eq!((edits[0].0.as_str(), edits[0].1, edits[0].3.as_str()), ("human", &before, "agent"));
     assert_eq!(edits[1].1, edits[0].2);
     assert!(edits[1].2.ends_with("She likes coffee."));
-    assert_eq!(&home.block(&agent, "human"), edits[1].2);
+    assert_eq!(&harness.block(&agent, "human").await, edits[1].2);
     let systems: Vec<bool> =
         script.prompts().iter().map(|prompt| prompt.system.contains("She likes tea.")).collect();
     assert_eq!(systems, [false, true, false]);
 }
 
 #[tokio::test]
-async fn a_full_block_says_by_how_much() {
-    let fill = |home: &Home, agent| {
-        let blocks = home.hub.store().blocks(agent).unwrap();
+async fn a_full_block_reports_the_excess() {
+    let fill = async |harness: &AgentHarness, agent| {
+        let blocks = harness.hub.store().memory().blocks(agent).await.unwrap();
         let human = blocks.iter().find(|block| block.label == "human").unwrap();
         (human.limit, human.text.chars().count())
     };
-    let probe = Home::new(options("offline"));
+    let probe = AgentHarness::new(options("offline")).await;
     let (agent, _) = probe.agent("tess", Style::Native).await;
-    let (limit, used) = fill(&probe, &agent);
+    let (limit, used) = fill(&probe, &agent).await;
     let break_ = usize::from(used > 0);
     let almost = json!({"name": "human", "content": "ä".repeat(limit - used - break_ - 10)});
     let more = json!({"name": "human", "content": "y".repeat(20)});
-    let script = Script::new([
+    let script = ScriptedModel::new([
         call("core_memory_append", &almost),
         call("core_memory_append", &more),
         text("It is full."),
     ]);
-    let home = Home::scripted(&script, options("offline"));
-    let (agent, session) = home.agent("tess", Style::Native).await;
-    let told = home.say(&session, "fill up").await;
-    let results = told.returned();
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    let (agent, session) = harness.agent("tess", Style::Native).await;
+    let log = harness.run_turn(&session, "fill up").await;
+    let results = log.returned();
     assert_eq!(
         (results[0].0, results[1].0),
         (ToolStatus::Success, ToolStatus::Error),
         "{results:?}"
     );
     assert!(results[1].1.contains("21 more do not fit"), "{}", results[1].1);
-    assert_eq!(fill(&home, &agent).1, limit - 10);
+    assert_eq!(fill(&harness, &agent).await.1, limit - 10);
 }
 
 #[tokio::test]
@@ -222,53 +222,54 @@ async fn edits_from_many_sessions_lose_nothing() {
             text("Noted."),
         ]
     });
-    let script = Script::new(replies);
-    let home = Home::scripted(&script, options("offline"));
-    let (agent, _) = home.agent("tess", Style::Native).await;
+    let script = ScriptedModel::new(replies);
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    let (agent, _) = harness.agent("tess", Style::Native).await;
     let mut sessions = Vec::new();
     for _ in 0..4 {
-        sessions.push(home.session("tess").await);
+        sessions.push(harness.session("tess").await);
     }
-    // Whichever turn gets which reply: each text ends one turn, and there are as many texts as turns.
+    // Any turn may get any reply: each text ends one turn, and there are as many texts as turns.
     let run = |session| {
-        let home = &home;
+        let harness = &harness;
         async move {
             for _ in 0..5 {
-                home.say(session, "go on").await;
+                harness.run_turn(session, "go on").await;
             }
         }
     };
     futures::future::join_all(sessions.iter().map(run)).await;
-    let human = home.block(&agent, "human");
+    let human = harness.block(&agent, "human").await;
     let kept = (0..20).filter(|n| human.lines().any(|line| line == format!("fact {n}."))).count();
     assert_eq!(kept, 20, "{human}");
 }
 
 #[tokio::test]
-async fn searches_page_and_leave_the_question_out() {
-    let home = Home::new(options("offline"));
-    let (agent, session) = home.agent("tess", Style::Native).await;
+async fn searches_have_pages_and_leave_out_the_question() {
+    let harness = AgentHarness::new(options("offline")).await;
+    let (agent, session) = harness.agent("tess", Style::Native).await;
     for n in 0..7 {
-        home.say(&session, &format!("say: parrot number {n}")).await;
+        harness.run_turn(&session, &format!("say: parrot number {n}")).await;
         let note = thoughtwire_agent::Archive::note(
             format!("parrot note {n}"),
             thoughtwire_hub::now(),
             None,
         );
-        home.hub.store().archival_add(&agent, vec![note], u64::MAX).await.unwrap();
+        harness.hub.store().memory().add_notes(&agent, vec![note], u64::MAX, None).await.unwrap();
     }
     let today = thoughtwire_hub::now().to_string();
     let day = today.get(..10).unwrap();
-    let told = home.say(&session, &format!("what did I say on {day}?")).await;
+    let log = harness.run_turn(&session, &format!("what did I say on {day}?")).await;
     assert!(
-        told.returned()[0].1.starts_with("Showing 5 of 14 results (page 0):"),
+        log.returned()[0].1.starts_with("Showing 5 of 14 results (page 0):"),
         "{:?}",
-        told.returned()
+        log.returned()
     );
-    assert!(told.message().contains("user: say: parrot number 0"), "{}", told.message());
-    let told = home.say(&session, "what did I say about parrots and nothing else, parrot?").await;
-    assert!(!told.returned()[0].1.contains("what did I say about"), "{:?}", told.returned());
-    let note = home.say(&session, "what do you know about note?").await;
+    assert!(log.message().contains("user: say: parrot number 0"), "{}", log.message());
+    let log =
+        harness.run_turn(&session, "what did I say about parrots and nothing else, parrot?").await;
+    assert!(!log.returned()[0].1.contains("what did I say about"), "{:?}", log.returned());
+    let note = harness.run_turn(&session, "what do you know about note?").await;
     assert!(
         note.returned()[0].1.starts_with("Showing 5 of 7 results (page 0):"),
         "{:?}",
@@ -278,29 +279,33 @@ async fn searches_page_and_leave_the_question_out() {
 
 #[tokio::test]
 async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
-    // In this style a turn is over with its calls: each turn takes the next ten edits, whichever session it is of.
-    let script = Script::new((0..100).map(|turn| {
+    // In this style a turn ends with its calls: each turn takes the next ten edits, in any session.
+    let script = ScriptedModel::new((0..100).map(|turn| {
         let edit = |n: usize| {
             let args = json!({"name": "human", "content": format!("{turn} {n}")});
             [
-                Piece::Call { index: n, name: "core_memory_append".to_owned(), provider_id: None },
-                Piece::Args { index: n, json: args.to_string() },
+                ReplyPiece::Call {
+                    index: n,
+                    name: "core_memory_append".to_owned(),
+                    provider_id: None,
+                },
+                ReplyPiece::Args { index: n, json: args.to_string() },
             ]
         };
-        let spoken = Piece::Message(format!("Edits of turn {turn}."));
+        let spoken = ReplyPiece::Message(format!("Edits of turn {turn}."));
         [spoken].into_iter().chain((0..10).flat_map(edit)).chain([done()]).collect()
     }));
-    let home = Home::scripted(&script, options("offline"));
-    let (agent, one) = home.agent("tess", Style::Memgpt).await;
-    let other = home.session("tess").await;
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    let (agent, one) = harness.agent("tess", Style::Memgpt).await;
+    let other = harness.session("tess").await;
     let wide =
         BlockChange { limit: Some(100_000), text: Some(String::new()), ..BlockChange::default() };
-    home.hub.edit_block(&home.user, "tess", "human", wide).await.unwrap();
+    harness.hub.directory().edit_block(&harness.user, "tess", "human", wide).await.unwrap();
     let edits = |session: SessionId| {
-        let home = &home;
+        let harness = &harness;
         async move {
             for _ in 0..50 {
-                assert_eq!(home.say(&session, "go on").await.end().0, "Completed");
+                assert_eq!(harness.run_turn(&session, "go on").await.end().0, "Completed");
             }
         }
     };
@@ -310,11 +315,16 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
                 description: Some(format!("Description {n}.")),
                 ..BlockChange::default()
             };
-            home.hub.edit_block(&home.user, "tess", "human", change).await.unwrap();
+            harness
+                .hub
+                .directory()
+                .edit_block(&harness.user, "tess", "human", change)
+                .await
+                .unwrap();
         }
     };
     tokio::join!(edits(one), edits(other), owner);
-    let text = home.block(&agent, "human");
+    let text = harness.block(&agent, "human").await;
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 1_000);
     for turn in 0..100 {
@@ -323,7 +333,7 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
         assert_eq!(
             of_turn,
             ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
-            "the edits of one step keep their order"
+            "the edits of one step stay in order"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! A provider that others wrote: npm's `@copilotkit/aimock`, which speaks all five wires.
+//! A mock provider for all five wires: npm's `@copilotkit/aimock`.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -8,48 +8,53 @@ use std::time::Duration;
 use thoughtwire_agent::{AgentOptions, Endpoint, Providers};
 use tokio::process::{Child, Command};
 
-use crate::home::Home;
+use crate::harness::AgentHarness;
 
 /// A model of each wire, and the variables that its errors name.
-pub(crate) const WIRES: [Wire; 5] = [
-    Wire {
+pub(crate) const WIRES: [MockWire; 5] = [
+    MockWire {
         model: "openai/gpt-5-mini",
         key: "OPENAI_API_KEY",
         url: "OPENAI_BASE_URL",
-        args: Args::InPieces,
+        args: ArgsForm::InPieces,
     },
-    Wire {
+    MockWire {
         model: "openai-responses/gpt-5-mini",
         key: "OPENAI_API_KEY",
         url: "OPENAI_BASE_URL",
-        args: Args::InPieces,
+        args: ArgsForm::InPieces,
     },
-    Wire {
+    MockWire {
         model: "anthropic/claude-sonnet-4-5-low",
         key: "ANTHROPIC_API_KEY",
         url: "ANTHROPIC_BASE_URL",
-        args: Args::InPieces,
+        args: ArgsForm::InPieces,
     },
-    Wire {
+    MockWire {
         model: "gemini/gemini-2.5-flash",
         key: "GEMINI_API_KEY",
         url: "GEMINI_BASE_URL",
-        args: Args::Whole,
+        args: ArgsForm::Whole,
     },
-    Wire { model: "ollama/qwen3", key: "OLLAMA_HOST", url: "OLLAMA_HOST", args: Args::Whole },
+    MockWire {
+        model: "ollama/qwen3",
+        key: "OLLAMA_HOST",
+        url: "OLLAMA_HOST",
+        args: ArgsForm::Whole,
+    },
 ];
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wire {
+pub(crate) struct MockWire {
     pub(crate) model: &'static str,
     pub(crate) key: &'static str,
     pub(crate) url: &'static str,
-    pub(crate) args: Args,
+    pub(crate) args: ArgsForm,
 }
 
-/// How the wire has the arguments of a call.
+/// Form in which a wire sends the arguments of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Args {
+pub(crate) enum ArgsForm {
     InPieces,
     Whole,
 }
@@ -64,27 +69,27 @@ pub(crate) fn providers(host: &str) -> Providers {
         openai: at(format!("http://{host}/v1")),
         anthropic: at(format!("http://{host}")),
         gemini: at(format!("http://{host}/v1beta/")),
-        // As `OLLAMA_HOST` often is.
+        // A bare host, as `OLLAMA_HOST` often is.
         ollama: at(host.to_owned()),
     }
 }
 
-pub(crate) fn home(host: &str, wire: Wire) -> Home {
-    Home::new(AgentOptions::new(wire.model, providers(host)))
+pub(crate) async fn harness(host: &str, wire: MockWire) -> AgentHarness {
+    AgentHarness::new(AgentOptions::new(wire.model, providers(host))).await
 }
 
-/// A port where nobody listens.
+/// A port on which nothing listens.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// The mock, ended with its test.
-pub(crate) struct Mock {
+/// The mock process. It ends with its test.
+pub(crate) struct MockProvider {
     pub(crate) host: String,
     _process: Child,
 }
 
-impl Mock {
+impl MockProvider {
     pub(crate) async fn start() -> Self {
         let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let cli = here.join("../../.test-deps/node_modules/@copilotkit/aimock/dist/cli.js");
@@ -108,7 +113,7 @@ impl Mock {
         panic!("the LLM mock does not listen");
     }
 
-    pub(crate) fn home(&self, wire: Wire) -> Home {
-        home(&self.host, wire)
+    pub(crate) async fn harness(&self, wire: MockWire) -> AgentHarness {
+        harness(&self.host, wire).await
     }
 }

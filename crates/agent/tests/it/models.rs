@@ -1,12 +1,12 @@
-//! Models by name: what is known, what is missing, what is wrong.
+//! Model names: known, incomplete and wrong ones.
 
 use thoughtwire_agent::{Endpoint, Providers, check_model};
 use thoughtwire_proto::{AgentSpec, Style};
 
-use crate::home::{Home, options};
+use crate::harness::{AgentHarness, options};
 
 #[test]
-fn names_are_checked_without_a_network() {
+fn model_names_are_checked_without_a_network() {
     let none = Providers::default();
     let with = |key: Option<&str>, url: Option<&str>| Providers {
         openai: Endpoint { api_key: key.map(str::to_owned), base_url: url.map(str::to_owned) },
@@ -27,7 +27,7 @@ fn names_are_checked_without_a_network() {
         ("openai/", &with(Some("sk-1"), None), "lacks its name"),
         ("openai/gpt-5", &none, "OPENAI_API_KEY"),
         ("openai/gpt-5", &with(Some("  "), None), "OPENAI_API_KEY"),
-        ("openai/gpt-5", &with(None, Some("127.0.0.1:8000")), "OPENAI_BASE_URL is no http"),
+        ("openai/gpt-5", &with(None, Some("127.0.0.1:8000")), "OPENAI_BASE_URL is not an http"),
         ("load:items=0", &none, "`items` is a whole number from 1"),
         ("load:bytes=many", &none, "`bytes` is a whole number"),
         ("load:rate", &none, "`rate` is a whole number"),
@@ -43,16 +43,16 @@ fn names_are_checked_without_a_network() {
 }
 
 #[tokio::test]
-async fn an_agent_with_a_model_that_is_not_there_fails_with_a_sentence() {
-    let home = Home::new(options("offline"));
+async fn a_turn_with_an_unknown_model_fails_with_a_list_of_models() {
+    let harness = AgentHarness::new(options("offline")).await;
     let spec = AgentSpec {
         name: "tess".to_owned(),
         model: Some("gpt-4".to_owned()),
         style: Some(Style::Native),
         ..AgentSpec::default()
     };
-    let (_, session) = home.create(spec).await;
-    let (outcome, code, reason) = home.say(&session, "hello").await.end();
+    let (_, session) = harness.create(spec).await;
+    let (outcome, code, reason) = harness.run_turn(&session, "hello").await.end();
     assert_eq!((outcome.as_str(), code.as_str()), ("Failed", "model_unknown"));
     assert!(reason.contains("openai/NAME"), "{reason}");
 }

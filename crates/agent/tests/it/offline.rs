@@ -1,8 +1,8 @@
-//! The offline model in both styles: everything that a first run shows.
+//! The offline model in both styles, as a first run shows it.
 
 use thoughtwire_proto::{Event, Policy, StreamKind, Style, ToolStatus, TurnEvent};
 
-use crate::home::{Home, options};
+use crate::harness::{AgentHarness, options};
 
 const STYLES: [Style; 2] = [Style::Native, Style::Memgpt];
 
@@ -65,64 +65,64 @@ async fn answers_use_the_tools_they_need() {
         ("My day was long.", &[], "You say: Your day was long. Tell me more."),
     ];
     for style in STYLES {
-        let home = Home::new(options("offline"));
-        let (_, session) = home.agent("tess", style).await;
+        let harness = AgentHarness::new(options("offline")).await;
+        let (_, session) = harness.agent("tess", style).await;
         for (input, tools, answer) in turns {
-            let told = home.say(&session, input).await;
+            let log = harness.run_turn(&session, input).await;
             let called: Vec<&str> =
-                told.called().into_iter().filter(|name| *name != "send_message").collect();
-            assert_eq!(called, tools, "{style:?}: {input}: {}", told.message());
-            assert!(told.message().contains(answer), "{style:?}: {input}: {}", told.message());
-            assert!(!told.thought().is_empty(), "{style:?}: {input}: no thought");
-            assert_eq!(told.end().0, "Completed", "{style:?}: {input}");
+                log.called().into_iter().filter(|name| *name != "send_message").collect();
+            assert_eq!(called, tools, "{style:?}: {input}: {}", log.message());
+            assert!(log.message().contains(answer), "{style:?}: {input}: {}", log.message());
+            assert!(!log.thought().is_empty(), "{style:?}: {input}: no thought");
+            assert_eq!(log.end().0, "Completed", "{style:?}: {input}");
             assert!(
-                told.usage().is_some_and(|usage| usage.input_tokens > 0 && usage.output_tokens > 0),
+                log.usage().is_some_and(|usage| usage.input_tokens > 0 && usage.output_tokens > 0),
                 "{style:?}: {input}"
             );
         }
-        home.close().await;
+        harness.close().await;
     }
 }
 
 #[tokio::test]
 async fn it_introduces_itself_in_the_first_turn_only() {
     for style in STYLES {
-        let home = Home::new(options("offline"));
-        let (_, session) = home.agent("tess", style).await;
-        let first = home.say(&session, "Hello").await.message();
+        let harness = AgentHarness::new(options("offline")).await;
+        let (_, session) = harness.agent("tess", style).await;
+        let first = harness.run_turn(&session, "Hello").await.message();
         assert!(
             first.contains("not an LLM")
                 && first.contains("OPENAI_API_KEY")
                 && first.contains("--model openai/NAME"),
             "{first}"
         );
-        assert!(!home.say(&session, "Hello again").await.message().contains("LLM"));
-        home.close().await;
+        assert!(!harness.run_turn(&session, "Hello again").await.message().contains("LLM"));
+        harness.close().await;
     }
 }
 
 #[tokio::test]
-async fn words_are_streamed_and_superseded_by_the_message() {
+async fn deltas_are_streamed_and_superseded_by_the_message() {
     for style in STYLES {
-        let home = Home::new(options("offline"));
-        let (_, session) = home.agent("tess", style).await;
+        let harness = AgentHarness::new(options("offline")).await;
+        let (_, session) = harness.agent("tess", style).await;
         let words = "say: \"one\" two\tthree\nfour, ☕ and \\ five";
-        let told = home.say(&session, words).await;
-        assert_eq!(told.message(), "\"one\" two\tthree\nfour, ☕ and \\ five");
-        let pieces = told.streamed(StreamKind::Message);
+        let log = harness.run_turn(&session, words).await;
+        assert_eq!(log.message(), "\"one\" two\tthree\nfour, ☕ and \\ five");
+        let pieces = log.streamed(StreamKind::Message);
         assert!(pieces.len() > 3, "{pieces:?}");
-        assert_eq!(pieces.concat(), told.message());
-        assert_eq!(told.streamed(StreamKind::Thought).concat(), told.thought());
-        home.close().await;
+        assert_eq!(pieces.concat(), log.message());
+        assert_eq!(log.streamed(StreamKind::Thought).concat(), log.thought());
+        harness.close().await;
     }
 }
 
 #[tokio::test]
 async fn a_memgpt_turn_has_the_message_inside_its_call() {
-    let home = Home::new(options("offline"));
-    let (_, session) = home.agent("tess", Style::Memgpt).await;
-    let told = home.say(&session, "what is 2+2?").await;
-    let kinds = told.kinds();
+    let harness = AgentHarness::new(options("offline")).await;
+    let (_, session) = harness.agent("tess", Style::Memgpt).await;
+    let log = harness.run_turn(&session, "what is 2+2?").await;
+    let kinds = log.kinds();
     let expected = [
         "user_message",
         "turn_started",
@@ -137,23 +137,23 @@ async fn a_memgpt_turn_has_the_message_inside_its_call() {
         "turn_ended",
     ];
     assert_eq!(kinds, expected);
-    assert_eq!(told.called(), ["calculator", "send_message"]);
-    assert_eq!(told.returned(), [(ToolStatus::Success, "4"), (ToolStatus::Success, "None")]);
-    let streamed = told.streamed(StreamKind::ToolArgs).concat();
+    assert_eq!(log.called(), ["calculator", "send_message"]);
+    assert_eq!(log.returned(), [(ToolStatus::Success, "4"), (ToolStatus::Success, "None")]);
+    let streamed = log.streamed(StreamKind::ToolArgs).concat();
     let args = serde_json::Deserializer::from_str(&streamed)
         .into_iter::<serde_json::Value>()
         .next()
         .unwrap()
         .unwrap();
     assert_eq!(args, serde_json::json!({"expression": "2+2", "request_heartbeat": true}));
-    home.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
 async fn a_native_turn_ends_with_usage_message_and_end() {
-    let home = Home::new(options("offline"));
-    let (_, session) = home.agent("tess", Style::Native).await;
-    let told = home.say(&session, "what is 2+2?").await;
+    let harness = AgentHarness::new(options("offline")).await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
+    let log = harness.run_turn(&session, "what is 2+2?").await;
     let expected = [
         "user_message",
         "turn_started",
@@ -165,76 +165,88 @@ async fn a_native_turn_ends_with_usage_message_and_end() {
         "message",
         "turn_ended",
     ];
-    assert_eq!(told.kinds(), expected);
-    home.close().await;
+    assert_eq!(log.kinds(), expected);
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn facts_outlive_the_session_and_the_process() {
+async fn facts_survive_the_session_and_a_restart() {
     for style in STYLES {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(dir.path(), options("offline"));
-        let (agent, session) = home.agent("tess", style).await;
-        home.say(&session, "my name is Ada").await;
+        let harness = AgentHarness::open(dir.path(), options("offline")).await;
+        let (agent, session) = harness.agent("tess", style).await;
+        harness.run_turn(&session, "my name is Ada").await;
         let long =
             format!("remember that the recipe of the cake says {}", "flour and sugar ".repeat(20));
-        let told = home.say(&session, &long).await;
-        assert_eq!(told.called().first(), Some(&"archival_memory_insert"));
-        let other = home.session("tess").await;
-        assert!(home.say(&other, "what is my name?").await.message().contains("Your name is Ada."));
-        home.close().await;
+        let log = harness.run_turn(&session, &long).await;
+        assert_eq!(log.called().first(), Some(&"archival_memory_insert"));
+        let other = harness.session("tess").await;
+        assert!(
+            harness
+                .run_turn(&other, "what is my name?")
+                .await
+                .message()
+                .contains("Your name is Ada.")
+        );
+        harness.close().await;
 
-        let home = Home::open(dir.path(), options("offline"));
-        assert_eq!(home.block(&agent, "human").lines().last(), Some("my name is Ada"));
-        let third = home.session("tess").await;
-        assert!(home.say(&third, "what is my name?").await.message().contains("Your name is Ada."));
-        let told = home.say(&third, "what do you know about the recipe?").await;
-        assert!(told.message().contains("flour and sugar"), "{}", told.message());
-        let told = home.say(&third, "what did I say about cake?").await;
-        assert!(told.message().contains("the recipe of the cake"), "{}", told.message());
-        home.close().await;
+        let harness = AgentHarness::open(dir.path(), options("offline")).await;
+        assert_eq!(harness.block(&agent, "human").await.lines().last(), Some("my name is Ada"));
+        let third = harness.session("tess").await;
+        assert!(
+            harness
+                .run_turn(&third, "what is my name?")
+                .await
+                .message()
+                .contains("Your name is Ada.")
+        );
+        let log = harness.run_turn(&third, "what do you know about the recipe?").await;
+        assert!(log.message().contains("flour and sugar"), "{}", log.message());
+        let log = harness.run_turn(&third, "what did I say about cake?").await;
+        assert!(log.message().contains("the recipe of the cake"), "{}", log.message());
+        harness.close().await;
     }
 }
 
 #[tokio::test]
-async fn another_agent_knows_nothing_of_it() {
-    let home = Home::new(options("offline"));
-    let (_, ada) = home.agent("tess", Style::Native).await;
-    let (_, bob) = home.agent("rolf", Style::Native).await;
-    home.say(&ada, "my name is Ada").await;
-    let told = home.say(&bob, "what is my name?").await;
-    assert!(!told.message().contains("Ada"), "{}", told.message());
-    home.close().await;
+async fn another_agent_does_not_know_the_facts() {
+    let harness = AgentHarness::new(options("offline")).await;
+    let (_, ada) = harness.agent("tess", Style::Native).await;
+    let (_, bob) = harness.agent("rolf", Style::Native).await;
+    harness.run_turn(&ada, "my name is Ada").await;
+    let log = harness.run_turn(&bob, "what is my name?").await;
+    assert!(!log.message().contains("Ada"), "{}", log.message());
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn counting_is_one_message_of_many_pieces() {
-    let home = Home::new(options("offline"));
-    let (_, session) = home.agent("tess", Style::Native).await;
-    let told = home.say(&session, "count to 3000").await;
+async fn counting_streams_one_message_in_many_pieces() {
+    let harness = AgentHarness::new(options("offline")).await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
+    let log = harness.run_turn(&session, "count to 3000").await;
     let numbers: Vec<u64> =
-        told.message().split(' ').map(|number| number.parse().unwrap()).collect();
+        log.message().split(' ').map(|number| number.parse().unwrap()).collect();
     assert_eq!(numbers, (1..=3000).collect::<Vec<u64>>());
-    home.close().await;
+    harness.close().await;
 }
 
 #[tokio::test]
-async fn an_input_that_joins_the_turn_is_answered_in_it() {
-    let home = Home::new(options("offline"));
-    let (_, session) = home.agent("tess", Style::Native).await;
-    let told = home
-        .listen(&session, |_| false, async {
-            home.send(&session, "count to 20000", Policy::Queue).await;
-            home.send(&session, "what is 6*7?", Policy::Steer).await;
+async fn a_steered_input_is_answered_in_the_running_turn() {
+    let harness = AgentHarness::new(options("offline")).await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
+    let log = harness
+        .collect(&session, |_| false, async {
+            harness.send(&session, "count to 20000", Policy::Queue).await;
+            harness.send(&session, "what is 6*7?", Policy::Steer).await;
         })
         .await;
-    // In the first step or behind it, as it comes.
-    assert!(told.message().contains("6*7 = 42"), "the joined input was not answered");
-    let turns = told
+    // The input may be answered in the first step or in a later one.
+    assert!(log.message().contains("6*7 = 42"), "the joined input was not answered");
+    let turns = log
         .records
         .iter()
         .filter(|record| matches!(record.event, Event::Turn(TurnEvent::Started { .. })))
         .count();
     assert_eq!(turns, 1);
-    home.close().await;
+    harness.close().await;
 }

@@ -10,35 +10,35 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use crate::home::{Home, Told};
-use crate::mock::{Args, Mock, WIRES, free_port, home, providers};
+use crate::harness::{AgentHarness, TurnLog};
+use crate::mock::{ArgsForm, MockProvider, WIRES, free_port, harness, providers};
 
 #[tokio::test]
-async fn words_reasoning_and_usage() {
-    let mock = Mock::start().await;
+async fn text_reasoning_and_usage_are_read() {
+    let mock = MockProvider::start().await;
     for wire in WIRES {
-        let home = mock.home(wire);
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "Please tell me about tea").await;
+        let harness = mock.harness(wire).await;
+        let (_, session) = harness.agent("tess", Style::Native).await;
+        let log = harness.run_turn(&session, "Please tell me about tea").await;
         assert_eq!(
-            told.message(),
+            log.message(),
             "Tea is an infusion of leaves in hot water, and people have drunk it for ages.",
-            "{wire:?}: {told:?}"
+            "{wire:?}: {log:?}"
         );
-        assert_eq!(told.thought(), "They ask about tea.", "{wire:?}");
-        assert!(told.streamed(StreamKind::Message).len() > 3, "{wire:?}");
-        assert_eq!(told.streamed(StreamKind::Message).concat(), told.message());
+        assert_eq!(log.thought(), "They ask about tea.", "{wire:?}");
+        assert!(log.streamed(StreamKind::Message).len() > 3, "{wire:?}");
+        assert_eq!(log.streamed(StreamKind::Message).concat(), log.message());
         if wire.model.starts_with("ollama/") {
-            // The mock does not count here.
+            // The mock does not count tokens on this wire.
             assert_eq!(
-                told.kinds(),
+                log.kinds(),
                 ["user_message", "turn_started", "thought", "message", "turn_ended"]
             );
         } else {
-            let usage = told.usage().unwrap();
+            let usage = log.usage().unwrap();
             assert_eq!((usage.input_tokens, usage.output_tokens), (120, 18), "{wire:?}");
             assert_eq!(
-                told.kinds(),
+                log.kinds(),
                 ["user_message", "turn_started", "thought", "usage", "message", "turn_ended"]
             );
         }
@@ -46,23 +46,23 @@ async fn words_reasoning_and_usage() {
 }
 
 #[tokio::test]
-async fn a_call_with_arguments_in_pieces_edits_the_memory_and_goes_on() {
-    let mock = Mock::start().await;
+async fn a_call_with_streamed_arguments_edits_memory_and_the_turn_continues() {
+    let mock = MockProvider::start().await;
     for wire in WIRES {
-        let home = mock.home(wire);
-        let (agent, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "Hi, my name is Ada").await;
-        assert_eq!(told.called(), ["core_memory_append"], "{wire:?}: {told:?}");
-        let pieces = told.streamed(StreamKind::ToolArgs);
+        let harness = mock.harness(wire).await;
+        let (agent, session) = harness.agent("tess", Style::Native).await;
+        let log = harness.run_turn(&session, "Hi, my name is Ada").await;
+        assert_eq!(log.called(), ["core_memory_append"], "{wire:?}: {log:?}");
+        let pieces = log.streamed(StreamKind::ToolArgs);
         match wire.args {
-            Args::InPieces => assert!(pieces.len() > 3, "{wire:?}: {pieces:?}"),
-            Args::Whole => assert_eq!(pieces.len(), 1, "{wire:?}: {pieces:?}"),
+            ArgsForm::InPieces => assert!(pieces.len() > 3, "{wire:?}: {pieces:?}"),
+            ArgsForm::Whole => assert_eq!(pieces.len(), 1, "{wire:?}: {pieces:?}"),
         }
         let args: serde_json::Value = serde_json::from_str(&pieces.concat()).unwrap();
         assert_eq!(args["content"], "Her name is Ada, and she drinks her tea without milk.");
-        assert!(home.block(&agent, "human").ends_with("without milk."));
-        assert_eq!(told.message(), "Pleased to meet you, Ada.", "{wire:?}");
-        if let Some(usage) = told.usage() {
+        assert!(harness.block(&agent, "human").await.ends_with("without milk."));
+        assert_eq!(log.message(), "Pleased to meet you, Ada.", "{wire:?}");
+        if let Some(usage) = log.usage() {
             assert_eq!(
                 (usage.input_tokens, usage.output_tokens),
                 (250, 26),
@@ -74,42 +74,42 @@ async fn a_call_with_arguments_in_pieces_edits_the_memory_and_goes_on() {
 
 #[tokio::test]
 async fn the_next_turn_has_the_calls_of_the_last() {
-    let mock = Mock::start().await;
+    let mock = MockProvider::start().await;
     for wire in WIRES {
-        let home = mock.home(wire);
-        let (_, session) = home.agent("tess", Style::Native).await;
-        home.say(&session, "two sums").await;
+        let harness = mock.harness(wire).await;
+        let (_, session) = harness.agent("tess", Style::Native).await;
+        harness.run_turn(&session, "two sums").await;
         // A strict endpoint would refuse calls and results that do not match.
-        let told = home.say(&session, "tell me about tea").await;
-        assert_eq!(told.end().0, "Completed", "{wire:?}: {told:?}");
+        let log = harness.run_turn(&session, "tell me about tea").await;
+        assert_eq!(log.end().0, "Completed", "{wire:?}: {log:?}");
     }
 }
 
 #[tokio::test]
-async fn reasoning_two_calls_in_one_reply_and_an_answer() {
-    let mock = Mock::start().await;
+async fn reasoning_and_two_calls_in_one_reply_are_read() {
+    let mock = MockProvider::start().await;
     for wire in WIRES {
-        let home = mock.home(wire);
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "two sums").await;
-        assert_eq!(told.thought(), "One after the other.", "{wire:?}: {told:?}");
-        let returned = told.returned();
+        let harness = mock.harness(wire).await;
+        let (_, session) = harness.agent("tess", Style::Native).await;
+        let log = harness.run_turn(&session, "two sums").await;
+        assert_eq!(log.thought(), "One after the other.", "{wire:?}: {log:?}");
+        let returned = log.returned();
         assert_eq!(returned[0], (ToolStatus::Success, "42"), "{wire:?}");
         assert_eq!(returned[1].0, ToolStatus::Error, "{wire:?}");
-        assert_eq!(told.message(), "The first is 42, the second has no result.", "{wire:?}");
+        assert_eq!(log.message(), "The first is 42, the second has no result.", "{wire:?}");
     }
 }
 
 #[tokio::test]
-async fn in_memgpt_style_content_is_thought_and_send_message_speaks() {
-    let mock = Mock::start().await;
+async fn in_memgpt_style_content_is_a_thought_and_send_message_a_message() {
+    let mock = MockProvider::start().await;
     for wire in WIRES {
-        let home = mock.home(wire);
-        let (_, session) = home.agent("tess", Style::Memgpt).await;
-        let told = home.say(&session, "greet me in the old way").await;
-        assert_eq!(told.thought(), "A friend; be warm.", "{wire:?}: {told:?}");
-        assert_eq!(told.message(), "Good morning, \"dear\" friend!\nHow are you? ☕", "{wire:?}");
-        assert_eq!(told.streamed(StreamKind::Message).concat(), told.message());
+        let harness = mock.harness(wire).await;
+        let (_, session) = harness.agent("tess", Style::Memgpt).await;
+        let log = harness.run_turn(&session, "greet me in the old way").await;
+        assert_eq!(log.thought(), "A friend; be warm.", "{wire:?}: {log:?}");
+        assert_eq!(log.message(), "Good morning, \"dear\" friend!\nHow are you? ☕", "{wire:?}");
+        assert_eq!(log.streamed(StreamKind::Message).concat(), log.message());
         let kinds = [
             "user_message",
             "turn_started",
@@ -121,58 +121,59 @@ async fn in_memgpt_style_content_is_thought_and_send_message_speaks() {
             "turn_ended",
         ];
         assert!(
-            told.kinds()
+            log.kinds()
                 .into_iter()
-                .eq(kinds.into_iter().filter(|kind| *kind != "usage" || told.usage().is_some())),
+                .eq(kinds.into_iter().filter(|kind| *kind != "usage" || log.usage().is_some())),
             "{wire:?}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_cut_stream_fails_and_keeps_what_came() {
-    let mock = Mock::start().await;
+async fn a_cut_stream_fails_and_keeps_the_partial_message() {
+    let mock = MockProvider::start().await;
     for wire in WIRES {
-        let home = mock.home(wire);
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "tell me a long story").await;
-        let (outcome, code, reason) = told.end();
+        let harness = mock.harness(wire).await;
+        let (_, session) = harness.agent("tess", Style::Native).await;
+        let log = harness.run_turn(&session, "tell me a long story").await;
+        let (outcome, code, reason) = log.end();
         assert_eq!(
             (outcome.as_str(), code.as_str()),
             ("Failed", "model_cut"),
             "{wire:?}: {reason}"
         );
-        let (text, complete) = told.part().expect("the part is kept");
+        let (text, complete) = log.part().expect("the partial message is kept");
         assert!(text.starts_with("Once upon a time") && !complete, "{wire:?}: {text}");
     }
 }
 
 #[tokio::test]
-async fn too_many_requests_are_repeated_after_the_time_asked_for() {
+async fn rate_limited_requests_are_retried_after_the_requested_delay() {
     for wire in WIRES {
-        // One for each: it counts the requests.
-        let mock = Mock::start().await;
-        let home = mock.home(wire);
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "too busy once").await;
-        assert_eq!(told.message(), "Now there is time for you.", "{wire:?}: {told:?}");
+        // One mock for each wire, because it counts requests.
+        let mock = MockProvider::start().await;
+        let harness = mock.harness(wire).await;
+        let (_, session) = harness.agent("tess", Style::Native).await;
+        let log = harness.run_turn(&session, "too busy once").await;
+        assert_eq!(log.message(), "Now there is time for you.", "{wire:?}: {log:?}");
         assert!(
-            told.statuses.iter().any(|status| status.contains("asking again in 1.0 s")),
+            log.statuses.iter().any(|status| status.contains("retrying in 1.0 s")),
             "{:?}",
-            told.statuses
+            log.statuses
         );
     }
 }
 
 #[tokio::test]
 async fn errors_say_what_to_do_and_never_the_key() {
-    let mock = Mock::start().await;
+    let mock = MockProvider::start().await;
     for wire in WIRES {
-        let home = Home::new(AgentOptions {
+        let harness = AgentHarness::new(AgentOptions {
             retries: 1,
             ..AgentOptions::new(wire.model, providers(&mock.host))
-        });
-        home.agent("tess", Style::Native).await;
+        })
+        .await;
+        harness.agent("tess", Style::Native).await;
         for (input, code, sentence) in [
             ("always too busy", "model_busy", "You exceeded your current quota."),
             ("let me in", "model_refused_key", &format!("Check {}.", wire.key)),
@@ -180,9 +181,9 @@ async fn errors_say_what_to_do_and_never_the_key() {
             ("something the mock has never heard", "model_failed", &format!("and {}.", wire.url)),
             ("something the mock has never heard", "model_failed", "404"),
         ] {
-            // The mock goes by the newest input, and inputs without an answer are sent as one.
-            let session = home.session("tess").await;
-            let (outcome, found, reason) = home.say(&session, input).await.end();
+            // The mock matches the newest input, and inputs without an answer are sent as one.
+            let session = harness.session("tess").await;
+            let (outcome, found, reason) = harness.run_turn(&session, input).await.end();
             assert_eq!(
                 (outcome.as_str(), found.as_str()),
                 ("Failed", code),
@@ -198,55 +199,58 @@ async fn errors_say_what_to_do_and_never_the_key() {
 }
 
 #[tokio::test]
-async fn nobody_at_the_address() {
+async fn an_unreachable_address_is_reported() {
     for wire in WIRES {
         let host = format!("user:pass@127.0.0.1:{}", free_port());
         let mut options =
             AgentOptions { retries: 1, ..AgentOptions::new(wire.model, providers(&host)) };
         options.providers.openai.api_key = None;
-        let home = Home::new(options);
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "hello").await;
-        let (_, code, reason) = told.end();
+        let harness = AgentHarness::new(options).await;
+        let (_, session) = harness.agent("tess", Style::Native).await;
+        let log = harness.run_turn(&session, "hello").await;
+        let (_, code, reason) = log.end();
         assert_eq!(code, "model_unreachable", "{wire:?}: {reason}");
         assert!(reason.contains(wire.url) && !reason.contains("pass"), "{wire:?}: {reason}");
-        assert_eq!(told.statuses.len(), 1, "it was asked once more: {:?}", told.statuses);
+        assert_eq!(log.statuses.len(), 1, "the request was repeated once: {:?}", log.statuses);
     }
 }
 
 #[tokio::test]
 async fn a_cancelled_turn_drops_its_request_at_once() {
-    let mock = Mock::start().await;
+    let mock = MockProvider::start().await;
     for wire in WIRES {
-        let gate = Gate::open(&mock.host).await;
-        let home = home(&gate.host, wire);
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let speaks = |emission: &Emission| matches!(emission, Emission::Delta(delta) if delta.kind == StreamKind::Message);
-        let begun = home
-            .listen(
+        let gate = ConnectionProxy::open(&mock.host).await;
+        let harness = harness(&gate.host, wire).await;
+        let (_, session) = harness.agent("tess", Style::Native).await;
+        let speaks = |emission: &Emission| {
+            let Emission::Delta(delta) = emission else { return false };
+            delta.kind == StreamKind::Message
+        };
+        let begun = harness
+            .collect(
                 &session,
                 speaks,
-                home.send(&session, "tell me an endless story", Policy::Queue),
+                harness.send(&session, "tell me an endless story", Policy::Queue),
             )
             .await;
         assert!(!begun.streamed(StreamKind::Message).is_empty(), "{wire:?}: {begun:?}");
         let cancel = async {
-            home.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await;
+            harness.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await;
         };
-        let told = home.listen(&session, |_| false, cancel).await;
-        assert_eq!(told.end().0, "Cancelled", "{wire:?}");
+        let log = harness.collect(&session, |_| false, cancel).await;
+        assert_eq!(log.end().0, "Cancelled", "{wire:?}");
         // A connection whose reply was read to its end would be kept for the next request.
         gate.left().await;
     }
 }
 
-/// Passes one connection on, and sees who closes it.
-struct Gate {
+/// A proxy for one connection, which notices when the client closes it.
+struct ConnectionProxy {
     host: String,
     left: Arc<Notify>,
 }
 
-impl Gate {
+impl ConnectionProxy {
     async fn open(to: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
@@ -266,7 +270,8 @@ impl Gate {
             let replies = tokio::io::copy(&mut from_server, &mut to_client);
             tokio::select! {
                 () = requests => notify.notify_one(),
-                // The mock closed first, or the client stopped reading: then its side tells.
+                // The mock closed first, or the client stopped reading: then the client's side
+                // decides.
                 _ = replies => {}
             }
         });
@@ -274,13 +279,13 @@ impl Gate {
     }
 
     async fn left(&self) {
-        tokio::time::timeout(crate::home::PATIENCE, self.left.notified())
+        tokio::time::timeout(crate::harness::PATIENCE, self.left.notified())
             .await
             .expect("the request is dropped");
     }
 }
 
-impl Told {
+impl TurnLog {
     /// The first message, and whether it is complete.
     pub(crate) fn part(&self) -> Option<(String, bool)> {
         self.records.iter().find_map(|record| {
@@ -294,23 +299,23 @@ impl Told {
 }
 
 #[tokio::test]
-async fn when_a_model_cannot_be_had_the_next_one_is_asked() {
-    let mock = Mock::start().await;
+async fn an_unavailable_model_is_replaced_by_the_next_one() {
+    let mock = MockProvider::start().await;
     let options = AgentOptions {
         retries: 0,
         fallbacks: vec!["nowhere/x".to_owned(), WIRES[2].model.to_owned()],
         ..AgentOptions::new(WIRES[0].model, providers(&mock.host))
     };
-    let home = Home::new(options);
-    let (_, session) = home.agent("tess", Style::Native).await;
-    // The mock is always too busy for this on one wire, and knows the answer on another.
-    let told = home.say(&session, "busy for one of you").await;
-    assert_eq!(told.message(), "I have time.", "{:?}", told.end());
+    let harness = AgentHarness::new(options).await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
+    // The mock is always busy for this input on one wire, and answers it on another.
+    let log = harness.run_turn(&session, "busy for one of you").await;
+    assert_eq!(log.message(), "I have time.", "{:?}", log.end());
     assert!(
-        told.statuses
+        log.statuses
             .iter()
             .any(|status| status.contains("Asking anthropic/claude-sonnet-4-5-low instead.")),
         "{:?}",
-        told.statuses
+        log.statuses
     );
 }

@@ -1,25 +1,25 @@
-//! The step loop: heartbeats, limits, faults and what goes into the prompt.
+//! The step loop: heartbeats, limits, faults and prompts.
 
 use std::time::Duration;
 
 use serde_json::json;
-use thoughtwire_agent::{AgentOptions, Chat, Done, ModelError, Piece};
+use thoughtwire_agent::{AgentOptions, ModelError, PromptEntry, ReplyEnd, ReplyPiece};
 use thoughtwire_proto::{
     AgentSpec, Command, CommandReply, DirectoryCommand, DirectoryReply, Emission, Event,
     HistoryEntry, Policy, Role, SessionCommand, StreamKind, Style, ToolStatus, TurnEvent,
 };
 
-use crate::home::{Home, Script, call, done, options, text};
+use crate::harness::{AgentHarness, ScriptedModel, call, done, options, text};
 
 #[tokio::test]
-async fn in_memgpt_style_a_turn_goes_on_only_when_asked_to_or_after_a_failure() {
+async fn in_memgpt_style_a_turn_continues_on_request_or_after_a_failure() {
     let sum = |heartbeat| {
         call("calculator", &json!({"expression": "1+1", "request_heartbeat": heartbeat}))
     };
     let failing = call("calculator", &json!({"expression": "1/0", "request_heartbeat": false}));
     let goodbye = call("send_message", &json!({"message": "Bye."}));
     let cases = [
-        // The person was told nothing yet.
+        // The person has not received a message yet.
         (vec![sum(false), goodbye.clone()], 2),
         (vec![[text("Hello.").remove(0)].into_iter().chain(sum(false)).collect()], 1),
         (vec![sum(true), goodbye.clone()], 2),
@@ -28,29 +28,32 @@ async fn in_memgpt_style_a_turn_goes_on_only_when_asked_to_or_after_a_failure() 
         (vec![text("…")], 1),
     ];
     for (replies, steps) in cases {
-        let script = Script::new(replies.clone());
-        let home = Home::scripted(&script, options("offline"));
-        let (_, session) = home.agent("tess", Style::Memgpt).await;
-        let told = home.say(&session, "go").await;
-        assert_eq!(told.end().0, "Completed", "{replies:?}: {:?}", told.end());
+        let script = ScriptedModel::new(replies.clone());
+        let harness = AgentHarness::scripted(&script, options("offline")).await;
+        let (_, session) = harness.agent("tess", Style::Memgpt).await;
+        let log = harness.run_turn(&session, "go").await;
+        assert_eq!(log.end().0, "Completed", "{replies:?}: {:?}", log.end());
         assert_eq!(script.prompts().len(), steps, "{replies:?}");
     }
 }
 
 #[tokio::test]
-async fn natively_every_result_goes_back() {
+async fn in_native_style_every_result_goes_back_to_the_model() {
     let script =
-        Script::new([call("calculator", &json!({"expression": "6*7"})), text("It is 42.")]);
-    let home = Home::scripted(&script, options("offline"));
-    let (_, session) = home.agent("tess", Style::Native).await;
-    let told = home.say(&session, "6*7?").await;
-    assert_eq!(told.message(), "It is 42.");
-    let usage = told.usage().unwrap();
+        ScriptedModel::new([call("calculator", &json!({"expression": "6*7"})), text("It is 42.")]);
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
+    let log = harness.run_turn(&session, "6*7?").await;
+    assert_eq!(log.message(), "It is 42.");
+    let usage = log.usage().unwrap();
     assert_eq!((usage.input_tokens, usage.output_tokens), (20, 4));
     let prompts = script.prompts();
     let last = prompts[1].chat.last().unwrap();
     assert!(
-        matches!(&**last, Chat::Returned { status: ToolStatus::Success, text, .. } if text == "42"),
+        matches!(
+            &**last,
+            PromptEntry::Returned { status: ToolStatus::Success, text, .. } if text == "42"
+        ),
         "{last:?}"
     );
     let names: Vec<&str> = prompts[0].tools.iter().map(|tool| tool.name.as_str()).collect();
@@ -59,10 +62,10 @@ async fn natively_every_result_goes_back() {
 
 #[tokio::test]
 async fn in_memgpt_style_all_eight_tools_are_offered_with_their_parameters() {
-    let script = Script::new([text("hm")]);
-    let home = Home::scripted(&script, options("offline"));
-    let (_, session) = home.agent("tess", Style::Memgpt).await;
-    home.say(&session, "go").await;
+    let script = ScriptedModel::new([text("hm")]);
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    let (_, session) = harness.agent("tess", Style::Memgpt).await;
+    harness.run_turn(&session, "go").await;
     let prompts = script.prompts();
     let offered: Vec<(String, Vec<String>)> = prompts[0]
         .tools
@@ -96,22 +99,24 @@ async fn in_memgpt_style_all_eight_tools_are_offered_with_their_parameters() {
 }
 
 #[tokio::test]
-async fn a_turn_without_end_is_stopped_with_a_sentence() {
+async fn an_endless_turn_stops_at_the_step_limit() {
     let sum = || call("calculator", &json!({"expression": "1+1"}));
-    let script = Script::new((0..10).map(|_| sum()));
-    let home = Home::scripted(&script, AgentOptions { max_steps: 3, ..options("offline") });
-    let (_, session) = home.agent("tess", Style::Native).await;
-    let told = home.say(&session, "go").await;
-    let (outcome, code, reason) = told.end();
+    let script = ScriptedModel::new((0..10).map(|_| sum()));
+    let harness =
+        AgentHarness::scripted(&script, AgentOptions { max_steps: 3, ..options("offline") }).await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
+    let log = harness.run_turn(&session, "go").await;
+    let (outcome, code, reason) = log.end();
     assert_eq!((outcome.as_str(), code.as_str()), ("Failed", "step_limit"));
     assert!(reason.contains("3 steps"), "{reason}");
-    assert_eq!(told.usage().unwrap().input_tokens, 30, "what was spent is told all the same");
+    assert_eq!(log.usage().unwrap().input_tokens, 30, "the cost is reported anyway");
 }
 
 #[tokio::test]
-async fn bad_calls_come_back_as_complaints() {
-    let begin = |name: &str| Piece::Call { index: 0, name: name.to_owned(), provider_id: None };
-    let args = |json: &str| Piece::Args { index: 0, json: json.to_owned() };
+async fn invalid_calls_return_an_error_to_the_model() {
+    let begin =
+        |name: &str| ReplyPiece::Call { index: 0, name: name.to_owned(), provider_id: None };
+    let args = |json: &str| ReplyPiece::Args { index: 0, json: json.to_owned() };
     for (pieces, complaint) in [
         (vec![begin("calculator"), args("{\"expression\": "), done()], "are not a JSON object"),
         (vec![begin("calculator"), args("[1]"), done()], "are not a JSON object"),
@@ -121,37 +126,37 @@ async fn bad_calls_come_back_as_complaints() {
             "There is no tool `rm`. There are: core_memory_append",
         ),
     ] {
-        let script = Script::new([pieces, text("Sorry.")]);
-        let home = Home::scripted(&script, options("offline"));
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "go").await;
-        let (status, text) = told.returned()[0];
+        let script = ScriptedModel::new([pieces, text("Sorry.")]);
+        let harness = AgentHarness::scripted(&script, options("offline")).await;
+        let (_, session) = harness.agent("tess", Style::Native).await;
+        let log = harness.run_turn(&session, "go").await;
+        let (status, text) = log.returned()[0];
         assert!(status == ToolStatus::Error && text.contains(complaint), "{text}");
-        assert_eq!(told.message(), "Sorry.");
+        assert_eq!(log.message(), "Sorry.");
     }
 }
 
 #[tokio::test]
-async fn a_sent_message_is_streamed_out_of_its_arguments() {
+async fn a_sent_message_is_streamed_from_its_arguments() {
     let json = json!({"message": "Tea \u{1F375}, \"please\"\nnow\u{0}"})
         .to_string()
         .replace('\u{1F375}', "\\ud83c\\udf75");
     for size in 1..=json.len() {
         let mut pieces =
-            vec![Piece::Call { index: 0, name: "send_message".to_owned(), provider_id: None }];
-        pieces.extend(json.as_bytes().chunks(size).map(|chunk| Piece::Args {
+            vec![ReplyPiece::Call { index: 0, name: "send_message".to_owned(), provider_id: None }];
+        pieces.extend(json.as_bytes().chunks(size).map(|chunk| ReplyPiece::Args {
             index: 0,
             json: String::from_utf8(chunk.to_vec()).unwrap(),
         }));
         pieces.push(done());
-        let script = Script::new([pieces]);
-        let home = Home::scripted(&script, options("offline"));
-        let (_, session) = home.agent("tess", Style::Memgpt).await;
-        let told = home.say(&session, "go").await;
-        assert_eq!(told.message(), "Tea \u{1F375}, \"please\"\nnow\u{0}", "pieces of {size}");
-        assert_eq!(told.streamed(StreamKind::Message).concat(), told.message(), "pieces of {size}");
+        let script = ScriptedModel::new([pieces]);
+        let harness = AgentHarness::scripted(&script, options("offline")).await;
+        let (_, session) = harness.agent("tess", Style::Memgpt).await;
+        let log = harness.run_turn(&session, "go").await;
+        assert_eq!(log.message(), "Tea \u{1F375}, \"please\"\nnow\u{0}", "pieces of {size}");
+        assert_eq!(log.streamed(StreamKind::Message).concat(), log.message(), "pieces of {size}");
         assert_eq!(
-            told.kinds(),
+            log.kinds(),
             [
                 "user_message",
                 "turn_started",
@@ -166,29 +171,29 @@ async fn a_sent_message_is_streamed_out_of_its_arguments() {
 }
 
 #[tokio::test]
-async fn a_message_behind_other_keys_is_said_whole() {
+async fn a_message_behind_other_keys_is_sent_whole() {
     let json = r#"{"mood": "warm", "message": "Tea?"}"#;
     let pieces = vec![
-        Piece::Call { index: 0, name: "send_message".to_owned(), provider_id: None },
-        Piece::Args { index: 0, json: json.to_owned() },
+        ReplyPiece::Call { index: 0, name: "send_message".to_owned(), provider_id: None },
+        ReplyPiece::Args { index: 0, json: json.to_owned() },
         done(),
     ];
-    let home = Home::scripted(&Script::new([pieces]), options("offline"));
-    let (_, session) = home.agent("tess", Style::Memgpt).await;
-    assert_eq!(home.say(&session, "go").await.message(), "Tea?");
+    let harness = AgentHarness::scripted(&ScriptedModel::new([pieces]), options("offline")).await;
+    let (_, session) = harness.agent("tess", Style::Memgpt).await;
+    assert_eq!(harness.run_turn(&session, "go").await.message(), "Tea?");
 }
 
 #[tokio::test]
-async fn a_reply_that_breaks_off_fails_and_keeps_its_part() {
-    let script = Script::of_results([vec![
-        Ok(Piece::Thought("Hm.".to_owned())),
-        Ok(Piece::Message("Once upon".to_owned())),
+async fn a_reply_that_is_cut_off_fails_and_keeps_its_part() {
+    let script = ScriptedModel::of_results([vec![
+        Ok(ReplyPiece::Thought("Hm.".to_owned())),
+        Ok(ReplyPiece::Message("Once upon".to_owned())),
     ]]);
-    let home = Home::scripted(&script, options("offline"));
-    let (_, session) = home.agent("tess", Style::Native).await;
-    let told = home.say(&session, "a story").await;
-    assert_eq!((told.end().0.as_str(), told.end().1.as_str()), ("Failed", "model_cut"));
-    let part = told.records.iter().find_map(|record| {
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
+    let log = harness.run_turn(&session, "a story").await;
+    assert_eq!((log.end().0.as_str(), log.end().1.as_str()), ("Failed", "model_cut"));
+    let part = log.records.iter().find_map(|record| {
         if let Event::Turn(TurnEvent::Message { text, complete, .. }) = &record.event {
             Some((text.as_str(), *complete))
         } else {
@@ -199,49 +204,50 @@ async fn a_reply_that_breaks_off_fails_and_keeps_its_part() {
 }
 
 #[tokio::test]
-async fn a_busy_model_is_asked_again_until_it_has_spoken() {
+async fn a_busy_model_is_retried_only_before_any_output() {
     let busy = || {
         Err(ModelError::Busy {
             reason: "too busy".to_owned(),
             retry_after: Some(Duration::from_millis(1)),
         })
     };
-    let script = Script::of_results([
+    let script = ScriptedModel::of_results([
         vec![busy()],
         vec![busy()],
         text("At last.").into_iter().map(Ok).collect(),
     ]);
-    let home = Home::scripted(&script, options("offline"));
-    let (_, session) = home.agent("tess", Style::Native).await;
-    let told = home.say(&session, "go").await;
-    assert_eq!(told.message(), "At last.");
-    assert_eq!(told.statuses.len(), 2, "{:?}", told.statuses);
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
+    let log = harness.run_turn(&session, "go").await;
+    assert_eq!(log.message(), "At last.");
+    assert_eq!(log.statuses.len(), 2, "{:?}", log.statuses);
 
-    let script = Script::of_results([
-        vec![Ok(Piece::Message("Well".to_owned())), busy()],
+    let script = ScriptedModel::of_results([
+        vec![Ok(ReplyPiece::Message("Well".to_owned())), busy()],
         text("never").into_iter().map(Ok).collect(),
     ]);
-    let home = Home::scripted(&script, options("offline"));
-    let (_, session) = home.agent("tess", Style::Native).await;
-    let told = home.say(&session, "go").await;
-    assert_eq!((told.end().1.as_str(), script.prompts().len()), ("model_busy", 1));
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
+    let log = harness.run_turn(&session, "go").await;
+    assert_eq!((log.end().1.as_str(), script.prompts().len()), ("model_busy", 1));
 }
 
 #[tokio::test]
-async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
-    let script = Script::new([
+async fn the_prompt_has_persona_instructions_imported_history_and_the_past() {
+    let script = ScriptedModel::new([
         call("calculator", &json!({"expression": "1+1"})),
         text("Two."),
         text("Yes."),
     ]);
-    let home = Home::scripted(&script, options("offline"));
-    home.create(AgentSpec {
-        name: "tess".to_owned(),
-        persona: Some("I am a pirate.".to_owned()),
-        style: Some(Style::Native),
-        ..AgentSpec::default()
-    })
-    .await;
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    harness
+        .create(AgentSpec {
+            name: "tess".to_owned(),
+            persona: Some("I am a pirate.".to_owned()),
+            style: Some(Style::Native),
+            ..AgentSpec::default()
+        })
+        .await;
     let history = vec![
         HistoryEntry { role: Role::User, text: "Ahoy".to_owned() },
         HistoryEntry { role: Role::Assistant, text: "Arr".to_owned() },
@@ -253,12 +259,12 @@ async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
         history,
     });
     let CommandReply::Directory(DirectoryReply::Session { session, .. }) =
-        home.execute(command).await
+        harness.execute(command).await
     else {
         panic!("no session")
     };
-    home.say(&session, "1+1?").await;
-    home.say(&session, "Sure?").await;
+    harness.run_turn(&session, "1+1?").await;
+    harness.run_turn(&session, "Sure?").await;
     let prompts = script.prompts();
     let prompt = &prompts[2];
     assert!(
@@ -270,13 +276,13 @@ async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
         .chat
         .iter()
         .map(|entry| match &**entry {
-            Chat::User(text)
-            | Chat::Message(text)
-            | Chat::Thought(text)
-            | Chat::Note(text)
-            | Chat::Returned { text, .. } => text.clone(),
-            Chat::Called { name, .. } => name.clone(),
-            Chat::Kept(_) => String::new(),
+            PromptEntry::User(text)
+            | PromptEntry::Message(text)
+            | PromptEntry::Thought(text)
+            | PromptEntry::Note(text)
+            | PromptEntry::Returned { text, .. } => text.clone(),
+            PromptEntry::Called { name, .. } => name.clone(),
+            PromptEntry::ProviderState(_) => String::new(),
         })
         .collect();
     assert_eq!(words, ["Ahoy", "Arr", "1+1?", "calculator", "2", "Two.", "Sure?"]);
@@ -285,121 +291,129 @@ async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
 
 #[tokio::test]
 async fn a_cancelled_turn_stops_at_once_and_the_next_one_runs() {
-    let home = Home::new(options("load:items=1000,bytes=10,rate=20"));
-    let (_, session) = home.agent("tess", Style::Native).await;
+    let harness = AgentHarness::new(options("load:items=1000,bytes=10,rate=20")).await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
     let is_message = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(
             record.event,
             Event::Turn(TurnEvent::Message { .. }))
         )
     };
-    home.listen(&session, is_message, home.send(&session, "go", Policy::Queue)).await;
+    harness.collect(&session, is_message, harness.send(&session, "go", Policy::Queue)).await;
     let begun = std::time::Instant::now();
     let cancel = async {
-        drop(home.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
+        drop(harness.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
     };
-    let told = home.listen(&session, |_| false, cancel).await;
-    assert_eq!(told.end().0, "Cancelled");
+    let log = harness.collect(&session, |_| false, cancel).await;
+    assert_eq!(log.end().0, "Cancelled");
     assert!(begun.elapsed() < Duration::from_secs(2));
-    let told = home.listen(&session, is_message, home.send(&session, "go", Policy::Queue)).await;
-    assert!(told.message().starts_with("1 "));
+    let log =
+        harness.collect(&session, is_message, harness.send(&session, "go", Policy::Queue)).await;
+    assert!(log.message().starts_with("1 "));
 }
 
 #[tokio::test]
-async fn a_last_whole_message_goes_out_with_the_end() {
-    let script = Script::new([vec![
-        Piece::Whole("one".to_owned()),
-        Piece::Done(Done { last: Some("two".to_owned()), ..Done::default() }),
+async fn a_last_whole_message_is_saved_with_the_end_of_the_turn() {
+    let script = ScriptedModel::new([vec![
+        ReplyPiece::Whole("one".to_owned()),
+        ReplyPiece::End(ReplyEnd { last: Some("two".to_owned()), ..ReplyEnd::default() }),
     ]]);
-    let home = Home::scripted(&script, options("offline"));
-    let (_, session) = home.agent("tess", Style::Memgpt).await;
-    let told = home.say(&session, "go").await;
-    assert_eq!(told.kinds(), ["user_message", "turn_started", "message", "message", "turn_ended"]);
-    assert!(told.deltas.is_empty());
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    let (_, session) = harness.agent("tess", Style::Memgpt).await;
+    let log = harness.run_turn(&session, "go").await;
+    assert_eq!(log.kinds(), ["user_message", "turn_started", "message", "message", "turn_ended"]);
+    assert!(log.deltas.is_empty());
 }
 
 #[tokio::test]
-async fn a_turn_says_which_limit_ended_it() {
+async fn a_turn_names_the_limit_that_ended_it() {
     let calculate = || call("calculator", &json!({"expression": "1+1"}));
-    let script = Script::new((0..20).map(|_| calculate()));
-    let home =
-        Home::scripted(&script, AgentOptions { token_budget: Some(30), ..options("offline") });
-    let (_, session) = home.agent("tess", Style::Native).await;
-    let told = home.say(&session, "go").await;
-    // Each reply costs 12: after the third one there is nothing left.
-    assert_eq!(
-        (told.end().1.as_str(), told.called().len()),
-        ("token_budget", 3),
-        "{:?}",
-        told.end()
-    );
-    assert!(told.end().2.contains("36 tokens") && told.end().2.contains("30"), "{}", told.end().2);
-    assert_eq!(told.usage().unwrap().input_tokens, 30, "what it cost is told all the same");
+    let script = ScriptedModel::new((0..20).map(|_| calculate()));
+    let harness = AgentHarness::scripted(
+        &script,
+        AgentOptions { token_budget: Some(30), ..options("offline") },
+    )
+    .await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
+    let log = harness.run_turn(&session, "go").await;
+    // Each reply costs 12 tokens: after the third one the budget is spent.
+    assert_eq!((log.end().1.as_str(), log.called().len()), ("token_budget", 3), "{:?}", log.end());
+    assert!(log.end().2.contains("36 tokens") && log.end().2.contains("30"), "{}", log.end().2);
+    assert_eq!(log.usage().unwrap().input_tokens, 30, "the cost is reported anyway");
     let serde_json::Value::Object(changes) = json!({"max_steps": 2, "token_budget": 1_000}) else {
         unreachable!()
     };
-    home.hub.edit_agent(&home.user, "tess", changes).await.unwrap();
-    let told = home.say(&session, "go on").await;
-    assert_eq!((told.end().1.as_str(), told.called().len()), ("step_limit", 2));
+    harness.hub.directory().edit_agent(&harness.user, "tess", changes).await.unwrap();
+    let log = harness.run_turn(&session, "go on").await;
+    assert_eq!((log.end().1.as_str(), log.called().len()), ("step_limit", 2));
 }
 
 #[tokio::test]
-async fn a_long_output_is_cut_with_a_note_and_kept_whole() {
+async fn a_long_output_is_cut_with_a_note_and_stored_whole() {
     let search = call("archival_memory_search", &json!({"query": "parrot"}));
-    let script = Script::new([search, text("Found.")]);
-    let home = Home::scripted(&script, AgentOptions { output_bytes: 200, ..options("offline") });
-    let (agent, session) = home.agent("tess", Style::Native).await;
+    let script = ScriptedModel::new([search, text("Found.")]);
+    let harness =
+        AgentHarness::scripted(&script, AgentOptions { output_bytes: 200, ..options("offline") })
+            .await;
+    let (agent, session) = harness.agent("tess", Style::Native).await;
     let note = thoughtwire_agent::Archive::note(
         format!("parrot {}", "ä".repeat(2_000)),
         thoughtwire_hub::now(),
         None,
     );
-    home.hub.store().archival_add(&agent, vec![note], u64::MAX).await.unwrap();
-    let told = home.say(&session, "look").await;
-    let (_, part) = told.returned()[0];
+    harness.hub.store().memory().add_notes(&agent, vec![note], u64::MAX, None).await.unwrap();
+    let log = harness.run_turn(&session, "look").await;
+    let (_, part) = log.returned()[0];
     assert!(
         part.len() < 500 && part.contains("[cut here: 199 of ") && part.contains("/output]"),
         "{part}"
     );
-    let call = told.records.iter().find_map(|record| {
+    let call = log.records.iter().find_map(|record| {
         if let Event::Turn(TurnEvent::ToolReturned { call, .. }) = &record.event {
             Some(call)
         } else {
             None
         }
     });
-    let num = home.hub.store().session(&session).unwrap().unwrap().num;
-    let whole =
-        home.hub.store().tool_output(num, call.unwrap()).unwrap().expect("the whole is kept");
+    let whole = harness
+        .hub
+        .store()
+        .logs()
+        .tool_output(&session, call.unwrap())
+        .await
+        .unwrap()
+        .expect("the whole output is stored");
     assert!(whole.len() > 4_000 && whole.ends_with('ä'));
-    let Chat::Returned { text, .. } = (**script.prompts()[1].chat.last().unwrap()).clone() else {
+    let PromptEntry::Returned { text, .. } = (**script.prompts()[1].chat.last().unwrap()).clone()
+    else {
         panic!("no result")
     };
-    assert_eq!(text, part, "the model sees what the event says");
+    assert_eq!(text, part, "the model sees the same text as the event");
 }
 
 #[tokio::test]
-async fn what_joins_while_a_call_runs_stands_behind_its_result_in_later_prompts() {
+async fn an_input_that_joins_during_a_call_follows_its_result_in_later_prompts() {
     let tool = thoughtwire_proto::ToolDeclaration {
         name: "door".to_owned(),
         description: String::new(),
         parameters: serde_json::Map::new(),
     };
-    let script = Script::new([call("door", &json!({})), text("Open, and quickly."), text("Next.")]);
-    let home = Home::scripted(&script, options("offline"));
-    let (_, session) = home.agent("tess", Style::Native).await;
+    let script =
+        ScriptedModel::new([call("door", &json!({})), text("Open, and quickly."), text("Next.")]);
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
     let waits = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(
             record.event,
             Event::Turn(TurnEvent::ToolAwaited { .. }))
         )
     };
-    let waiting = home
-        .listen_with(
+    let waiting = harness
+        .collect_with_tools(
             &session,
             vec![tool],
             waits,
-            home.send(&session, "open the door", Policy::Queue),
+            harness.send(&session, "open the door", Policy::Queue),
         )
         .await;
     let call = waiting.records.iter().find_map(|record| {
@@ -410,23 +424,32 @@ async fn what_joins_while_a_call_runs_stands_behind_its_result_in_later_prompts(
         }
     });
     let answer = async {
-        home.send(&session, "quickly!", Policy::Steer).await;
+        harness.send(&session, "quickly!", Policy::Steer).await;
         let (call, text) = (call.unwrap(), "open".to_owned());
-        home.execute(
-            SessionCommand::ToolReturn { call, status: ToolStatus::Success, text, content: None }
+        harness
+            .execute(
+                SessionCommand::ToolReturn {
+                    call,
+                    status: ToolStatus::Success,
+                    text,
+                    content: None,
+                }
                 .on(session.clone()),
-        )
-        .await;
+            )
+            .await;
     };
-    assert_eq!(home.listen(&session, |_| false, answer).await.end().0, "Completed");
-    home.say(&session, "and now?").await;
+    assert_eq!(harness.collect(&session, |_| false, answer).await.end().0, "Completed");
+    harness.run_turn(&session, "and now?").await;
     let prompts = script.prompts();
     for prompt in [&prompts[1], &prompts[2]] {
-        let at =
-            prompt.chat.iter().position(|entry| matches!(**entry, Chat::Called { .. })).unwrap();
-        assert!(matches!(&*prompt.chat[at + 1], Chat::Returned { .. }), "{:?}", prompt.chat);
+        let at = prompt
+            .chat
+            .iter()
+            .position(|entry| matches!(**entry, PromptEntry::Called { .. }))
+            .unwrap();
+        assert!(matches!(&*prompt.chat[at + 1], PromptEntry::Returned { .. }), "{:?}", prompt.chat);
         assert!(
-            matches!(&*prompt.chat[at + 2], Chat::User(text) if text == "quickly!"),
+            matches!(&*prompt.chat[at + 2], PromptEntry::User(text) if text == "quickly!"),
             "{:?}",
             prompt.chat
         );
@@ -435,38 +458,41 @@ async fn what_joins_while_a_call_runs_stands_behind_its_result_in_later_prompts(
     assert_eq!(
         door.schema,
         json!({"type": "object", "properties": {}}),
-        "completed as providers want it"
+        "the schema is completed for providers"
     );
 }
 
 #[tokio::test]
-async fn a_cancelled_turn_tells_what_it_cost() {
+async fn a_cancelled_turn_reports_its_usage() {
     let tool = thoughtwire_proto::ToolDeclaration {
         name: "door".to_owned(),
         description: String::new(),
         parameters: serde_json::Map::new(),
     };
-    let script =
-        Script::new([call("calculator", &json!({"expression": "1+1"})), call("door", &json!({}))]);
-    let home = Home::scripted(&script, options("offline"));
-    let (_, session) = home.agent("tess", Style::Native).await;
+    let script = ScriptedModel::new([
+        call("calculator", &json!({"expression": "1+1"})),
+        call("door", &json!({})),
+    ]);
+    let harness = AgentHarness::scripted(&script, options("offline")).await;
+    let (_, session) = harness.agent("tess", Style::Native).await;
     let waits = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(
             record.event,
             Event::Turn(TurnEvent::ToolAwaited { .. }))
         )
     };
-    home.listen_with(
-        &session,
-        vec![tool],
-        waits,
-        home.send(&session, "open the door", Policy::Queue),
-    )
-    .await;
+    harness
+        .collect_with_tools(
+            &session,
+            vec![tool],
+            waits,
+            harness.send(&session, "open the door", Policy::Queue),
+        )
+        .await;
     let cancel = async {
-        drop(home.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
+        drop(harness.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
     };
-    let told = home.listen(&session, |_| false, cancel).await;
-    assert_eq!((told.end().0.as_str(), told.usage().unwrap().input_tokens), ("Cancelled", 20));
-    assert_eq!(told.kinds(), ["tool_returned", "usage", "turn_ended"]);
+    let log = harness.collect(&session, |_| false, cancel).await;
+    assert_eq!((log.end().0.as_str(), log.usage().unwrap().input_tokens), ("Cancelled", 20));
+    assert_eq!(log.kinds(), ["tool_returned", "usage", "turn_ended"]);
 }

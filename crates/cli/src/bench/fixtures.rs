@@ -3,10 +3,11 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Map, Value};
 use thoughtwire_proto::AgentSpec;
+use thoughtwire_proto::rest::AgentPatch;
 
 use super::dialect::{BenchWire, SessionName};
 use super::plan::BenchPlan;
-use crate::rest::Rest;
+use crate::rest::RestClient;
 
 /// Requests at the same time.
 const AT_ONCE: usize = 32;
@@ -16,16 +17,16 @@ const SPARKY: &str = "sparky";
 
 /// The agents and sessions of a run.
 pub(crate) struct BenchFixtures {
-    rest: Option<Rest>,
+    rest: Option<RestClient>,
     agents: Vec<String>,
     /// The change that restores the model of a borrowed agent.
-    borrowed: Option<Map<String, Value>>,
+    borrowed: Option<AgentPatch>,
     pub(crate) sessions: Vec<SessionName>,
 }
 
 impl BenchFixtures {
     /// Creates what the run needs; nothing on another kind of server.
-    pub(crate) async fn create(rest: Option<Rest>, plan: &BenchPlan) -> anyhow::Result<Self> {
+    pub(crate) async fn create(rest: Option<RestClient>, plan: &BenchPlan) -> anyhow::Result<Self> {
         let numbered = |prefix: &str| {
             (0..plan.sessions).map(|number| format!("{prefix}{number}")).collect::<Vec<_>>()
         };
@@ -108,6 +109,7 @@ impl BenchFixtures {
 }
 
 /// The change that sets an agent's model, or resets it.
-fn model(model: Option<String>) -> Map<String, Value> {
-    Map::from_iter([("model".to_owned(), model.map_or(Value::Null, Value::String))])
+fn model(model: Option<String>) -> AgentPatch {
+    let model = model.map_or(Value::Null, Value::String);
+    AgentPatch(Map::from_iter([("model".to_owned(), model)]))
 }

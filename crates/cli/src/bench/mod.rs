@@ -31,7 +31,7 @@ use tokio::time::Instant;
 
 use crate::cli::{BenchDialect, BenchFlags};
 use crate::out::{self, TextStyle};
-use crate::rest::Rest;
+use crate::rest::RestClient;
 use crate::{CommandStatus, rest};
 use counters::RunCounters;
 use delivery::DeliveryFaults;
@@ -59,11 +59,11 @@ pub(crate) async fn run(flags: BenchFlags) -> anyhow::Result<CommandStatus> {
         BenchDialect::Plain => None,
     };
     let plan = Rc::new(BenchPlan::new(&flags, server.as_ref()).await?);
-    let rest = server.map(Rest::new).transpose()?;
+    let rest = server.map(RestClient::new).transpose()?;
     if let Some(rest) = &rest
-        && !rest.is_there().await
+        && !rest.transport.is_there().await
     {
-        return Err(rest::no_server(&rest.server().base));
+        return Err(rest::no_server(&rest.transport.server().base));
     }
     let fixtures = BenchFixtures::create(rest, &plan).await?;
     let run = BenchRun::new(&plan, &fixtures, flags.dialect)?;

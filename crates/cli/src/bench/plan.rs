@@ -10,7 +10,7 @@ use tokio_websockets::Connector;
 use super::dialect::BenchWire;
 use crate::UsageError;
 use crate::cli::{BenchDialect, BenchFlags};
-use crate::rest::Server;
+use crate::rest::ServerAddress;
 use crate::tls::install_tls;
 
 /// Connections per source address: fewer than Linux has ephemeral ports for.
@@ -72,7 +72,10 @@ pub(crate) struct BenchTarget {
 }
 
 impl BenchPlan {
-    pub(crate) async fn new(flags: &BenchFlags, server: Option<&Server>) -> anyhow::Result<Self> {
+    pub(crate) async fn new(
+        flags: &BenchFlags,
+        server: Option<&ServerAddress>,
+    ) -> anyhow::Result<Self> {
         let connections = match (flags.connections, flags.subscribers) {
             (Some(connections), _) => connections,
             (None, Some(each)) => each.checked_mul(flags.sessions).ok_or_else(|| {

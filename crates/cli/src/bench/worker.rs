@@ -73,7 +73,7 @@ pub(crate) async fn offer(plan: Rc<BenchPlan>) -> anyhow::Result<()> {
                 | ServerFrame::Attached(_)
                 | ServerFrame::CaughtUp { .. }
                 | ServerFrame::Ack(_)
-                | ServerFrame::Emitted(_)
+                | ServerFrame::SessionEmission(_)
                 | ServerFrame::Session(_)
                 | ServerFrame::SessionGone { .. }
                 | ServerFrame::Directed(_)

@@ -12,7 +12,7 @@ use thoughtwire_proto::{AgentSpec, SessionId};
 
 use crate::cli::ChatFlags;
 use crate::out::TextStyle;
-use crate::rest::{Refused, Rest};
+use crate::rest::{RestClient, ServerRefusal};
 use crate::{CommandStatus, UsageError, out};
 
 /// The agent of `chat` and `send` when none is named.
@@ -35,7 +35,7 @@ pub(crate) async fn run(flags: ChatFlags) -> anyhow::Result<CommandStatus> {
         )
         .into());
     }
-    let rest = Rest::new(target.server().await?)?;
+    let rest = RestClient::new(target.server().await?)?;
     let chat_session = match session {
         Some(session) => {
             ChatSession { name: rest.session(&session).await?.session.agent_name, session }
@@ -43,19 +43,19 @@ pub(crate) async fn run(flags: ChatFlags) -> anyhow::Result<CommandStatus> {
         None => find_or_create(&rest, agent.as_deref().unwrap_or(DEFAULT_AGENT)).await?,
     };
     if is_terminal {
-        terminal::run(rest.server().clone(), chat_session).await
+        terminal::run(rest.transport.server().clone(), chat_session).await
     } else {
         let form = match (json, thoughts) {
             (true, _) => piped::PipedOutput::Json,
             (false, true) => piped::PipedOutput::Everything,
             (false, false) => piped::PipedOutput::Messages,
         };
-        piped::run(rest.server().clone(), chat_session, form).await
+        piped::run(rest.transport.server().clone(), chat_session, form).await
     }
 }
 
 /// Returns the agent's main session; creates the agent if it does not exist.
-pub(crate) async fn find_or_create(rest: &Rest, name: &str) -> anyhow::Result<ChatSession> {
+pub(crate) async fn find_or_create(rest: &RestClient, name: &str) -> anyhow::Result<ChatSession> {
     let profile = match rest.find_agent(name).await? {
         Some(profile) => profile,
         None => {
@@ -70,7 +70,7 @@ pub(crate) async fn find_or_create(rest: &Rest, name: &str) -> anyhow::Result<Ch
                 // Another client created it at the same time.
                 Err(error)
                     if error
-                        .downcast_ref::<Refused>()
+                        .downcast_ref::<ServerRefusal>()
                         .is_some_and(|refused| refused.code == "name_taken") =>
                 {
                     rest.agent(name).await?.agent

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use thoughtwire_proto::dialect::native::{Acked, ClientBody};
-use thoughtwire_proto::transcript::{Body, Change, Transcript};
+use thoughtwire_proto::transcript::{EntryBody, Transcript, TranscriptChange};
 use thoughtwire_proto::{
     Emission, Event, InputEvent, ItemId, Outcome as TurnOutcome, Record, SessionId, Start,
     TurnEvent, TurnId,
@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use super::ChatSession;
 use crate::client::{FollowerEvent, ReconnectPolicy, SessionFollower};
 use crate::out::TextStyle;
-use crate::rest::Server;
+use crate::rest::ServerAddress;
 use crate::{CommandStatus, out, render};
 
 /// How long the server may be unreachable before the chat fails.
@@ -32,7 +32,7 @@ pub(super) enum PipedOutput {
 }
 
 pub(super) async fn run(
-    server: Server,
+    server: ServerAddress,
     chat_session: ChatSession,
     form: PipedOutput,
 ) -> anyhow::Result<CommandStatus> {
@@ -171,31 +171,33 @@ impl PipedChat {
         anyhow::bail!("the connection ended before the turn did")
     }
 
-    fn print(&self, record: &Record, change: &Change) -> std::io::Result<()> {
+    fn print(&self, record: &Record, change: &TranscriptChange) -> std::io::Result<()> {
         if self.form == PipedOutput::Json {
             return out::json(record);
         }
-        let Change::Entry(at) = change else { return Ok(()) };
+        let TranscriptChange::Entry(at) = change else { return Ok(()) };
         let Some(entry) = self.transcript.entries().get(*at) else { return Ok(()) };
         match &entry.body {
-            Body::Message { text, .. } => out::line(&render::clean(text)),
-            Body::Thought { text, .. } if self.form == PipedOutput::Everything => {
+            EntryBody::Message { text, .. } => out::line(&render::clean(text)),
+            EntryBody::Thought { text, .. } if self.form == PipedOutput::Everything => {
                 out::line(&format!("thought: {}", render::clean(text)))
             }
-            Body::Call(call) if self.form == PipedOutput::Everything && call.returned.is_some() => {
+            EntryBody::Call(call)
+                if self.form == PipedOutput::Everything && call.returned.is_some() =>
+            {
                 out::line(&format!("tool: {}", render::call(call).trim_start_matches("⚙ ")))
             }
-            Body::Call(call) if call.returned.is_none() => {
+            EntryBody::Call(call) if call.returned.is_none() => {
                 if let Some((look, told)) = render::approval(call) {
                     out::remark(look, &told);
                 }
                 Ok(())
             }
-            Body::Input { .. }
-            | Body::Thought { .. }
-            | Body::Call(_)
-            | Body::Ended { .. }
-            | Body::Fact(_) => Ok(()),
+            EntryBody::Input { .. }
+            | EntryBody::Thought { .. }
+            | EntryBody::Call(_)
+            | EntryBody::Ended { .. }
+            | EntryBody::Fact(_) => Ok(()),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io;
 
-use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, Refused, Verdict};
-use thoughtwire_proto::transcript::{Approval, Body};
+use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, RefusedFrame, Verdict};
+use thoughtwire_proto::transcript::{Approval, EntryBody};
 use thoughtwire_proto::{
     CallId, CommandId, Emission, Outcome as TurnOutcome, Policy, SessionId, Start,
 };
@@ -17,14 +17,14 @@ use crate::client::{FollowerEvent, ReconnectPolicy, SessionFollower};
 use crate::live_view::{LiveView, OutputPiece};
 use crate::out::{ColourMode, TextStyle};
 use crate::render::{clean, one_line};
-use crate::rest::Server;
+use crate::rest::ServerAddress;
 use crate::wrap::WordWrapper;
 
 /// Number of past events that are shown at the start.
 const RECENT: u64 = 60;
 
 pub(super) async fn run(
-    server: Server,
+    server: ServerAddress,
     chat_session: ChatSession,
 ) -> anyhow::Result<CommandStatus> {
     let follower = SessionFollower::new(
@@ -196,18 +196,18 @@ impl TerminalChat {
     fn asked(&self) -> Option<CallId> {
         let turn = self.view.transcript().turn()?;
         self.view.transcript().entries().iter().find_map(|entry| match &entry.body {
-            Body::Call(call)
+            EntryBody::Call(call)
                 if entry.turn.as_ref() == Some(turn)
                     && matches!(call.approval, Some(Approval::Asked(_))) =>
             {
                 Some(call.call.clone())
             }
-            Body::Call(_)
-            | Body::Input { .. }
-            | Body::Thought { .. }
-            | Body::Message { .. }
-            | Body::Ended { .. }
-            | Body::Fact(_) => None,
+            EntryBody::Call(_)
+            | EntryBody::Input { .. }
+            | EntryBody::Thought { .. }
+            | EntryBody::Message { .. }
+            | EntryBody::Ended { .. }
+            | EntryBody::Fact(_) => None,
         })
     }
 
@@ -261,7 +261,7 @@ impl TerminalChat {
         Ok(())
     }
 
-    fn answered(&mut self, id: &CommandId, outcome: Result<Ack, Refused>) -> io::Result<()> {
+    fn answered(&mut self, id: &CommandId, outcome: Result<Ack, RefusedFrame>) -> io::Result<()> {
         let said = self.sent.remove(id);
         match outcome {
             Ok(Ack { acked: Acked::Input { input: Some(input), .. }, .. }) => {

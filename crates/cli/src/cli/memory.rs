@@ -41,7 +41,7 @@ pub(crate) enum MemoryCommand {
         file: Option<PathBuf>,
         /// Most characters of the block.
         #[arg(long, value_name = "N")]
-        limit: Option<u64>,
+        limit: Option<usize>,
         /// Purpose of the block, as the model sees it.
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,

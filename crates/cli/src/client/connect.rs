@@ -7,7 +7,7 @@ use thoughtwire_proto::dialect::native::ServerFrame;
 use tokio::net::TcpStream;
 use tokio_websockets::{ClientBuilder, Connector, MaybeTlsStream, WebSocketStream};
 
-use crate::rest::{Server, no_server};
+use crate::rest::{ServerAddress, no_server};
 use crate::tls::{self, install_tls};
 
 /// Time limit for TCP, TLS and the WebSocket handshake together.
@@ -32,7 +32,7 @@ impl From<tokio_websockets::Error> for LinkEnd {
 }
 
 /// Connects to the server's native wire within [`CONNECT_TIMEOUT`].
-pub(super) async fn connect(server: &Server) -> Result<ClientSocket, LinkEnd> {
+pub(super) async fn connect(server: &ServerAddress) -> Result<ClientSocket, LinkEnd> {
     match tokio::time::timeout(CONNECT_TIMEOUT, dial(server)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(LinkEnd::Lost(no_server(&server.base).to_string(), Duration::ZERO)),
@@ -43,7 +43,7 @@ pub(super) async fn connect(server: &Server) -> Result<ClientSocket, LinkEnd> {
 ///
 /// # Errors
 /// If the connection fails or closes before a frame arrives.
-pub(crate) async fn greeting(server: &Server) -> anyhow::Result<ServerFrame> {
+pub(crate) async fn greeting(server: &ServerAddress) -> anyhow::Result<ServerFrame> {
     let cause = |end: LinkEnd| match end {
         LinkEnd::Lost(reason, _) => anyhow::anyhow!(reason),
         LinkEnd::Fatal(error) => error,
@@ -58,7 +58,7 @@ pub(crate) async fn greeting(server: &Server) -> anyhow::Result<ServerFrame> {
     anyhow::bail!("the server closed the connection")
 }
 
-async fn dial(server: &Server) -> Result<ClientSocket, LinkEnd> {
+async fn dial(server: &ServerAddress) -> Result<ClientSocket, LinkEnd> {
     let wrong = |what: &str| {
         LinkEnd::Fatal(anyhow::anyhow!("{} is not a server address: {what}", server.base))
     };

@@ -11,14 +11,14 @@ mod task;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use thoughtwire_proto::dialect::native::{Ack, ClientBody, ClientFrame, Refused};
+use thoughtwire_proto::dialect::native::{Ack, ClientBody, ClientFrame, RefusedFrame};
 use thoughtwire_proto::{Attached, CommandId, Emission, SessionId, Start};
 use tokio::sync::mpsc;
 
 pub(crate) use connect::greeting;
 use task::FollowerTask;
 
-use crate::rest::Server;
+use crate::rest::ServerAddress;
 
 /// Capacity of the event queue. The socket is not read while the queue is full.
 const EVENT_QUEUE: usize = 256;
@@ -35,7 +35,7 @@ pub(crate) enum FollowerEvent {
     /// An emission of the session. Each record is reported once, in order.
     Emitted(Emission),
     /// The server answered a command: it acknowledged or refused it.
-    Replied { id: CommandId, outcome: Result<Ack, Refused> },
+    Replied { id: CommandId, outcome: Result<Ack, RefusedFrame> },
     /// The connection is lost. The follower reconnects after the pause.
     Offline { reason: String, pause: Duration },
     /// The follower gave up. This is the last event.
@@ -67,7 +67,7 @@ enum FollowerRequest {
 impl SessionFollower {
     /// Starts the follower. Without a `start` it reads nothing until [`SessionFollower::attach`].
     pub(crate) fn new(
-        server: Server,
+        server: ServerAddress,
         session: SessionId,
         start: Option<Start>,
         policy: ReconnectPolicy,

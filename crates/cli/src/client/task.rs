@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::{SinkExt as _, StreamExt as _};
 use thoughtwire_proto::connection::Close;
 use thoughtwire_proto::dialect::native::{
-    ClientBody, ClientFrame, PROTOCOL, PartJoiner, Refused, ServerFrame,
+    ClientBody, ClientFrame, PROTOCOL, PartJoiner, RefusedFrame, ServerFrame,
 };
 use thoughtwire_proto::{CommandId, Cursor, Emission, RefusalCode, Retry, SessionId, Start};
 use tokio::sync::mpsc;
@@ -15,7 +15,7 @@ use tokio_websockets::Message;
 
 use super::connect::{ClientSocket, LinkEnd, connect};
 use super::{FollowerEvent, FollowerRequest, ReconnectPolicy};
-use crate::rest::Server;
+use crate::rest::ServerAddress;
 
 /// Upper bound of the first pause before reconnecting. The bound doubles with each attempt.
 const INITIAL_MAX_PAUSE: Duration = Duration::from_millis(250);
@@ -28,7 +28,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The follower's state that outlives a connection.
 pub(super) struct FollowerTask {
-    pub(super) server: Server,
+    pub(super) server: ServerAddress,
     pub(super) session: SessionId,
     /// Where to attach: the requested start at first, then the cursor.
     pub(super) start: Option<Start>,
@@ -205,7 +205,7 @@ impl FollowerTask {
             ServerFrame::CaughtUp { session, .. } if session == self.session => {
                 self.emit(FollowerEvent::CaughtUp).await
             }
-            ServerFrame::Emitted(emitted)
+            ServerFrame::SessionEmission(emitted)
                 if emitted.session == self.session && connection.attached =>
             {
                 self.handle_emission(emitted.emission).await
@@ -225,7 +225,7 @@ impl FollowerTask {
             ServerFrame::Welcome { .. }
             | ServerFrame::Attached(_)
             | ServerFrame::CaughtUp { .. }
-            | ServerFrame::Emitted(_)
+            | ServerFrame::SessionEmission(_)
             | ServerFrame::Session(_)
             | ServerFrame::SessionGone { .. }
             | ServerFrame::Detached { .. }
@@ -238,7 +238,7 @@ impl FollowerTask {
 
     async fn handle_refusal(
         &mut self,
-        refused: Refused,
+        refused: RefusedFrame,
         connection: &ClientConnection,
     ) -> Result<(), LinkEnd> {
         let again = refused.retry == Retry::Later;

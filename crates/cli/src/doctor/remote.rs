@@ -9,7 +9,7 @@ use thoughtwire_proto::dialect::native::ServerFrame;
 use thoughtwire_server::{Finding, Health};
 
 use crate::client::greeting;
-use crate::rest::Server;
+use crate::rest::ServerAddress;
 use crate::tls;
 
 /// Time limit for one answer.
@@ -36,7 +36,7 @@ fn finding(subject: &str, health: Health, found: impl Into<String>, mend: &str) 
 }
 
 /// Checks a running server. Changes nothing on it.
-pub(super) async fn examine(server: &Server) -> anyhow::Result<Vec<Finding>> {
+pub(super) async fn examine(server: &ServerAddress) -> anyhow::Result<Vec<Finding>> {
     tls::install_tls();
     let http = reqwest::Client::builder()
         .timeout(PATIENCE)
@@ -100,7 +100,7 @@ fn cause(base: &str, error: &reqwest::Error) -> String {
 }
 
 /// Checks whether the key gives access.
-async fn access(server: &Server, http: &reqwest::Client, url: &str) -> Finding {
+async fn access(server: &ServerAddress, http: &reqwest::Client, url: &str) -> Finding {
     const SUBJECT: &str = "access";
     let mut request = http.get(url);
     if let Some(key) = &server.key {
@@ -138,7 +138,7 @@ async fn access(server: &Server, http: &reqwest::Client, url: &str) -> Finding {
 }
 
 /// Checks whether WebSockets work, and compares versions.
-async fn socket(server: &Server) -> Vec<Finding> {
+async fn socket(server: &ServerAddress) -> Vec<Finding> {
     match tokio::time::timeout(PATIENCE, greeting(server)).await {
         Ok(Ok(ServerFrame::Welcome { server: theirs, .. })) => {
             let ours = concat!("thoughtwire/", env!("CARGO_PKG_VERSION"));

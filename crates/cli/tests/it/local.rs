@@ -98,5 +98,5 @@ fn a_directory_that_another_process_has_is_left_alone() {
     let ran = thoughtwire(&["agents", "list", "--data-dir", dir.path().to_str().unwrap()], b"");
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains("another process"), "{ran:?}");
-    store.close();
+    drop(store);
 }

@@ -1,4 +1,4 @@
-//! The interface in somebody else's program: async and blocking, clients that come and go while events flow.
+//! The embedded hub, async and blocking, with clients that come and go while events flow.
 
 use thoughtwire_hub::{Embedded, blocking};
 use thoughtwire_proto::ToolStatus;
@@ -48,8 +48,8 @@ fn a_synchronous_program_has_the_same_verbs() {
     turn.internal_monologue("hm").unwrap();
     turn.function_message("Running lookup({\"a\": 1})").unwrap();
     turn.function_message("Success: found").unwrap();
-    let call = turn.tool_called("other", Default::default()).unwrap();
-    turn.tool_returned(call, "other", ToolStatus::Error, "no").unwrap();
+    let call = turn.tools().called("other", Default::default()).unwrap();
+    turn.tools().returned(&call, "other", ToolStatus::Error, "no", None).unwrap();
     turn.finish(Some("bye".into()), None).unwrap();
     turn.close().unwrap();
     let mut kinds = Vec::new();
@@ -61,7 +61,8 @@ fn a_synchronous_program_has_the_same_verbs() {
             break;
         }
     }
-    let expected = "user_message turn_started thought tool_called tool_returned tool_called tool_returned message turn_ended";
+    let expected = "user_message turn_started thought tool_called tool_returned \
+         tool_called tool_returned message turn_ended";
     assert_eq!(kinds.join(" "), expected);
     let refused = embedded.user_message("again").unwrap();
     refused.internal_monologue("").unwrap();
@@ -88,7 +89,8 @@ fn example(name: &str) -> String {
 #[test]
 fn the_examples_run() {
     let shown = example("interface");
-    assert!(shown.contains(r#"memgpt: {"type": "agent_response", "message_type": "assistant_message", "message": "Take an umbrella."}"#));
+    let message = r#""message_type": "assistant_message", "message": "Take an umbrella."}"#;
+    assert!(shown.contains(message), "{shown}");
     assert!(shown.contains(r#""kind":"turn_ended""#));
     let shown = example("blocking_interface");
     assert!(

@@ -1,41 +1,37 @@
-//! A disk that fails or stands still: what is lost is refused, and everything goes on when it works again.
+//! A disk that fails or stands still. Lost appends are refused; the hub goes on when the disk
+//! works again.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Turn, now};
+use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Turn, TurnError, now};
 use thoughtwire_proto::{
     Command, CommandReply, Event, Policy, Refusal, RefusalCode, SessionCommand, TurnEvent,
 };
-use thoughtwire_store::{Pen, Store};
+use thoughtwire_store::{BrokenTable, RamDisk, RamDriver, WriteFault};
 
 use crate::support::{Puppet, Room};
 
-/// A room on a store that writes when it is told to.
+/// A room on a store that commits when it is told to.
 struct Stage {
     room: Room,
-    pen: Pen,
-    file: rusqlite::Connection,
+    driver: RamDriver,
 }
 
 impl Stage {
-    async fn open(dir: &Path, agent: Arc<dyn Agent>) -> Self {
-        let first = Room::open(dir).await;
+    async fn open(agent: Arc<dyn Agent>) -> Self {
+        let disk = RamDisk::new();
+        let first = Room::on(disk.open(now()), Arc::new(Puppet), HubOptions::default()).await;
         first.hub.stop(Duration::ZERO).await;
-        first.hub.store().close();
-        let (store, pen) = Store::open_by_hand(dir, now()).unwrap();
-        let hub = Hub::new(Arc::new(store), agent, HubOptions::default()).unwrap();
-        Self {
-            room: Room { hub, ..first },
-            pen,
-            file: rusqlite::Connection::open(dir.join("thoughtwire.db")).unwrap(),
-        }
+        first.hub.store().close().await;
+        let (store, driver) = disk.open_driven(now());
+        let hub = Hub::new(Arc::new(store), agent, HubOptions::default()).await.unwrap();
+        Self { room: Room { hub, ..first }, driver }
     }
 
-    /// Asks, and hands out the answer's future: the pen has not moved yet.
+    /// Asks, and hands out the answer's future: nothing is committed yet.
     fn send(
         &self,
         text: &str,
@@ -63,15 +59,19 @@ impl Stage {
     async fn write(&mut self) {
         for _ in 0..20 {
             self.pass().await;
-            if let Some(written) = self.pen.write(1024) {
-                written.tell();
+            if let Some(committed) = self.driver.commit(1024) {
+                committed.tell();
             }
         }
         self.pass().await;
     }
 
-    fn fail(&self, statement: &str) {
-        self.file.execute_batch(statement).unwrap();
+    fn fail(&self) {
+        self.driver.set_write_fault(Some(NOTHING_IS_SAVED));
+    }
+
+    fn heal(&self) {
+        self.driver.set_write_fault(None);
     }
 
     /// Until the turn that could not be ended has been.
@@ -82,24 +82,21 @@ impl Stage {
     }
 }
 
-const NOTHING_IS_SAVED: &str =
-    "CREATE TRIGGER fault BEFORE INSERT ON events BEGIN SELECT RAISE(ROLLBACK, 'a fault'); END";
-const SAVED_AGAIN: &str = "DROP TRIGGER fault";
+const NOTHING_IS_SAVED: WriteFault = WriteFault::Transactions { every: 1 };
 
 #[tokio::test(start_paused = true)]
 async fn an_input_whose_turn_could_not_be_saved_keeps_its_words() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut stage = Stage::open(dir.path(), Arc::new(Puppet)).await;
+    let mut stage = Stage::open(Arc::new(Puppet)).await;
     let running = stage.send("hang", Policy::Queue);
     let queued = stage.send("say", Policy::Queue);
     stage.write().await;
     assert!(running.await.unwrap().is_ok() && queued.await.unwrap().is_ok());
-    stage.fail(NOTHING_IS_SAVED);
+    stage.fail();
     // Its append ends the one turn and starts the other.
     let cancel = stage.ask(SessionCommand::Cancel { turn: None }.on(stage.room.session.clone()));
     stage.write().await;
     assert_eq!(cancel.await.unwrap().unwrap_err().code, RefusalCode::StoreFailed);
-    stage.fail(SAVED_AGAIN);
+    stage.heal();
     stage.recover().await;
     let log = stage.room.log().await;
     assert!(
@@ -112,16 +109,15 @@ async fn an_input_whose_turn_could_not_be_saved_keeps_its_words() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_said_in_a_turn_that_was_not_saved_is_in_no_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut stage = Stage::open(dir.path(), Arc::new(Puppet)).await;
+    let mut stage = Stage::open(Arc::new(Puppet)).await;
     let first = stage.send("hang", Policy::Queue);
     stage.write().await;
     assert!(first.await.unwrap().is_ok());
-    stage.fail(NOTHING_IS_SAVED);
+    stage.fail();
     let second = stage.send("begin hang", Policy::Interrupt);
     stage.write().await;
     assert_eq!(second.await.unwrap().unwrap_err().code, RefusalCode::StoreFailed);
-    stage.fail(SAVED_AGAIN);
+    stage.heal();
     stage.recover().await;
     let log = stage.room.log().await;
     assert_eq!(
@@ -132,20 +128,19 @@ async fn what_was_said_in_a_turn_that_was_not_saved_is_in_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn behind_words_that_were_not_saved_come_no_others() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut stage = Stage::open(dir.path(), Arc::new(Puppet)).await;
+    let mut stage = Stage::open(Arc::new(Puppet)).await;
     let answer = stage.send("tool 400", Policy::Queue);
     // The turn's start, and its call.
     for _ in 0..2 {
         stage.pass().await;
-        stage.pen.write(1).unwrap().tell();
+        stage.driver.commit(1).unwrap().tell();
     }
     assert!(answer.await.unwrap().is_ok());
     stage.pass().await;
-    assert_eq!(stage.pen.waiting(), 256, "more words wait behind those that wait for the disk");
-    stage.fail(NOTHING_IS_SAVED);
-    stage.pen.write(1024).unwrap().tell();
-    stage.fail(SAVED_AGAIN);
+    assert_eq!(stage.driver.waiting(), 256, "more words wait behind those that wait for the disk");
+    stage.fail();
+    stage.driver.commit(1024).unwrap().tell();
+    stage.heal();
     stage.recover().await;
     let log = stage.room.log().await;
     let kinds = "session_opened user_message turn_started tool_called tool_returned turn_ended";
@@ -157,12 +152,11 @@ async fn behind_words_that_were_not_saved_come_no_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_does_not_wait_for_a_disk_that_neither_takes_nor_gives() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut stage = Stage::open(dir.path(), Arc::new(Puppet)).await;
+    let mut stage = Stage::open(Arc::new(Puppet)).await;
     let first = stage.send("hang", Policy::Queue);
     stage.write().await;
     assert!(first.await.unwrap().is_ok());
-    stage.fail("ALTER TABLE sessions RENAME TO away");
+    stage.driver.set_broken(Some(BrokenTable::Sessions));
     let second = stage.send("say", Policy::Queue);
     stage.write().await;
     assert_eq!(second.await.unwrap().unwrap_err().code, RefusalCode::StoreFailed);
@@ -198,10 +192,8 @@ impl Agent for Flood {
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_floods_is_held_up_by_a_disk_that_stands_still() {
     for streamed in [true, false] {
-        let dir = tempfile::tempdir().unwrap();
         let said = Arc::new(AtomicUsize::new(0));
-        let stage =
-            Stage::open(dir.path(), Arc::new(Flood { said: Arc::clone(&said), streamed })).await;
+        let stage = Stage::open(Arc::new(Flood { said: Arc::clone(&said), streamed })).await;
         let _answer = stage.send("go", Policy::Queue);
         // Nothing is written: its turn's own start waits for the disk.
         let mut before = usize::MAX;
@@ -233,15 +225,52 @@ impl Agent for Drip {
 
 #[tokio::test(start_paused = true)]
 async fn copies_of_an_open_sentence_do_not_pile_up_in_front_of_a_disk_that_stands_still() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut stage = Stage::open(dir.path(), Arc::new(Drip)).await;
+    let mut stage = Stage::open(Arc::new(Drip)).await;
     let answer = stage.send("go", Policy::Queue);
     stage.write().await;
     assert!(answer.await.unwrap().is_ok());
     tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!(stage.pen.waiting(), 1);
+    assert_eq!(stage.driver.waiting(), 1);
     // It goes on with what there is by then.
     stage.write().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(stage.pen.waiting(), 1);
+    assert_eq!(stage.driver.waiting(), 1);
+}
+
+/// Makes a call and keeps the error that it gets.
+struct Caught(Arc<parking_lot::Mutex<Option<TurnError>>>);
+
+impl Agent for Caught {
+    fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
+        let caught = Arc::clone(&self.0);
+        Box::pin(async move {
+            let called = turn.interface.tools().called("lookup", Default::default()).await;
+            *caught.lock() = called.err();
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_is_told_why_its_call_could_not_be_saved() {
+    for (fault, code) in [
+        (WriteFault::Full, RefusalCode::StoreFull),
+        (WriteFault::UnknownUnsaved, RefusalCode::StoreUnknown),
+        (WriteFault::UnknownSaved, RefusalCode::StoreUnknown),
+        (NOTHING_IS_SAVED, RefusalCode::StoreFailed),
+    ] {
+        let caught = Arc::default();
+        let mut stage = Stage::open(Arc::new(Caught(Arc::clone(&caught)))).await;
+        let answer = stage.send("go", Policy::Queue);
+        stage.pass().await;
+        stage.driver.commit(1).unwrap().tell();
+        assert!(answer.await.unwrap().is_ok());
+        stage.pass().await;
+        stage.driver.set_write_fault(Some(fault));
+        stage.write().await;
+        let Some(TurnError::Unsaved(refusal)) = caught.lock().clone() else {
+            panic!("{fault:?}: {:?}", caught.lock())
+        };
+        assert_eq!(refusal.code, code, "{fault:?}");
+    }
 }

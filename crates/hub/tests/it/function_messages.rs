@@ -1,14 +1,14 @@
-//! The lines that MemGPT's agents give to `function_message`, in somebody's own program.
+//! Lines that MemGPT's agents give to `function_message`, in both forms of the interface.
 
 use serde_json::Value;
 use thoughtwire_hub::{Embedded, blocking};
 use thoughtwire_proto::connection::Encoding;
 
-/// Lines in the order in which an agent says them, and the calls and results that they become.
+/// Lines of an agent, and the calls and results that they become.
 const LINES: [&str; 7] = [
     "Error: No function named fly",
     "Running walk({\"to\": \"town\"})",
-    // Of the open call this says nothing.
+    // The error names another function than the open call.
     "Error: Error parsing JSON for function 'run' arguments: {",
     "Success: walked",
     "Error: something went wrong",

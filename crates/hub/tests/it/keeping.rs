@@ -120,8 +120,14 @@ async fn what_a_turn_or_a_waiting_input_stands_on_stays() {
         })
         .await;
     assert!(
-        matches!(&events(&seen)[..], [Event::Input(InputEvent::UserMessage { text, .. }), Event::Turn(TurnEvent::Started { .. }), ..]
-            if text == "hang"),
+        matches!(
+            &events(&seen)[..],
+            [
+                Event::Input(InputEvent::UserMessage { text, .. }),
+                Event::Turn(TurnEvent::Started { .. }),
+                ..
+            ] if text == "hang"
+        ),
         "{seen:?}"
     );
     assert_eq!(seqs(&seen)[0], attached.first.0);

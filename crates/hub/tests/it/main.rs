@@ -13,6 +13,7 @@
 mod embedding;
 mod failing;
 mod function_messages;
+mod interface_verbs;
 mod keeping;
 mod offering;
 mod permitting;

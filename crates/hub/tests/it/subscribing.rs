@@ -1,9 +1,9 @@
-//! Subscribers: from every position the same events, partials once, and the log for who falls behind.
+//! Subscribers: the same events from every position, partials once, and the log for slow readers.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use thoughtwire_hub::{Entry, HubOptions, Outlet, Presence, Read};
+use thoughtwire_hub::{DirectSink, HubOptions, Presence, Read, SharedSink, TailEntry};
 use thoughtwire_proto::{Cursor, Emission, Event, Outcome, Seq, Start, TurnEvent};
 
 use crate::support::{Puppet, Room, event, events};
@@ -80,14 +80,14 @@ async fn who_falls_behind_the_ring_reads_the_log_and_loses_nothing() {
     assert_eq!(seen, log[1..]);
 }
 
-/// Where a sleeper's news go, and all that it got. Of every so many entries it takes one less.
-struct Bowl {
+/// The records that one reader got, parked or not. It accepts at most so many entries at a time.
+struct RecordSink {
     records: Mutex<Vec<u64>>,
     most: usize,
 }
 
-impl Bowl {
-    fn put(&self, entries: &[Arc<Entry>]) {
+impl RecordSink {
+    fn put(&self, entries: &[Arc<TailEntry>]) {
         let seqs = entries.iter().filter_map(|entry| match &entry.emitted().emission {
             Emission::Record(record) => Some(record.seq.0),
             _ => None,
@@ -96,29 +96,29 @@ impl Bowl {
     }
 }
 
-impl Outlet for Bowl {
-    fn take(&self, entries: &[Arc<Entry>]) -> usize {
+impl DirectSink<Arc<TailEntry>> for RecordSink {
+    fn accept(&self, entries: &[Arc<TailEntry>]) -> usize {
         let taken = entries.len().min(self.most);
         self.put(&entries[..taken]);
         taken
     }
 }
 
-/// One that cannot take anything.
-struct Broken;
+/// A sink that panics.
+struct PanickingSink;
 
-impl Outlet for Broken {
-    fn take(&self, _entries: &[Arc<Entry>]) -> usize {
+impl DirectSink<Arc<TailEntry>> for PanickingSink {
+    fn accept(&self, _entries: &[Arc<TailEntry>]) -> usize {
         panic!("as told")
     }
 }
 
-/// A reader that sleeps whenever there is nothing for it; gives what it got up to now, and its task.
-async fn sleeper(
+/// A reader that parks whenever there is nothing for it. Returns its events so far, and its task.
+async fn parked_reader(
     room: &Room,
     most: usize,
     broken: bool,
-) -> (Arc<Bowl>, tokio::task::JoinHandle<()>) {
+) -> (Arc<RecordSink>, tokio::task::JoinHandle<()>) {
     let wake = Arc::new(tokio::sync::Notify::new());
     let (start, presence) = (
         Start::After(Cursor { epoch: None, seq: Seq::ZERO }),
@@ -130,9 +130,10 @@ async fn sleeper(
         .await
         .unwrap()
         .1;
-    let bowl = Arc::new(Bowl { records: Mutex::default(), most });
-    let outlet: Arc<dyn Outlet> = if broken { Arc::new(Broken) } else { Arc::<Bowl>::clone(&bowl) };
-    let read = Arc::clone(&bowl);
+    let sink = Arc::new(RecordSink { records: Mutex::default(), most });
+    let shared: SharedSink<Arc<TailEntry>> =
+        if broken { Arc::new(PanickingSink) } else { Arc::<RecordSink>::clone(&sink) };
+    let read = Arc::clone(&sink);
     let task = tokio::spawn(async move {
         loop {
             while subscription.has_news() {
@@ -144,25 +145,25 @@ async fn sleeper(
                 read.records.lock().unwrap().last().copied().unwrap_or(0),
                 subscription.cursor().0
             );
-            subscription.lend(&outlet);
+            subscription.park(&shared);
             wake.notified().await;
-            subscription.take_back();
+            subscription.unpark();
         }
     });
-    (bowl, task)
+    (sink, task)
 }
 
 /// Some turns, and every reader has every record once and in order.
-async fn all_get_all(room: &Room, readers: Vec<(Arc<Bowl>, tokio::task::JoinHandle<()>)>) {
+async fn all_get_all(room: &Room, readers: Vec<(Arc<RecordSink>, tokio::task::JoinHandle<()>)>) {
     let (_, mut listener) = room.after(0).await;
     for text in ["3000", "think stream say", "500"] {
         room.send(text).await.unwrap();
         listener.turn().await;
     }
     let head = room.log().await.len() as u64;
-    for (number, (bowl, task)) in readers.iter().enumerate() {
+    for (number, (sink, task)) in readers.iter().enumerate() {
         let has_all = async {
-            while bowl.records.lock().unwrap().len() < head as usize {
+            while sink.records.lock().unwrap().len() < head as usize {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -170,32 +171,32 @@ async fn all_get_all(room: &Room, readers: Vec<(Arc<Bowl>, tokio::task::JoinHand
         assert!(
             in_time.is_ok() && !task.is_finished(),
             "reader {number} has {} of {head}",
-            bowl.records.lock().unwrap().len()
+            sink.records.lock().unwrap().len()
         );
-        assert!(bowl.records.lock().unwrap().iter().copied().eq(1..=head), "reader {number}");
+        assert!(sink.records.lock().unwrap().iter().copied().eq(1..=head), "reader {number}");
         task.abort();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_brought_to_sleepers_is_all_of_it_once_and_in_order() {
+async fn a_parked_reader_gets_every_record_once_in_order_however_much_it_accepts() {
     let dir = tempfile::tempdir().unwrap();
     let room = Room::open(dir.path()).await;
     let mut readers = Vec::new();
     for number in 0..100 {
-        // Some take all they are brought, some nothing, some a part.
-        readers.push(sleeper(&room, [usize::MAX, 0, 1, 7][number % 4], false).await);
+        // Some accept all, some nothing, some a part.
+        readers.push(parked_reader(&room, [usize::MAX, 0, 1, 7][number % 4], false).await);
     }
     all_get_all(&room, readers).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outlet_that_panics_takes_no_other_reader_along() {
+async fn a_sink_that_panics_harms_no_other_reader() {
     let dir = tempfile::tempdir().unwrap();
     let room = Room::open(dir.path()).await;
     let mut readers = Vec::new();
     for number in 0..5 {
-        readers.push(sleeper(&room, usize::MAX, number == 2).await);
+        readers.push(parked_reader(&room, usize::MAX, number == 2).await);
     }
     all_get_all(&room, readers).await;
 }
@@ -237,7 +238,7 @@ async fn queued_inputs_outlive_a_stop_and_run_at_the_next_start() {
     room.send("begin hang").await.unwrap();
     room.send("say").await.unwrap();
     room.hub.stop(Duration::ZERO).await;
-    room.hub.store().close();
+    room.hub.store().close().await;
     drop(room);
     let room = Room::open(dir.path()).await;
     let (_, mut listener) = room.after(0).await;

@@ -1,4 +1,4 @@
-//! What the tests share: a hub over a store in a directory of its own, and an agent that does what it is told.
+//! Shared by the tests: a hub over a store of its own, and an agent that follows a script.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use thoughtwire_proto::{
 use thoughtwire_store::Store;
 use tokio::sync::Notify;
 
-/// Does what its input says, word by word: see the match below.
+/// An agent that does what its input says, word by word: see the match below.
 pub(crate) struct Puppet;
 
 impl Agent for Puppet {
@@ -28,12 +28,13 @@ impl Agent for Puppet {
                     "think" => drop(voice.internal_monologue("hm").await?),
                     "say" => drop(voice.assistant_message("said").await?),
                     "tool" => {
-                        let call = voice.tool_called("lookup", Default::default()).await?;
+                        let call = voice.tools().called("lookup", Default::default()).await?;
                         voice
-                            .tool_returned(&call, "lookup", ToolStatus::Success, "found", None)
+                            .tools()
+                            .returned(&call, "lookup", ToolStatus::Success, "found", None)
                             .await?;
                     }
-                    "call" => drop(voice.tool_called("slow", Default::default()).await?),
+                    "call" => drop(voice.tools().called("slow", Default::default()).await?),
                     "stream" => {
                         let mut message = voice.open_message();
                         for piece in ["Once ", "upon ", "a "] {
@@ -47,8 +48,9 @@ impl Agent for Puppet {
                     "panic" => panic!("as told"),
                     "fail" => return Err(AgentError::new("told_to", "It was told to fail.")),
                     "ask" => {
-                        let call = voice.tool_called("risky", Default::default()).await?;
+                        let call = voice.tools().called("risky", Default::default()).await?;
                         let decision = voice
+                            .tools()
                             .approval(
                                 &call,
                                 "tool",
@@ -58,7 +60,8 @@ impl Agent for Puppet {
                             )
                             .await?;
                         voice
-                            .tool_returned(
+                            .tools()
+                            .returned(
                                 &call,
                                 "risky",
                                 ToolStatus::Success,
@@ -115,7 +118,7 @@ pub(crate) async fn carry_out(
         Command::Session { session, command } => {
             wrap(hub.submit(user, from, id, session, command).await)
         }
-        Command::Directory(command) => wrap(hub.direct(user, id, command)),
+        Command::Directory(command) => wrap(hub.directory().direct(user, id, command)),
         Command::Connection(command) => panic!("{command:?} belongs to a connection"),
     }
 }
@@ -126,7 +129,12 @@ impl Room {
     }
 
     pub(crate) async fn with(dir: &Path, agent: Arc<dyn Agent>, options: HubOptions) -> Self {
-        let hub = Hub::new(Arc::new(Store::open(dir, now()).unwrap()), agent, options).unwrap();
+        Self::on(Store::open(dir, now()).unwrap(), agent, options).await
+    }
+
+    /// A room on an open store.
+    pub(crate) async fn on(store: Store, agent: Arc<dyn Agent>, options: HubOptions) -> Self {
+        let hub = Hub::new(Arc::new(store), agent, options).await.unwrap();
         let user: UserId = "local".parse().unwrap();
         let find = Request {
             id: None,
@@ -146,7 +154,7 @@ impl Room {
         let CommandReply::Directory(DirectoryReply::Agent { profile: agent, .. }) = answer else {
             panic!("{answer:?}")
         };
-        Self { hub, user, session: agent.main_session.clone(), agent }
+        Self { hub, user, session: agent.main_session.clone(), agent: *agent }
     }
 
     pub(crate) async fn ask(
@@ -200,14 +208,10 @@ impl Room {
         self.attach(Start::After(Cursor { epoch: None, seq: Seq(seq) })).await
     }
 
-    /// Lets go of the store as a killed process would: nothing is ended.
+    /// All events of the session.
     pub(crate) async fn log(&self) -> Vec<Event> {
-        let session = self.session.clone();
-        self.hub
-            .read(move |store| {
-                let stored = store.session(&session)?.unwrap();
-                store.events(stored.num, Seq::ZERO, 100_000)
-            })
+        let logs = self.hub.store().logs();
+        logs.records_after(&self.session, Seq::ZERO, 100_000)
             .await
             .unwrap()
             .into_iter()
@@ -249,7 +253,8 @@ impl Listener {
         }
     }
 
-    /// Everything up to what `last` is true of. A test that waits in vain fails after ten seconds.
+    /// Everything up to an emission of which `last` is true. A test that waits in vain fails after
+    /// ten seconds.
     pub(crate) async fn until(&mut self, mut last: impl FnMut(&Emission) -> bool) -> Vec<Emission> {
         let mut seen = Vec::new();
         let listen = async {
@@ -267,6 +272,24 @@ impl Listener {
         seen
     }
 
+    /// Everything up to an event. A test that waits in vain fails after ten seconds.
+    pub(crate) async fn until_event(
+        &mut self,
+        mut last: impl FnMut(&Event) -> bool,
+    ) -> Vec<Emission> {
+        self.until(|emission| event(emission).is_some_and(&mut last)).await
+    }
+
+    /// Everything up to a status that begins like this.
+    pub(crate) async fn until_status(&mut self, beginning: &str) -> Vec<Emission> {
+        let is_it = |emission: &Emission| match emission {
+            Emission::Status { text, .. } => text.starts_with(beginning),
+            _ => false,
+        };
+        self.until(is_it).await
+    }
+
+    /// Everything up to the end of the next turn.
     pub(crate) async fn turn(&mut self) -> Vec<Emission> {
         self.until(|emission| matches!(event(emission), Some(Event::Turn(TurnEvent::Ended { .. }))))
             .await

@@ -37,7 +37,8 @@ async fn a_turn_goes_from_its_input_to_its_end() {
         })
     ));
     let seen = events(&listener.turn().await);
-    let expected = "session_opened user_message turn_started thought tool_called tool_returned message message message turn_ended";
+    let expected = "session_opened user_message turn_started thought tool_called \
+         tool_returned message message message turn_ended";
     assert_eq!(kinds(&seen), expected.split(' ').collect::<Vec<_>>());
     assert_eq!(room.log().await, seen);
 }
@@ -136,7 +137,8 @@ async fn policies_decide_about_inputs_while_a_turn_runs() {
         ]
     );
     // The interrupting input ran at once, the queued one behind it, the withdrawn one never.
-    let tail = "user_message turn_ended turn_started message message turn_ended turn_started thought message turn_ended";
+    let tail = "user_message turn_ended turn_started message message turn_ended \
+         turn_started thought message turn_ended";
     assert!(kinds(&ended).join(" ").ends_with(tail), "{:?}", kinds(&ended));
 }
 
@@ -354,7 +356,7 @@ async fn a_full_disk_refuses_ends_the_turn_and_goes_on_when_there_is_room() {
     };
     assert_eq!(refusal.code, RefusalCode::StoreFull);
     assert!(mount("remount,size=16m"));
-    // Whatever was cut is ended, and inputs are taken again, with nothing doubled or lost between.
+    // Cut turns are ended, and inputs are taken again. Nothing is doubled or lost between.
     let answer = loop {
         match room.send("say").await {
             Ok(answer) => break answer,
@@ -365,11 +367,11 @@ async fn a_full_disk_refuses_ends_the_turn_and_goes_on_when_there_is_room() {
     let CommandReply::Session(SessionReply::Input { input, .. }) = answer else {
         panic!("{answer:?}")
     };
-    let last = |emission: &thoughtwire_proto::Emission| {
-        matches!(crate::support::event(emission), Some(Event::Turn(TurnEvent::Ended { input: ended, .. }))
-        if *ended == input)
+    let is_its_end = |event: &Event| match event {
+        Event::Turn(TurnEvent::Ended { input: ended, .. }) => *ended == input,
+        _ => false,
     };
-    let seen = events(&listener.until(last).await);
+    let seen = events(&listener.until_event(is_its_end).await);
     let log = room.log().await;
     assert_eq!(seen, log[..seen.len()], "what was seen is what is there");
     let count = |kind: &str| log.iter().filter(|event| event.kind() == kind).count();
@@ -378,7 +380,7 @@ async fn a_full_disk_refuses_ends_the_turn_and_goes_on_when_there_is_room() {
         (saved + 1, saved + 1, saved + 1)
     );
     room.hub.stop(std::time::Duration::ZERO).await;
-    room.hub.store().close();
+    room.hub.store().close().await;
     assert!(
         std::process::Command::new("umount").arg("-l").arg(dir.path()).status().unwrap().success()
     );
@@ -415,7 +417,7 @@ async fn a_turn_that_takes_too_long_is_ended_and_waiting_does_not_count() {
         Event::Turn(TurnEvent::Message { text, complete: false, .. }) if text == "Half a sen")),
         "{seen:?}"
     );
-    // What was queued runs; while it waits for its owner, its time stands still.
+    // The queued input runs. Its time stands still while it waits for the owner.
     listener
         .until(|emission| {
             matches!(event(emission), Some(Event::Turn(TurnEvent::ApprovalAsked { .. })))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thoughtwire_hub::Awaited;
+use thoughtwire_hub::AwaitedTurn;
 use thoughtwire_proto::{
     CommandReply, DirectoryReply, ItemId, Policy, RefusalCode, Seq, SessionReply,
 };
@@ -17,7 +17,7 @@ async fn say(room: &Room, text: &str) -> (Seq, ItemId) {
     }
 }
 
-async fn awaited(room: &Room, input: &(Seq, ItemId)) -> Awaited {
+async fn awaited(room: &Room, input: &(Seq, ItemId)) -> AwaitedTurn {
     let turn = room.hub.await_turn(&room.user, &room.session, input.0, &input.1);
     tokio::time::timeout(Duration::from_secs(10), turn).await.expect("it comes").unwrap()
 }
@@ -27,7 +27,7 @@ async fn a_turn_is_awaited_whole_or_said_to_be_trimmed() {
     let dir = tempfile::tempdir().unwrap();
     let room = Room::open(dir.path()).await;
     let first = say(&room, "think").await;
-    let Awaited::Ended(records) = awaited(&room, &first).await else { panic!("it is whole") };
+    let AwaitedTurn::Ended(records) = awaited(&room, &first).await else { panic!("it is whole") };
     assert_eq!(records[0].seq, first.0);
     let kinds: Vec<_> = records.iter().map(|record| record.event.kind()).collect();
     assert_eq!((kinds[0], *kinds.last().unwrap()), ("user_message", "turn_ended"));
@@ -38,7 +38,7 @@ async fn a_turn_is_awaited_whole_or_said_to_be_trimmed() {
     let keep = Retention { days: None, events: Some(1) };
     room.hub.keep(&room.user, &room.session, keep).await.unwrap();
     assert_eq!(room.hub.sweep().await.unwrap(), 1);
-    assert_eq!(awaited(&room, &first).await, Awaited::Trimmed(Vec::new()));
+    assert_eq!(awaited(&room, &first).await, AwaitedTurn::Trimmed(Vec::new()));
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn a_wait_can_be_dropped_and_ends_with_its_session() {
     let turn = room.hub.await_turn(&room.user, &room.session, main.0, &main.1);
     assert!(tokio::time::timeout(Duration::from_millis(50), turn).await.is_err());
     room.cancel().await.unwrap();
-    assert!(matches!(awaited(&room, &main).await, Awaited::Ended(_)));
+    assert!(matches!(awaited(&room, &main).await, AwaitedTurn::Ended(_)));
     let create =
         thoughtwire_proto::Command::Directory(thoughtwire_proto::DirectoryCommand::CreateSession {
             agent: room.agent.spec.name.clone(),
@@ -78,6 +78,6 @@ async fn a_wait_can_be_dropped_and_ends_with_its_session() {
             assert!(matches!(refusal.code, RefusalCode::Stopping | RefusalCode::UnknownSession));
         }
         // The turn's end may be read before the session is gone.
-        Ok(awaited) => assert!(matches!(awaited, Awaited::Ended(_))),
+        Ok(awaited) => assert!(matches!(awaited, AwaitedTurn::Ended(_))),
     }
 }

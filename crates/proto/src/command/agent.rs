@@ -7,63 +7,68 @@ use serde_json::{Map, Value};
 
 use crate::{AgentId, SessionId};
 
-/// How an agent speaks.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+/// Style of an agent's replies.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Style {
-    /// Plain content is the message, reasoning the thought.
+    /// Plain content is the message, and reasoning the thought.
     #[default]
     Native,
-    /// Plain content is inner monologue; the tool `send_message` speaks.
+    /// Plain content is inner monologue. The tool `send_message` sends messages.
     Memgpt,
 }
 
 /// Whether a tool may be used.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Permission {
-    /// It may.
+    /// It may be used.
     Allow,
-    /// The owner is asked each time.
+    /// The owner is asked before each use.
     Ask,
-    /// It may not; the model is not told of it.
+    /// It may not be used. The model does not know of it.
     Deny,
 }
 
-/// What an agent may do and spend; what is absent has the server's default.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+/// An agent's permissions and limits. Absent ones have the server's default.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentSettings {
-    /// Models to ask, in order, when `model` cannot be had.
+    /// Models to try in order if `model` is not available.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>"))]
     pub fallbacks: Vec<String>,
-    /// How many tokens its model reads at most, prompt and reply together.
+    /// Maximum number of tokens that its model reads, prompt and reply together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_window: Option<u32>,
-    /// How many tokens one reply may have.
+    /// Maximum number of tokens of one reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u32>,
-    /// How many model calls one turn may take.
+    /// Maximum number of model calls in one turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u32>,
-    /// How many tokens one turn may cost, read and written.
+    /// Maximum number of tokens that one turn may cost, input and output together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_budget: Option<u64>,
-    /// Turns of its sessions that ended so many days ago are deleted.
+    /// Age in days at which ended turns of its sessions are deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_days: Option<u32>,
-    /// The oldest turns of its sessions are deleted while more than so many events stay.
+    /// Number of events that its sessions keep. The oldest turns beyond it are deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_events: Option<u64>,
-    /// What it may do with its tools, by the tool's name.
+    /// Permissions of its tools, by the tool's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(
+        feature = "schema",
+        ts(as = "Option<std::collections::HashMap<String, Permission>>")
+    )]
     pub permissions: BTreeMap<String, Permission>,
 }
 
-/// What an agent is made of.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+/// Description of an agent.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentSpec {
     /// Its name, unique per user.
@@ -77,27 +82,28 @@ pub struct AgentSpec {
     /// Its model as `provider/name`; absent for the server's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// How it speaks; absent for the dialect's default.
+    /// Style of its replies; absent for the dialect's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub style: Option<Style>,
     /// A `MemGPT` preset's name, kept as given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
-    /// What it may do and spend.
+    /// Its permissions and limits.
     #[serde(flatten)]
     pub settings: AgentSettings,
-    /// Keys that we do not know, kept as given.
+    /// Keys that this version does not know, kept as given.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Map<String, Value>>"))]
     pub extra: Map<String, Value>,
 }
 
 /// An agent as stored.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentProfile {
     /// Its id.
     pub id: AgentId,
-    /// What it is made of.
+    /// Its description.
     #[serde(flatten)]
     pub spec: AgentSpec,
     /// Its main session.

@@ -9,7 +9,7 @@ use crate::{AgentId, Cursor, Epoch, Input, Offer, Seq, SessionId, TurnId, Verb, 
 /// A command that the connection carries out itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ConnectionCommand {
-    /// Read a session from some position on.
+    /// Subscribe to a session.
     Attach {
         /// The session.
         session: SessionId,
@@ -18,26 +18,26 @@ pub enum ConnectionCommand {
         /// Tools that this client runs.
         tools: Vec<ToolDeclaration>,
     },
-    /// Stop reading a session.
+    /// End a subscription.
     Detach {
         /// The session.
         session: SessionId,
     },
-    /// Follow the list of sessions.
+    /// Subscribe to the list of sessions.
     Watch,
-    /// Run turns for an agent as an external worker.
+    /// Run turns of an agent as a worker.
     Offer(Box<Offer>),
-    /// Append to a turn that this connection runs.
+    /// Send a verb about a turn that this connection runs.
     Say {
         /// The turn.
         turn: TurnId,
-        /// What to append.
+        /// The verb.
         verb: Verb,
     },
     /// Carry out a command that names an input or a call but no session.
     /// The connection tries its attached sessions until one has the input or call.
     InAttached(SessionCommand),
-    /// Settle the approval of a session that has waited longest.
+    /// Answer the oldest approval that waits in a session.
     DecideOldest {
         /// The session.
         session: SessionId,
@@ -55,7 +55,7 @@ impl From<ConnectionCommand> for Command {
 /// A connection's success reply.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ConnectionReply {
-    /// The connection reads the session.
+    /// The connection is attached to the session.
     Attached(Attached),
     /// Turns of an agent will be assigned to this connection.
     Offered {
@@ -66,7 +66,7 @@ pub enum ConnectionReply {
         /// Turns that are still assigned to this worker.
         turns: Vec<TurnId>,
     },
-    /// What was appended to a turn is on disk.
+    /// The verb took effect and is on disk.
     Said {
         /// Position of the event.
         seq: Option<Seq>,
@@ -75,30 +75,30 @@ pub enum ConnectionReply {
         /// True when this id was seen before and nothing was done again.
         duplicate: bool,
     },
-    /// The connection detached, or follows the list.
+    /// The command took effect.
     Done,
 }
 
-/// From where a subscriber reads a session.
+/// Position from which a subscriber reads a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
-    /// What comes from now on.
+    /// The head: only new events.
     Head,
-    /// What lies behind a cursor.
+    /// After a cursor.
     After(Cursor),
-    /// The newest so many events, then what comes.
+    /// The newest events of this number, and then new ones.
     Last(u64),
-    /// Where the peer's connections had proven to be; at the head when nothing is known.
+    /// The largest position that the peer's connections have proven; the head if none is known.
     Proven(PeerRef),
 }
 
 /// A tool that a client runs, declared at `attach`.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolDeclaration {
     /// Its name.
     pub name: String,
-    /// What it does, for the model.
+    /// Description for the model.
     #[serde(default)]
     pub description: String,
     /// The JSON Schema of its arguments.
@@ -106,22 +106,22 @@ pub struct ToolDeclaration {
     pub parameters: Map<String, Value>,
 }
 
-/// Where an attachment begins.
+/// Start of an attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
     /// The session.
     pub session: SessionId,
     /// Its agent.
     pub agent: AgentId,
-    /// The log's lifetime.
+    /// Epoch of the log.
     pub epoch: Epoch,
-    /// Where the log now begins.
+    /// First position that the log still has.
     pub first: Seq,
-    /// Its newest position.
+    /// The newest position.
     pub head: Seq,
-    /// False when the cursor could not be honoured and the whole log follows instead.
+    /// False if the cursor could not be used and the whole log follows.
     pub recovered: bool,
-    /// The position behind which events follow.
+    /// Position after which events follow.
     pub after: Seq,
     /// The running turn.
     pub turn: Option<TurnId>,

@@ -8,7 +8,7 @@ use crate::{HistoryEntry, SessionId};
 /// A command that the directory of agents, sessions and peers carries out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DirectoryCommand {
-    /// Make an agent and its main session.
+    /// Create an agent and its main session.
     CreateAgent(Box<AgentSpec>),
     /// Find an agent by name or id.
     FindAgent {
@@ -21,18 +21,18 @@ pub enum DirectoryCommand {
         agent: String,
         /// Title of the session.
         title: Option<String>,
-        /// What it adds to the agent's persona.
+        /// Instructions, which are added to the agent's persona.
         instructions: Option<String>,
-        /// Entries from before the session.
+        /// Messages from before the session.
         history: Vec<HistoryEntry>,
     },
-    /// Recognise an older wire's client, or give it a name.
+    /// Recognise an older dialect's client, or give it a name.
     OpenPeer {
-        /// The wire.
+        /// The dialect.
         wire: PeerWire,
         /// The name space.
         space: String,
-        /// The name the client gave. Without one, a name is generated.
+        /// The name that the client gave. If it is absent, a name is generated.
         name: Option<String>,
     },
     /// Find or open one of a peer's chats and select it.
@@ -46,7 +46,7 @@ pub enum DirectoryCommand {
         title: Option<String>,
         /// Instructions for a new chat.
         instructions: Option<String>,
-        /// Entries from before a new chat.
+        /// Messages from before a new chat.
         history: Vec<HistoryEntry>,
     },
 }
@@ -93,25 +93,25 @@ impl From<DirectoryCommand> for Command {
 /// The directory's success reply.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DirectoryReply {
-    /// An agent was made or found.
+    /// An agent was created or found.
     Agent {
         /// The agent.
-        profile: AgentProfile,
-        /// True when the first use of this command id made it.
+        profile: Box<AgentProfile>,
+        /// True if the first use of this command id created it.
         duplicate: bool,
     },
     /// A session was opened.
     Session {
         /// The session.
         session: SessionId,
-        /// True when the first use of this command id opened it.
+        /// True if the first use of this command id opened it.
         duplicate: bool,
     },
-    /// An older wire's client.
+    /// A client of an older dialect.
     Peer {
         /// The client.
         peer: PeerRef,
-        /// True when it was never seen before.
+        /// True if it was never seen before.
         is_new: bool,
         /// Its chats, as name and session.
         chats: Vec<(String, SessionId)>,
@@ -122,11 +122,11 @@ pub enum DirectoryReply {
     Chat {
         /// Its name.
         chat: String,
-        /// The session behind it.
+        /// The chat's session.
         session: SessionId,
-        /// True when it was opened just now.
+        /// True if it was just opened.
         is_new: bool,
-        /// The model of its agent.
+        /// Model of its agent.
         model: Option<String>,
     },
 }

@@ -1,4 +1,4 @@
-//! Commands: what clients ask, in the one vocabulary that all dialects map to.
+//! Commands of clients, in the vocabulary that all dialects map to.
 //!
 //! A command is typed by who carries it out: the connection, a session or the directory.
 
@@ -7,6 +7,7 @@ mod connection;
 mod directory;
 mod listing;
 mod peer;
+mod reply;
 mod session;
 
 use crate::{CommandId, SessionId};
@@ -16,6 +17,7 @@ pub use connection::{Attached, ConnectionCommand, ConnectionReply, Start, ToolDe
 pub use directory::{DirectoryCommand, DirectoryReply};
 pub use listing::SessionListing;
 pub use peer::{DEFAULT_CHAT, PeerRef, PeerWire};
+pub(crate) use reply::{OpenedChat, OpenedPeer};
 pub use session::{Disposition, Policy, SessionCommand, SessionReply};
 
 /// A client's command. It may be refused.
@@ -27,7 +29,7 @@ pub enum Command {
     Session {
         /// The session.
         session: SessionId,
-        /// What it has to do.
+        /// The command.
         command: SessionCommand,
     },
     /// The directory carries it out.
@@ -37,11 +39,11 @@ pub enum Command {
 /// A success reply, by who carried the command out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CommandReply {
-    /// The connection's.
+    /// Reply of the connection.
     Connection(ConnectionReply),
-    /// A session's.
+    /// Reply of a session.
     Session(SessionReply),
-    /// The directory's.
+    /// Reply of the directory.
     Directory(DirectoryReply),
 }
 
@@ -63,11 +65,11 @@ impl From<DirectoryReply> for CommandReply {
     }
 }
 
-/// A command with the id that makes it take effect once.
+/// A command with its idempotency key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// The client's id for it.
+    /// The client's id for the command.
     pub id: Option<CommandId>,
-    /// What is asked.
+    /// The command.
     pub command: Command,
 }

@@ -1,9 +1,10 @@
-//! Clients of the older wires that are known again.
+//! Clients of the older dialects that are recognised when they reconnect.
 
-/// A client of an older wire that can be known again: Sparky's `session_id`, `MemGPT`'s `?client=`.
+/// A client of an older dialect that is recognised when it reconnects: Sparky's `session_id`,
+/// `MemGPT`'s `?client=`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PeerRef {
-    /// Which wire.
+    /// The dialect.
     pub wire: PeerWire,
     /// The name space: Sparky's `user_id`; empty for `MemGPT`.
     pub space: String,
@@ -11,10 +12,10 @@ pub struct PeerRef {
     pub name: String,
 }
 
-/// Chat of a peer that has not named one.
+/// Name of a peer's chat if none was chosen.
 pub const DEFAULT_CHAT: &str = "default";
 
-/// The wires that have peers.
+/// Dialects that have peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PeerWire {
     /// `MemGPT`'s.

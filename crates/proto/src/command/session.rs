@@ -11,41 +11,41 @@ use crate::{CallId, ItemId, Seq, SessionId, ToolStatus, TurnId};
 /// A command that a session carries out. It always travels with its session's id.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SessionCommand {
-    /// Give the agent an input.
+    /// Send an input.
     Send {
         /// Text of the input.
         text: String,
         /// References to files.
         attachments: Vec<String>,
-        /// What to do if a turn runs.
+        /// Treatment of the input if a turn runs.
         policy: Policy,
     },
-    /// Take a queued input back.
+    /// Remove an input from the queue.
     Withdraw {
         /// The input.
         input: ItemId,
     },
     /// End the running turn.
     Cancel {
-        /// The turn, when only that one may be ended.
+        /// The turn, to end only that one.
         turn: Option<TurnId>,
     },
-    /// Settle an approval.
+    /// Answer a request for approval.
     Decide {
-        /// The call that waits for it.
+        /// The call that waits for approval.
         call: CallId,
         /// True to let the call run.
         approve: bool,
     },
-    /// Bring the result of a tool that a client ran.
+    /// Return the result of a tool that a client ran.
     ToolReturn {
         /// The call.
         call: CallId,
-        /// Whether it worked.
+        /// Whether the call succeeded.
         status: ToolStatus,
         /// The result or the error.
         text: String,
-        /// The result in richer form.
+        /// The result in a richer form.
         content: Option<Value>,
     },
     /// Give the session a title.
@@ -125,26 +125,26 @@ pub enum SessionReply {
         seq: Seq,
         /// Id of the input.
         input: ItemId,
-        /// What became of it.
+        /// Disposition of the input.
         disposition: Disposition,
         /// True when this id was seen before and nothing was done again.
         duplicate: bool,
     },
     /// The command took effect.
     Done {
-        /// Position of the event, if the command left one.
+        /// Position of the event, if the command wrote one.
         seq: Option<Seq>,
         /// True when this id was seen before and nothing was done again.
         duplicate: bool,
     },
 }
 
-/// What happens to an input that arrives while a turn runs.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+/// Treatment of an input that arrives while a turn runs.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
-    /// It waits.
+    /// It is queued.
     #[default]
     Queue,
     /// It ends the running turn as cancelled and starts at once.
@@ -168,14 +168,14 @@ impl Policy {
     }
 }
 
-/// What became of an accepted input.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+/// Disposition of an accepted input.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Disposition {
     /// Its turn started.
     Started,
-    /// It waits.
+    /// It is queued.
     Queued,
     /// It joined the running turn.
     Steered,

@@ -1,8 +1,8 @@
-//! The size limit of outgoing frames, and how longer texts are cut.
+//! Size limit of outgoing frames, and the cutting of longer texts.
 
-/// The size limit of frames that a server sends.
+/// Size limit of the frames that a server sends.
 ///
-/// It is a little below the announced `frame_bytes`, and never above what PyPI `websockets` reads
+/// It is a little below the announced `frame_bytes`, and never above what PyPI's `websockets` reads
 /// by default (1 MiB).
 ///
 /// ```
@@ -16,9 +16,9 @@
 pub struct FrameLimit(usize);
 
 impl FrameLimit {
-    /// The largest frame of a default client.
+    /// Largest frame that a client with default settings accepts.
     const MOST: usize = 1 << 20;
-    /// Smaller limits than this are treated as this: a part's own keys need some room.
+    /// Smallest limit. Lower ones are raised to it, because a part's own keys need room.
     const LEAST: usize = 1 << 10;
 
     /// The limit for an announced `frame_bytes`.
@@ -34,7 +34,7 @@ impl FrameLimit {
         Self(announced - announced / 64)
     }
 
-    /// Bytes that a frame may have.
+    /// Maximum number of bytes of a frame.
     #[must_use]
     pub const fn bytes(self) -> usize {
         self.0
@@ -47,8 +47,8 @@ impl Default for FrameLimit {
     }
 }
 
-/// Cuts a text into pieces, each of which costs at most `room`; a single character that costs more
-/// is a piece of its own. An empty text is one empty piece.
+/// Cuts a text into pieces that cost at most `room` each. A single character that costs more is a
+/// piece of its own. An empty text is one empty piece.
 pub(crate) fn pieces(text: &str, room: usize, cost: impl Fn(char) -> usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let (mut rest, mut at, mut spent) = (text, 0, 0);

@@ -1,4 +1,5 @@
-//! `frame decode` and `frame encode`: one line of any wire, read and written without a connection.
+//! `frame decode` and `frame encode`: one line of any dialect, read and written without a
+//! connection.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -6,7 +7,7 @@ use serde_json::value::RawValue;
 use super::{memgpt, native, sparky};
 use crate::{Refusal, RefusalCode};
 
-/// A wire, by its dialect.
+/// A protocol's encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// `thoughtwire.v1`.
@@ -18,12 +19,12 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// All of them.
+    /// All dialects.
     pub const ALL: [Self; 3] = [Self::Native, Self::Memgpt, Self::Sparky];
 }
 
-/// Reads a frame of either direction and gives it back normalised, as JSON text: the older wires have
-/// integers that a JSON value of ours would round.
+/// Reads a frame of either direction and returns it normalised as JSON text. It is text because the
+/// older dialects have integers that a JSON value would round.
 ///
 /// ```
 /// use thoughtwire_proto::dialect::line::{Dialect, decode, encode};
@@ -44,10 +45,11 @@ pub fn decode(dialect: Dialect, line: &str) -> Result<String, Refusal> {
     }
 }
 
-/// Writes a normalised frame as it is sent. A line as `frame decode` prints it, `{"ok": …}`, is taken as well.
+/// Writes a normalised frame as it is sent. Also accepts a line that `frame decode` printed,
+/// `{"ok": …}`.
 ///
 /// # Errors
-/// As [`decode`].
+/// Those of [`decode`].
 pub fn encode(dialect: Dialect, line: &str) -> Result<String, Refusal> {
     let frame = unwrapped(line);
     match dialect {
@@ -62,7 +64,7 @@ pub fn encode(dialect: Dialect, line: &str) -> Result<String, Refusal> {
     }
 }
 
-/// A line of `frame decode`'s output. No wire has a frame whose only key is `ok`.
+/// A line of `frame decode`'s output. No dialect has a frame whose only key is `ok`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Decoded<'a> {

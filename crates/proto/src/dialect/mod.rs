@@ -1,6 +1,6 @@
-//! The three wires, each hand-mapping its frames to the one vocabulary.
+//! The three dialects. Each maps its frames to the one vocabulary by hand.
 //!
-//! Dialects never import each other; what both older ones share is Python's JSON.
+//! Dialects never import each other. The two older ones share Python's JSON.
 
 mod limit;
 pub mod line;
@@ -10,14 +10,14 @@ pub mod python;
 mod shorten;
 pub mod sparky;
 
-use crate::Emitted;
+use crate::SessionEmission;
 use crate::connection::{Encoding, Frame};
 
 pub use limit::FrameLimit;
 
-/// An emission's frames in an encoding: none, one or several, each within the limit.
+/// Frames of an emission in an encoding: none, one or several, each within the limit.
 #[must_use]
-pub fn encode(encoding: &Encoding, emitted: &Emitted, limit: FrameLimit) -> Vec<Frame> {
+pub fn encode(encoding: &Encoding, emitted: &SessionEmission, limit: FrameLimit) -> Vec<Frame> {
     let (frames, fit): (_, fn(Frame, FrameLimit) -> Vec<Frame>) = match encoding {
         Encoding::Native => {
             (vec![native::encode(&emitted.session, &emitted.emission)], native::fit)

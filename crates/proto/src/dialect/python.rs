@@ -1,7 +1,7 @@
 //! JSON as Python's `json` module reads and writes it, and Python's `str` and `repr` of it.
 //!
-//! Both older wires were spoken by Python programs, whose frames carry integers of any size, whose
-//! duplicate keys end with the last, and whose texts are sometimes what `str()` makes of a value.
+//! The older dialects were spoken by Python programs. Their frames have integers of any size, the
+//! last of duplicate keys counts, and some texts are the `str()` of another value.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::{Refusal, RefusalCode};
 
-/// Digits of an integer that Python reads (`sys.int_info.default_max_str_digits`).
+/// Maximum number of digits of an integer in Python (`sys.int_info.default_max_str_digits`).
 const MAX_DIGITS: usize = 4300;
 
 /// A JSON value with numbers as written.
@@ -23,15 +23,15 @@ pub enum Json {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// An integer of any size, as its digits; also any other number that no float has exactly.
+    /// Digits of an integer of any size, or of another number that no float represents exactly.
     Int(String),
-    /// Any other number; finite.
+    /// Any other number. It is finite.
     Float(f64),
     /// A text.
     Text(String),
     /// An array.
     List(Vec<Json>),
-    /// An object, in order, each key once.
+    /// An object, in order. Each key occurs once.
     Dict(Vec<(String, Json)>),
 }
 
@@ -39,10 +39,11 @@ impl Json {
     /// Reads one JSON text.
     ///
     /// # Errors
-    /// [`RefusalCode::BadFrame`] for what is no JSON, nests deeper than 128, has a lone surrogate,
-    /// or a number that no float can hold.
+    /// [`RefusalCode::BadFrame`] for invalid JSON, nesting deeper than 128, a lone surrogate, or a
+    /// number that no float can hold.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
-        // Read twice: this finds depth and surrogates, the other keeps numbers as they are written.
+        // The text is read twice: this finds depth and surrogates, the second reading keeps numbers
+        // as written.
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
             return Err(bad(format!("the frame is no JSON: {error}")));
         }
@@ -73,8 +74,8 @@ impl Json {
             }
             Some(b'{') => {
                 let Members(members) = serde_json::from_str(text).map_err(unread)?;
-                // The last of equal keys wins, at the first one's place, as in Python. Looked up and not
-                // searched for: a frame has room for a hundred thousand keys.
+                // The last of equal keys counts, at the place of the first, as in Python. A map
+                // finds the place, because a frame has room for a hundred thousand keys.
                 let mut places: HashMap<String, usize> = HashMap::with_capacity(members.len());
                 let mut dict: Vec<(String, Self)> = Vec::with_capacity(members.len());
                 for (key, value) in members {
@@ -111,7 +112,7 @@ impl Json {
         Self::Text(text.into())
     }
 
-    /// An object's value.
+    /// The value of a key of an object.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         match self {
@@ -127,7 +128,7 @@ impl Json {
         }
     }
 
-    /// What it is, in JSON's words.
+    /// Name of the value's type in JSON.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -140,7 +141,7 @@ impl Json {
         }
     }
 
-    /// What Python's `str()` makes of it.
+    /// The value as Python's `str()` prints it.
     #[must_use]
     pub fn to_str(&self) -> String {
         match self {
@@ -191,7 +192,7 @@ impl Json {
         }
     }
 
-    /// As `json.dumps` writes it: a space behind each comma and colon, nothing but ASCII.
+    /// The value as `json.dumps` writes it: a space after each comma and colon, ASCII only.
     #[must_use]
     pub fn dumps(&self) -> String {
         let mut out = String::new();
@@ -277,7 +278,7 @@ impl From<&Json> for Value {
     }
 }
 
-/// An object's members in order, values unread.
+/// Members of an object in order, with values that are not parsed yet.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -300,7 +301,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// Python's `repr` of a float: as Rust's, but for the exponent's form.
+/// Python's `repr` of a float. It differs from Rust's in the form of the exponent.
 fn float(number: f64) -> String {
     let text = format!("{number:?}");
     match text.split_once('e') {
@@ -312,8 +313,7 @@ fn float(number: f64) -> String {
     }
 }
 
-/// A number's sign, its significant digits and the power of ten of the first: the same for `1.50`
-/// and `15e-1`.
+/// Sign, significant digits and power of ten of a number. They are equal for `1.50` and `15e-1`.
 fn decimal(number: &str) -> (bool, String, i64) {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let is_negative = mantissa.starts_with('-');
@@ -326,13 +326,13 @@ fn decimal(number: &str) -> (bool, String, i64) {
     }
     let place = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let zeros = place(digits.len() - significant.len());
-    // An exponent of more digits has no float.
+    // A longer exponent has no float.
     let exponent = exponent.parse::<i64>().unwrap_or(i64::MAX);
     let power = exponent.saturating_add(place(whole.len())).saturating_sub(zeros);
     (is_negative, significant.trim_end_matches('0').to_owned(), power)
 }
 
-/// Python's `repr` of a text: single quotes unless only double ones spare an escape.
+/// Python's `repr` of a text: in single quotes, unless only double quotes avoid an escape.
 fn repr_text(text: &str, out: &mut String) {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);
@@ -363,8 +363,8 @@ fn repr_text(text: &str, out: &mut String) {
     out.push(quote);
 }
 
-/// Python's `str.isprintable` for one character: Rust's debug form escapes the same categories,
-/// once the character does not stand first.
+/// Python's `str.isprintable` for one character. Rust's debug form escapes the same categories if
+/// another character precedes it.
 fn is_printable(c: char) -> bool {
     let after_another: String = ['a', c].iter().collect();
     after_another.escape_debug().nth(1) == Some(c)
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_no_float_has_keeps_its_digits() {
+    fn numbers_without_an_exact_float_keep_their_digits() {
         for (json, python) in [
             ("0.10000000000000000555", "0.10000000000000000555"),
             ("1000000000000000000001", "1000000000000000000001"),
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_cannot_be_held() {
+    fn invalid_json_is_refused() {
         let deep = "[".repeat(100_000);
         for json in [
             "",
@@ -462,8 +462,8 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_read_in_time_that_grows_with_its_length() {
-        // What fits into a frame of the default size. Compared pairwise, these keys take a minute.
+    fn objects_are_read_in_linear_time() {
+        // These keys fit into a frame of the default size. Comparing them pairwise takes a minute.
         let members: Vec<String> = (0..100_000).map(|at| format!("\"{at:x}\":0")).collect();
         let Json::Dict(read) = Json::parse(&format!("{{{}}}", members.join(","))).unwrap() else {
             panic!("an object")

@@ -1,18 +1,19 @@
-//! Frames of the older wires that are too large: cutting texts, and shortening what cannot be cut.
+//! Frames of the older dialects that are too large: long texts are cut, everything else is
+//! shortened.
 
 use super::limit::{FrameLimit, pieces};
 use super::python::Json;
 use crate::connection::Frame;
 
-/// What stands where a text was shortened.
+/// Mark at the end of a shortened text.
 const MARK: &str = "… [shortened]";
-/// Texts that cost less than this are not shortened.
+/// Texts of at most this cost are not shortened.
 const SHORT: usize = 64;
-/// The least room for a piece of text; with less, a frame's other keys are the problem.
+/// Smallest room for a piece of text. With less, the frame's other keys are too long.
 const LEAST_ROOM: usize = 256;
 
-/// Cuts a text for frames of one kind. `frame` makes the frame of a piece. Nothing if the frame is
-/// too large even without the text.
+/// Cuts a text into frames of one kind. `frame` makes the frame of a piece. Returns `None` if the
+/// frame is too large even without text.
 pub(super) fn cut(
     text: &str,
     limit: FrameLimit,
@@ -22,7 +23,7 @@ pub(super) fn cut(
     Some(pieces(text, room, cost).into_iter().map(frame).collect())
 }
 
-/// A frame with its longest texts shortened until it is within the limit.
+/// Shortens the longest texts of a frame until it is within the limit.
 pub(super) fn shorten_frame(frame: Frame, limit: FrameLimit) -> Frame {
     match Json::parse(&frame) {
         Ok(json) => shorten(json, limit.bytes()).dumps(),
@@ -30,8 +31,8 @@ pub(super) fn shorten_frame(frame: Frame, limit: FrameLimit) -> Frame {
     }
 }
 
-/// A value with its longest texts shortened until its JSON has at most `room` bytes, or until no
-/// long text is left.
+/// Shortens the longest texts of a value until its JSON has at most `room` bytes, or until no long
+/// text is left.
 pub(super) fn shorten(mut json: Json, room: usize) -> Json {
     loop {
         let excess = json.dumps().len().saturating_sub(room);
@@ -39,12 +40,12 @@ pub(super) fn shorten(mut json: Json, room: usize) -> Json {
         if excess == 0 || longest <= SHORT {
             return json;
         }
-        // The longest alone if half of it is enough, else all long ones by half.
+        // Shortens only the longest text if half of it is enough, else all long ones by half.
         clip(&mut json, longest.saturating_sub(excess).max(longest / 2).min(longest - 1));
     }
 }
 
-/// The beginning of a text, within `room` bytes of JSON, with the mark behind it.
+/// Beginning of a text followed by the mark, within `room` bytes of JSON.
 pub(super) fn clipped(text: &str, room: usize) -> String {
     let kept = room.saturating_sub(MARK.chars().map(cost).sum());
     let start = pieces(text, kept, cost).first().copied().unwrap_or_default();
@@ -71,7 +72,7 @@ fn clip(json: &mut Json, most: usize) {
     }
 }
 
-/// The bytes that a character takes in Python's JSON, which is ASCII.
+/// Number of bytes of a character in Python's JSON, which is ASCII.
 fn cost(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,

@@ -4,29 +4,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::ItemId;
 
-/// A change in what users have said to the agent.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+/// A change of a session's inputs.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum InputEvent {
-    /// Somebody said something to the agent.
+    /// A user sent an input.
     UserMessage {
         /// The input's id.
         item: ItemId,
-        /// What was said.
+        /// The text.
         text: String,
-        /// References to files that came along.
+        /// References to files.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<String>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>"))]
         attachments: Vec<String>,
-        /// Which client said it, by the name it gave itself or its dialect's.
+        /// The client that sent it: the name that it gave, or its dialect's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,
     },
-    /// A queued input was taken back before its turn.
+    /// A queued input was withdrawn before its turn.
     #[serde(rename = "input_withdrawn")]
     Withdrawn {
-        /// The input that will not be run.
+        /// The input that will not run.
         input: ItemId,
     },
 }

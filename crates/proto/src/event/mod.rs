@@ -1,6 +1,7 @@
 //! Events: the facts of a session.
 
-#[cfg(test)]
+#[cfg(feature = "schema")]
+#[allow(clippy::expect_used, clippy::indexing_slicing, reason = "only tests enable the feature")]
 mod contract;
 mod input;
 mod other;
@@ -26,7 +27,7 @@ pub use usage::Usage;
 pub enum Event {
     /// A change of the session itself.
     Session(SessionEvent),
-    /// A change in what users have said to the agent.
+    /// A change of a session's inputs.
     Input(InputEvent),
     /// A step of a turn.
     Turn(TurnEvent),
@@ -46,7 +47,7 @@ impl Event {
         }
     }
 
-    /// Words that the user or the agent said, if the event holds any.
+    /// Text of a user message or of the agent's message, and who wrote it.
     #[must_use]
     pub fn said(&self) -> Option<(Role, &str)> {
         match self {

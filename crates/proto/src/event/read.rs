@@ -27,7 +27,7 @@ impl<'de> Visitor<'de> for EventVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
-        // We write `kind` first. Events from elsewhere may have other keys in front of it.
+        // Our own events begin with `kind`. Others may have keys before it.
         let mut before = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             if key == KIND {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_may_stand_behind_other_keys() {
+    fn the_kind_may_come_after_other_keys() {
         for (behind, in_front) in [
             (
                 r#"{"text":"Hi","kind":"user_message","item":"i-1"}"#,

@@ -7,7 +7,7 @@ use crate::{Seq, Timestamp, TurnId};
 
 /// An event at its position in a session's log.
 #[cfg_attr(
-    test,
+    feature = "schema",
     derive(schemars::JsonSchema, ts_rs::TS),
     ts(optional_fields, rename = "LogRecord")
 )]
@@ -15,11 +15,11 @@ use crate::{Seq, Timestamp, TurnId};
 pub struct Record {
     /// Its position.
     pub seq: Seq,
-    /// When it was accepted.
+    /// Time at which it was accepted.
     pub at: Timestamp,
     /// The turn it belongs to, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<TurnId>,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }

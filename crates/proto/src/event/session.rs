@@ -5,32 +5,32 @@ use serde::{Deserialize, Serialize};
 use crate::{AgentId, Seq};
 
 /// A change of the session itself. None of these needs a running turn.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SessionEvent {
     /// The first event of every session.
     #[serde(rename = "session_opened")]
     Opened {
-        /// The agent this session talks to.
+        /// The session's agent.
         agent: AgentId,
-        /// What this session adds to the agent's persona.
+        /// The session's instructions, which are added to the agent's persona.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instructions: Option<String>,
-        /// Words from before the session, given by the client.
+        /// Messages from before the session, given by the client.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<HistoryEntry>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<HistoryEntry>>"))]
         history: Vec<HistoryEntry>,
     },
     /// The session has a new title.
     #[serde(rename = "session_renamed")]
     Renamed {
-        /// The title from now on.
+        /// The new title.
         title: String,
     },
     /// The session has new instructions.
     InstructionsChanged {
-        /// The instructions from now on; empty takes them away.
+        /// The new instructions. An empty text removes them.
         instructions: String,
     },
     /// A memory block changed.
@@ -41,14 +41,14 @@ pub enum SessionEvent {
         before: String,
         /// Its text now.
         after: String,
-        /// `agent` or `owner`.
+        /// The editor: `agent` or `owner`.
         by: String,
     },
     /// The oldest part of the context was summarised.
     Compacted {
-        /// The summary that stands for it.
+        /// The summary that replaces it for the model.
         summary: String,
-        /// The last position it covers.
+        /// The last position that the summary covers.
         through: Seq,
     },
 }
@@ -71,22 +71,22 @@ impl SessionEvent {
     }
 }
 
-/// Words from before a session.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+/// A message from before a session.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
-    /// Who spoke.
+    /// The author.
     pub role: Role,
-    /// The words.
+    /// The text.
     pub text: String,
 }
 
-/// Who spoke in a [`HistoryEntry`].
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+/// Author of a message.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// The person.
+    /// The user.
     User,
     /// The agent.
     Assistant,

@@ -7,23 +7,23 @@ use super::Usage;
 use crate::{CallId, ItemId, Timestamp};
 
 /// A step of a running turn, from its start to its end.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TurnEvent {
     /// A turn began.
     #[serde(rename = "turn_started")]
     Started {
-        /// The input it runs.
+        /// The input that it runs on.
         input: ItemId,
     },
-    /// The agent thought something.
+    /// The agent had a thought.
     Thought {
         /// The thought's id.
         item: ItemId,
-        /// The words; never empty.
+        /// The text; never empty.
         text: String,
-        /// False when the turn ended in the middle of it.
+        /// False if the turn ended before the thought was complete.
         complete: bool,
     },
     /// The agent called a tool. On disk before the tool runs.
@@ -35,70 +35,70 @@ pub enum TurnEvent {
         /// The arguments, as an object.
         args: Map<String, Value>,
     },
-    /// A call waits for its owner's leave.
+    /// A call waits for the owner's approval.
     ApprovalAsked {
         /// The call that waits.
         call: CallId,
-        /// The tool, so that the record stands by itself.
+        /// The tool, so that the record is understandable alone.
         #[serde(default, skip_serializing_if = "String::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<String>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<String>"))]
         name: String,
-        /// When the question lapses into a no.
+        /// Time at which the approval expires, which counts as a denial.
         expires_at: Timestamp,
     },
-    /// The question was answered, or lapsed.
+    /// An approval was given, denied, or has expired.
     ApprovalSettled {
         /// The call that waited.
         call: CallId,
         /// How it was settled.
         decision: Decision,
-        /// Who settled it, when somebody did.
+        /// The client that settled it, if one did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
     },
-    /// A call waits for a client of the session to run it; only now may one.
+    /// A call waits for a client of the session to run it. Clients run it now, and not before.
     ToolAwaited {
         /// The call that waits.
         call: CallId,
-        /// When waiting ends, and the call comes back as an error.
+        /// Time at which the wait ends and the call returns as an error.
         expires_at: Timestamp,
     },
-    /// A call came back.
+    /// A call returned.
     ToolReturned {
         /// The call.
         call: CallId,
-        /// The tool, so that the record stands by itself.
+        /// The tool, so that the record is understandable alone.
         name: String,
-        /// Whether it worked.
+        /// Whether the call succeeded.
         status: ToolStatus,
         /// The result or the error, as text.
         text: String,
-        /// The result in richer form, where the tool has one.
+        /// The result in a richer form, if the tool has one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         content: Option<Value>,
     },
-    /// The agent said something.
+    /// The agent sent a message.
     Message {
         /// The message's id.
         item: ItemId,
-        /// The words; never empty.
+        /// The text; never empty.
         text: String,
-        /// False when the turn ended in the middle of it.
+        /// False if the turn ended before the message was complete.
         complete: bool,
     },
-    /// What the turn's model calls cost.
+    /// Cost of the turn's model calls.
     Usage(Usage),
-    /// A turn ended; exactly once for each that started.
+    /// A turn ended. Each turn that started ends exactly once.
     #[serde(rename = "turn_ended")]
     Ended {
-        /// The input it ran.
+        /// The input that it ran on.
         input: ItemId,
         /// How it ended.
         outcome: Outcome,
-        /// A stable word for the cause, when it did not complete.
+        /// The cause for programs, if it did not complete.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
-        /// The cause in a sentence.
+        /// The cause as a sentence.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
@@ -138,7 +138,7 @@ impl TurnEvent {
 }
 
 /// How an approval was settled.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
@@ -152,28 +152,28 @@ pub enum Decision {
     Void,
 }
 
-/// Whether a call worked.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+/// Whether a call succeeded.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolStatus {
-    /// It did.
+    /// It succeeded.
     Success,
-    /// It did not; the text says why.
+    /// It failed; the text says why.
     Error,
 }
 
 /// How a turn ended.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The agent finished.
     Completed,
-    /// Somebody cancelled it, or a new input interrupted it.
+    /// A client cancelled it, or a new input interrupted it.
     Cancelled,
-    /// It could not go on; code and reason say why.
+    /// It failed; code and reason say why.
     Failed,
-    /// The server stopped in the middle; written at the next start.
+    /// The server stopped during the turn. Written at the next start.
     Interrupted,
 }

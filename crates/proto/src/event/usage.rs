@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 /// Tokens of a turn's model calls.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens read by the model.
     pub input_tokens: u64,
     /// Tokens written by it.
     pub output_tokens: u64,
-    /// How many of the input came from the provider's cache.
+    /// Number of input tokens that came from the provider's cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
 }
@@ -22,7 +22,7 @@ impl Usage {
         *self == Self::default()
     }
 
-    /// What was spent since a time when this much had been.
+    /// Tokens spent since an earlier total.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl Usage {
         }
     }
 
-    /// Adds what more was spent.
+    /// Adds further tokens.
     pub fn add(&mut self, more: Self) {
         self.input_tokens = self.input_tokens.saturating_add(more.input_tokens);
         self.output_tokens = self.output_tokens.saturating_add(more.output_tokens);

@@ -1,17 +1,19 @@
-//! No frame is above the limit, on any wire, and the whole text still arrives.
+//! Frames of all dialects stay within the limit, and the whole text still arrives.
 
 use serde_json::{Map, Value, json};
 use thoughtwire_proto::connection::{Encoding, Machine, Output};
 use thoughtwire_proto::dialect::memgpt::MemgptMachine;
-use thoughtwire_proto::dialect::native::{Limits, NativeMachine, Part, PartJoiner, ServerFrame};
+use thoughtwire_proto::dialect::native::{
+    ConnectionLimits, FramePart, NativeMachine, PartJoiner, ServerFrame,
+};
 use thoughtwire_proto::dialect::sparky::{SparkyMachine, Tools};
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
-    Delta, Emission, Emitted, Event, Partial, Record, Refusal, RefusalCode, Seq, StreamKind,
-    ToolStatus, TurnEvent,
+    Delta, Emission, Event, Partial, Record, Refusal, RefusalCode, Seq, SessionEmission,
+    StreamKind, ToolStatus, TurnEvent,
 };
 
-/// Texts whose JSON is longer than they are, by wire in another way.
+/// Texts whose JSON is longer than they are, differently per dialect.
 fn texts() -> Vec<String> {
     let unit = ["x", "\"", "\\", "\u{1}", "é", "漢", "𝄞", "\u{7f}", "a\n\"b\\ć𝄞"];
     let mut texts: Vec<_> = unit.iter().map(|unit| unit.repeat(9_000)).collect();
@@ -73,8 +75,8 @@ fn emissions(text: &str) -> Vec<Emission> {
     ]
 }
 
-fn emitted(emission: Emission) -> Emitted {
-    Emitted { session: "s-1".parse().unwrap(), emission }
+fn emitted(emission: Emission) -> SessionEmission {
+    SessionEmission { session: "s-1".parse().unwrap(), emission }
 }
 
 fn sparky() -> Encoding {
@@ -93,7 +95,8 @@ fn a_native_frame_comes_whole_or_in_parts() {
                 assert!(frame.len() <= limit.bytes(), "{} bytes of {limit:?}", frame.len());
                 let read = ServerFrame::decode(frame).unwrap();
                 if frames.len() > 1 {
-                    let ServerFrame::Part(Part { session, seq, part, parts, .. }) = &read else {
+                    let ServerFrame::Part(FramePart { session, seq, part, parts, .. }) = &read
+                    else {
                         panic!("{read:?} is no part")
                     };
                     assert_eq!(session.as_ref(), Some(&emitted.session));
@@ -103,7 +106,7 @@ fn a_native_frame_comes_whole_or_in_parts() {
                 }
                 joined.extend(joiner.take(read).unwrap());
             }
-            assert_eq!(joined, [ServerFrame::Emitted(emitted)]);
+            assert_eq!(joined, [ServerFrame::SessionEmission(emitted)]);
         }
     }
 }
@@ -112,7 +115,7 @@ fn a_native_frame_comes_whole_or_in_parts() {
 fn parts_that_do_not_fit_are_not_joined() {
     let part = |part, parts| {
         let data = "{".to_owned();
-        ServerFrame::Part(Part { session: None, seq: None, part, parts, data })
+        ServerFrame::Part(FramePart { session: None, seq: None, part, parts, data })
     };
     for (first, second) in [
         (None, part(1, 2)),
@@ -129,7 +132,7 @@ fn parts_that_do_not_fit_are_not_joined() {
     }
 }
 
-/// The texts that an older wire's frames carry, by the key that has them.
+/// The texts in an older dialect's frames, by the key that has them.
 fn said(frames: &[String], key: &str) -> String {
     frames
         .iter()
@@ -219,7 +222,7 @@ fn arguments_of_many_short_values_are_shortened_visibly() {
 
 #[test]
 fn a_machines_own_frames_are_within_the_limit() {
-    let limits = Limits { frame_bytes: Some(4096), ..Limits::default() };
+    let limits = ConnectionLimits { frame_bytes: Some(4096), ..ConnectionLimits::default() };
     let refusal = Refusal::new(RefusalCode::BadFrame, "é\"".repeat(9_000));
     let machines: [Box<dyn Machine>; 3] = [
         Box::new(NativeMachine::new(limits, "test/1".to_owned(), false)),
@@ -240,7 +243,7 @@ fn a_machines_own_frames_are_within_the_limit() {
 
 #[test]
 fn a_refusal_of_an_unreadable_frame_carries_its_id() {
-    let mut machine = NativeMachine::new(Limits::default(), "test/1".to_owned(), false);
+    let mut machine = NativeMachine::new(ConnectionLimits::default(), "test/1".to_owned(), false);
     let answers = |machine: &mut NativeMachine| {
         let frames = std::iter::from_fn(|| machine.poll()).filter_map(|output| match output {
             Output::Frame(frame) => Some(serde_json::from_str::<Value>(&frame).unwrap()),
@@ -252,7 +255,10 @@ fn a_refusal_of_an_unreadable_frame_carries_its_id() {
     for frame in [
         r#"{"type":"send","id":"m1","session":"s-1","text":"cut \ud83d"}"#,
         r#"{"type":"send","session":"s-1","text":"\ude00","id":"m1"}"#,
-        r#"{"type":"tool_return","id":"m1","session":"s-1","call":"c","status":"success","text":"x","content":01}"#,
+        concat!(
+            r#"{"type":"tool_return","id":"m1","session":"s-1","call":"c","#,
+            r#""status":"success","text":"x","content":01}"#
+        ),
         r#"{"type":"send","id":"m1","session":"s-1","text":"a"} and more"#,
         r#"{"type":"send","id":"m1","session":"s-1","text":"a"#,
         r#"{"id":"m1"}"#,

@@ -1,4 +1,4 @@
-//! The vocabulary and the dialects against their vectors.
+//! Tests of the vocabulary and the dialects with their vectors.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +11,7 @@
 mod frame_limit;
 mod memgpt;
 mod native;
+mod native_machine;
 mod protocol;
 mod sparky;
 mod sparky_later;

@@ -1,41 +1,43 @@
-//! `MemGPT`'s wire: every recorded frame, and what a connection does with them.
+//! `MemGPT`'s dialect: recorded frames, and the connection machine.
 
 use proptest::prelude::*;
 use serde::Deserialize;
 use thoughtwire_proto::connection::{Encoding, Machine, Output, Tag};
 use thoughtwire_proto::dialect::memgpt::{
-    ClientFrame, Frame, MemgptMachine, Says, ServerFrame, encode, normalise, render,
+    MemgptClientFrame, MemgptFrame, MemgptMachine, MemgptServerFrame, ResponseKind, encode,
+    normalise, render,
 };
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Attached, Command, CommandReply, ConnectionCommand, ConnectionReply,
-    DirectoryCommand, DirectoryReply, Disposition, Emission, Emitted, Event, InputEvent, Outcome,
-    Record, RefusalCode, Seq, SessionCommand, SessionEvent, SessionReply, Start, TurnEvent,
+    DirectoryCommand, DirectoryReply, Disposition, Emission, Event, InputEvent, Outcome, Record,
+    RefusalCode, Seq, SessionCommand, SessionEmission, SessionEvent, SessionReply, Start,
+    TurnEvent,
 };
 
 #[derive(Deserialize)]
-struct Row {
+struct MemgptRow {
     r#fn: Option<String>,
     wire: String,
     error: Option<RefusalCode>,
 }
 
-fn function(frame: &Frame) -> &'static str {
+fn function(frame: &MemgptFrame) -> &'static str {
     match frame {
-        Frame::Client(ClientFrame::UserMessage { .. }) => "client_user_message",
-        Frame::Client(ClientFrame::CreateAgent { .. }) => "client_command_create",
-        Frame::Client(ClientFrame::LoadAgent { .. }) => "client_command_load",
-        Frame::Server(ServerFrame::Error(_)) => "server_error",
-        Frame::Server(ServerFrame::CommandResponse(_)) => "server_command_response",
-        Frame::Server(ServerFrame::ResponseError(_)) => "server_agent_response_error",
-        Frame::Server(ServerFrame::ResponseStart) => "server_agent_response_start",
-        Frame::Server(ServerFrame::ResponseEnd) => "server_agent_response_end",
-        Frame::Server(ServerFrame::Response(Says::InternalMonologue, _)) => {
+        MemgptFrame::Client(MemgptClientFrame::UserMessage { .. }) => "client_user_message",
+        MemgptFrame::Client(MemgptClientFrame::CreateAgent { .. }) => "client_command_create",
+        MemgptFrame::Client(MemgptClientFrame::LoadAgent { .. }) => "client_command_load",
+        MemgptFrame::Server(MemgptServerFrame::Error(_)) => "server_error",
+        MemgptFrame::Server(MemgptServerFrame::CommandResponse(_)) => "server_command_response",
+        MemgptFrame::Server(MemgptServerFrame::ResponseError(_)) => "server_agent_response_error",
+        MemgptFrame::Server(MemgptServerFrame::ResponseStart) => "server_agent_response_start",
+        MemgptFrame::Server(MemgptServerFrame::ResponseEnd) => "server_agent_response_end",
+        MemgptFrame::Server(MemgptServerFrame::Response(ResponseKind::InternalMonologue, _)) => {
             "server_agent_internal_monologue"
         }
-        Frame::Server(ServerFrame::Response(Says::AssistantMessage, _)) => {
+        MemgptFrame::Server(MemgptServerFrame::Response(ResponseKind::AssistantMessage, _)) => {
             "server_agent_assistant_message"
         }
-        Frame::Server(ServerFrame::Response(Says::FunctionMessage, _)) => {
+        MemgptFrame::Server(MemgptServerFrame::Response(ResponseKind::FunctionMessage, _)) => {
             "server_agent_function_message"
         }
     }
@@ -45,18 +47,19 @@ fn function(frame: &Frame) -> &'static str {
 fn every_recorded_frame_is_read_and_written_back() {
     let mut functions = std::collections::BTreeSet::new();
     for line in include_str!("../../../../vectors/memgpt.jsonl").lines() {
-        let row: Row = serde_json::from_str(line).unwrap();
-        match (Frame::decode(&row.wire), row.error) {
+        let row: MemgptRow = serde_json::from_str(line).unwrap();
+        match (MemgptFrame::decode(&row.wire), row.error) {
             (Ok(frame), None) => {
                 assert_eq!(Some(function(&frame)), row.r#fn.as_deref(), "{}", row.wire);
                 functions.insert(function(&frame));
-                // 0.3.25 does not escape what is not ASCII, so texts are compared as JSON; so are key orders.
+                // 0.3.25 does not escape non-ASCII characters, so texts and key orders are compared
+                // as JSON.
                 let ours =
                     serde_json::from_str::<serde_json::Value>(&frame.encode()).unwrap().to_string();
                 let theirs =
                     serde_json::from_str::<serde_json::Value>(&row.wire).unwrap().to_string();
                 assert_eq!(ours, theirs);
-                assert_eq!(Frame::decode(&frame.encode()).unwrap(), frame);
+                assert_eq!(MemgptFrame::decode(&frame.encode()).unwrap(), frame);
                 assert_eq!(render(&normalise(&row.wire).unwrap()).unwrap(), frame.encode());
             }
             (Err(refusal), Some(code)) => assert_eq!(refusal.code, code, "{}", row.wire),
@@ -68,20 +71,23 @@ fn every_recorded_frame_is_read_and_written_back() {
 
 proptest! {
     #[test]
-    fn no_text_can_hurt(text in ".*") {
-        drop(Frame::decode(&text));
+    fn any_text_is_answered(text in ".*") {
+        drop(MemgptFrame::decode(&text));
         let mut machine = MemgptMachine::new(None);
         machine.frame(&text);
         prop_assert!(machine.poll().is_some(), "it is answered");
     }
 
     #[test]
-    fn what_is_written_is_read_again(message in any::<String>(), key in any::<String>()) {
-        let frame = ServerFrame::response(Says::AssistantMessage, &message).encode();
-        prop_assert_eq!(Frame::decode(&frame).unwrap(), Frame::Server(ServerFrame::response(Says::AssistantMessage, &message)));
-        let json = serde_json::json!({"type": "command", "command": "create_agent", "config": {key: message}});
-        let frame = Frame::decode(&json.to_string()).unwrap();
-        prop_assert_eq!(Frame::decode(&frame.encode()).unwrap(), frame);
+    fn written_frames_are_read_back(message in any::<String>(), key in any::<String>()) {
+        let frame = MemgptServerFrame::response(ResponseKind::AssistantMessage, &message).encode();
+        let expected = MemgptServerFrame::response(ResponseKind::AssistantMessage, &message);
+        prop_assert_eq!(MemgptFrame::decode(&frame).unwrap(), MemgptFrame::Server(expected));
+        let config = serde_json::json!({key: message});
+        let json =
+            serde_json::json!({"type": "command", "command": "create_agent", "config": config});
+        let frame = MemgptFrame::decode(&json.to_string()).unwrap();
+        prop_assert_eq!(MemgptFrame::decode(&frame.encode()).unwrap(), frame);
     }
 }
 
@@ -104,16 +110,15 @@ impl Driven {
         }
     }
 
-    /// Answers the look-up, the detachment from where it was, and the attachment of an agent.
+    /// Answers the requests that switch to an agent: find, detach, attach.
     fn arrive(&mut self, name: &str) {
         let (tag, command) = self.request();
-        assert!(
-            matches!(command, Command::Directory(DirectoryCommand::FindAgent { agent }) if agent == name)
-        );
+        assert!(matches!(command, Command::Directory(DirectoryCommand::FindAgent { agent })
+                if agent == name));
         self.machine.answer(
             tag,
             Ok(CommandReply::Directory(DirectoryReply::Agent {
-                profile: profile(name),
+                profile: Box::new(profile(name)),
                 duplicate: false,
             })),
         );
@@ -167,7 +172,7 @@ fn profile(name: &str) -> AgentProfile {
     }
 }
 
-fn ended(input: &str, outcome: Outcome) -> Emitted {
+fn ended(input: &str, outcome: Outcome) -> SessionEmission {
     let event = Event::Turn(TurnEvent::Ended {
         input: input.parse().unwrap(),
         outcome,
@@ -176,11 +181,11 @@ fn ended(input: &str, outcome: Outcome) -> Emitted {
     });
     let record =
         Record { seq: Seq(9), at: Default::default(), turn: Some("t".parse().unwrap()), event };
-    Emitted { session: "s-ada".parse().unwrap(), emission: Emission::Record(record) }
+    SessionEmission { session: "s-ada".parse().unwrap(), emission: Emission::Record(record) }
 }
 
 #[test]
-fn naming_another_agent_waits_for_ones_own_turns() {
+fn switching_agents_waits_for_the_connections_own_turns() {
     let mut driven = Driven { machine: MemgptMachine::new(None) };
     driven.machine.frame(r#"{"type": "user_message", "message": "one", "agent_name": "ada"}"#);
     driven.arrive("ada");
@@ -195,12 +200,12 @@ fn naming_another_agent_waits_for_ones_own_turns() {
 }
 
 #[test]
-fn what_is_not_for_the_machine_is_shown_to_every_connection() {
+fn emissions_that_need_no_machine_are_always_shown() {
     let mut driven = Driven { machine: MemgptMachine::new(None) };
     let about = |event| {
         let record =
             Record { seq: Seq(9), at: Default::default(), turn: Some("t".parse().unwrap()), event };
-        Emitted { session: "s-ada".parse().unwrap(), emission: Emission::Record(record) }
+        SessionEmission { session: "s-ada".parse().unwrap(), emission: Emission::Record(record) }
     };
     let input = || "i-other".parse().unwrap();
     for emitted in [
@@ -213,7 +218,10 @@ fn what_is_not_for_the_machine_is_shown_to_every_connection() {
             complete: true,
         })),
         about(Event::Session(SessionEvent::Renamed { title: "a title".into() })),
-        Emitted { session: "s-ada".parse().unwrap(), emission: Emission::Presence { clients: 2 } },
+        SessionEmission {
+            session: "s-ada".parse().unwrap(),
+            emission: Emission::Presence { clients: 2 },
+        },
     ] {
         assert_eq!(
             driven.machine.shows(&emitted),
@@ -225,15 +233,16 @@ fn what_is_not_for_the_machine_is_shown_to_every_connection() {
 }
 
 #[test]
-fn a_turn_that_fails_is_an_error_alone() {
+fn a_failed_turn_ends_with_one_error_frame() {
     assert_eq!(encode(&ended("i-1", Outcome::Completed)), [r#"{"type": "agent_response_end"}"#]);
     for outcome in [Outcome::Failed, Outcome::Cancelled, Outcome::Interrupted] {
         let frames = encode(&ended("i-1", outcome));
         assert_eq!(
             frames,
-            [
-                r#"{"type": "agent_response_error", "message": "server.user_message failed with: why"}"#
-            ]
+            [concat!(
+                r#"{"type": "agent_response_error", "#,
+                r#""message": "server.user_message failed with: why"}"#
+            )]
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `PROTOCOL.md` against the code, so that the document cannot fall behind it.
+//! Compares `PROTOCOL.md` with the code, so that the document stays correct.
 
 use std::collections::BTreeSet;
 
@@ -13,13 +13,13 @@ const EVENTS: &str = include_str!("../../../../vectors/events.jsonl");
 const MEMGPT: &str = include_str!("../../../../vectors/memgpt.jsonl");
 const SPARKY: &str = include_str!("../../../../vectors/sparky.jsonl");
 
-/// The part of the document below a `## ` heading that begins so.
+/// The part of the document under the `## ` heading that begins with this text.
 fn part(heading: &str) -> &'static str {
     let found = DOCUMENT.split("\n## ").find(|part| part.starts_with(heading));
     found.unwrap_or_else(|| panic!("PROTOCOL.md has no part {heading:?}"))
 }
 
-/// The lines of a part's blocks in a language: one example each.
+/// Lines of a part's code blocks in a language, each of which is one example.
 fn examples(part: &str, language: &str) -> Vec<String> {
     let mut inside = None;
     let mut lines = Vec::new();
@@ -62,7 +62,7 @@ fn every_native_frame_is_described_and_shown() {
             serde_json::from_str::<Value>(example).unwrap()["type"].as_str().unwrap().to_owned()
         })
         .collect();
-    // That the vectors have every type is another test's.
+    // Another test checks that the vectors have every type.
     for row in rows(NATIVE).filter(|row| row.get("ok").is_some()) {
         let kind = row["ok"]["type"].as_str().unwrap();
         assert!(shown.contains(kind), "PROTOCOL.md shows no {kind}");
@@ -78,7 +78,7 @@ fn every_key_of_an_example_is_named_where_its_frame_is_described() {
         let kind = frame["type"].as_str().unwrap();
         let described = text.lines().find(|line| line.contains(&format!("**`{kind}`**"))).unwrap();
         for key in frame.keys().filter(|key| *key != "type") {
-            // Not "is a substring", or `id` would be found in `did`.
+            // Compares whole words, because `id` is a part of `did`.
             let named = described
                 .split(|other: char| !other.is_ascii_alphanumeric() && other != '_')
                 .any(|word| word == key);
@@ -126,7 +126,7 @@ fn every_refusal_code_is_in_its_table_with_its_verdict() {
 fn every_close_code_is_in_its_table_with_its_verdict() {
     let table = part("Native").split("### Close codes").nth(1).unwrap();
     let shown: Vec<&str> = table.lines().filter(|line| line.starts_with("| 1")).collect();
-    // And the one that a client chooses.
+    // The table also has the code that a client chooses.
     assert_eq!(shown.len(), Close::ALL.len() + 1, "{shown:?}");
     for close in Close::ALL {
         let retry = match close.retry() {
@@ -136,7 +136,7 @@ fn every_close_code_is_in_its_table_with_its_verdict() {
         let row = format!("| {} | {retry} | ", close.code());
         assert!(shown.iter().any(|line| line.starts_with(&row)), "PROTOCOL.md lacks {row:?}");
         assert_eq!(Close::of(close.code()), Some(close));
-        // What a control frame has room for, beside its code (RFC 6455, 5.5).
+        // Room for the reason in a control frame (RFC 6455, 5.5).
         assert!(close.reason().len() <= 123);
     }
     assert_eq!(Close::of(1000), None);

@@ -1,10 +1,10 @@
-//! Sparky's wire: every recorded frame, and what a connection does with them.
+//! Sparky's dialect: recorded frames, and the connection machine.
 
 use proptest::prelude::*;
 use serde::Deserialize;
 use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
 use thoughtwire_proto::dialect::sparky::{
-    Loading, Message, ServerLoading, SparkyMachine, Tools, normalise, render,
+    Loading, ServerLoading, SparkyMachine, Tools, WsMessage, normalise, render,
 };
 use thoughtwire_proto::{
     Command, CommandReply, ConnectionCommand, DirectoryCommand, DirectoryReply, PeerRef, PeerWire,
@@ -12,7 +12,7 @@ use thoughtwire_proto::{
 };
 
 #[derive(Deserialize)]
-struct Row {
+struct SparkyRow {
     input: String,
     wire: Option<String>,
     error: Option<RefusalCode>,
@@ -22,14 +22,14 @@ struct Row {
 fn every_recorded_frame_is_read_or_refused() {
     let mut types = std::collections::BTreeSet::new();
     for line in include_str!("../../../../vectors/sparky.jsonl").lines() {
-        let row: Row = serde_json::from_str(line).unwrap();
-        match (Message::from_text(&row.input), row.wire, row.error) {
+        let row: SparkyRow = serde_json::from_str(line).unwrap();
+        match (WsMessage::from_text(&row.input), row.wire, row.error) {
             (Ok(message), Some(wire), None) => {
                 types.insert(message.payload.kind());
                 assert_eq!(message.to_text(), wire, "{}", row.input);
                 assert_eq!(
-                    Message::from_dict(&message.to_dict()).unwrap(),
-                    Message::from_text(&wire).unwrap(),
+                    WsMessage::from_dict(&message.to_dict()).unwrap(),
+                    WsMessage::from_text(&wire).unwrap(),
                     "{}",
                     row.input
                 );
@@ -46,18 +46,18 @@ fn every_recorded_frame_is_read_or_refused() {
 
 proptest! {
     #[test]
-    fn no_text_can_hurt(text in ".*") {
-        drop(Message::from_text(&text));
+    fn any_text_is_answered(text in ".*") {
+        drop(WsMessage::from_text(&text));
         let mut machine = SparkyMachine::new(Tools::default());
         machine.frame(&text);
         prop_assert!(machine.poll().is_some(), "it is answered");
     }
 
     #[test]
-    fn what_is_written_is_read_again(text in any::<String>(), chat in any::<String>()) {
+    fn written_frames_are_read_back(text in any::<String>(), chat in any::<String>()) {
         let json = serde_json::json!({"type": "message", "data": {"text": text}, "chat_id": chat});
-        let message = Message::from_text(&json.to_string()).unwrap();
-        let again = Message::from_text(&message.to_text()).unwrap();
+        let message = WsMessage::from_text(&json.to_string()).unwrap();
+        let again = WsMessage::from_text(&message.to_text()).unwrap();
         prop_assert_eq!(&again.payload, &message.payload);
         prop_assert_eq!(again.to_text(), message.to_text());
     }
@@ -82,7 +82,7 @@ fn done() -> Result<CommandReply, Refusal> {
 }
 
 #[test]
-fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
+fn a_reconnect_attaches_every_chat_at_its_proven_position() {
     let mut machine = SparkyMachine::new(Tools {
         loaded: 3,
         servers: vec![ServerLoading { name: "clock".into(), loading: Loading::Loaded }],
@@ -123,13 +123,14 @@ fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
     let info = frame(&mut machine);
     assert_eq!(
         info["data"],
-        serde_json::json!({"session_id": "s", "is_new": false, "reconnected": true, "chat_id": "c1"})
+        serde_json::json!({"session_id": "s", "is_new": false, "reconnected": true,
+                           "chat_id": "c1"})
     );
     for _ in 0..2 {
         let (tag, command) = request(&mut machine);
-        assert!(
-            matches!(command, Command::Connection(ConnectionCommand::Attach { start: Start::Proven(of), .. }) if of == peer)
-        );
+        assert!(matches!(command, Command::Connection(ConnectionCommand::Attach {
+                start: Start::Proven(of), ..
+            }) if of == peer));
         machine.answer(tag, done());
     }
     assert_eq!(frame(&mut machine)["type"], "ready", "no progress of tools on a reconnect");
@@ -138,7 +139,8 @@ fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
         machine.encoding(&"x2".parse().unwrap()),
         Encoding::Sparky { session_id: "s".into(), user_id: "u".into(), chat_id: "c2".into() }
     );
-    // A chat that another connection opens is not asked for as proven, and is the peer's all the same.
+    // A chat that another connection opened starts at its beginning, and belongs to the peer as
+    // well.
     assert_eq!(machine.peer(), Some(&peer));
     machine.joined(&Joined {
         peer,
@@ -147,19 +149,19 @@ fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
         is_new: true,
     });
     let (tag, command) = request(&mut machine);
-    assert!(
-        matches!(command, Command::Connection(ConnectionCommand::Attach { start: Start::After(cursor), .. }) if cursor.seq == Seq::ZERO)
-    );
+    assert!(matches!(command, Command::Connection(ConnectionCommand::Attach {
+            start: Start::After(cursor), ..
+        }) if cursor.seq == Seq::ZERO));
     machine.answer(tag, done());
-    // The last selection survived.
+    // The last selection is kept.
     machine.frame(r#"{"type": "message", "data": "hi"}"#);
-    assert!(
-        matches!(request(&mut machine).1, Command::Session { session, command: SessionCommand::Send { .. } } if session.as_str() == "x1")
-    );
+    assert!(matches!(request(&mut machine).1, Command::Session {
+            session, command: SessionCommand::Send { .. }
+        } if session.as_str() == "x1"));
 }
 
 #[test]
-fn a_connection_that_is_refused_goes_on_waiting() {
+fn a_refused_connection_waits_for_another_connect() {
     let mut machine = SparkyMachine::new(Tools::default());
     for bad in [
         "nope",
@@ -180,9 +182,11 @@ fn a_connection_that_is_refused_goes_on_waiting() {
 #[test]
 fn history_and_personality_go_into_the_first_chat() {
     let mut machine = SparkyMachine::new(Tools::default());
-    machine.frame(
-        r#"{"type": "connect", "data": {"session_id": null, "personality": "Be brief.", "history": [{"role": "user", "parts": ["a", {"text": "b"}]}, {"role": "model", "content": "c"}]}}"#,
-    );
+    machine.frame(concat!(
+        r#"{"type": "connect", "data": {"session_id": null, "personality": "Be brief.", "#,
+        r#""history": [{"role": "user", "parts": ["a", {"text": "b"}]}, "#,
+        r#"{"role": "model", "content": "c"}]}}"#
+    ));
     machine.poll();
     machine.authenticated(Ok(()));
     let (tag, _) = request(&mut machine);
@@ -223,7 +227,7 @@ fn history_and_personality_go_into_the_first_chat() {
     let (tag, _attach) = request(&mut machine);
     machine.answer(tag, done());
     let (_, command) = request(&mut machine);
-    assert!(
-        matches!(command, Command::Session { command: SessionCommand::Send { attachments, .. }, .. } if attachments == ["file:1"])
-    );
+    assert!(matches!(command, Command::Session {
+            command: SessionCommand::Send { attachments, .. }, ..
+        } if attachments == ["file:1"]));
 }

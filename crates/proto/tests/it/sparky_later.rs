@@ -1,13 +1,14 @@
-//! Sparky's later generation, which has no `session_id`, and what both do without a chat.
+//! Sparky's later generation, which has no `session_id`, and both generations without a chosen
+//! chat.
 
 use serde_json::{Value, json};
 use thoughtwire_proto::connection::{Joined, Machine, Output, Tag};
-use thoughtwire_proto::dialect::sparky::{Generation, Loading, Message, Payload};
+use thoughtwire_proto::dialect::sparky::{Generation, Loading, Payload, WsMessage};
 use thoughtwire_proto::dialect::sparky::{ServerLoading, SparkyMachine, Tools, encode};
 use thoughtwire_proto::{
-    Command, CommandReply, ConnectionCommand, DirectoryCommand, DirectoryReply, Emission, Emitted,
-    Event, PeerRef, PeerWire, Record, Refusal, RefusalCode, Seq, SessionCommand, SessionId,
-    SessionReply, Start, ToolStatus, TurnEvent,
+    Command, CommandReply, ConnectionCommand, DirectoryCommand, DirectoryReply, Emission, Event,
+    PeerRef, PeerWire, Record, Refusal, RefusalCode, Seq, SessionCommand, SessionEmission,
+    SessionId, SessionReply, Start, ToolStatus, TurnEvent,
 };
 
 fn machine() -> SparkyMachine {
@@ -27,7 +28,7 @@ fn request(machine: &mut SparkyMachine) -> (Tag, Command) {
     }
 }
 
-/// All frames that are to be written now.
+/// All frames that the machine has to send.
 fn frames(machine: &mut SparkyMachine) -> Vec<Value> {
     let mut frames = Vec::new();
     while let Some(output) = machine.poll() {
@@ -47,7 +48,7 @@ fn peer(name: &str) -> PeerRef {
     PeerRef { wire: PeerWire::Sparky, space: "u".into(), name: name.into() }
 }
 
-/// Connects with this data; gives the name under which the peer is opened, and its tag.
+/// Connects with this data. Returns the tag and name of the request that opens the peer.
 fn connect(machine: &mut SparkyMachine, data: &Value) -> (Tag, Option<String>) {
     machine.frame(&json!({"type": "connect", "data": data}).to_string());
     assert!(matches!(machine.poll(), Some(Output::Authenticate { .. })));
@@ -94,7 +95,7 @@ fn opened(chat: &str, session: &str) -> Result<CommandReply, Refusal> {
 }
 
 #[test]
-fn the_generation_is_told_by_the_key_session_id() {
+fn the_key_session_id_tells_the_generation() {
     for (data, expected) in [
         (json!({"session_id": null, "user_id": "u"}), Generation::Sessions),
         (json!({"session_id": "s", "user_id": "u"}), Generation::Sessions),
@@ -104,7 +105,7 @@ fn the_generation_is_told_by_the_key_session_id() {
                    "chat_id": null, "chat_name": null}),
             Generation::Sessions,
         ),
-        // Between the two, its page had a token as well, and waited for `session_info`.
+        // Clients between the two generations had a token and waited for `session_info`.
         (json!({"session_id": null, "token": "t"}), Generation::Sessions),
         (json!({"token": "t"}), Generation::Chats),
         (json!({"token": "t", "chat_id": "c"}), Generation::Chats),
@@ -118,12 +119,12 @@ fn the_generation_is_told_by_the_key_session_id() {
         (json!("u"), Generation::Chats),
     ] {
         let text = json!({"type": "connect", "data": data}).to_string();
-        let payload = Message::from_text(&text).unwrap().payload;
+        let payload = WsMessage::from_text(&text).unwrap().payload;
         match payload {
             Payload::Connect { generation, .. } => assert_eq!(generation, expected, "{text}"),
             other => panic!("{other:?}"),
         }
-        // A chat that is named is opened first, as another test has it.
+        // Another test has a chat that `connect` names, which is opened first.
         if data["chat_id"].is_string() {
             continue;
         }
@@ -148,7 +149,7 @@ fn the_generation_is_told_by_the_key_session_id() {
 }
 
 #[test]
-fn progress_is_told_once_per_server_and_ready_counts_all_tools() {
+fn progress_comes_once_per_server_and_ready_counts_all_tools() {
     for (data, ready_at) in [(json!({"session_id": null}), 6), (json!({"token": "t"}), 0)] {
         let mut machine = machine();
         let (tag, _) = connect(&mut machine, &data);
@@ -182,7 +183,7 @@ fn progress_is_told_once_per_server_and_ready_counts_all_tools() {
 }
 
 #[test]
-fn a_chat_is_resumed_where_it_is_proven_when_it_is_chosen() {
+fn a_chosen_chat_resumes_at_its_proven_position() {
     let mut machine = machine();
     let (tag, _) = connect(&mut machine, &json!({"token": "t"}));
     known(&mut machine, tag, false, &[("c1", "x1"), ("c2", "x2")], Some("c1"));
@@ -207,7 +208,9 @@ fn a_chat_is_resumed_where_it_is_proven_when_it_is_chosen() {
         machine.answer(tag, opened(&chat, session.as_str()));
         let (tag, command) = request(&mut machine);
         assert!(
-            matches!(&command, Command::Connection(ConnectionCommand::Attach { start: Start::Proven(of), session: at, .. })
+            matches!(&command, Command::Connection(ConnectionCommand::Attach {
+                start: Start::Proven(of), session: at, ..
+            })
                 if *of == peer("~chats") && *at == session),
             "{command:?}"
         );
@@ -217,7 +220,7 @@ fn a_chat_is_resumed_where_it_is_proven_when_it_is_chosen() {
             [json!({"type": "chat_ready", "data": {"chat_id": chat, "is_new": false,
                     "model": "openai/gpt-4o"}, "user_id": "u", "chat_id": chat})]
         );
-        // Chosen again it is not attached again: nothing would be missed, and nothing shown twice.
+        // Choosing it again does not attach again, so that no frame is missed or repeated.
         machine.frame(&json!({"type": "switch_chat", "data": {"chat_id": chat}}).to_string());
         let (tag, _) = request(&mut machine);
         machine.answer(tag, opened(&chat, session.as_str()));
@@ -226,27 +229,29 @@ fn a_chat_is_resumed_where_it_is_proven_when_it_is_chosen() {
 }
 
 #[test]
-fn a_client_that_knows_no_chats_goes_on_in_the_default_one() {
+fn a_client_without_chats_continues_in_the_default_one() {
     let mut machine = machine();
     let (tag, _) = connect(&mut machine, &json!({"user_id": "u"}));
     known(&mut machine, tag, false, &[("c1", "x1"), ("default", "x2")], Some("default"));
     let (tag, command) = request(&mut machine);
     assert!(
-        matches!(&command, Command::Connection(ConnectionCommand::Attach { session, start: Start::Proven(_), .. })
+        matches!(&command, Command::Connection(ConnectionCommand::Attach {
+            session, start: Start::Proven(_), ..
+        })
             if session.as_str() == "x2"),
         "{command:?}"
     );
     machine.answer(tag, done());
     assert_eq!(frames(&mut machine)[0]["type"], "ready");
     machine.frame(r#"{"type": "message", "data": "hi"}"#);
-    assert!(
-        matches!(request(&mut machine).1, Command::Session { session, command: SessionCommand::Send { .. } }
-        if session.as_str() == "x2")
-    );
+    assert!(matches!(request(&mut machine).1, Command::Session {
+            session, command: SessionCommand::Send { .. }
+        }
+        if session.as_str() == "x2"));
 }
 
 #[test]
-fn a_message_without_a_chat_goes_where_its_user_was_last() {
+fn a_message_without_a_chat_goes_to_the_users_last_chat() {
     for data in [json!({"session_id": null, "user_id": "u"}), json!({"token": "t"})] {
         let mut machine = machine();
         let (tag, _) = connect(&mut machine, &data);
@@ -261,15 +266,15 @@ fn a_message_without_a_chat_goes_where_its_user_was_last() {
         machine.answer(tag, opened("c9", "x9"));
         let (tag, _attach) = request(&mut machine);
         machine.answer(tag, done());
-        assert!(
-            matches!(request(&mut machine).1, Command::Session { session, command: SessionCommand::Send { .. } }
-            if session.as_str() == "x9")
-        );
+        assert!(matches!(request(&mut machine).1, Command::Session {
+            session, command: SessionCommand::Send { .. }
+        }
+            if session.as_str() == "x9"));
     }
 }
 
 #[test]
-fn a_chat_that_was_deleted_is_opened_anew_by_the_next_message_in_it() {
+fn the_next_message_opens_a_deleted_chat_again() {
     let mut machine = machine();
     let (tag, _) = connect(&mut machine, &json!({"token": "t"}));
     known(&mut machine, tag, false, &[], None);
@@ -284,13 +289,14 @@ fn a_chat_that_was_deleted_is_opened_anew_by_the_next_message_in_it() {
     machine.frame(r#"{"type": "message", "data": "hi"}"#);
     let (_, command) = request(&mut machine);
     assert!(
-        matches!(&command, Command::Directory(DirectoryCommand::OpenChat { chat: Some(chat), .. }) if chat == "c1"),
+        matches!(&command, Command::Directory(DirectoryCommand::OpenChat { chat: Some(chat), .. })
+            if chat == "c1"),
         "{command:?}"
     );
 }
 
 #[test]
-fn a_message_to_a_chat_that_is_just_being_deleted_is_said_in_the_new_one_once() {
+fn a_message_to_a_chat_under_deletion_is_sent_once_to_the_new_one() {
     let gone = || Err(Refusal::new(RefusalCode::UnknownSession, "there is no session x1"));
     let mut machine = machine();
     let (tag, _) = connect(&mut machine, &json!({"token": "t"}));
@@ -307,7 +313,8 @@ fn a_message_to_a_chat_that_is_just_being_deleted_is_said_in_the_new_one_once() 
     machine.answer(tag, gone());
     let (tag, command) = request(&mut machine);
     assert!(
-        matches!(&command, Command::Directory(DirectoryCommand::OpenChat { chat: Some(chat), .. }) if chat == "c1"),
+        matches!(&command, Command::Directory(DirectoryCommand::OpenChat { chat: Some(chat), .. })
+            if chat == "c1"),
         "{command:?}"
     );
     machine.answer(tag, opened("c1", "x2"));
@@ -323,7 +330,7 @@ fn a_message_to_a_chat_that_is_just_being_deleted_is_said_in_the_new_one_once() 
 }
 
 #[test]
-fn another_tabs_chat_is_not_shown_unless_it_is_the_default_one_of_both() {
+fn another_tabs_chat_is_shown_only_if_both_are_in_the_default_one() {
     let mut machine = machine();
     let (tag, _) = connect(&mut machine, &json!({"token": "t"}));
     known(&mut machine, tag, false, &[], None);
@@ -337,14 +344,13 @@ fn another_tabs_chat_is_not_shown_unless_it_is_the_default_one_of_both() {
     machine.joined(&joined("c1", "x1"));
     assert_eq!(machine.poll(), None);
     machine.joined(&joined("default", "x2"));
-    assert!(
-        matches!(request(&mut machine).1, Command::Connection(ConnectionCommand::Attach { session, .. })
-        if session.as_str() == "x2")
-    );
+    assert!(matches!(request(&mut machine).1, Command::Connection(
+            ConnectionCommand::Attach { session, .. })
+        if session.as_str() == "x2"));
 }
 
 #[test]
-fn a_result_says_whether_it_worked_and_brings_its_content() {
+fn a_tool_result_has_a_status_and_its_content() {
     for (status, content, expected) in [
         (ToolStatus::Success, None, json!({"name": "n", "result": "r", "status": "success"})),
         (
@@ -359,7 +365,7 @@ fn a_result_says_whether_it_worked_and_brings_its_content() {
         let event = Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content });
         let record = Record { seq: Seq(1), at: Default::default(), turn: None, event };
         let emission = Emission::Record(record);
-        let emitted = Emitted { session: "x".parse().unwrap(), emission };
+        let emitted = SessionEmission { session: "x".parse().unwrap(), emission };
         for session_id in ["s", ""] {
             let frame: Value =
                 serde_json::from_str(&encode(&emitted, session_id, "u", "c")[0]).unwrap();

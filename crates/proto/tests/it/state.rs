@@ -111,7 +111,7 @@ fn renamed() -> Event {
 
 type Step = (Option<&'static str>, Event);
 
-/// A state made of legal steps.
+/// Makes a state from legal steps.
 fn state(steps: &[Step]) -> State {
     let mut state = State::default();
     for (of, event) in steps {
@@ -189,7 +189,7 @@ fn every_illegal_pair_is_refused() {
         (idle(), Some("t-1"), edited(), NOT_RUN),
         (idle(), Some("t-1"), compacted(), NOT_RUN),
     ];
-    // Nothing precedes the opening.
+    // Nothing comes before the opening.
     for event in [
         renamed(),
         instructed(),
@@ -211,7 +211,7 @@ fn every_illegal_pair_is_refused() {
         table.push((vec![], None, event.clone(), UNOPENED));
         table.push((vec![], Some("t-1"), event, UNOPENED));
     }
-    // What belongs to a turn comes with it, while it runs: before any, in another's, after its end.
+    // Events of a turn need their running turn: not before it, in another one, or after its end.
     for event in [
         thought("x"),
         called("c-1"),
@@ -239,7 +239,7 @@ fn every_illegal_pair_is_refused() {
 }
 
 #[test]
-fn what_may_follow_does() {
+fn legal_events_are_applied() {
     for (steps, of, event) in [
         (idle(), None, edited()),
         (running(), Some("t-1"), edited()),
@@ -258,7 +258,7 @@ fn what_may_follow_does() {
     }
 }
 
-/// Events of a small world, so that legal sequences come about by chance.
+/// Events of a small world, so that random sequences are often legal.
 fn any_step() -> impl Strategy<Value = (Option<TurnId>, Event)> {
     let inputs = prop::sample::select(vec!["i-1", "i-2", "i-3"]);
     let calls = prop::sample::select(vec!["c-1", "c-2"]);
@@ -283,7 +283,10 @@ fn any_step() -> impl Strategy<Value = (Option<TurnId>, Event)> {
 
 proptest! {
     #[test]
-    fn replay_of_a_prefix_and_the_rest_equals_live(steps in prop::collection::vec(any_step(), 0..120), cut in any::<prop::sample::Index>()) {
+    fn replay_of_a_prefix_and_the_rest_equals_live(
+        steps in prop::collection::vec(any_step(), 0..120),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let mut live = state(&idle());
         let mut log = vec![(None, opened())];
         let mut stored = vec![live.clone()];
@@ -294,16 +297,18 @@ proptest! {
             }
         }
         prop_assert_eq!(live.head().0, log.len() as u64);
-        // From nothing, through the storage form of every event.
+        // Replays the log from the start, through the stored form of every event.
         let mut replayed = State::default();
         for (of, event) in &log {
-            let event: Event = serde_json::from_str(&serde_json::to_string(event).unwrap()).unwrap();
+            let stored = serde_json::to_string(event).unwrap();
+            let event: Event = serde_json::from_str(&stored).unwrap();
             replayed.apply(of.as_ref(), &event).unwrap();
         }
         prop_assert_eq!(&replayed, &live);
-        // From a state stored on the way, through its storage form.
+        // Continues from a stored state.
         let at = cut.index(log.len());
-        let mut resumed: State = serde_json::from_str(&serde_json::to_string(&stored[at]).unwrap()).unwrap();
+        let text = serde_json::to_string(&stored[at]).unwrap();
+        let mut resumed: State = serde_json::from_str(&text).unwrap();
         for (of, event) in &log[at + 1..] {
             resumed.apply(of.as_ref(), event).unwrap();
         }

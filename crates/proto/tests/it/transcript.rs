@@ -1,13 +1,15 @@
-//! The transcript: whatever a client missed and saw twice, it ends up with the same.
+//! The transcript: it is the same whatever a client missed or saw twice.
 
 use serde_json::{Map, json};
-use thoughtwire_proto::transcript::{Approval, Body, Change, Fate, Transcript};
+use thoughtwire_proto::transcript::{
+    Approval, EntryBody, InputStatus, Transcript, TranscriptChange,
+};
 use thoughtwire_proto::{
     Attached, Decision, Delta, Emission, Event, InputEvent, Outcome, Partial, Record, Seq,
     SessionEvent, StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
 };
 
-/// A session as its server sees it.
+/// A session on the server's side.
 #[derive(Default)]
 struct Session {
     emitted: Vec<Emission>,
@@ -39,7 +41,7 @@ impl Session {
         }
     }
 
-    fn said(&mut self, turn: Option<&str>, item: &str) {
+    fn user_message(&mut self, turn: Option<&str>, item: &str) {
         let event = Event::Input(InputEvent::UserMessage {
             item: item.parse().unwrap(),
             text: format!("say {item}"),
@@ -72,9 +74,9 @@ impl Session {
         );
     }
 
-    /// Two turns with everything in them: interleaved items, a call with an approval, an input that is
-    /// withdrawn and one that joins, a message cut short, an item that comes to nothing.
-    fn told() -> Self {
+    /// A log of two turns with everything in them: interleaved items, a call with an approval, an
+    /// input that is withdrawn and one that joins, a message cut short, an item without an event.
+    fn full_log() -> Self {
         let mut session = Self::default();
         session.event(
             None,
@@ -84,11 +86,11 @@ impl Session {
                 history: vec![],
             }),
         );
-        session.said(None, "in-1");
+        session.user_message(None, "in-1");
         session
             .event(Some("t-1"), Event::Turn(TurnEvent::Started { input: "in-1".parse().unwrap() }));
-        session.said(None, "in-2");
-        session.said(None, "in-3");
+        session.user_message(None, "in-2");
+        session.user_message(None, "in-3");
         session.emitted.push(Emission::Status { turn: None, text: "thinking".to_owned() });
         session.stream("t-1", "th-1", StreamKind::Thought, &["I ", "th", "ink"]);
         session.stream("t-1", "m-1", StreamKind::Message, &["Hel"]);
@@ -113,7 +115,7 @@ impl Session {
             Some("t-1"),
             Event::Turn(TurnEvent::ApprovalAsked { call, name: "now".to_owned(), expires_at }),
         );
-        session.said(Some("t-1"), "in-4");
+        session.user_message(Some("t-1"), "in-4");
         session.emitted.push(Emission::Presence { clients: 2 });
         let call = "c-1".parse().unwrap();
         session.event(
@@ -143,14 +145,14 @@ impl Session {
             .event(Some("t-2"), Event::Turn(TurnEvent::Started { input: "in-3".parse().unwrap() }));
         session.stream("t-2", "m-2", StreamKind::Message, &["On", "ce ", "upon "]);
         session.event(None, Event::Session(SessionEvent::Renamed { title: "Tale".to_owned() }));
-        // The event is shorter than what streamed.
+        // The event is shorter than the streamed text.
         session.message("t-2", "m-2", "Once", false);
         session.ended("t-2", "in-3", Outcome::Cancelled);
         session.event(None, serde_json::from_str(r#"{"kind":"dreamt","of":"sheep"}"#).unwrap());
         session
     }
 
-    /// What a server says to one who attaches after `cursor` once `at` emissions are out.
+    /// Replies to a client that attaches after `after` when `at` emissions are out.
     fn attach(&self, at: usize, after: Seq) -> (Attached, Vec<Emission>) {
         let mut head = Seq::ZERO;
         let mut turn: Option<TurnId> = None;
@@ -210,20 +212,20 @@ impl Session {
     }
 }
 
-/// Follows a session from `at` on.
+/// Applies the emissions from `at` to `until`.
 fn follow(transcript: &mut Transcript, session: &Session, at: usize, until: usize) {
     let after = transcript.cursor().seq;
     let (attached, replay) = session.attach(at, after);
     transcript.attach(&attached);
     for emission in replay.iter().chain(&session.emitted[at..until]) {
         let change = transcript.apply(emission);
-        assert!(!matches!(change, Change::Gap { .. }), "{change:?}");
+        assert!(!matches!(change, TranscriptChange::Gap { .. }), "{change:?}");
     }
 }
 
 #[test]
-fn wherever_it_is_cut_the_transcript_is_the_same() {
-    let session = Session::told();
+fn a_reconnect_at_any_moment_gives_the_same_transcript() {
+    let session = Session::full_log();
     let all = session.emitted.len();
     let mut whole = Transcript::default();
     follow(&mut whole, &session, 0, all);
@@ -238,8 +240,8 @@ fn wherever_it_is_cut_the_transcript_is_the_same() {
 }
 
 #[test]
-fn open_items_too_are_the_same_for_who_comes_late() {
-    let session = Session::told();
+fn late_clients_have_the_same_open_items() {
+    let session = Session::full_log();
     for at in 0..=session.emitted.len() {
         let (mut early, mut late) = (Transcript::default(), Transcript::default());
         follow(&mut early, &session, 0, at);
@@ -251,39 +253,39 @@ fn open_items_too_are_the_same_for_who_comes_late() {
 }
 
 #[test]
-fn what_was_seen_changes_nothing() {
-    let session = Session::told();
+fn repeated_emissions_change_nothing() {
+    let session = Session::full_log();
     let mut transcript = Transcript::default();
     follow(&mut transcript, &session, 0, session.emitted.len());
     let before = transcript.clone();
     for emission in &session.emitted {
-        assert_eq!(transcript.apply(emission), Change::Nothing);
+        assert_eq!(transcript.apply(emission), TranscriptChange::Nothing);
     }
     assert_eq!(transcript, before);
 }
 
 #[test]
-fn the_whole_story() {
-    let session = Session::told();
+fn a_whole_log_gives_the_expected_transcript() {
+    let session = Session::full_log();
     let mut transcript = Transcript::default();
     follow(&mut transcript, &session, 0, session.emitted.len());
     let fates: Vec<_> = transcript
         .entries()
         .iter()
         .filter_map(|entry| match &entry.body {
-            Body::Input { item, fate, .. } => Some((item.as_str(), *fate)),
+            EntryBody::Input { item, status, .. } => Some((item.as_str(), *status)),
             _ => None,
         })
         .collect();
     let expected = [
-        ("in-1", Fate::Ended(Outcome::Completed)),
-        ("in-2", Fate::Withdrawn),
-        ("in-3", Fate::Ended(Outcome::Cancelled)),
-        ("in-4", Fate::Ended(Outcome::Completed)),
+        ("in-1", InputStatus::Ended(Outcome::Completed)),
+        ("in-2", InputStatus::Withdrawn),
+        ("in-3", InputStatus::Ended(Outcome::Cancelled)),
+        ("in-4", InputStatus::Ended(Outcome::Completed)),
     ];
     assert_eq!(fates, expected);
     let call = transcript.entries().iter().find_map(|entry| match &entry.body {
-        Body::Call(call) => Some(call),
+        EntryBody::Call(call) => Some(call),
         _ => None,
     });
     let call = call.unwrap();
@@ -295,23 +297,23 @@ fn the_whole_story() {
 }
 
 #[test]
-fn a_gap_is_told_and_not_taken() {
-    let session = Session::told();
+fn a_gap_is_reported_and_not_applied() {
+    let session = Session::full_log();
     let mut transcript = Transcript::default();
     let (attached, _) = session.attach(0, Seq::ZERO);
     transcript.attach(&attached);
     let _ = transcript.apply(&session.emitted[0]);
     assert_eq!(
         transcript.apply(&session.emitted[2]),
-        Change::Gap { expected: Seq(2), found: Seq(3) }
+        TranscriptChange::Gap { expected: Seq(2), found: Seq(3) }
     );
     assert_eq!(transcript.cursor().seq, Seq(1));
-    assert_eq!(transcript.apply(&session.emitted[1]), Change::Entry(1));
+    assert_eq!(transcript.apply(&session.emitted[1]), TranscriptChange::Entry(1));
 }
 
 #[test]
-fn deltas_count() {
-    let session = Session::told();
+fn deltas_apply_only_in_order() {
+    let session = Session::full_log();
     let mut transcript = Transcript::default();
     let started = 3;
     follow(&mut transcript, &session, 0, started);
@@ -320,10 +322,14 @@ fn deltas_count() {
         Emission::Delta(Delta { turn, item, n, kind: StreamKind::Message, text: text.to_owned() })
     };
     let text = |transcript: &Transcript| transcript.open().first().map(|open| open.text.clone());
-    assert_eq!(transcript.apply(&delta(1, "b")), Change::Nothing, "the first piece is missing");
-    assert!(matches!(transcript.apply(&delta(0, "a")), Change::Open(_)));
-    assert_eq!(transcript.apply(&delta(0, "a")), Change::Nothing, "twice");
-    assert_eq!(transcript.apply(&delta(2, "c")), Change::Nothing, "one is missing");
+    assert_eq!(
+        transcript.apply(&delta(1, "b")),
+        TranscriptChange::Nothing,
+        "the first piece is missing"
+    );
+    assert!(matches!(transcript.apply(&delta(0, "a")), TranscriptChange::Open(_)));
+    assert_eq!(transcript.apply(&delta(0, "a")), TranscriptChange::Nothing, "twice");
+    assert_eq!(transcript.apply(&delta(2, "c")), TranscriptChange::Nothing, "one is missing");
     assert_eq!(text(&transcript).unwrap(), "a");
     let partial = Partial {
         turn: "t-1".parse().unwrap(),
@@ -332,16 +338,19 @@ fn deltas_count() {
         kind: StreamKind::Message,
         text: "abc".to_owned(),
     };
-    assert!(matches!(transcript.apply(&Emission::Partial(partial.clone())), Change::Open(_)));
-    assert!(matches!(transcript.apply(&delta(3, "d")), Change::Open(_)));
+    assert!(matches!(
+        transcript.apply(&Emission::Partial(partial.clone())),
+        TranscriptChange::Open(_)
+    ));
+    assert!(matches!(transcript.apply(&delta(3, "d")), TranscriptChange::Open(_)));
     assert_eq!(text(&transcript).unwrap(), "abcd");
     let other_turn = Partial { turn: "t-9".parse().unwrap(), ..partial };
-    assert_eq!(transcript.apply(&Emission::Partial(other_turn)), Change::Nothing);
+    assert_eq!(transcript.apply(&Emission::Partial(other_turn)), TranscriptChange::Nothing);
 }
 
 #[test]
-fn another_lifetime_of_the_log_starts_over() {
-    let session = Session::told();
+fn another_epoch_starts_over() {
+    let session = Session::full_log();
     let mut transcript = Transcript::default();
     follow(&mut transcript, &session, 0, session.emitted.len());
     let (mut attached, _) = session.attach(session.emitted.len(), Seq::ZERO);
@@ -354,9 +363,9 @@ fn another_lifetime_of_the_log_starts_over() {
 }
 
 #[test]
-fn a_view_may_begin_behind_a_call() {
+fn a_transcript_may_begin_after_a_call() {
     let mut transcript = Transcript::default();
-    let mut attached = Session::told().attach(0, Seq(7)).0;
+    let mut attached = Session::full_log().attach(0, Seq(7)).0;
     attached.turn = "t-1".parse().ok();
     transcript.attach(&attached);
     let (call, name, text) = ("c-0".parse().unwrap(), "f".to_owned(), "x".to_owned());
@@ -368,7 +377,7 @@ fn a_view_may_begin_behind_a_call() {
         content: None,
     });
     let record = Record { seq: Seq(8), at: Timestamp::default(), turn: "t-1".parse().ok(), event };
-    assert_eq!(transcript.apply(&Emission::Record(record)), Change::Entry(0));
-    let Body::Call(call) = &transcript.entries()[0].body else { panic!() };
+    assert_eq!(transcript.apply(&Emission::Record(record)), TranscriptChange::Entry(0));
+    let EntryBody::Call(call) = &transcript.entries()[0].body else { panic!() };
     assert_eq!((call.args.as_ref(), call.name.as_str()), (None::<&Map<_, _>>, "f"));
 }

@@ -1,4 +1,4 @@
-//! JSON Web Tokens of another login, checked with a configured key.
+//! JSON Web Tokens of another issuer, checked with a configured key.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,7 +24,7 @@ pub(crate) struct Jwt {
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct TokenClaims {
     sub: String,
     /// Seconds since 1970, possibly with a fraction (RFC 7519, 2, "NumericDate").
     exp: Number,
@@ -59,7 +59,8 @@ impl Jwt {
         let key = key.map_err(|error| {
             format!("the key is no public key in PEM for {}: {error}", config.algorithm)
         })?;
-        // The algorithm is the key's and never the token's: a public key used as a secret would let everybody sign.
+        // Invariant: the algorithm is the key's and never the token's. Otherwise a public key
+        // could serve as a secret, with which anyone can sign.
         let mut rules = Validation::new(algorithm);
         rules.set_audience(&[&config.audience]);
         rules.set_required_spec_claims(&["aud", "sub"]);
@@ -70,11 +71,11 @@ impl Jwt {
         Ok(Self { key, rules, user_prefix: config.user_prefix.clone() })
     }
 
-    /// Returns who a token is. `local` is the server's owner, whom no token may name.
+    /// Returns the identity of a token. `local` is the server's owner, whom no token may name.
     pub(super) fn read(&self, token: &str, local: &UserId) -> Result<Identity, Refusal> {
         let refused = |why: String| unauthorized(format!("the token is refused: {why}"));
         refuse_critical(token).map_err(refused)?;
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.key, &self.rules)
+        let claims = jsonwebtoken::decode::<TokenClaims>(token, &self.key, &self.rules)
             .map_err(|error| refused(explain(error.kind())))?
             .claims;
         let until = valid_until(&claims).map_err(refused)?;
@@ -109,7 +110,7 @@ impl Jwt {
 }
 
 /// Checks the times, and returns the one at which the token expires.
-fn valid_until(claims: &Claims) -> Result<Timestamp, String> {
+fn valid_until(claims: &TokenClaims) -> Result<Timestamp, String> {
     let until = time("exp", &Value::Number(claims.exp.clone()))?;
     let from = claims.nbf.as_ref().map(|nbf| time("nbf", nbf)).transpose()?;
     claims.iat.as_ref().map(|iat| time("iat", iat)).transpose()?;

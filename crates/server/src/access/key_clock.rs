@@ -10,30 +10,31 @@ use thoughtwire_proto::Timestamp;
 /// Name of the latest time in the store.
 pub(super) const MARK: &str = "key_time";
 
-/// A clock that never goes back: the wall clock, or the latest time that was seen and what has passed
-/// since by the monotonic clock, whichever is later. So what has expired stays so when the wall clock
-/// is set back. The latest time is saved now and then, and outlives a restart.
+/// A clock that never goes back, so that expired keys stay expired when the wall clock is set back.
+///
+/// It shows the later one of two times: the wall clock's, and the latest time that was seen plus
+/// the monotonic time since. The latest time is saved regularly and outlives a restart.
 #[derive(Clone)]
-pub(crate) struct KeyClock(Arc<Mutex<Latest>>);
+pub(crate) struct KeyClock(Arc<Mutex<LatestTime>>);
 
-struct Latest {
+struct LatestTime {
     millis: i64,
     at: Instant,
 }
 
 impl KeyClock {
-    /// A clock that has come as far as it was last saved.
+    /// Starts a clock at the time that was last saved.
     pub(crate) fn from(mark: Option<Timestamp>) -> Self {
         let millis = mark.map_or(i64::MIN, Timestamp::as_millis);
-        Self(Arc::new(Mutex::new(Latest { millis, at: Instant::now() })))
+        Self(Arc::new(Mutex::new(LatestTime { millis, at: Instant::now() })))
     }
 
-    /// The time by which something has expired or not.
+    /// Returns the time by which keys expire.
     pub(crate) fn now(&self) -> Timestamp {
         self.at(now(), Instant::now())
     }
 
-    /// How far this clock is ahead of the wall clock, in milliseconds; not negative.
+    /// Returns how far this clock is ahead of the wall clock, in milliseconds; not negative.
     pub(crate) fn ahead_ms(&self) -> i64 {
         let wall = now();
         self.at(wall, Instant::now()).as_millis().saturating_sub(wall.as_millis())
@@ -44,7 +45,7 @@ impl KeyClock {
         let ran = instant.saturating_duration_since(latest.at).as_millis();
         let ran = i64::try_from(ran).unwrap_or(i64::MAX);
         let millis = latest.millis.saturating_add(ran).max(wall.as_millis());
-        *latest = Latest { millis, at: instant };
+        *latest = LatestTime { millis, at: instant };
         Timestamp::from_millis(millis)
     }
 }

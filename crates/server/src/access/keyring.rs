@@ -1,13 +1,13 @@
-//! The keys that open, in memory: a look-up takes no disk, and a revocation is known at once.
+//! The valid keys in memory: a look-up reads no disk, and a revocation takes effect at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::RwLock;
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use thoughtwire_hub::new_id;
+use thoughtwire_proto::rest::NewKey;
 use thoughtwire_proto::{Refusal, RefusalCode, Timestamp, UserId};
 use thoughtwire_store::{Key, KeyId, Scope, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -15,51 +15,37 @@ use tokio_util::sync::CancellationToken;
 use super::key_clock::{KeyClock, MARK};
 use super::{Identity, random, reserved, unauthorized};
 
-/// What a key begins with, so that people and scanners know one when they see it.
+/// Prefix of every key, by which people and secret scanners recognise one.
 const PREFIX: &str = "twk_";
-/// How often the time is saved while a key may expire, in milliseconds.
+/// Interval at which the time is saved while a key may expire, in milliseconds.
 const SAVE_EVERY_MS: i64 = 60_000;
-/// The most seconds that a key with an end lasts: a hundred years.
+/// Longest life of a key that expires, in seconds: a hundred years.
 const LONGEST: u64 = 100 * 365 * 86_400;
-/// The most keys there may be.
+/// Most keys of a server.
 const MOST: usize = 100_000;
-
-/// A key to be made.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewKey {
-    /// Whose; the owner's if left out.
-    pub(crate) user: Option<String>,
-    pub(crate) name: Option<String>,
-    #[serde(default)]
-    pub(crate) scopes: Vec<Scope>,
-    pub(crate) expires_in_seconds: Option<u64>,
-}
 
 #[derive(Clone)]
 pub(crate) struct Keyring {
     store: Arc<Store>,
-    /// By digest.
-    keys: Arc<RwLock<HashMap<String, Held>>>,
+    /// Keys by their digests.
+    keys: Arc<RwLock<HashMap<String, HeldKey>>>,
     clock: KeyClock,
-    /// The time that was last saved, in milliseconds since 1970.
+    /// Time that was last saved, in milliseconds since 1970.
     saved: Arc<AtomicI64>,
 }
 
-struct Held {
+struct HeldKey {
     key: Key,
     revoked: CancellationToken,
 }
 
 impl Keyring {
     pub(super) async fn open(store: Arc<Store>) -> Result<Self, StoreError> {
-        let read = Arc::clone(&store);
-        let read = move || Ok::<_, StoreError>((read.keys()?, read.clock(MARK)?));
-        let (rows, mark) =
-            tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Stopped)??;
+        let rows = store.keys().list().await?;
+        let mark = store.upkeep().clock(MARK).await?;
         let keys = rows
             .into_iter()
-            .map(|(digest, key)| (digest, Held { key, revoked: CancellationToken::new() }))
+            .map(|(digest, key)| (digest, HeldKey { key, revoked: CancellationToken::new() }))
             .collect();
         Ok(Self {
             store,
@@ -73,8 +59,9 @@ impl Keyring {
         &self.clock
     }
 
-    /// Saves how late it is, at least every minute and whenever a key has expired since, so that it
-    /// stays so when the clock is set back and the server starts anew. Does nothing while no key expires.
+    /// Saves the time, so that expired keys stay expired across a restart with a clock set back.
+    ///
+    /// Saves every minute and whenever a key has expired since. Does nothing while no key expires.
     pub(crate) async fn save_clock(&self) {
         let (now, saved) = (self.clock.now().as_millis(), self.saved.load(Ordering::Relaxed));
         let is_due = {
@@ -89,7 +76,7 @@ impl Keyring {
         if !is_due {
             return;
         }
-        match self.store.set_clocks(vec![(MARK, Timestamp::from_millis(now))]).await {
+        match self.store.upkeep().set_clocks(vec![(MARK, Timestamp::from_millis(now))]).await {
             Ok(()) => drop(self.saved.fetch_max(now, Ordering::Relaxed)),
             Err(error) => {
                 tracing::debug!(%error, "the time of keys could not be saved; it is tried again");
@@ -101,12 +88,13 @@ impl Keyring {
         self.keys.read().is_empty()
     }
 
-    /// Makes a key. Gives it with what opens, which is shown this once and kept nowhere.
+    /// Makes a key. Returns it with its secret, which is shown only once and stored nowhere.
     pub(crate) async fn add(&self, local: &UserId, new: NewKey) -> Result<(Key, String), Refusal> {
         let user = match new.user {
             Some(user) if reserved(&user) => {
                 return Err(bad(
-                    "a user's name does not begin with `~` or `sparky:`: the server itself makes such names",
+                    "a user's name does not begin with `~` or `sparky:`: the server itself makes \
+                     such names",
                 ));
             }
             Some(user) => UserId::new(user).map_err(|error| bad(&format!("user: {error}")))?,
@@ -146,11 +134,8 @@ impl Keyring {
         };
         let opens = format!("{PREFIX}{}", random()?);
         let digest = digest(&opens);
-        self.store
-            .add_key(key.clone(), digest.clone())
-            .await
-            .map_err(|error| Refusal::from(&error))?;
-        let held = Held { key: key.clone(), revoked: CancellationToken::new() };
+        self.store.keys().add(key.clone(), digest.clone()).await?;
+        let held = HeldKey { key: key.clone(), revoked: CancellationToken::new() };
         self.keys.write().insert(digest, held);
         Ok((key, opens))
     }
@@ -163,7 +148,7 @@ impl Keyring {
         all
     }
 
-    /// Revokes a key: from here on it opens nothing, and who came in with it is shown out.
+    /// Revokes a key: it is refused from now on, and connections that use it are closed.
     pub(crate) async fn revoke(&self, id: &KeyId) -> Result<(), Refusal> {
         let held = {
             let mut keys = self.keys.write();
@@ -177,8 +162,8 @@ impl Keyring {
                 format!("there is no key {id}; `thoughtwire keys list` shows those there are"),
             ));
         };
-        if let Err(error) = self.store.delete_key(id).await {
-            // What is not revoked on disk would be back at the next start: better it is still seen to be there.
+        if let Err(error) = self.store.keys().delete(id).await {
+            // The key would be valid again after a restart, so it must stay in the list.
             self.keys.write().insert(digest, held);
             return Err(Refusal::from(&error));
         }
@@ -186,28 +171,28 @@ impl Keyring {
         Ok(())
     }
 
-    /// Who a key is; nothing for what is none of ours.
+    /// Returns the identity of a secret; `None` if no key has it.
     pub(super) fn find(&self, opens: &str) -> Result<Option<Identity>, Refusal> {
         if !opens.starts_with(PREFIX) {
             return Ok(None);
         }
-        // Looked up by its digest: how long that takes says nothing about the key.
+        // The time of a look-up by digest reveals nothing about the key.
         let keys = self.keys.read();
         keys.get(&digest(opens)).map(|held| self.identity(held)).transpose()
     }
 
-    /// Who came in with a key, by its id.
+    /// Returns the identity of a key, by the key's id.
     pub(super) fn by_id(&self, id: &KeyId) -> Result<Option<Identity>, Refusal> {
         let keys = self.keys.read();
         keys.values().find(|held| held.key.id == *id).map(|held| self.identity(held)).transpose()
     }
 
-    fn identity(&self, held: &Held) -> Result<Identity, Refusal> {
-        let Held { key, revoked } = held;
+    fn identity(&self, held: &HeldKey) -> Result<Identity, Refusal> {
+        let HeldKey { key, revoked } = held;
         if key.expires_at.is_some_and(|at| at <= self.clock.now()) {
             return Err(unauthorized("the key has expired; ask for another one"));
         }
-        // Told by the wall clock, as everybody else has it.
+        // Callers compare it with the wall clock.
         let until = key
             .expires_at
             .map(|at| Timestamp::from_millis(at.as_millis().saturating_sub(self.clock.ahead_ms())));

@@ -1,8 +1,8 @@
-//! A page's login: the key is shown once, and the browser keeps a cookie that no script can read.
+//! Logins of pages: a key is exchanged for a cookie that no script can read.
 //!
-//! The cookie says who it is by itself, signed with a secret of the data directory, so that a server
-//! that starts anew still knows it. Its key is looked up each time, so that it goes when the key goes.
-//! The secret is in no backup, and a new one ends all logins.
+//! The cookie names its user and is signed with a secret of the data directory, so it is valid
+//! after a restart. Its key is looked up each time, so the login ends with the key. Backups do not
+//! contain the secret, and a new secret ends all logins.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::key_clock::KeyClock;
 use super::{Identity, Keyring, unauthorized};
 
-/// How long a page stays logged in.
+/// Duration of a login.
 pub(crate) const LASTS: Duration = Duration::from_secs(12 * 3600);
 const AUDIENCE: &str = "thoughtwire-page";
 /// Name of the secret in the store.
@@ -30,12 +30,12 @@ pub(crate) struct Login {
     clock: KeyClock,
 }
 
-/// The secret in force, and who came in with a cookie that it signed.
+/// The current secret, and the logins that it signed.
 struct Signer {
     signs: Arc<EncodingKey>,
     reads: Arc<DecodingKey>,
-    /// Cancelled when the secret is replaced; by key, and for cookies without one. At most one for
-    /// each key that logged in.
+    /// Tokens that are cancelled when the secret is replaced, by key; one is for cookies without a
+    /// key.
     logins: HashMap<Option<KeyId>, CancellationToken>,
 }
 
@@ -50,7 +50,7 @@ impl Signer {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Claims {
+struct CookieClaims {
     sub: UserId,
     scopes: Vec<Scope>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,35 +62,32 @@ struct Claims {
 
 impl Login {
     pub(super) async fn open(store: &Store, clock: KeyClock) -> Result<Self, StoreError> {
-        let secret = store.secret(SECRET, fresh().map_err(StoreError::Io)?).await?;
+        let secret = store.keys().secret(SECRET, fresh().map_err(StoreError::Io)?).await?;
         Ok(Self { signer: Arc::new(Mutex::new(Signer::new(&secret))), clock })
     }
 
-    /// Takes a new secret: no cookie of before is believed, and who came in with one is shown out.
+    /// Replaces the secret: earlier cookies are refused, and connections that use one are closed.
     ///
     /// # Errors
-    /// When it cannot be saved; then the old one stays.
+    /// When the new secret cannot be saved; then the old one stays.
     pub(super) async fn rotate(&self, store: &Store) -> Result<(), Refusal> {
         let secret = fresh().map_err(|reason| Refusal::new(RefusalCode::Internal, reason))?;
-        store
-            .replace_secret(SECRET, secret.clone())
-            .await
-            .map_err(|error| Refusal::from(&error))?;
+        store.keys().replace_secret(SECRET, secret.clone()).await?;
         let mut signer = self.signer.lock();
         let before = std::mem::replace(&mut *signer, Signer::new(&secret));
         before.logins.values().for_each(CancellationToken::cancel);
         Ok(())
     }
 
-    /// Writes the cookie of somebody who showed a key.
+    /// Writes a cookie for the owner of a key.
     pub(crate) fn write(&self, identity: &Identity) -> Result<(String, Timestamp), Refusal> {
         let ahead = self.clock.ahead_ms();
         let lasts = i64::try_from(LASTS.as_millis()).unwrap_or(i64::MAX);
         let most = self.clock.now().as_millis().saturating_add(lasts);
-        // The identity's end is told by the wall clock, the cookie's by the clock of keys.
+        // The identity's end is by the wall clock, the cookie's by the clock of keys.
         let until =
             identity.until.map_or(most, |until| until.as_millis().saturating_add(ahead).min(most));
-        let claims = Claims {
+        let claims = CookieClaims {
             sub: identity.user.clone(),
             scopes: identity.scopes.clone(),
             key: identity.key.clone(),
@@ -112,10 +109,10 @@ impl Login {
         let ended = || unauthorized("the login has ended; log in again");
         let mut rules = Validation::new(Algorithm::HS256);
         rules.set_audience(&[AUDIENCE]);
-        // The library goes by the wall clock, which may be set back, and panics before 1970.
+        // The library uses the wall clock, which may be set back, and panics before 1970.
         rules.validate_exp = false;
         let mut signer = self.signer.lock();
-        let claims = jsonwebtoken::decode::<Claims>(cookie, &signer.reads, &rules)
+        let claims = jsonwebtoken::decode::<CookieClaims>(cookie, &signer.reads, &rules)
             .map_err(|_| ended())?
             .claims;
         let until = claims.exp.saturating_mul(1000);
@@ -136,14 +133,14 @@ impl Login {
         let identity = keyring.by_id(&id)?.ok_or_else(|| {
             unauthorized("the key of this login was revoked; log in with another one")
         })?;
-        // It ends with its key, and with the secret.
+        // The login ends with its key, and with the secret.
         let login = signer.logins.entry(Some(id)).or_insert_with(|| identity.revoked.child_token());
         let revoked = login.clone();
         Ok(Identity { until: identity.until.min(until).or(until), revoked, ..identity })
     }
 }
 
-/// 32 random bytes.
+/// Returns 32 random bytes.
 fn fresh() -> Result<Vec<u8>, String> {
     let mut fresh = vec![0; 32];
     getrandom::fill(&mut fresh)

@@ -1,4 +1,4 @@
-//! Who a connection or request is, and what it may do.
+//! Identities of connections and requests, and their permissions.
 
 mod jwt;
 mod key_clock;
@@ -23,30 +23,30 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use jwt::Jwt;
 use key_clock::KeyClock;
-pub(crate) use keyring::{Keyring, NewKey};
+pub(crate) use keyring::Keyring;
 pub(crate) use login::{LASTS, Login};
 pub(crate) use tickets::{TICKET_LASTS, Tickets};
 
 use crate::config::Auth;
+use crate::connection_permits::ConnectionPermits;
 use crate::guard::{Guard, bearer};
-use crate::places::Places;
 
-/// The cookie of a page whose user logged in.
+/// Name of the cookie of a login.
 pub(crate) const COOKIE_NAME: &str = "thoughtwire";
 
-/// How a token begins that only names a Sparky user.
+/// Prefix of a token that only names a Sparky user.
 const NAMING: &str = "user:";
 
-/// Somebody who was let in.
+/// An authenticated caller.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) user: UserId,
     pub(crate) scopes: Vec<Scope>,
-    /// The key it came with, if it was one.
+    /// Id of the key that it used, if any.
     pub(crate) key: Option<KeyId>,
-    /// From when on it may not be here any more.
+    /// Time at which its credential expires.
     pub(crate) until: Option<Timestamp>,
-    /// Cancelled when its key is revoked.
+    /// Token that is cancelled when its key is revoked.
     revoked: CancellationToken,
 }
 
@@ -61,12 +61,12 @@ impl Identity {
         }
     }
 
-    /// Whether it has a scope, by itself or within `admin`.
+    /// Tells whether it has a scope, directly or as a part of `admin`.
     pub(crate) fn has(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
     }
 
-    /// Refuses what it has no scope for.
+    /// Checks that it has a scope.
     pub(crate) fn demand(&self, scope: Scope) -> Result<(), Refusal> {
         if self.has(scope) {
             return Ok(());
@@ -75,7 +75,8 @@ impl Identity {
         Err(Refusal::new(
             RefusalCode::Forbidden,
             format!(
-                "this key has not the scope `{scope}`; make one that has with `thoughtwire keys add --scope {scope}`"
+                "this key has not the scope `{scope}`; make one that has with `thoughtwire keys \
+                 add --scope {scope}`"
             ),
         ))
     }
@@ -109,14 +110,14 @@ impl Identity {
         if is_default_agent(spec) && self.has(Scope::Chat) { Scope::Chat } else { Scope::Agents }
     }
 
-    /// Resolves when it may not be here any more, to the sentence that says why.
+    /// Resolves when its credential ends, to a sentence that says why.
     pub(crate) fn ended(&self) -> BoxFuture<'static, &'static str> {
         let (revoked, until) = (self.revoked.clone(), self.until);
         let clock = KeyClock::from(None);
         Box::pin(async move {
             let expired = async {
                 match until {
-                    // Again and again, since the clock of the wall may jump ahead.
+                    // In steps, since the wall clock may jump ahead.
                     Some(until) => {
                         while clock.now() < until {
                             let left = until
@@ -143,30 +144,30 @@ impl Identity {
 /// The name of the agent that a user without agents gets.
 const DEFAULT_AGENT: &str = "main";
 
-/// Tells whether an agent is the default one as it is by default: a key for `chat` alone may use
-/// it, and have it made at its first use.
+/// Tells whether an agent is the default agent with default settings. A key with only the scope
+/// `chat` may use that agent, which is made at its first use.
 pub(crate) fn is_default_agent(spec: &AgentSpec) -> bool {
     *spec == AgentSpec { name: DEFAULT_AGENT.to_owned(), ..AgentSpec::default() }
 }
 
-/// Makes an agent for a caller. One without the scope `agents`, who can only ask for the default
-/// agent, gets it also where it is there already.
+/// Makes an agent for a caller. A caller without the scope `agents` can only ask for the default
+/// agent, and gets the existing one if there is one.
 pub(crate) async fn create_agent(
     hub: &Hub,
     identity: &Identity,
     id: Option<CommandId>,
     spec: AgentSpec,
 ) -> Result<Made<AgentProfile>, Refusal> {
-    match hub.create_agent(&identity.user, id, spec).await {
+    match hub.directory().create_agent(&identity.user, id, spec).await {
         Err(refusal) if refusal.code == RefusalCode::NameTaken && !identity.has(Scope::Agents) => {
-            let thing = hub.find_agent(&identity.user, DEFAULT_AGENT).await?;
+            let thing = hub.directory().find_agent(&identity.user, DEFAULT_AGENT).await?;
             Ok(Made { thing, duplicate: false })
         }
         outcome => outcome,
     }
 }
 
-/// Put there by the routes' own layer, before a handler runs.
+/// Takes the identity that the routes' layer has put into the request.
 impl<S: Sync> FromRequestParts<S> for Identity {
     type Rejection = StatusCode;
 
@@ -175,14 +176,14 @@ impl<S: Sync> FromRequestParts<S> for Identity {
     }
 }
 
-/// Who a connection is so far.
+/// Identity of a connection that may still authenticate.
 pub(crate) struct Entrant {
     pub(crate) identity: Identity,
-    /// Whether its request, or a frame since, brought what is needed.
+    /// Whether its request, or a frame since, had a valid credential.
     pub(crate) trusted: bool,
 }
 
-/// Decides who a credential is.
+/// Finds the identity of a credential.
 #[derive(Clone)]
 pub(crate) struct Access {
     pub(crate) guard: Arc<Guard>,
@@ -192,12 +193,12 @@ pub(crate) struct Access {
     pub(crate) tickets: Tickets,
     pub(crate) login: Login,
     pub(crate) jwt: Option<Arc<Jwt>>,
-    /// How many connections each user has.
-    pub(crate) users: Places<UserId>,
+    /// Connections of each user.
+    pub(crate) users: ConnectionPermits<UserId>,
 }
 
 impl Access {
-    /// `per_user` is how many connections a user may have, where there are keys.
+    /// Opens the keys of a store. `per_user` limits the connections of a user, if there are keys.
     pub(crate) async fn open(
         guard: Guard,
         local: UserId,
@@ -209,7 +210,7 @@ impl Access {
         let most = if guard.auth == Auth::Keys { per_user } else { usize::MAX };
         let keyring = Keyring::open(Arc::clone(store)).await?;
         Ok(Self {
-            users: Places::new(most),
+            users: ConnectionPermits::new(most),
             guard: Arc::new(guard),
             local,
             login: Login::open(store, keyring.clock().clone()).await?,
@@ -219,8 +220,8 @@ impl Access {
         })
     }
 
-    /// Ends all logins and tickets: what was signed or given out before opens nothing any more, and
-    /// connections that came in with a cookie are closed. Keys stay as they are.
+    /// Ends all logins and tickets: earlier ones are refused, and connections that use a cookie are
+    /// closed. Keys stay as they are.
     ///
     /// # Errors
     /// When the new secret cannot be saved; then everything is as it was.
@@ -230,13 +231,13 @@ impl Access {
         Ok(())
     }
 
-    /// Whether anybody but the owner's own commands could come in.
+    /// Tells whether anyone but the owner's own commands could authenticate.
     pub(crate) fn has_credentials(&self) -> bool {
         self.jwt.is_some() || !self.keyring.is_empty()
     }
 
-    /// Who a request comes from: by its bearer token, its ticket or its cookie, in this order; nobody
-    /// when it brings none of them.
+    /// Returns the identity of a request by its bearer token, its ticket or its cookie, in this
+    /// order; `None` if it has none of them.
     pub(crate) fn request(
         &self,
         headers: &HeaderMap,
@@ -251,7 +252,7 @@ impl Access {
                 unauthorized("the ticket is unknown, was used or is older than 30 seconds")
             })?
         } else if let Some(cookie) = cookie_of(headers) {
-            // The browser sends it along for whichever page asks.
+            // Browsers send cookies with the requests of any page.
             self.guard.same_origin(headers)?;
             self.login.read(cookie, &self.keyring)?
         } else {
@@ -260,7 +261,7 @@ impl Access {
         Ok(Some(identity))
     }
 
-    /// Who a key or token is.
+    /// Returns the identity of a key or token.
     pub(crate) fn token(&self, token: &str) -> Result<Identity, Refusal> {
         if self.guard.is_owner(token) {
             return Ok(Identity::owner(self.local.clone()));
@@ -268,7 +269,7 @@ impl Access {
         if let Some(identity) = self.keyring.find(token)? {
             return Ok(identity);
         }
-        // Sparky's page sends what its login gave it.
+        // Sparky's page sends the token of its login.
         if let Ok(identity) = self.login.read(token, &self.keyring) {
             return Ok(identity);
         }
@@ -280,7 +281,7 @@ impl Access {
         }
     }
 
-    /// Identity of a connection that brings a token in a frame, or was let in already.
+    /// Returns the identity of a connection that sends a token in a frame, or has authenticated.
     pub(crate) fn enter(
         &self,
         current: &Entrant,
@@ -288,7 +289,7 @@ impl Access {
     ) -> Result<Identity, Refusal> {
         match (self.guard.auth, token) {
             (Auth::None, _) => Ok(current.identity.clone()),
-            // A token that is brought is checked, also by who was let in without it.
+            // A token is checked even if the connection has authenticated without it.
             (Auth::Keys, Some(token)) => self.token(token),
             (Auth::Keys, None) if current.trusted => Ok(current.identity.clone()),
             (Auth::Keys, None) => Err(unauthorized(
@@ -297,8 +298,8 @@ impl Access {
         }
     }
 
-    /// Name space of a Sparky user. A token decides; without one it is the `user_id`, and without
-    /// that the user's own name. It separates chats of one user of this server, and opens nothing.
+    /// Returns the name space of a Sparky user: that of a token, else the `user_id`, else the
+    /// user's own name. It separates chats of one user of this server; it is no permission.
     pub(crate) fn space(
         &self,
         identity: &Identity,
@@ -313,7 +314,7 @@ impl Access {
         said.filter(|said| !said.is_empty()).unwrap_or(identity.user.as_str()).to_owned()
     }
 
-    /// Nobody yet: who has brought nothing, on a wire on which that may still come.
+    /// A connection without a credential, on a wire on which one may still come.
     pub(crate) fn nobody(&self) -> Identity {
         Identity { scopes: Vec::new(), ..Identity::owner(self.local.clone()) }
     }
@@ -324,13 +325,13 @@ pub(crate) fn naming(user: &str) -> String {
     format!("{NAMING}{user}")
 }
 
-/// The name in such a token.
+/// Returns the name in such a token.
 pub(crate) fn named_by(token: &str) -> Option<&str> {
     token.strip_prefix(NAMING).filter(|name| !name.is_empty())
 }
 
-/// Whether a user's name lies in a name space of the server's own: that of users whom the older wires
-/// name on a server without keys.
+/// Tells whether a user's name is reserved for users whom the older wires name on a server without
+/// keys.
 fn reserved(name: &str) -> bool {
     name.starts_with('~') || name.to_ascii_lowercase().starts_with("sparky:")
 }
@@ -350,7 +351,7 @@ fn cookie_of(headers: &HeaderMap) -> Option<&str> {
     pairs.find(|(name, _)| *name == COOKIE_NAME).map(|(_, value)| value)
 }
 
-/// What is said to a request that brings nothing to say who it is.
+/// Reason of the refusal of a request without a credential.
 pub(crate) const KEY_NEEDED: &str = "a key is needed: send it as `Authorization: Bearer …`";
 
 pub(crate) fn too_many() -> Refusal {
@@ -364,7 +365,7 @@ pub(crate) fn unauthorized(reason: impl Into<String>) -> Refusal {
     Refusal::new(RefusalCode::Unauthorized, reason.into())
 }
 
-/// 32 random bytes in hexadecimal digits.
+/// Returns 32 random bytes in hexadecimal digits.
 fn random() -> Result<String, Refusal> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| {

@@ -1,4 +1,4 @@
-//! Tickets: a credential that may stand in a URL, since it opens once and only for moments.
+//! Tickets: credentials for one connection that expire soon, so a URL may contain them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use tokio::time::Instant;
 
 use super::{Identity, random};
 
-/// How long a ticket may be used.
+/// Life of a ticket.
 pub(crate) const TICKET_LASTS: Duration = Duration::from_secs(30);
-/// The most tickets that wait to be used.
+/// Most unused tickets.
 const MOST: usize = 10_000;
 
-/// The tickets that were given out and not used yet; a server that starts anew knows none.
+/// Tickets that are not used yet. A restart ends them.
 #[derive(Clone, Default)]
 pub(crate) struct Tickets(Arc<Mutex<HashMap<String, (Identity, Instant)>>>);
 
@@ -37,15 +37,15 @@ impl Tickets {
         Ok(ticket)
     }
 
-    /// Forgets all tickets that nobody used yet.
+    /// Ends all unused tickets.
     pub(super) fn clear(&self) {
         self.0.lock().clear();
     }
 
-    /// Uses a ticket up.
+    /// Takes a ticket; it cannot be used again.
     pub(super) fn take(&self, ticket: &str) -> Option<Identity> {
         let (identity, until) = self.0.lock().remove(ticket)?;
-        // What was revoked since must not come in.
+        // The key may have been revoked since.
         (until > Instant::now() && !identity.revoked.is_cancelled()).then_some(identity)
     }
 }

@@ -1,4 +1,4 @@
-//! The sources of a configuration, and which of them says what.
+//! Sources of a configuration, in order of precedence.
 
 use std::path::PathBuf;
 
@@ -65,7 +65,7 @@ const SETTINGS: &[&str] = &[
 /// Tables of the file whose keys are names that its owner chose.
 const TABLES: [&str; 2] = ["permissions", "mcp"];
 
-/// The sources, in falling order.
+/// Sources, highest precedence first.
 pub(super) struct Layers {
     flags: config::Config,
     variables: config::Config,
@@ -73,7 +73,7 @@ pub(super) struct Layers {
     file_name: String,
 }
 
-pub(super) struct Found {
+pub(super) struct FoundSetting {
     pub(super) value: Value,
     pub(super) source: String,
 }
@@ -117,7 +117,7 @@ impl Layers {
         let required = named.is_some();
         if let Some(path) = named.or_else(usual_file) {
             file_name = path.display().to_string();
-            // Read here, since the library takes nothing but regular files.
+            // Read here, since the library accepts only regular files.
             match std::fs::read_to_string(&path) {
                 Ok(text) => file = file.add_source(File::from_str(&text, FileFormat::Toml)),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => {}
@@ -157,8 +157,8 @@ impl Layers {
         Ok(())
     }
 
-    pub(super) fn find(&self, name: &'static str) -> Option<Found> {
-        // The variables that the providers' own tools read.
+    pub(super) fn find(&self, name: &'static str) -> Option<FoundSetting> {
+        // Variables that the providers' own tools read.
         let usual: &[&str] = match name {
             "openai.api_key" => &["OPENAI_API_KEY"],
             "openai.base_url" => &["OPENAI_BASE_URL"],
@@ -171,11 +171,11 @@ impl Layers {
         };
         let get = |layer: &config::Config| layer.get::<Value>(name).ok();
         if let Some(value) = get(&self.flags) {
-            return Some(Found { value, source: "flag".to_owned() });
+            return Some(FoundSetting { value, source: "flag".to_owned() });
         }
         if let Some(value) = get(&self.variables) {
             let variable = format!("THOUGHTWIRE_{}", name.to_uppercase().replace('.', "__"));
-            return Some(Found { value, source: variable });
+            return Some(FoundSetting { value, source: variable });
         }
         let set = usual.iter().find_map(|variable| {
             std::env::var(variable)
@@ -184,13 +184,13 @@ impl Layers {
                 .map(|value| (value, *variable))
         });
         if let Some((value, variable)) = set {
-            return Some(Found { value: Value::from(value), source: variable.to_owned() });
+            return Some(FoundSetting { value: Value::from(value), source: variable.to_owned() });
         }
-        get(&self.file).map(|value| Found { value, source: self.file_name.clone() })
+        get(&self.file).map(|value| FoundSetting { value, source: self.file_name.clone() })
     }
 
-    /// A list: an array in the file, repeated as flags, separated by commas in a variable.
-    pub(super) fn list(&self, name: &'static str) -> Option<(Vec<String>, Found)> {
+    /// Reads a list: an array in the file, repeated flags, or a variable with commas.
+    pub(super) fn list(&self, name: &'static str) -> Option<(Vec<String>, FoundSetting)> {
         let found = self.find(name)?;
         let values = match found.value.clone().into_array() {
             Ok(values) => {
@@ -205,7 +205,7 @@ impl Layers {
         Some((values, found))
     }
 
-    /// A table of the file; nothing where it has none.
+    /// Reads a table of the file; an absent table is empty.
     pub(super) fn table<T: DeserializeOwned + Default>(
         &self,
         name: &str,
@@ -220,14 +220,14 @@ impl Layers {
     }
 }
 
-pub(super) fn text(found: &Found) -> String {
+pub(super) fn text(found: &FoundSetting) -> String {
     found.value.clone().into_string().unwrap_or_default()
 }
 
 pub(super) fn bad(
     name: &'static str,
     value: &str,
-    found: Option<&Found>,
+    found: Option<&FoundSetting>,
     wanted: &'static str,
 ) -> ConfigError {
     let from = found.map_or_else(|| "default".to_owned(), |found| found.source.clone());

@@ -1,6 +1,7 @@
 //! Configuration: flags over `THOUGHTWIRE_*` variables over a TOML file over defaults.
 
 mod layers;
+mod masking;
 mod reading;
 mod tables;
 
@@ -14,16 +15,17 @@ use thoughtwire_agent::{
     AgentOptions, Embedder, McpConfig, McpServers, ModelError, Providers, Timeouts,
 };
 use thoughtwire_proto::Permission;
+pub use thoughtwire_proto::rest::Auth;
 
 use crate::base_path::BasePath;
 use layers::Layers;
-use reading::{Reading, to_size};
+use reading::{SettingsReader, to_size};
 
-/// Where a server listens unless told otherwise: `MemGPT`'s host, and a port beside its own.
+/// Default address to listen on: `MemGPT`'s host, and a port beside its own.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8282";
 
-/// What is logged unless told otherwise: libraries report what their callers handle, so only their
-/// errors count.
+/// Default log filter. Libraries report problems that their callers handle, so only their errors
+/// are logged.
 pub const DEFAULT_LOG: &str = "error,thoughtwire=info";
 
 /// The platform's data directory of this user, if there is one.
@@ -47,17 +49,7 @@ fn xdg(variable: &str) -> Option<PathBuf> {
     (base.is_absolute() && !cfg!(target_os = "macos")).then(|| base.join("thoughtwire"))
 }
 
-/// Whether keys are needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Auth {
-    /// Everybody who can connect is the user `local`.
-    None,
-    /// Everybody needs a key.
-    Keys,
-}
-
-/// What the command line says; absent where it says nothing.
+/// Settings of the command line; absent where it says nothing.
 #[derive(Debug, Default, Clone)]
 pub struct Flags {
     /// `--listen`, repeated.
@@ -82,40 +74,40 @@ pub struct Flags {
     pub base_path: Option<String>,
 }
 
-/// What a server is run with.
+/// Configuration of a server.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Addresses to listen on.
     pub listen: Vec<SocketAddr>,
-    /// Where everything durable lies.
+    /// Data directory.
     pub data_dir: PathBuf,
     /// The model of agents that name none, as `provider/name`.
     pub model: String,
-    /// Whether keys are needed.
+    /// Whether the server asks for keys.
     pub auth: Auth,
-    /// Whether that was said, rather than follow from where the server listens.
+    /// Whether `auth` was given, rather than derived from the addresses.
     pub auth_is_said: bool,
-    /// Tokens of somebody else's login that are believed.
+    /// Issuer whose tokens are accepted.
     pub jwt: Option<JwtConfig>,
-    /// Origins of pages that may connect, besides those of this machine.
+    /// Origins of pages that may connect, in addition to those of this machine.
     pub allow_origin: Vec<String>,
     /// The certificate of a server that speaks TLS.
     pub tls: Option<TlsConfig>,
-    /// Whether a proxy stands in front whose `X-Forwarded-*` are believed.
+    /// Whether to trust `X-Forwarded-*` of a proxy in front.
     pub trust_proxy: bool,
     /// The path prefix under which the server is reached, if there is one.
     pub base_path: BasePath,
-    /// Names under which this server may be addressed, besides those of the loopback.
+    /// Host names of this server, in addition to those of the loopback.
     pub allow_host: Vec<String>,
-    /// Limits on what one client may do.
-    pub limits: Limits,
-    /// How long running turns may go on once the server is to stop.
+    /// ServerLimits on what one client may do.
+    pub limits: ServerLimits,
+    /// Time that running turns have to end when the server stops.
     pub grace: Duration,
     /// Keys and addresses of model providers.
     pub providers: Providers,
-    /// What agents may do and spend, where their own settings say nothing.
+    /// Defaults for agents' settings.
     pub agents: Agents,
-    /// The embedding model that finds notes by their meaning, if there is one.
+    /// Embedding model for notes, if there is one.
     pub embedding: Option<String>,
     /// The MCP servers.
     pub mcp: Vec<McpConfig>,
@@ -124,23 +116,23 @@ pub struct Config {
 /// Files for TLS, in PEM.
 #[derive(Debug, Clone)]
 pub struct TlsConfig {
-    /// The certificate, with those between it and its root.
+    /// Certificate chain.
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
 }
 
-/// How tokens of somebody else's login are checked.
+/// Checks for tokens of another issuer.
 #[derive(Clone)]
 pub struct JwtConfig {
-    /// `HS256`, `RS256` or `ES256`: that of the key, whatever a token says.
+    /// `HS256`, `RS256` or `ES256`. It is the key's algorithm; the token's is not used.
     pub algorithm: String,
     /// The secret, or the public key in PEM.
     pub key: String,
     /// The `aud` that a token must have.
     pub audience: String,
-    /// What stands before a token's `sub` in its user's name, so that the issuer's users are not
-    /// those of keys; empty when they are the same.
+    /// Prefix of a token's `sub` in its user's name, so that the issuer's users differ from those
+    /// of keys; empty if they are the same.
     pub user_prefix: String,
 }
 
@@ -154,30 +146,30 @@ impl std::fmt::Debug for JwtConfig {
     }
 }
 
-/// What agents may do and spend, where their own settings say nothing.
+/// Defaults for agents' settings.
 #[derive(Debug, Clone)]
 pub struct Agents {
-    /// The models to ask when an agent's own cannot be had.
+    /// Models to ask when an agent's own is unavailable.
     pub fallbacks: Vec<String>,
-    /// How many tokens a model reads at most, prompt and reply together.
+    /// Most tokens of a prompt and its reply together.
     pub context_window: usize,
-    /// How many tokens one reply may have.
+    /// Most tokens of one reply.
     pub max_output_tokens: Option<u32>,
-    /// How many model calls one turn may take.
+    /// Most model calls of one turn.
     pub max_steps: usize,
-    /// How many tokens one turn may cost.
+    /// Most tokens of one turn, read and written.
     pub token_budget: Option<u64>,
-    /// How long a question for leave waits.
+    /// Longest wait for an approval.
     pub approval: Duration,
-    /// How long a client's tool is waited for.
+    /// Longest wait for a client's tool.
     pub client_tool: Duration,
-    /// How many bytes of a tool's output a model is shown.
+    /// Most bytes of a tool's output that a model is shown.
     pub tool_output_bytes: usize,
-    /// How long a model is waited for.
+    /// Longest waits for a model.
     pub timeouts: Timeouts,
-    /// What may be done with tools, by name. An agent's own settings can be stricter.
+    /// Permissions of tools by name. An agent's own settings can be stricter.
     pub permissions: BTreeMap<String, Permission>,
-    /// The tools whose permission an agent's own settings may also loosen.
+    /// Tools whose permission an agent's own settings may also loosen.
     pub loosen: Vec<String>,
     /// The proxy through which `fetch_url` reads pages.
     pub fetch_proxy: Option<String>,
@@ -185,96 +177,98 @@ pub struct Agents {
     pub load_models: bool,
 }
 
-/// Limits with safe defaults, above what a busy client needs.
+/// ServerLimits with safe defaults, above what a busy client needs.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ServerLimits {
     /// The largest frame and request body, in bytes.
     pub frame_bytes: usize,
-    /// Sessions that one connection may be attached to.
+    /// Most sessions that one connection may be attached to.
     pub attached_sessions: usize,
-    /// Inputs that may wait in one session.
+    /// Most queued inputs of one session.
     pub queued_inputs: usize,
-    /// Time to say who one is, on wires that begin with that.
+    /// Time to authenticate, on wires that begin with that.
     pub handshake: Duration,
-    /// Connections in all.
+    /// Most connections in all.
     pub connections: usize,
-    /// Connections of one user, where there are keys.
+    /// Most connections of one user, where there are keys.
     pub connections_per_user: usize,
-    /// Connections of one address, if a number was said; else [`Limits::PER_ADDRESS`], and any number of this machine.
+    /// Most connections of one address, if given. Otherwise [`ServerLimits::PER_ADDRESS`], and no
+    /// limit for this machine.
     pub connections_per_address: Option<usize>,
-    /// How deep the JSON of a frame may be nested; at most [`Limits::JSON_DEPTH`].
+    /// Deepest nesting of a frame's JSON; at most [`ServerLimits::JSON_DEPTH`].
     pub json_depth: usize,
-    /// Calls of one turn that may wait for leave at once.
+    /// Most calls of one turn that wait for approval at once.
     pub open_approvals: usize,
-    /// How long one turn may take, not counted while it waits for people or clients outside.
+    /// Longest turn, not counting waits for people or clients.
     pub turn: Duration,
-    /// Bytes of text that an agent's archival memory may have.
+    /// Most bytes of text in an agent's archival memory.
     pub archival_bytes: u64,
-    /// Commands of one connection in a second; twice as many may come at once.
+    /// Most commands of one connection per second; twice as many may come at once.
     pub commands_per_second: u32,
 }
 
-impl Limits {
-    /// Connections of one address that is not this machine.
+impl ServerLimits {
+    /// Most connections of one address that is not this machine.
     pub const PER_ADDRESS: usize = 1_000;
-    /// Levels of nesting that can be read at all.
+    /// Deepest nesting that can be read at all.
     pub const JSON_DEPTH: usize = 127;
 }
 
-/// One setting as it came out.
+/// One setting with its value.
 #[derive(Debug, Clone, Serialize)]
 pub struct Setting {
     /// Its name, as in the file.
     pub name: &'static str,
     /// Its value; secrets are masked.
     pub value: String,
-    /// Where it came from: `flag`, a variable's name, the file, or `default`.
+    /// Source: `flag`, a variable's name, the file, or `default`.
     pub source: String,
 }
 
-/// Why a configuration cannot be used.
+/// A fault of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read or is no TOML.
     #[error("the configuration file cannot be used: {0}")]
     File(String),
-    /// A value is not what its setting takes.
+    /// A setting does not take the value.
     #[error("`{name}` is {value:?} (from {from}), which is not {wanted}")]
     Value {
         /// The setting.
         name: &'static str,
-        /// What was given.
+        /// Value.
         value: String,
-        /// Where.
+        /// Source.
         from: String,
-        /// What it takes.
+        /// Values that it takes.
         wanted: &'static str,
     },
-    /// The file has a setting that there is not.
+    /// The file has an unknown setting.
     #[error(
-        "the configuration file has a setting `{0}`, which there is not; see `thoughtwire config show` for those there are"
+        "the configuration file has a setting `{0}`, which there is not; see `thoughtwire config \
+         show` for those there are"
     )]
     Unknown(String),
-    /// Neither told nor found.
+    /// No data directory was given, and the platform has none.
     #[error("no data directory could be found for this user; say `--data-dir DIR`")]
     NoDataDir,
-    /// Something of a table is wrong.
+    /// A table cannot be used.
     #[error("the configuration file's [{table}] cannot be used: {reason}")]
     Table {
         /// The table.
         table: String,
-        /// What is wrong.
+        /// Fault.
         reason: String,
     },
 }
 
 impl Config {
-    /// Reads every source and checks the result; also tells where each setting came from.
+    /// Reads every source and checks the result. Returns each setting with its source as well.
     ///
     /// # Errors
     /// When a source cannot be read or a setting cannot be used.
     pub fn load(flags: &Flags) -> Result<(Self, Vec<Setting>), ConfigError> {
-        let mut reading = Reading { layers: Layers::read(flags)?, settings: Vec::new() };
+        let mut reading = SettingsReader { layers: Layers::read(flags)?, settings: Vec::new() };
         let listen = reading.listen()?;
         let data_dir = reading.data_dir()?;
         let model = reading.text_or("model", "offline");
@@ -289,7 +283,7 @@ impl Config {
         let allow_host = reading.texts("allow_host");
         let grace = reading.seconds("grace_seconds", Duration::from_secs(10))?;
         let agents = reading.agents(fallbacks, auth)?;
-        let limits = Limits {
+        let limits = ServerLimits {
             frame_bytes: to_size(reading.number("limits.frame_bytes", 1 << 20)?),
             attached_sessions: to_size(reading.number("limits.attached_sessions", 1000)?),
             queued_inputs: to_size(reading.number("limits.queued_inputs", 256)?),
@@ -338,7 +332,7 @@ impl Config {
         Ok((config, reading.settings))
     }
 
-    /// What agents are run with. Starts the MCP servers, and loads the embedding model if it is local.
+    /// Makes the options of the agents. Starts the MCP servers and loads a local embedding model.
     pub(crate) fn agent_options(&self) -> Result<AgentOptions, ModelError> {
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let Agents {

@@ -1,4 +1,4 @@
-//! Reading settings one by one, with their defaults, and noting where each came from.
+//! Reads settings one by one, with their defaults and sources.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -8,25 +8,26 @@ use thoughtwire_agent::{AgentOptions, Endpoint, Providers, Timeouts};
 
 use crate::base_path::BasePath;
 
-use super::layers::{Found, Layers, bad, text};
+use super::layers::{FoundSetting, Layers, bad, text};
+use super::masking::masked_address;
 use super::{
-    Agents, Auth, ConfigError, DEFAULT_LISTEN, JwtConfig, Limits, Setting, TlsConfig, tables,
+    Agents, Auth, ConfigError, DEFAULT_LISTEN, JwtConfig, ServerLimits, Setting, TlsConfig, tables,
     usual_data_dir,
 };
 
-/// The layers being read, and what came of it so far.
-pub(super) struct Reading {
+/// The sources, and the settings that were read so far.
+pub(super) struct SettingsReader {
     pub(super) layers: Layers,
     pub(super) settings: Vec<Setting>,
 }
 
-impl Reading {
-    fn note(&mut self, name: &'static str, value: String, found: Option<&Found>) {
+impl SettingsReader {
+    fn note(&mut self, name: &'static str, value: String, found: Option<&FoundSetting>) {
         let source = found.map_or_else(|| "default".to_owned(), |found| found.source.clone());
         self.settings.push(Setting { name, value, source });
     }
 
-    /// A text; an empty one counts as none.
+    /// Reads a text; an empty one counts as absent.
     pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
         let found = self.layers.find(name);
         let value = found.as_ref().map(text).filter(|value| !value.is_empty());
@@ -81,8 +82,8 @@ impl Reading {
     }
 
     pub(super) fn depth(&mut self, name: &'static str) -> Result<usize, ConfigError> {
-        let depth = to_size(self.number(name, Limits::JSON_DEPTH as u64)?);
-        if !(1..=Limits::JSON_DEPTH).contains(&depth) {
+        let depth = to_size(self.number(name, ServerLimits::JSON_DEPTH as u64)?);
+        if !(1..=ServerLimits::JSON_DEPTH).contains(&depth) {
             return Err(bad(
                 name,
                 &depth.to_string(),
@@ -94,7 +95,16 @@ impl Reading {
     }
 
     pub(super) fn endpoint(&mut self, api_key: &'static str, base_url: &'static str) -> Endpoint {
-        Endpoint { api_key: self.secret(api_key), base_url: self.text(base_url) }
+        Endpoint { api_key: self.secret(api_key), base_url: self.address(base_url) }
+    }
+
+    /// Reads an address, which is shown without its credentials.
+    fn address(&mut self, name: &'static str) -> Option<String> {
+        let address = self.text(name);
+        if let Some(setting) = self.settings.last_mut() {
+            setting.value = masked_address(&setting.value);
+        }
+        address
     }
 
     pub(super) fn listen(&mut self) -> Result<Vec<SocketAddr>, ConfigError> {
@@ -134,7 +144,7 @@ impl Reading {
             Some("none") => Auth::None,
             Some("keys") => Auth::Keys,
             Some(other) => return Err(bad("auth", other, found.as_ref(), "`none` or `keys`")),
-            // Who is reached from elsewhere asks who comes.
+            // A server that others can reach asks for keys.
             None if exposed => Auth::Keys,
             None => Auth::None,
         };
@@ -188,7 +198,7 @@ impl Reading {
         let algorithm = self.text("jwt.algorithm");
         let (key, file, audience) =
             (self.secret("jwt.key"), self.text("jwt.key_file"), self.text("jwt.audience"));
-        // An empty one is a choice here, and not the absence of one.
+        // An empty prefix is a choice, not an absent one.
         let found = self.layers.find("jwt.user_prefix");
         let user_prefix = found.as_ref().map_or_else(|| "jwt:".to_owned(), text);
         self.note("jwt.user_prefix", user_prefix.clone(), found.as_ref());
@@ -219,7 +229,7 @@ impl Reading {
         Ok(Some(JwtConfig { algorithm, key, audience, user_prefix }))
     }
 
-    /// A text with a default that is shown.
+    /// Reads a text with a default.
     pub(super) fn text_or(&mut self, name: &'static str, default: &str) -> String {
         let value = self.text(name).unwrap_or_else(|| default.to_owned());
         if let Some(setting) = self.settings.last_mut() {
@@ -230,26 +240,20 @@ impl Reading {
 
     fn fetch_proxy(&mut self) -> Result<Option<String>, ConfigError> {
         const NAME: &str = "fetch_proxy";
-        let proxy = self.text(NAME);
-        // What lets one in at the proxy is not shown.
-        if let Some((scheme, rest)) = proxy.as_deref().and_then(|proxy| proxy.split_once("://"))
-            && let Some((_, host)) = rest.rsplit_once('@')
-            && let Some(setting) = self.settings.last_mut()
-        {
-            setting.value = format!("{scheme}://***@{host}");
-        }
+        let proxy = self.address(NAME);
         let is_address =
             |proxy: &String| proxy.starts_with("http://") || proxy.starts_with("https://");
         match &proxy {
             Some(given) if !is_address(given) => {
                 let found = self.layers.find(NAME);
-                Err(bad(NAME, given, found.as_ref(), "an address such as http://127.0.0.1:3128"))
+                let given = masked_address(given);
+                Err(bad(NAME, &given, found.as_ref(), "an address such as http://127.0.0.1:3128"))
             }
             Some(_) | None => Ok(proxy),
         }
     }
 
-    /// The tools that users may loosen. Without keys there is one user, who is the operator.
+    /// Reads which tools users may loosen. Without keys the only user is the operator.
     fn loosen(&mut self, auth: Auth) -> Vec<String> {
         const NAME: &str = "permissions.loosen";
         let found = self.layers.list(NAME);

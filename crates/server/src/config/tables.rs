@@ -45,7 +45,7 @@ pub(super) fn permissions(layers: &Layers) -> Result<BTreeMap<String, Permission
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Server {
+struct McpTable {
     command: Option<String>,
     #[serde(default)]
     args: Vec<String>,
@@ -58,11 +58,11 @@ struct Server {
 }
 
 pub(super) fn mcp(layers: &Layers) -> Result<Vec<McpConfig>, ConfigError> {
-    let servers: BTreeMap<String, Server> = layers.table("mcp")?;
+    let servers: BTreeMap<String, McpTable> = layers.table("mcp")?;
     servers.into_iter().map(|(name, server)| server.into_config(name)).collect()
 }
 
-impl Server {
+impl McpTable {
     fn into_config(self, name: String) -> Result<McpConfig, ConfigError> {
         let table = format!("mcp.{name}");
         let wrong =

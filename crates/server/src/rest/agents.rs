@@ -2,115 +2,119 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse as _;
-use serde_json::{Map, Value, json};
+use axum::response::NoContent;
 use thoughtwire_agent::{HUMANS, McpPhase, McpState, PERSONAS, Preset};
 use thoughtwire_hub::Made;
 use thoughtwire_proto::AgentSpec;
+use thoughtwire_proto::rest::{
+    AgentBody, AgentDetails, AgentList, AgentPatch, McpServerListing, McpServerPhase, MemoryCounts,
+    PresetList, PresetText,
+};
 use thoughtwire_store::Scope;
 
 use crate::access::{Identity, create_agent};
 
-use super::memory::block;
-use super::{Answered, Path, Shared, bad, idempotency_key, read};
+use super::memory::core_block;
+use super::{Created, IdempotencyKey, JsonBody, PathParams, RestResult, SharedRest, bad, read};
 
-pub(super) async fn list(State(rest): Shared, caller: Identity) -> Answered {
+pub(super) async fn list(State(rest): SharedRest, caller: Identity) -> RestResult<Json<AgentList>> {
     let user = caller.user;
-    let agents = rest.hub.read(move |store| store.agents(&user)).await?;
-    Ok(Json(json!({"agents": agents})).into_response())
+    let agents = rest.hub.store().directory().agents(&user).await?;
+    Ok(Json(AgentList { agents }))
 }
 
 pub(super) async fn show(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-) -> Answered {
-    let mcp = servers(&rest.mcp.states(), &caller);
+    PathParams(agent): PathParams<String>,
+) -> RestResult<Json<AgentDetails>> {
+    let mcp = servers(rest.mcp.states(), &caller);
     let user = caller.user;
     let profile = rest.profile(&user, agent).await?;
-    let id = profile.id.clone();
-    let (blocks, archived, recalled) = rest
-        .hub
-        .read(move |store| {
-            Ok((store.blocks(&id)?, store.archival_count(&id)?, store.recall_count(&id)?))
-        })
-        .await?;
-    let blocks: Vec<Value> = blocks.iter().map(block).collect();
+    let memory = rest.hub.store().memory();
+    let blocks = memory.blocks(&profile.id).await?.into_iter().map(core_block).collect();
+    let archival = memory.note_count(&profile.id).await?;
+    let recall = memory.recall_count(&profile.id).await?;
     let tools = rest.hub.tools_of(&profile);
-    let memory = json!({"archival": archived, "recall": recalled});
-    Ok(Json(
-        json!({"agent": profile, "blocks": blocks, "memory": memory, "tools": tools, "mcp": mcp}),
-    )
-    .into_response())
+    let memory = MemoryCounts { archival, recall };
+    Ok(Json(AgentDetails { agent: profile, blocks, memory, tools, mcp }))
 }
 
-/// The MCP servers as a caller may see them. They are shared: what they write to their standard
-/// error may hold the arguments of others' calls, and why one failed tells of its machine.
-fn servers(states: &[McpState], caller: &Identity) -> Value {
-    if caller.has(Scope::Admin) {
-        return json!(states);
-    }
-    let phase = |phase: &McpPhase| match phase {
-        McpPhase::Starting => "starting",
-        McpPhase::Ready => "ready",
-        McpPhase::Failed { .. } => "failed",
-        McpPhase::Stopped => "stopped",
+/// Returns the MCP servers as the caller may see them.
+///
+/// All users share them. Their standard error may contain the arguments of other users' calls, and
+/// the reason of a failure may describe the machine, so both need the scope `admin`.
+fn servers(states: Vec<McpState>, caller: &Identity) -> Vec<McpServerListing> {
+    let admin = caller.has(Scope::Admin);
+    let listed = |state: McpState| {
+        let (phase, reason) = match state.phase {
+            McpPhase::Starting => (McpServerPhase::Starting, None),
+            McpPhase::Ready => (McpServerPhase::Ready, None),
+            McpPhase::Failed { reason } => (McpServerPhase::Failed, Some(reason)),
+            McpPhase::Stopped => (McpServerPhase::Stopped, None),
+        };
+        McpServerListing {
+            name: state.name,
+            phase,
+            reason: reason.filter(|_| admin),
+            tools: state.tools,
+            restarts: admin.then_some(state.restarts),
+            stderr: admin.then_some(state.stderr),
+            pid: admin.then_some(state.pid),
+        }
     };
-    let shown = |state: &McpState| {
-        let phase = phase(&state.phase);
-        json!({"name": state.name, "phase": phase, "tools": state.tools})
-    };
-    states.iter().map(shown).collect()
+    states.into_iter().map(listed).collect()
 }
 
 pub(super) async fn create(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    headers: HeaderMap,
-    body: Result<Json<AgentSpec>, JsonRejection>,
-) -> Answered {
+    key: IdempotencyKey,
+    body: JsonBody<AgentSpec>,
+) -> RestResult<Created<AgentBody>> {
     let spec = read(body)?;
     if spec.name.is_empty() {
         return Err(bad("an agent needs a name").into());
     }
     caller.demand(caller.scope_to_create(&spec))?;
-    let Made { thing: profile, .. } =
-        create_agent(&rest.hub, &caller, idempotency_key(&headers)?, spec).await?;
-    Ok((StatusCode::CREATED, Json(json!({"agent": profile}))).into_response())
+    let Made { thing: agent, .. } = create_agent(&rest.hub, &caller, key.read()?, spec).await?;
+    Ok(Created(AgentBody { agent }))
 }
 
 pub(super) async fn edit(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-    body: Result<Json<Map<String, Value>>, JsonRejection>,
-) -> Answered {
+    PathParams(agent): PathParams<String>,
+    body: JsonBody<AgentPatch>,
+) -> RestResult<Json<AgentBody>> {
     let user = caller.user;
-    let changes = read(body)?;
+    let AgentPatch(changes) = read(body)?;
     let keeps = changes.contains_key("keep_days") || changes.contains_key("keep_events");
-    let profile = rest.hub.edit_agent(&user, &agent, changes).await?;
+    let profile = rest.hub.directory().edit_agent(&user, &agent, changes).await?;
     if keeps {
         rest.sweep();
     }
-    Ok(Json(json!({"agent": profile})).into_response())
+    Ok(Json(AgentBody { agent: profile }))
 }
 
 pub(super) async fn delete(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-) -> Answered {
+    PathParams(agent): PathParams<String>,
+) -> RestResult<NoContent> {
     let user = caller.user;
-    rest.hub.delete_agent(&user, &agent).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    rest.hub.directory().delete_agent(&user, &agent).await?;
+    Ok(NoContent)
 }
 
-/// The named texts that an agent can begin with.
-pub(super) async fn presets() -> Answered {
+/// Lists the named texts that a new agent's memory can begin with.
+pub(super) async fn presets() -> Json<PresetList> {
     let named = |presets: &[Preset]| {
-        presets.iter().map(|(name, text)| json!({"name": name, "text": text})).collect::<Vec<_>>()
+        let text = |(name, text): &Preset| PresetText {
+            name: (*name).to_owned(),
+            text: (*text).to_owned(),
+        };
+        presets.iter().map(text).collect()
     };
-    Ok(Json(json!({"personas": named(&PERSONAS), "humans": named(&HUMANS)})).into_response())
+    Json(PresetList { personas: named(&PERSONAS), humans: named(&HUMANS) })
 }

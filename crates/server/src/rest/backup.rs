@@ -2,17 +2,19 @@
 
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::HeaderName;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::response::IntoResponse as _;
 use thoughtwire_proto::{Refusal, RefusalCode};
 use tokio_util::io::ReaderStream;
 
-use super::{Answered, Shared};
+use super::{RestResult, SharedRest};
 
-/// Everything that was on disk at one moment, as a file that `thoughtwire restore` takes. Its length
-/// is told, so that a copy that is cut short shows.
-pub(super) async fn backup(State(rest): Shared) -> Answered {
-    let file = rest.hub.backup().await.map_err(|error| Refusal::from(&error))?;
+/// Sends the data of one moment as a file for `thoughtwire restore`. Its length comes first, so
+/// that a client notices a copy that breaks off.
+pub(super) async fn backup(
+    State(rest): SharedRest,
+) -> RestResult<([(HeaderName, String); 2], Body)> {
+    let file = rest.hub.store().backup().await?;
     let length = file
         .metadata()
         .map_err(|error| Refusal::new(RefusalCode::StoreFailed, error.to_string()))?
@@ -23,5 +25,5 @@ pub(super) async fn backup(State(rest): Shared) -> Answered {
         (CONTENT_TYPE, "application/vnd.sqlite3".to_owned()),
         (CONTENT_LENGTH, length.to_string()),
     ];
-    Ok((headers, body).into_response())
+    Ok((headers, body))
 }

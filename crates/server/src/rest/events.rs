@@ -1,46 +1,73 @@
-//! A session's events: pages, a stream without end, and whole outputs.
+//! Events of a session: pages, streams, and whole outputs of calls.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::IntoResponse as _;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-use thoughtwire_hub::{Presence, Read, Subscription, Wake};
+use serde::Deserialize;
+use thoughtwire_hub::{Presence, Read, Subscription, WakeSignal};
+use thoughtwire_proto::rest::{EventPage, StreamClosed, StreamEnd, StreamRestarted};
 use thoughtwire_proto::{
     CallId, Cursor, Epoch, Record, Refusal, RefusalCode, Seq, SessionId, Start,
 };
 use tokio::sync::Notify;
 
 use crate::access::Identity;
+use crate::eviction::{Eviction, Watched};
 
-use super::{Answered, Held, Path, Query, Refused, Rest, Shared, bad, record_of, session_id};
+use super::{
+    HeldPermits, PathParams, QueryParams, RestRefusal, RestResult, RestState, SharedRest, bad,
+    record_of, session_id,
+};
 
-/// The most events in one page.
+/// Most events of one page.
 const PAGE: usize = 1000;
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EventsQuery {
+    /// Position behind which events are read. Without it a page begins at the log's first event,
+    /// and a stream at its head.
     after: Option<u64>,
+    /// Most events of a page.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1000), extend("default" = 100)))]
     limit: Option<usize>,
-    /// `Last-Event-ID`, from where no header can be set.
+    /// `Last-Event-ID`, for clients that cannot set a header.
     last_event_id: Option<String>,
 }
 
+/// The answer to a request for events.
+pub(super) enum EventsAnswer {
+    /// A page of them.
+    Page(Box<EventPage>),
+    /// Server-sent events without end.
+    Stream(Response),
+}
+
+impl IntoResponse for EventsAnswer {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Page(page) => Json(page).into_response(),
+            Self::Stream(stream) => stream,
+        }
+    }
+}
+
 pub(super) async fn events(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
-    Path(session): Path<String>,
-    Query(query): Query<EventsQuery>,
-) -> Answered {
+    PathParams(session): PathParams<String>,
+    QueryParams(query): QueryParams<EventsQuery>,
+    eviction: Option<Extension<Eviction>>,
+) -> RestResult<EventsAnswer> {
     let session = session_id(session)?;
     let wants_stream = headers.get("accept").is_some_and(|accept| {
         accept.to_str().is_ok_and(|accept| accept.contains("text/event-stream"))
@@ -48,23 +75,23 @@ pub(super) async fn events(
     if wants_stream {
         let header = headers.get("last-event-id").map(HeaderValue::to_str).transpose();
         let header = header.map_err(|_| bad("Last-Event-ID is not readable text"))?;
-        // A polyfill keeps the query of its first request and moves the header on.
+        // Some clients repeat the query of their first request and update the header.
         let last = header.or(query.last_event_id.as_deref()).filter(|id| !id.is_empty());
         let cursor = match (last, query.after) {
             (Some(id), _) => Some(position(id)?),
             (None, after) => after.map(|seq| Cursor { epoch: None, seq: Seq(seq) }),
         };
-        return stream(&rest, &caller, session, cursor).await;
+        return stream(&rest, &caller, session, cursor, eviction).await.map(EventsAnswer::Stream);
     }
     let user = caller.user;
     let stored = rest.own(&user, &session).await?;
     let limit = query.limit.unwrap_or(100).clamp(1, PAGE);
-    // What lies before the beginning may still be on its way out.
+    // Trimmed events may still be in the file.
     let after = Seq(query.after.unwrap_or(0).max(stored.first.0.saturating_sub(1)));
-    let events =
-        rest.hub.read_for(&user, move |store| store.events(stored.num, after, limit)).await?;
-    let page = json!({"session": session, "epoch": stored.epoch, "first": stored.first, "head": stored.state.head(), "events": events});
-    Ok(Json(page).into_response())
+    let store = rest.hub.store().for_user(user.as_str());
+    let events = store.logs().records_after(&session, after, limit).await?;
+    let (epoch, first, head) = (stored.epoch, stored.first, stored.state.head());
+    Ok(EventsAnswer::Page(Box::new(EventPage { session, epoch, first, head, events })))
 }
 
 /// Reads the id of a server-sent event: `EPOCH:SEQ`, or `SEQ` alone.
@@ -84,88 +111,77 @@ fn position(id: &str) -> Result<Cursor, Refusal> {
     }
 }
 
-/// The reason why a stream of events ended.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum EndCode {
-    /// Events behind the cursor were deleted. The stream that follows begins where the log does.
-    Trimmed,
-    /// The session was deleted, or the server stops.
-    Closed,
-    /// The key was revoked, or it has expired.
-    Unauthorized,
-    /// The log could not be read.
-    StoreFailed,
-}
-
 /// A stream of a session's events.
-struct Events {
+struct EventStream {
     subscription: Subscription,
-    wake: Wake,
+    wake: WakeSignal,
     epoch: Epoch,
     ready: std::vec::IntoIter<Record>,
     /// Resolves when the caller may read no more.
     ended: BoxFuture<'static, &'static str>,
+    /// Cuts the connection if the stream cannot end because its client takes nothing.
+    _watched: Option<Watched>,
     /// Counts among its user's connections until the stream is dropped.
-    _held: Held,
+    _held: HeldPermits,
 }
 
-/// The same events as server-sent events, from a cursor on, else from the head on, without end.
+/// Streams server-sent events without end, from behind a cursor or from the head.
 async fn stream(
-    rest: &Rest,
+    rest: &RestState,
     caller: &Identity,
     session: SessionId,
     cursor: Option<Cursor>,
-) -> Answered {
+    eviction: Option<Extension<Eviction>>,
+) -> RestResult<Response> {
     let held = rest.hold(&caller.user)?;
     let start = cursor.map_or(Start::Head, Start::After);
     let wake = Arc::new(Notify::new());
     let presence = Presence::Client { tools: Vec::new() };
     let (attached, subscription) =
         rest.hub.attach(&caller.user, &session, start, Arc::clone(&wake), presence).await?;
-    let events = Events {
+    let events = EventStream {
         subscription,
         wake,
         epoch: attached.epoch.clone(),
         ready: Vec::new().into_iter(),
         ended: caller.ended(),
+        _watched: eviction.map(|Extension(eviction)| eviction.watch(caller.ended())),
         _held: held,
     };
     let restarted = (!attached.recovered).then(|| {
-        let reason = "the cursor is not of this log; it follows from where it begins";
-        let page = json!({
-            "reason": reason,
-            "epoch": attached.epoch,
-            "first": attached.first,
-            "head": attached.head,
-        });
-        SseEvent::default().event("restarted").json_data(page)
+        let restarted = StreamRestarted {
+            reason: "the cursor is not of this log; it follows from where it begins".to_owned(),
+            epoch: attached.epoch,
+            first: attached.first,
+            head: attached.head,
+        };
+        SseEvent::default().event("restarted").json_data(restarted)
     });
     let rest = futures::stream::unfold(Some(events), |events| async move {
         let mut events = events?;
         match events.next().await {
             Ok(record) => Some((events.show(&record), Some(events))),
-            Err((code, reason)) => {
-                let told = json!({"code": code, "reason": reason});
-                Some((SseEvent::default().event("closed").json_data(told), None))
-            }
+            Err(closed) => Some((SseEvent::default().event("closed").json_data(closed), None)),
         }
     });
     let all = futures::stream::iter(restarted).chain(rest);
     let headers = [
-        // nginx holds an answer back otherwise.
+        // nginx buffers the answer otherwise.
         (HeaderName::from_static("x-accel-buffering"), "no"),
         (CACHE_CONTROL, "no-cache, no-transform"),
     ];
     Ok((headers, Sse::new(all).keep_alive(KeepAlive::default())).into_response())
 }
 
-impl Events {
-    /// The next record, or why there is none.
-    async fn next(&mut self) -> Result<Record, (EndCode, String)> {
+impl EventStream {
+    /// Waits for the next record.
+    ///
+    /// # Errors
+    /// The end of the stream.
+    async fn next(&mut self) -> Result<Record, StreamClosed> {
         loop {
             if let Some(reason) = (&mut self.ended).now_or_never() {
-                return Err((EndCode::Unauthorized, reason.to_owned()));
+                return Err(closed(StreamEnd::Unauthorized, reason.to_owned()));
             }
             if let Some(record) = self.ready.next() {
                 return Ok(record);
@@ -174,7 +190,7 @@ impl Events {
                 tokio::select! {
                     () = self.wake.notified() => {}
                     reason = &mut self.ended => {
-                        return Err((EndCode::Unauthorized, reason.to_owned()));
+                        return Err(closed(StreamEnd::Unauthorized, reason.to_owned()));
                     }
                 }
                 continue;
@@ -184,10 +200,10 @@ impl Events {
                 Ok(Read::CaughtUp(_)) => continue,
                 Ok(Read::Trimmed) => {
                     let reason = "older events were deleted meanwhile; connect again";
-                    return Err((EndCode::Trimmed, reason.to_owned()));
+                    return Err(closed(StreamEnd::Trimmed, reason.to_owned()));
                 }
-                Ok(Read::Closed(reason)) => return Err((EndCode::Closed, reason)),
-                Err(refusal) => return Err((EndCode::StoreFailed, refusal.reason)),
+                Ok(Read::Closed(reason)) => return Err(closed(StreamEnd::Closed, reason)),
+                Err(refusal) => return Err(closed(StreamEnd::StoreFailed, refusal.reason)),
             };
             self.ready = entries
                 .iter()
@@ -203,21 +219,24 @@ impl Events {
     }
 }
 
-/// The whole output of a call, as text.
+fn closed(code: StreamEnd, reason: impl Into<String>) -> StreamClosed {
+    StreamClosed { code, reason: reason.into() }
+}
+
+/// Returns the whole output of a call as text.
 pub(super) async fn output(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path((session, call)): Path<(String, String)>,
-) -> Answered {
+    PathParams((session, call)): PathParams<(String, String)>,
+) -> RestResult<String> {
     let user = caller.user;
     let session = session_id(session)?;
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
-    let stored = rest.own(&user, &session).await?;
-    let wanted = call.clone();
-    let found = rest.hub.read_for(&user, move |store| store.tool_output(stored.num, &wanted));
-    match found.await? {
-        Some(text) => Ok(text.into_response()),
-        None => Err(Refused(Refusal::new(
+    rest.own(&user, &session).await?;
+    let store = rest.hub.store().for_user(user.as_str());
+    match store.logs().tool_output(&session, &call).await? {
+        Some(text) => Ok(text),
+        None => Err(RestRefusal(Refusal::new(
             RefusalCode::UnknownCall,
             format!("no call {call} has come back in session {session}"),
         ))),

@@ -1,46 +1,43 @@
-//! What is said to a session, what waits in it, and what is decided.
+//! Inputs of a session, and decisions in it.
 
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse as _;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
-use thoughtwire_hub::Awaited;
+use thoughtwire_hub::AwaitedTurn;
 use thoughtwire_proto::dialect::native::Verdict;
-use thoughtwire_proto::{
-    CallId, Event, InputEvent, ItemId, Policy, Seq, SessionCommand, SessionReply,
+use thoughtwire_proto::rest::{
+    CancelRequest, CommandDone, DecisionRequest, InputAccepted, InputDraft, InputList,
+    InputListing, TurnResult,
 };
+use thoughtwire_proto::{CallId, Event, InputEvent, ItemId, Seq, SessionCommand, SessionReply};
 
 use crate::access::{Identity, unauthorized};
 
 use super::{
-    Answered, Path, Query, Shared, bad, done, idempotency_key, read, session_id, unexpected,
+    IdempotencyKey, JsonBody, PathParams, QueryParams, RestResult, SharedRest, bad, done, read,
+    session_id, unexpected,
 };
 
-/// The longest a caller may wait for a turn's end.
+/// Longest wait for a turn's end.
 const WAIT_AT_MOST: Duration = Duration::from_secs(600);
 
-#[derive(Deserialize)]
-pub(super) struct InputBody {
-    text: String,
-    #[serde(default)]
-    policy: Policy,
-    #[serde(default)]
-    attachments: Vec<String>,
-}
-
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(super) struct WaitQuery {
+    /// Seconds to wait for the end of the input's turn. The turn goes on when the time is over.
+    /// Without it the answer comes at once.
     #[serde(default, deserialize_with = "seconds")]
+    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 600)))]
     wait: Option<Duration>,
 }
 
-/// Reads a number of seconds, so that nothing is sent where it is none.
+/// Reads a number of seconds. A bad number is refused before the input is sent.
 fn seconds<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(value)?;
     let seconds = text.parse().ok().and_then(|wait| Duration::try_from_secs_f64(wait).ok());
@@ -52,18 +49,35 @@ fn seconds<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::E
     }
 }
 
+/// The answer to an input.
+pub(super) enum InputAnswer {
+    /// The input is on disk. Its turn runs or waits.
+    Accepted(InputAccepted),
+    /// The turn has ended within the time that the caller waits.
+    Ended(TurnResult),
+}
+
+impl IntoResponse for InputAnswer {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Accepted(accepted) => (StatusCode::ACCEPTED, Json(accepted)).into_response(),
+            Self::Ended(result) => Json(result).into_response(),
+        }
+    }
+}
+
 pub(super) async fn input(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    headers: HeaderMap,
-    Path(session): Path<String>,
-    Query(query): Query<WaitQuery>,
-    body: Result<Json<InputBody>, JsonRejection>,
-) -> Answered {
+    key: IdempotencyKey,
+    PathParams(session): PathParams<String>,
+    QueryParams(query): QueryParams<WaitQuery>,
+    body: JsonBody<InputDraft>,
+) -> RestResult<InputAnswer> {
     let user = caller.user.clone();
     let session = session_id(session)?;
-    let InputBody { text, policy, attachments } = read(body)?;
-    let key = idempotency_key(&headers)?;
+    let InputDraft { text, policy, attachments } = read(body)?;
+    let key = key.read()?;
     let _held = query.wait.map(|_| rest.hold(&user)).transpose()?;
     let ended = caller.ended();
     let command = SessionCommand::Send { text, attachments, policy };
@@ -72,114 +86,87 @@ pub(super) async fn input(
     else {
         return Err(unexpected());
     };
-    let answer = json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate});
-    let Some(wait) = query.wait else {
-        return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());
-    };
+    let accepted = InputAccepted { session, seq, input, disposition, duplicate };
+    let Some(wait) = query.wait else { return Ok(InputAnswer::Accepted(accepted)) };
     let awaited = tokio::select! {
         awaited = tokio::time::timeout(
             wait,
-            rest.hub.await_turn(&user, &session, seq, &input),
+            rest.hub.await_turn(&user, &accepted.session, seq, &accepted.input),
         ) => awaited,
-        // The input is taken and its turn goes on, but this caller may not read it any more.
+        // The input is on disk and its turn goes on, but this caller may no longer read it.
         reason = ended => return Err(unauthorized(reason).into()),
     };
-    match awaited {
-        Ok(awaited) => {
-            let (events, trimmed) = match awaited? {
-                Awaited::Ended(events) => (events, false),
-                Awaited::Trimmed(events) => (events, true),
-            };
-            let mut answer = json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate, "events": events});
-            if let (true, Value::Object(answer)) = (trimmed, &mut answer) {
-                answer.insert("trimmed".to_owned(), Value::Bool(true));
-            }
-            Ok(Json(answer).into_response())
-        }
-        // It goes on; the answer says where to read from.
-        Err(_) => Ok((StatusCode::ACCEPTED, Json(answer)).into_response()),
-    }
-}
-
-#[derive(Deserialize, Default)]
-pub(super) struct CancelBody {
-    turn: Option<thoughtwire_proto::TurnId>,
+    // The turn goes on; the answer tells from which position to read it.
+    let Ok(awaited) = awaited else { return Ok(InputAnswer::Accepted(accepted)) };
+    let (events, trimmed) = match awaited? {
+        AwaitedTurn::Ended(events) => (events, false),
+        AwaitedTurn::Trimmed(events) => (events, true),
+    };
+    Ok(InputAnswer::Ended(TurnResult { input: accepted, events, trimmed }))
 }
 
 pub(super) async fn cancel(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    headers: HeaderMap,
-    Path(session): Path<String>,
-    body: Result<Option<Json<CancelBody>>, JsonRejection>,
-) -> Answered {
+    key: IdempotencyKey,
+    PathParams(session): PathParams<String>,
+    body: Result<Option<Json<CancelRequest>>, JsonRejection>,
+) -> RestResult<Json<CommandDone>> {
     let user = caller.user;
-    let CancelBody { turn } = body.transpose().map(read).transpose()?.unwrap_or_default();
+    let CancelRequest { turn } = body.transpose().map(read).transpose()?.unwrap_or_default();
     let answer = rest
-        .execute(
-            &user,
-            idempotency_key(&headers)?,
-            session_id(session)?,
-            SessionCommand::Cancel { turn },
-        )
+        .execute(&user, key.read()?, session_id(session)?, SessionCommand::Cancel { turn })
         .await?;
-    Ok(Json(done(&answer)).into_response())
+    Ok(Json(done(&answer)))
 }
 
-/// The inputs that wait for their turn, in order.
+/// Lists the inputs that wait for their turn, in order.
 pub(super) async fn queued(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(session): Path<String>,
-) -> Answered {
+    PathParams(session): PathParams<String>,
+) -> RestResult<Json<InputList>> {
     let user = caller.user;
     let stored = rest.own(&user, &session_id(session)?).await?;
-    let waiting = rest.hub.read(move |store| {
-        let mut waiting: Vec<Value> = Vec::new();
-        for queued in stored.state.queue() {
-            for record in store.events(stored.num, Seq(queued.seq.0.saturating_sub(1)), 1)? {
-                if let Event::Input(InputEvent::UserMessage { item, text, .. }) = &record.event {
-                    waiting.push(
-                        json!({"input": item, "seq": record.seq, "at": record.at, "text": text}),
-                    );
-                }
+    let logs = rest.hub.store().logs();
+    let mut inputs = Vec::new();
+    for queued in stored.state.queue() {
+        let before = Seq(queued.seq.0.saturating_sub(1));
+        for record in logs.records_after(&stored.id, before, 1).await? {
+            if let Event::Input(InputEvent::UserMessage { item, text, .. }) = record.event {
+                let (seq, at) = (record.seq, record.at);
+                inputs.push(InputListing { input: item, seq, at, text });
             }
         }
-        Ok(waiting)
-    });
-    Ok(Json(json!({"inputs": waiting.await?})).into_response())
+    }
+    Ok(Json(InputList { inputs }))
 }
 
 pub(super) async fn withdraw(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    headers: HeaderMap,
-    Path((session, input)): Path<(String, String)>,
-) -> Answered {
+    key: IdempotencyKey,
+    PathParams((session, input)): PathParams<(String, String)>,
+) -> RestResult<Json<CommandDone>> {
     let user = caller.user;
     let input = ItemId::new(input).map_err(|error| bad(&format!("the input's id: {error}")))?;
-    let (session, key) = (session_id(session)?, idempotency_key(&headers)?);
+    let (session, key) = (session_id(session)?, key.read()?);
     let reply = rest.execute(&user, key, session, SessionCommand::Withdraw { input }).await?;
-    Ok(Json(done(&reply)).into_response())
-}
-
-#[derive(Deserialize)]
-pub(super) struct DecideBody {
-    decision: Verdict,
+    Ok(Json(done(&reply)))
 }
 
 pub(super) async fn decide(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    headers: HeaderMap,
-    Path((session, call)): Path<(String, String)>,
-    body: Result<Json<DecideBody>, JsonRejection>,
-) -> Answered {
+    key: IdempotencyKey,
+    PathParams((session, call)): PathParams<(String, String)>,
+    body: JsonBody<DecisionRequest>,
+) -> RestResult<Json<CommandDone>> {
     let user = caller.user;
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
-    let DecideBody { decision } = read(body)?;
+    let DecisionRequest { decision } = read(body)?;
     let approve = matches!(decision, Verdict::Approved);
-    let (session, key) = (session_id(session)?, idempotency_key(&headers)?);
+    let (session, key) = (session_id(session)?, key.read()?);
     let command = SessionCommand::Decide { call, approve };
-    Ok(Json(done(&rest.execute(&user, key, session, command).await?)).into_response())
+    Ok(Json(done(&rest.execute(&user, key, session, command).await?)))
 }

@@ -1,138 +1,152 @@
-//! An agent's memory: its blocks, what was said, and its notes.
+//! An agent's memory: blocks, recall and archival notes.
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse as _;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use axum::response::NoContent;
+use serde::Deserialize;
+use serde_json::json;
 use thoughtwire_agent::Archive;
 use thoughtwire_hub::{BlockChange, now};
-use thoughtwire_proto::{Refusal, Timestamp, new_title};
-use thoughtwire_store::{Block, Note};
+use thoughtwire_proto::rest::{
+    ArchivalNote, BlockBody, BlockList, BlockPatch, CoreBlock, NewNotes, NoteDraft, NotePage,
+    NotesAdded, RecallHit, RecallPage,
+};
+use thoughtwire_proto::{Refusal, new_title};
+use thoughtwire_store::{Added, Block, Note, Recalled};
 
 use crate::access::Identity;
 
-use super::{Answered, Path, Query, Shared, bad, once, read, storable};
+use super::{
+    Created, IdempotencyKey, JsonBody, PathParams, QueryParams, RestResult, SharedRest, bad, once,
+    read, storable,
+};
 
-/// Results in one page, unless the caller says otherwise, and at most.
+/// Results of one page by default, and at most.
 const PAGE: usize = 20;
 const MOST: usize = 1000;
-/// The most results that can be passed over.
+/// Most results that can be passed over.
 const FARTHEST: usize = 1_000_000_000;
 
-/// A block as JSON.
-pub(super) fn block(block: &Block) -> Value {
-    json!({"label": block.label, "text": block.text, "limit": block.limit, "description": block.description})
+/// Converts a stored block.
+pub(super) fn core_block(block: Block) -> CoreBlock {
+    let Block { label, text, limit, description } = block;
+    CoreBlock { label, text, limit, description }
 }
 
 pub(super) async fn blocks(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-) -> Answered {
+    PathParams(agent): PathParams<String>,
+) -> RestResult<Json<BlockList>> {
     let user = caller.user;
     let id = rest.profile(&user, agent).await?.id;
-    let blocks = rest.hub.read(move |store| store.blocks(&id)).await?;
-    Ok(Json(json!({"blocks": blocks.iter().map(block).collect::<Vec<_>>()})).into_response())
+    let blocks = rest.hub.store().memory().blocks(&id).await?;
+    Ok(Json(BlockList { blocks: blocks.into_iter().map(core_block).collect() }))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BlockBody {
-    text: Option<String>,
-    limit: Option<usize>,
-    description: Option<String>,
-}
-
-/// Edits a block, or makes one. What is not named stays.
+/// Edits a block, or makes one. An absent key stays as it is.
 pub(super) async fn edit(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path((agent, label)): Path<(String, String)>,
-    body: Result<Json<BlockBody>, JsonRejection>,
-) -> Answered {
+    PathParams((agent, label)): PathParams<(String, String)>,
+    body: JsonBody<BlockPatch>,
+) -> RestResult<Json<BlockBody>> {
     let user = caller.user;
-    let BlockBody { text, limit, description } = read(body)?;
+    let BlockPatch { text, limit, description } = read(body)?;
     let limit = limit.map(|limit| storable("limit", limit)).transpose()?;
     let edited = rest
         .hub
+        .directory()
         .edit_block(&user, &agent, &label, BlockChange { text, limit, description })
         .await?;
-    Ok(Json(json!({"block": block(&edited)})).into_response())
+    Ok(Json(BlockBody { block: core_block(edited) }))
 }
 
 pub(super) async fn delete(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path((agent, label)): Path<(String, String)>,
-) -> Answered {
+    PathParams((agent, label)): PathParams<(String, String)>,
+) -> RestResult<NoContent> {
     let user = caller.user;
-    rest.hub.delete_block(&user, &agent, &label).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    rest.hub.directory().delete_block(&user, &agent, &label).await?;
+    Ok(NoContent)
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
-pub(super) struct SearchQuery {
+pub(super) struct RecallQuery {
+    /// Words to look for.
+    #[cfg_attr(test, schemars(required))]
     query: Option<String>,
+    /// Number of the best matches to pass over.
+    #[cfg_attr(test, schemars(extend("default" = 0)))]
     offset: Option<usize>,
+    /// Most results of the answer.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1000), extend("default" = 20)))]
     limit: Option<usize>,
-    /// Notes behind this number, for going through all of them.
+}
+
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Deserialize)]
+pub(super) struct ArchivalQuery {
+    /// Text to look for.
+    query: Option<String>,
+    /// Number of the best matches to pass over.
+    #[cfg_attr(test, schemars(extend("default" = 0)))]
+    offset: Option<usize>,
+    /// Most results of the answer.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1000), extend("default" = 20)))]
+    limit: Option<usize>,
+    /// Without `query`: the number behind which notes are listed.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     after: Option<i64>,
 }
 
-impl SearchQuery {
-    fn span(&self) -> Result<(usize, usize), Refusal> {
-        let offset = self.offset.unwrap_or(0);
-        if offset > FARTHEST {
-            return Err(bad(&format!("`offset` is {offset}; the most is {FARTHEST}")));
-        }
-        Ok((offset, self.limit.unwrap_or(PAGE).clamp(1, MOST)))
+/// Checks a page of results. Returns how many to pass over and how many to answer.
+fn span(offset: Option<usize>, limit: Option<usize>) -> Result<(usize, usize), Refusal> {
+    let offset = offset.unwrap_or(0);
+    if offset > FARTHEST {
+        return Err(bad(&format!("`offset` is {offset}; the most is {FARTHEST}")));
     }
+    Ok((offset, limit.unwrap_or(PAGE).clamp(1, MOST)))
 }
 
-/// Searches everything that was said in all of an agent's sessions.
+/// Searches the messages of all of an agent's sessions.
 pub(super) async fn recall(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-    Query(query): Query<SearchQuery>,
-) -> Answered {
+    PathParams(agent): PathParams<String>,
+    QueryParams(query): QueryParams<RecallQuery>,
+) -> RestResult<Json<RecallPage>> {
     let user = caller.user;
-    let (offset, limit) = query.span()?;
+    let (offset, limit) = span(query.offset, query.limit)?;
     let words = query.query.ok_or_else(|| bad("`query` is missing: the words to look for"))?;
     let id = rest.profile(&user, agent).await?.id;
-    rest.hub.store().catch_up_recall().await.map_err(|error| Refusal::from(&error))?;
-    let found = rest
-        .hub
-        .read_for(&user, move |store| store.recall_search(&id, &words, offset, limit))
-        .await?;
-    let items: Vec<Value> = found
-        .items
-        .iter()
-        .map(|item| json!({"session": item.session, "seq": item.seq, "at": item.at, "role": item.role, "text": item.text}))
-        .collect();
-    Ok(Json(json!({"results": items, "total": found.total})).into_response())
+    let store = rest.hub.store().for_user(user.as_str());
+    store.memory().index_recall().await?;
+    let found = store.memory().search_recall(&id, &words, offset, limit).await?;
+    let results = found.items.into_iter().map(recall_hit).collect();
+    Ok(Json(RecallPage { results, total: found.total }))
 }
 
-fn note(note: &Note) -> Value {
-    let mut json = json!({"id": note.id, "at": note.at, "text": note.text});
-    if let (Some(source), Some(object)) = (&note.source, json.as_object_mut()) {
-        object.insert("source".to_owned(), source.clone().into());
-    }
-    json
+fn recall_hit(found: Recalled) -> RecallHit {
+    let Recalled { session, seq, at, role, text } = found;
+    RecallHit { session, seq, at, role, text }
+}
+
+fn archival_note(note: Note) -> ArchivalNote {
+    ArchivalNote { id: note.id, at: note.at, text: note.text, source: note.source }
 }
 
 /// Searches an agent's notes, or pages through all of them.
 pub(super) async fn archival(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-    Query(query): Query<SearchQuery>,
-) -> Answered {
+    PathParams(agent): PathParams<String>,
+    QueryParams(query): QueryParams<ArchivalQuery>,
+) -> RestResult<Json<NotePage>> {
     let user = caller.user;
-    let (offset, limit) = query.span()?;
+    let (offset, limit) = span(query.offset, query.limit)?;
     let id = rest.profile(&user, agent).await?.id;
     let (notes, total) = match &query.query {
         Some(words) => {
@@ -145,50 +159,34 @@ pub(super) async fn archival(
         }
         None => {
             let after = query.after.unwrap_or(0);
-            rest.hub
-                .read_for(&user, move |store| {
-                    Ok((store.archival_notes(&id, after, limit)?, store.archival_count(&id)?))
-                })
-                .await?
+            let store = rest.hub.store().for_user(user.as_str());
+            let notes = store.memory().notes(&id, after, limit).await?;
+            (notes, store.memory().note_count(&id).await?)
         }
     };
-    Ok(Json(json!({"notes": notes.iter().map(note).collect::<Vec<_>>(), "total": total}))
-        .into_response())
+    Ok(Json(NotePage { notes: notes.into_iter().map(archival_note).collect(), total }))
 }
 
-#[derive(Deserialize)]
-pub(super) struct NotesBody {
-    notes: Vec<NoteBody>,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NoteBody {
-    text: String,
-    source: Option<String>,
-    at: Option<Timestamp>,
-}
-
-/// Takes where a note comes from, which is mostly a file's name.
+/// Checks the origin of a note, mostly a file's name.
 pub(super) fn note_source(source: Option<&str>) -> Result<Option<String>, Refusal> {
     let taken = source.map(new_title).transpose();
     taken.map_err(|no| bad(&format!("a note's source: {no}; nothing was added")))
 }
 
-/// Adds notes, all or none. Those with a `source` are taken once, however often they come.
+/// Adds notes, all or none. The same text with the same `source` is added once.
 pub(super) async fn add(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    headers: HeaderMap,
-    Path(agent): Path<String>,
-    body: Result<Json<NotesBody>, JsonRejection>,
-) -> Answered {
+    key: IdempotencyKey,
+    PathParams(agent): PathParams<String>,
+    body: JsonBody<NewNotes>,
+) -> RestResult<Created<NotesAdded>> {
     let user = caller.user;
-    let NotesBody { notes } = read(body)?;
-    let content = serde_json::to_string(&notes).unwrap_or_default();
-    let receipt = once::receipt(&headers, &user, "add_notes", &[&agent, &content])?;
+    let NewNotes { notes } = read(body)?;
+    let content = digested(&notes);
+    let receipt = once::receipt(&key, &user, "add_notes", &[&agent, &content])?;
     if let Some(before) = once::before(&rest, receipt.as_ref()).await? {
-        return Ok((StatusCode::CREATED, Json(before)).into_response());
+        return Ok(Created(before));
     }
     let id = rest.profile(&user, agent).await?.id;
     if notes.iter().any(|note| note.text.trim().is_empty()) {
@@ -196,17 +194,52 @@ pub(super) async fn add(
     }
     let notes = notes
         .into_iter()
-        .map(|NoteBody { text, source, at }| {
+        .map(|NoteDraft { text, source, at }| {
             Ok(Archive::note(text, at.unwrap_or_else(now), note_source(source.as_deref())?))
         })
         .collect::<Result<_, Refusal>>()?;
     let answer = match rest.archive.add_once(&id, notes, receipt.clone()).await {
-        Ok(added) => json!(added),
-        // Two of the same key at once: the other one added them.
+        Ok(Added { added, duplicates }) => NotesAdded { added, duplicates },
+        // Another request with the same key has added them.
         Err(error) => {
             let before = once::before(&rest, receipt.as_ref()).await?;
             before.ok_or_else(|| Refusal::from(&error))?
         }
     };
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
+    Ok(Created(answer))
+}
+
+/// Returns the text of notes whose digest their receipt keeps.
+///
+/// Receipts outlive the server, so its form is fixed: an absent key is null.
+fn digested(notes: &[NoteDraft]) -> String {
+    let note = |note: &NoteDraft| {
+        let NoteDraft { text, source, at } = note;
+        json!({"text": text, "source": source, "at": at})
+    };
+    json!(notes.iter().map(note).collect::<Vec<_>>()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts_of_earlier_versions_know_the_same_notes() {
+        let notes: NewNotes = serde_json::from_str(
+            r#"{"notes": [
+                {"text": "a"},
+                {"at": "2026-01-01T00:00:00.000Z", "text": "b", "source": "c"}
+            ]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            digested(&notes.notes),
+            [
+                r#"[{"text":"a","source":null,"at":null},"#,
+                r#"{"text":"b","source":"c","at":"2026-01-01T00:00:00.000Z"}]"#
+            ]
+            .concat()
+        );
+    }
 }

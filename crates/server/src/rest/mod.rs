@@ -1,4 +1,4 @@
-//! REST: the owner's hands, for scripts and tools. A file per noun; what they share is here.
+//! The REST interface, one file per noun. The routes and the helpers of all handlers are here.
 
 mod agents;
 mod backup;
@@ -9,125 +9,69 @@ mod memory;
 mod once;
 mod openapi;
 mod portable;
+mod reply;
 mod sessions;
 mod sparky;
 
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Request, State};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderName, Method};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
-use axum::{Json, Router};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 use thoughtwire_agent::{Archive, McpServers};
 use thoughtwire_hub::Hub;
+use thoughtwire_proto::rest::CommandDone;
 use thoughtwire_proto::{
-    AgentProfile, CommandId, Emission, Record, Refusal, RefusalCode, Retry, SessionCommand,
-    SessionId, SessionReply, UserId,
+    AgentProfile, CommandId, Emission, Record, Refusal, RefusalCode, SessionCommand, SessionId,
+    SessionReply, UserId,
 };
 use thoughtwire_store::Scope;
 
 use crate::access::{Access, KEY_NEEDED, too_many, unauthorized};
 use crate::base_path::BasePath;
+use crate::connection_permits::{ConnectionPermit, ConnectionPermits};
 use crate::metrics::Metrics;
-use crate::places::{Place, Places};
 
-/// The largest body of what is taken in whole: an agent with its history, a batch of notes.
+pub(crate) use reply::RestRefusal;
+use reply::{
+    Created, IdempotencyKey, JsonBody, PathParams, QueryParams, RestResult, WithCookie, read,
+    refuse_idempotency_key, status,
+};
+
+/// Largest body of an import: an agent with its history, or a batch of notes.
 const IMPORT_BYTES: usize = 256 << 20;
 
-pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
-
-/// What REST needs of its server.
+/// Parts of the server that handlers use.
 #[derive(Clone)]
-pub(crate) struct Rest {
+pub(crate) struct RestState {
     pub(crate) hub: Hub,
     pub(crate) access: Access,
     pub(crate) archive: Archive,
     pub(crate) mcp: McpServers,
     pub(crate) metrics: Metrics,
-    /// The model of agents that name none.
+    /// Model of agents that name none.
     pub(crate) model: String,
-    /// How many connections there may be in all.
-    pub(crate) open: Places<()>,
+    /// Places of all connections.
+    pub(crate) open: ConnectionPermits<()>,
     /// Whether the server speaks TLS.
     pub(crate) secure: bool,
     pub(crate) base_path: BasePath,
 }
 
 /// A connection's permits, for a request that holds its connection for long.
-pub(crate) struct Held {
-    _open: Place<()>,
-    _user: Place<UserId>,
+pub(crate) struct HeldPermits {
+    _open: ConnectionPermit<()>,
+    _user: ConnectionPermit<UserId>,
 }
 
-/// A refusal as an HTTP answer: `{"error":{"code","reason"}}`.
-pub(crate) struct Refused(pub(crate) Refusal);
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self(refusal)
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let Self(refusal) = self;
-        let mut response = (
-            status(refusal.code),
-            Json(json!({"error": {"code": refusal.code, "reason": refusal.reason}})),
-        )
-            .into_response();
-        // For those who count.
-        response.extensions_mut().insert(refusal.code);
-        if refusal.code.retry() == Retry::Later {
-            response.headers_mut().insert("retry-after", axum::http::HeaderValue::from_static("1"));
-        }
-        response
-    }
-}
-
-fn status(code: RefusalCode) -> StatusCode {
-    match code {
-        RefusalCode::BadFrame
-        | RefusalCode::UnknownType
-        | RefusalCode::BadRequest
-        | RefusalCode::EmptyText => StatusCode::BAD_REQUEST,
-        RefusalCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        RefusalCode::Unauthorized => StatusCode::UNAUTHORIZED,
-        RefusalCode::Forbidden => StatusCode::FORBIDDEN,
-        RefusalCode::UnknownAgent
-        | RefusalCode::UnknownSession
-        | RefusalCode::UnknownInput
-        | RefusalCode::UnknownCall
-        | RefusalCode::UnknownKey => StatusCode::NOT_FOUND,
-        RefusalCode::NameTaken
-        | RefusalCode::TurnRunning
-        | RefusalCode::NoTurn
-        | RefusalCode::NotAttached
-        | RefusalCode::NotOffered => StatusCode::CONFLICT,
-        RefusalCode::IdReused => StatusCode::UNPROCESSABLE_ENTITY,
-        RefusalCode::TooManySessions | RefusalCode::QueueFull | RefusalCode::TooFast => {
-            StatusCode::TOO_MANY_REQUESTS
-        }
-        RefusalCode::StoreFull | RefusalCode::ArchivalFull => StatusCode::INSUFFICIENT_STORAGE,
-        RefusalCode::StoreFailed | RefusalCode::StoreUnknown | RefusalCode::Internal => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
-        RefusalCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-        RefusalCode::Unsupported => StatusCode::NOT_IMPLEMENTED,
-    }
-}
-
-/// What a route wants of its caller.
+/// Permission that a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    /// Nothing: it is how one becomes known.
+pub enum RequiredScope {
+    /// None, since the route authenticates callers or is public.
     Open,
     /// A credential of any scope.
     Known,
@@ -135,7 +79,7 @@ pub enum Need {
     Chat,
     /// The scope `agents`.
     Agents,
-    /// The scope `agents`, or `chat` for the default agent as it is by default.
+    /// The scope `agents`, or `chat` for the default agent with default settings.
     AgentsOrDefault,
     /// The scopes `agents` and `chat`, both.
     AgentsAndChat,
@@ -143,14 +87,34 @@ pub enum Need {
     Admin,
 }
 
-/// One table makes the routes, what each needs, and what the tests go through: who adds a route says who may take it.
+/// Makes the routes from a table of paths, methods, permissions and handlers. Tests go through the
+/// same table, so a new route cannot lack a permission.
 macro_rules! routes {
-    ($($path:literal $(within $limit:ident)? => $($method:ident $need:ident $handler:path),+;)+) => {
-        /// Every route of REST: its method, its path, and what it needs.
-        pub const ROUTES: &[(&str, &str, Need)] = &[$($((stringify!($method), $path, Need::$need)),+),+];
+    ($(
+        $path:literal $(within $limit:ident)? => $($method:ident $need:ident $handler:path),+;
+    )+) => {
+        /// Every route of REST with its method, its path and its permission.
+        pub const ROUTES: &[(&str, &str, RequiredScope)] =
+            &[$($((stringify!($method), $path, RequiredScope::$need)),+),+];
 
-        fn table() -> Router<Arc<Rest>> {
-            Router::new()$(.route($path, MethodRouter::new()$(.$method($handler))+$(.layer(DefaultBodyLimit::max($limit)))?))+
+        /// Every route with the description of its handler.
+        #[cfg(test)]
+        fn handlers() -> Vec<openapi::describe::Route> {
+            vec![$($((
+                stringify!($method),
+                $path,
+                RequiredScope::$need,
+                openapi::describe::describe($handler),
+            )),+),+]
+        }
+
+        fn table() -> Router<Arc<RestState>> {
+            Router::new()$(.route(
+                $path,
+                MethodRouter::new()
+                    $(.$method($handler))+
+                    $(.layer(DefaultBodyLimit::max($limit)))?,
+            ))+
         }
     };
 }
@@ -167,16 +131,20 @@ routes! {
     "/v1/keys/rotate" => post Admin keys::rotate;
     "/v1/keys/{key}" => delete Admin keys::revoke;
     "/v1/agents" => get Chat agents::list, post AgentsOrDefault agents::create;
-    "/v1/agents/{agent}" => get Chat agents::show, patch Agents agents::edit, delete Agents agents::delete;
+    "/v1/agents/{agent}" =>
+        get Chat agents::show, patch Agents agents::edit, delete Agents agents::delete;
     "/v1/agents/{agent}/export" => get Agents portable::export;
     "/v1/import" within IMPORT_BYTES => post Agents portable::import;
     "/v1/agents/{agent}/blocks" => get Agents memory::blocks;
-    "/v1/agents/{agent}/blocks/{label}" => put Agents memory::edit, patch Agents memory::edit, delete Agents memory::delete;
+    "/v1/agents/{agent}/blocks/{label}" =>
+        put Agents memory::edit, patch Agents memory::edit, delete Agents memory::delete;
     "/v1/agents/{agent}/recall" => get AgentsAndChat memory::recall;
-    "/v1/agents/{agent}/archival" within IMPORT_BYTES => get Agents memory::archival, post Agents memory::add;
+    "/v1/agents/{agent}/archival" within IMPORT_BYTES =>
+        get Agents memory::archival, post Agents memory::add;
     "/v1/presets" => get Chat agents::presets;
     "/v1/sessions" => get Chat sessions::list, post Chat sessions::create;
-    "/v1/sessions/{session}" => get Chat sessions::show, delete Chat sessions::delete, patch Chat sessions::edit;
+    "/v1/sessions/{session}" =>
+        get Chat sessions::show, delete Chat sessions::delete, patch Chat sessions::edit;
     "/v1/sessions/{session}/events" => get Chat events::events;
     "/v1/sessions/{session}/inputs" => get Chat inputs::queued, post Chat inputs::input;
     "/v1/sessions/{session}/inputs/{input}" => delete Chat inputs::withdraw;
@@ -201,23 +169,25 @@ routes! {
     "/upload_file" => post Open sparky::upload;
 }
 
-pub(crate) fn router(rest: Rest) -> Router {
+pub(crate) fn router(rest: RestState) -> Router {
     let rest = Arc::new(rest);
-    table().route_layer(middleware::from_fn_with_state(Arc::clone(&rest), let_in)).with_state(rest)
+    table()
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&rest), authorize))
+        .with_state(rest)
 }
 
-/// Figures of the whole server: nothing of them is one user's.
-async fn metrics(State(rest): Shared) -> Answered {
+/// Returns metrics of the whole server. They tell nothing about a single user.
+async fn metrics(State(rest): SharedRest) -> RestResult<([(HeaderName, &'static str); 1], String)> {
     let text = rest
         .metrics
         .show()
         .map_err(|error| Refusal::new(RefusalCode::Internal, error.to_string()))?;
-    Ok(([(CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text).into_response())
+    Ok(([(CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text))
 }
 
-/// What every request to a route passes: who is it, and may they?
-async fn let_in(
-    State(rest): Shared,
+/// Authenticates the caller of every request and checks its permission.
+async fn authorize(
+    State(rest): SharedRest,
     path: MatchedPath,
     mut request: Request,
     next: Next,
@@ -226,32 +196,32 @@ async fn let_in(
     let route = ROUTES.iter().find(|(name, route, _)| {
         name.eq_ignore_ascii_case(method.as_str()) && *route == path.as_str()
     });
-    // A method that the route has not is refused by the router.
-    let need = route.map_or(Need::Known, |(_, _, need)| *need);
+    // The router refuses methods that the route does not have.
+    let need = route.map_or(RequiredScope::Known, |(_, _, need)| *need);
     let refuse = |refusal| {
         if sparky::is_route(path.as_str()) {
-            sparky::Detail(refusal).into_response()
+            sparky::SparkyRefused(refusal).into_response()
         } else {
-            Refused(refusal).into_response()
+            RestRefusal(refusal).into_response()
         }
     };
-    if need != Need::Open {
+    if need != RequiredScope::Open {
         let identity = match rest.access.request(request.headers(), request.uri()) {
             Ok(Some(identity)) => identity,
             Ok(None) => return refuse(unauthorized(KEY_NEEDED)),
             Err(refusal) => return refuse(refusal),
         };
         let demanded = match need {
-            Need::Open | Need::Known => Ok(()),
-            Need::Chat => identity.demand(Scope::Chat),
-            Need::Agents => identity.demand(Scope::Agents),
-            // The handler asks for more where it is another agent.
-            Need::AgentsOrDefault if identity.has(Scope::Chat) => Ok(()),
-            Need::AgentsOrDefault => identity.demand(Scope::Agents),
-            Need::AgentsAndChat => {
+            RequiredScope::Open | RequiredScope::Known => Ok(()),
+            RequiredScope::Chat => identity.demand(Scope::Chat),
+            RequiredScope::Agents => identity.demand(Scope::Agents),
+            // The handler checks that it is the default agent.
+            RequiredScope::AgentsOrDefault if identity.has(Scope::Chat) => Ok(()),
+            RequiredScope::AgentsOrDefault => identity.demand(Scope::Agents),
+            RequiredScope::AgentsAndChat => {
                 identity.demand(Scope::Agents).and_then(|()| identity.demand(Scope::Chat))
             }
-            Need::Admin => identity.demand(Scope::Admin),
+            RequiredScope::Admin => identity.demand(Scope::Admin),
         };
         if let Err(refusal) = demanded {
             return refuse(refusal);
@@ -260,58 +230,29 @@ async fn let_in(
     }
     if sparky::is_route(path.as_str())
         && request.method() == Method::POST
-        && let Err(refusal) = once::refuse(request.headers(), "use one below /v1 instead")
+        && let Err(refusal) = refuse_idempotency_key(request.headers(), "use one below /v1 instead")
     {
         return refuse(refusal);
     }
     next.run(request).await
 }
 
-/// The variable parts of a path; what cannot be read is refused as everything else is.
-pub(super) struct Path<T>(pub(super) T);
+pub(super) type SharedRest = State<Arc<RestState>>;
 
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
-    type Rejection = Refused;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
-        match axum::extract::Path::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(path)) => Ok(Self(path)),
-            Err(rejection) => Err(bad(&rejection.body_text()).into()),
-        }
-    }
-}
-
-/// What stands behind the `?`; what cannot be read is refused as everything else is.
-pub(super) struct Query<T>(pub(super) T);
-
-impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
-    type Rejection = Refused;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refused> {
-        match axum::extract::Query::try_from_uri(&parts.uri) {
-            Ok(axum::extract::Query(query)) => Ok(Self(query)),
-            Err(rejection) => Err(bad(&rejection.body_text()).into()),
-        }
-    }
-}
-
-pub(super) type Shared = State<Arc<Rest>>;
-pub(super) type Answered = Result<Response, Refused>;
-
-impl Rest {
-    /// Has a session carry out a command in the name of the REST API.
+impl RestState {
+    /// Has a session carry out a command of a REST client.
     pub(super) async fn execute(
         &self,
         user: &UserId,
         id: Option<CommandId>,
         session: SessionId,
         command: SessionCommand,
-    ) -> Result<SessionReply, Refused> {
+    ) -> Result<SessionReply, RestRefusal> {
         Ok(self.hub.execute(user, Some("rest".to_owned()), id, session, command).await?)
     }
 
     /// Takes a permit for a request that holds its connection for long, as a WebSocket does.
-    pub(super) fn hold(&self, user: &UserId) -> Result<Held, Refused> {
+    pub(super) fn hold(&self, user: &UserId) -> Result<HeldPermits, RestRefusal> {
         let open = self.open.take(()).ok_or_else(|| {
             Refusal::new(
                 RefusalCode::TooFast,
@@ -319,10 +260,10 @@ impl Rest {
             )
         })?;
         let user = self.access.users.take(user.clone()).ok_or_else(too_many)?;
-        Ok(Held { _open: open, _user: user })
+        Ok(HeldPermits { _open: open, _user: user })
     }
 
-    /// Has logs that are now longer than they are to be lose what is too much, behind the answer.
+    /// Shortens logs that exceed their retention, after the answer.
     pub(super) fn sweep(&self) {
         let hub = self.hub.clone();
         tokio::spawn(async move { crate::sweeping::once(&hub).await });
@@ -332,23 +273,17 @@ impl Rest {
         &self,
         user: &UserId,
         agent: String,
-    ) -> Result<AgentProfile, Refused> {
-        Ok(self.hub.find_agent(user, &agent).await?)
+    ) -> Result<AgentProfile, RestRefusal> {
+        Ok(self.hub.directory().find_agent(user, &agent).await?)
     }
 
     pub(super) async fn own(
         &self,
         user: &UserId,
         session: &SessionId,
-    ) -> Result<thoughtwire_store::StoredSession, Refused> {
-        let (wanted, owner) = (session.clone(), user.clone());
-        let found = self.hub.read(move |store| store.session(&wanted)).await?;
-        found.filter(|stored| stored.user == owner).ok_or_else(|| {
-            Refused(Refusal::new(
-                RefusalCode::UnknownSession,
-                format!("there is no session {session}"),
-            ))
-        })
+    ) -> Result<thoughtwire_store::StoredSession, RestRefusal> {
+        let found = self.hub.store().directory().session(session).await?;
+        found.filter(|stored| stored.user == *user).ok_or_else(|| RestRefusal(no_session(session)))
     }
 }
 
@@ -362,35 +297,17 @@ pub(super) fn record_of(emission: &Emission) -> Option<Record> {
     }
 }
 
-pub(super) fn done(reply: &SessionReply) -> Value {
+/// Returns the answer to a command that may change the log.
+pub(super) fn done(reply: &SessionReply) -> CommandDone {
     match reply {
-        SessionReply::Done { seq, duplicate } => json!({"seq": seq, "duplicate": duplicate}),
-        SessionReply::Input { .. } => json!({}),
-    }
-}
-
-pub(super) fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Refused> {
-    match body {
-        Ok(Json(body)) => Ok(body),
-        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(Refusal::new(RefusalCode::TooLarge, "the body is larger than a frame may be")
-                .into())
+        SessionReply::Done { seq, duplicate } => {
+            CommandDone { seq: Some(*seq), duplicate: Some(*duplicate) }
         }
-        Err(rejection) => Err(bad(&rejection.body_text()).into()),
+        SessionReply::Input { .. } => CommandDone::default(),
     }
 }
 
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<CommandId>, Refused> {
-    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(key) = keys.next() else { return Ok(None) };
-    if keys.next().is_some() {
-        return Err(bad("the request has more than one Idempotency-Key").into());
-    }
-    let key = key.to_str().map_err(|_| bad("Idempotency-Key is not readable text"))?;
-    CommandId::new(key).map(Some).map_err(|error| bad(&format!("Idempotency-Key: {error}")).into())
-}
-
-/// A number that the store can hold.
+/// Checks that the store can hold a number.
 pub(super) fn storable(name: &str, number: usize) -> Result<usize, Refusal> {
     match i64::try_from(number) {
         Ok(_) => Ok(number),
@@ -398,7 +315,11 @@ pub(super) fn storable(name: &str, number: usize) -> Result<usize, Refusal> {
     }
 }
 
-pub(super) fn session_id(text: String) -> Result<SessionId, Refused> {
+fn no_session(session: &SessionId) -> Refusal {
+    Refusal::new(RefusalCode::UnknownSession, format!("there is no session {session}"))
+}
+
+pub(super) fn session_id(text: String) -> Result<SessionId, RestRefusal> {
     SessionId::new(text).map_err(|error| bad(&format!("the session's id: {error}")).into())
 }
 
@@ -406,6 +327,6 @@ pub(super) fn bad(reason: &str) -> Refusal {
     Refusal::new(RefusalCode::BadRequest, reason)
 }
 
-pub(super) fn unexpected() -> Refused {
-    Refused(Refusal::new(RefusalCode::Internal, "the hub gave an answer to another question"))
+pub(super) fn unexpected() -> RestRefusal {
+    RestRefusal(Refusal::new(RefusalCode::Internal, "the hub gave an answer to another question"))
 }

@@ -1,47 +1,37 @@
-//! Idempotency keys of requests that the hub does not know as commands.
+//! Idempotency keys of requests that are no commands of the hub.
 
-use axum::http::HeaderMap;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 use thoughtwire_hub::{command_digest, command_reused};
 use thoughtwire_proto::{Refusal, RefusalCode, UserId};
 use thoughtwire_store::Receipt;
 
-use super::{IDEMPOTENCY_KEY, Refused, Rest, bad, idempotency_key};
+use super::{IdempotencyKey, RestRefusal, RestState};
 
-/// Refuses an idempotency key where a repetition could not be answered as the first request was.
-pub(super) fn refuse(headers: &HeaderMap, reason: &str) -> Result<(), Refusal> {
-    if headers.contains_key(IDEMPOTENCY_KEY) {
-        return Err(bad(&format!("this request takes no Idempotency-Key: {reason}")));
-    }
-    Ok(())
-}
-
-/// The receipt that a request's effect is saved with, if the request has a key. The store writes
+/// Returns the receipt to save with a request's effect, if the request has a key. The store writes
 /// the answer into it.
 pub(super) fn receipt(
-    headers: &HeaderMap,
+    key: &IdempotencyKey,
     user: &UserId,
     name: &str,
     parts: &[&str],
-) -> Result<Option<Receipt>, Refused> {
+) -> Result<Option<Receipt>, RestRefusal> {
     let receipt = |id| Receipt {
         user: user.clone(),
-        session: None,
         id,
         digest: command_digest(name, parts),
         answer: String::new(),
     };
-    Ok(idempotency_key(headers)?.map(receipt))
+    Ok(key.read()?.map(receipt))
 }
 
-/// The answer to the first request with this key, if there was one.
-pub(super) async fn before(
-    rest: &Rest,
+/// Returns the answer to the first request with this key, if there was one.
+pub(super) async fn before<T: DeserializeOwned>(
+    rest: &RestState,
     receipt: Option<&Receipt>,
-) -> Result<Option<Value>, Refused> {
+) -> Result<Option<T>, RestRefusal> {
     let Some(receipt) = receipt else { return Ok(None) };
-    let (user, id) = (receipt.user.clone(), receipt.id.clone());
-    let Some(kept) = rest.hub.read(move |store| store.receipt(&user, None, &id)).await? else {
+    let directory = rest.hub.store().directory();
+    let Some(kept) = directory.receipt(&receipt.user, &receipt.id).await? else {
         return Ok(None);
     };
     if kept.digest != receipt.digest {

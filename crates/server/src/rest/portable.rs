@@ -1,152 +1,111 @@
-//! Agents as files: everything that one is, in one JSON object.
+//! Export and import of agents as files.
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse as _;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Deserialize;
 use thoughtwire_agent::Archive;
 use thoughtwire_hub::{Imported, ImportedSession, command_digest};
-use thoughtwire_proto::{
-    AgentSpec, Event, Record, Refusal, RefusalCode, Seq, SessionEvent, Timestamp,
-};
+use thoughtwire_proto::rest::{AgentBody, AgentFile, CoreBlock, FileNote, FileSession};
+use thoughtwire_proto::{Event, Record, Refusal, RefusalCode, Seq, SessionEvent};
 use thoughtwire_store::{Block, Scope, SessionFilter};
 
 use crate::access::Identity;
 
-use super::memory::note_source;
-use super::{Answered, Path, Query, Refused, Shared, idempotency_key, read, storable};
+use super::memory::{core_block, note_source};
+use super::{
+    Created, IdempotencyKey, JsonBody, PathParams, QueryParams, RestRefusal, RestResult,
+    SharedRest, read, storable,
+};
 
-/// The form of the file; a newer one is refused rather than half understood.
-const FORM: u32 = 1;
-/// Records and notes read at once.
+/// Number of records or notes that are read at once.
 const PAGE: usize = 1000;
 
-/// An agent as a file.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Portable {
-    thoughtwire_agent: u32,
-    agent: AgentSpec,
-    blocks: Vec<PortableBlock>,
-    #[serde(default)]
-    notes: Vec<PortableNote>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    sessions: Vec<PortableSession>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct PortableBlock {
-    label: String,
-    text: String,
-    limit: usize,
-    #[serde(default)]
-    description: String,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct PortableNote {
-    text: String,
-    at: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    source: Option<String>,
-}
-
-/// A session's log; the first is the main session's.
-#[derive(Serialize, Deserialize)]
-pub(super) struct PortableSession {
-    events: Vec<Record>,
-}
-
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(super) struct ExportQuery {
+    /// Whether the logs of its sessions are exported. It needs the scope `chat` as well.
     #[serde(default)]
     history: bool,
 }
 
 pub(super) async fn export(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-    Query(query): Query<ExportQuery>,
-) -> Answered {
+    PathParams(agent): PathParams<String>,
+    QueryParams(query): QueryParams<ExportQuery>,
+) -> RestResult<Json<AgentFile>> {
     let user = caller.user.clone();
     let profile = rest.profile(&user, agent).await?;
-    // The logs are what was said, which a key for agents alone may not read.
+    // A key with only the scope `agents` may not read messages.
     if query.history {
         caller.demand(Scope::Chat)?;
     }
-    let owner = user.clone();
-    let portable = rest.hub.read_for(&owner, move |store| {
-        let blocks = store.blocks(&profile.id)?.into_iter();
-        let blocks = blocks
-            .map(|Block { label, text, limit, description }| PortableBlock {
-                label,
-                text,
-                limit,
-                description,
-            })
-            .collect();
-        let (mut notes, mut after) = (Vec::new(), 0);
-        loop {
-            let page = store.archival_notes(&profile.id, after, PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = last.id;
-            notes.extend(page.into_iter().map(|note| PortableNote {
-                text: note.text,
-                at: note.at,
-                source: note.source,
-            }));
-        }
-        let mut sessions = Vec::new();
-        if query.history {
-            let filter =
-                SessionFilter { agent: Some(profile.id.clone()), ..SessionFilter::default() };
-            let mut listed = store.sessions(&user, &filter)?;
-            listed.sort_by_key(|listing| (!listing.main, listing.created_at));
-            for listing in listed {
-                let Some(stored) = store.session(&listing.id)? else { continue };
-                let (mut events, mut after) = (Vec::new(), Seq::ZERO);
-                loop {
-                    let page = store.events(stored.num, after, PAGE)?;
-                    let Some(last) = page.last() else { break };
-                    after = last.seq;
-                    events.extend(page);
-                }
-                sessions.push(PortableSession { events });
+    let store = rest.hub.store().for_user(user.as_str());
+    let blocks = store.memory().blocks(&profile.id).await?.into_iter().map(core_block).collect();
+    let (mut notes, mut after) = (Vec::new(), 0);
+    loop {
+        let page = store.memory().notes(&profile.id, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        notes.extend(page.into_iter().map(|note| FileNote {
+            text: note.text,
+            at: note.at,
+            source: note.source,
+        }));
+    }
+    let mut sessions = Vec::new();
+    if query.history {
+        let filter = SessionFilter { agent: Some(profile.id.clone()), ..SessionFilter::default() };
+        let mut listed = store.directory().sessions(&user, &filter).await?;
+        listed.sort_by_key(|listing| (!listing.main, listing.created_at));
+        for listing in listed {
+            let (mut events, mut after) = (Vec::new(), Seq::ZERO);
+            loop {
+                let page = store.logs().records_after(&listing.id, after, PAGE).await?;
+                let Some(last) = page.last() else { break };
+                after = last.seq;
+                events.extend(page);
+            }
+            // Without records the session was deleted meanwhile.
+            if !events.is_empty() {
+                sessions.push(FileSession { events });
             }
         }
-        Ok(Portable { thoughtwire_agent: FORM, agent: profile.spec, blocks, notes, sessions })
-    });
-    Ok(Json(portable.await?).into_response())
+    }
+    let thoughtwire_agent = AgentFile::FORM;
+    let agent = profile.spec;
+    Ok(Json(AgentFile { thoughtwire_agent, agent, blocks, notes, sessions }))
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(super) struct ImportQuery {
+    /// Another name for the agent.
     name: Option<String>,
 }
 
 pub(super) async fn import(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    headers: HeaderMap,
-    Query(query): Query<ImportQuery>,
-    body: Result<Json<Portable>, JsonRejection>,
-) -> Answered {
+    key: IdempotencyKey,
+    QueryParams(query): QueryParams<ImportQuery>,
+    body: JsonBody<AgentFile>,
+) -> RestResult<Created<AgentBody>> {
     let user = caller.user;
     let file = read(body)?;
-    let once = idempotency_key(&headers)?.map(|id| {
+    let once = key.read()?.map(|id| {
         let content = serde_json::to_string(&file).unwrap_or_default();
         let name = query.name.as_deref().unwrap_or_default();
         (id, command_digest("import_agent", &[name, &content]))
     });
-    let Portable { thoughtwire_agent, mut agent, blocks, notes, sessions } = file;
-    if thoughtwire_agent != FORM {
+    let AgentFile { thoughtwire_agent, mut agent, blocks, notes, sessions } = file;
+    if thoughtwire_agent != AgentFile::FORM {
         let reason = format!(
-            "the file has form {thoughtwire_agent} and this version reads form {FORM}; use the version that wrote it, or a newer one"
+            "the file has form {thoughtwire_agent} and this version reads form {}; use the version \
+             that wrote it, or a newer one",
+            AgentFile::FORM
         );
-        return Err(Refused(Refusal::new(RefusalCode::BadRequest, reason)));
+        return Err(RestRefusal(Refusal::new(RefusalCode::BadRequest, reason)));
     }
     if let Some(name) = query.name {
         agent.name = name;
@@ -154,12 +113,15 @@ pub(super) async fn import(
     for block in &blocks {
         storable("limit", block.limit)?;
     }
-    let blocks = blocks.into_iter().map(|PortableBlock { label, text, limit, description }| {
-        Block { label, text, limit, description }
+    let blocks = blocks.into_iter().map(|CoreBlock { label, text, limit, description }| Block {
+        label,
+        text,
+        limit,
+        description,
     });
     let notes = notes
         .into_iter()
-        .map(|PortableNote { text, at, source }| {
+        .map(|FileNote { text, at, source }| {
             Ok(Archive::note(text, at, note_source(source.as_deref())?))
         })
         .collect::<Result<Vec<_>, Refusal>>()?;
@@ -171,12 +133,12 @@ pub(super) async fn import(
         sessions: sessions.into_iter().map(|session| imported(session.events)).collect(),
     };
     let count = imported.notes.len();
-    let profile = rest.hub.import_agent(&user, imported, once).await?;
+    let profile = rest.hub.directory().import_agent(&user, imported, once).await?;
     tracing::debug!(agent = %profile.id, notes = count, "took an agent in");
-    Ok((StatusCode::CREATED, Json(json!({"agent": profile}))).into_response())
+    Ok(Created(AgentBody { agent: profile }))
 }
 
-/// The log without its opening, which the new session has of its own.
+/// Splits a log from its opening, since the new session has an opening of its own.
 fn imported(events: Vec<Record>) -> ImportedSession {
     let (mut instructions, mut history, mut records) = (None, Vec::new(), Vec::new());
     for record in events {

@@ -1,4 +1,4 @@
-//! The store's tests, on real files.
+//! The store's tests: one suite for every backend, and what only SQLite has, on real files.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,13 +10,6 @@
     reason = "a test's failure is a panic, also in its helpers"
 )]
 
-mod appending;
-mod chats;
-mod keeping;
-mod memory;
-mod opening;
-mod peers;
-mod reading;
-mod recovering;
-mod scripts;
+mod sqlite;
+mod suite;
 mod support;

@@ -1,16 +1,20 @@
-//! What the tests share: a store in a directory of its own, with one agent.
-
-use std::path::Path;
+//! Helpers of the tests: agents, sessions, batches and events.
 
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Event, InputEvent, Record, Seq, Timestamp, TurnId, UserId,
+    AgentProfile, AgentSpec, Event, InputEvent, Outcome, Record, Seq, SessionId, Timestamp,
+    TurnEvent, TurnId, UserId,
 };
-use thoughtwire_store::{Append, NewAgent, Store, StoredSession};
+use thoughtwire_store::{Batch, NewAgent, NewNote, NewSession, Store, StoredSession};
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
 pub fn user() -> UserId {
     "local".parse().unwrap()
+}
+
+/// So many milliseconds after the tests' start.
+pub fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(NOW.as_millis() + millis)
 }
 
 pub fn open(dir: &std::path::Path) -> Store {
@@ -32,33 +36,86 @@ pub fn new_agent(name: &str) -> NewAgent {
     }
 }
 
-pub fn agent(store: &Store, name: &str) -> AgentProfile {
-    store.create_agent(new_agent(name)).wait().unwrap()
+pub fn new_session(agent: &AgentProfile, id: &str) -> NewSession {
+    NewSession {
+        id: id.parse().unwrap(),
+        user: user(),
+        agent: agent.id.clone(),
+        epoch: "e-2".parse().unwrap(),
+        title: None,
+        instructions: None,
+        history: vec![],
+        records: vec![],
+        at: NOW,
+        receipt: None,
+    }
 }
 
-pub fn session(store: &Store, agent: &AgentProfile) -> StoredSession {
-    store.session(&agent.main_session).unwrap().unwrap()
+pub fn note(text: &str) -> NewNote {
+    NewNote { text: text.into(), at: NOW, source: None, vector: None }
 }
 
-/// An append of events that follows what a session has, by the fold.
-pub fn append(session: &mut StoredSession, events: Vec<(Option<&TurnId>, Event)>) -> Append {
+pub async fn agent(store: &Store, name: &str) -> AgentProfile {
+    store.directory().create_agent(new_agent(name)).await.unwrap()
+}
+
+pub async fn stored(store: &Store, session: &SessionId) -> Option<StoredSession> {
+    store.directory().session(session).await.unwrap()
+}
+
+pub async fn session(store: &Store, agent: &AgentProfile) -> StoredSession {
+    stored(store, &agent.main_session).await.unwrap()
+}
+
+/// A batch of events that follows what a session has, by the fold.
+pub fn batch(session: &mut StoredSession, events: Vec<(Option<&TurnId>, Event)>) -> Batch {
+    batch_at(session, events, NOW)
+}
+
+pub fn batch_at(
+    session: &mut StoredSession,
+    events: Vec<(Option<&TurnId>, Event)>,
+    at: Timestamp,
+) -> Batch {
     let after = session.state.head();
     let mut records = Vec::new();
     for (turn, event) in events {
         session.state.apply(turn, &event).unwrap();
-        records.push(Record { seq: session.state.head(), at: NOW, turn: turn.cloned(), event });
+        records.push(Record { seq: session.state.head(), at, turn: turn.cloned(), event });
     }
-    Append {
-        session: session.num,
-        after,
-        records,
-        state: session.state.clone(),
-        receipt: None,
-        block: None,
-        output: None,
-        kept: None,
-        closed_items: vec![],
-    }
+    Batch::new(session.id.clone(), after, records, session.state.clone()).unwrap()
+}
+
+pub async fn append(
+    store: &Store,
+    session: &mut StoredSession,
+    events: Vec<(Option<&TurnId>, Event)>,
+) {
+    store.logs().append(batch(session, events)).await.unwrap();
+}
+
+/// Appends a turn of four events: an input with these words, and an answer to it.
+pub async fn turn(store: &Store, session: &mut StoredSession, words: &str, at: Timestamp) {
+    let id: TurnId = format!("t-{words}").parse().unwrap();
+    let item = format!("i-{words}");
+    let message = TurnEvent::Message {
+        item: format!("m-{words}").parse().unwrap(),
+        text: format!("{words}, yes"),
+        complete: true,
+    };
+    let ended = TurnEvent::Ended {
+        input: item.parse().unwrap(),
+        outcome: Outcome::Completed,
+        code: None,
+        reason: None,
+    };
+    let events = vec![
+        (None, says(&item, words)),
+        (Some(&id), started(&item)),
+        (Some(&id), Event::Turn(message)),
+        (Some(&id), Event::Turn(ended)),
+    ];
+    store.logs().append(batch_at(session, events, at)).await.unwrap();
 }
 
 pub fn says(item: &str, text: &str) -> Event {
@@ -70,33 +127,23 @@ pub fn says(item: &str, text: &str) -> Event {
     })
 }
 
-pub fn log(store: &Store, session: &StoredSession) -> Vec<Event> {
-    store
-        .events(session.num, Seq::ZERO, 1000)
-        .unwrap()
-        .into_iter()
-        .map(|record| record.event)
-        .collect()
+pub fn started(input: &str) -> Event {
+    Event::Turn(TurnEvent::Started { input: input.parse().unwrap() })
 }
 
-/// Takes a file back to schema version 5, to open it as one of an earlier release.
-pub(crate) fn as_version_5(dir: &Path) {
-    let file = rusqlite::Connection::open(Store::file(dir)).unwrap();
-    file.execute_batch(
-        "ALTER TABLE peers DROP COLUMN selected_at; ALTER TABLE chats DROP COLUMN archived_at;
-         DROP INDEX events_by_call; ALTER TABLE events DROP COLUMN call; DROP TABLE clock;
-         DROP TABLE kept_replies;
-         DROP TABLE said_words; DROP TABLE notes_words; DROP VIEW said_texts; DROP VIEW notes_texts;
-         ALTER TABLE said DROP COLUMN words; ALTER TABLE notes DROP COLUMN words;
-         CREATE VIRTUAL TABLE notes_words USING fts5 (
-             text, content = 'notes', content_rowid = 'id', tokenize = 'porter unicode61'
-         );
-         CREATE VIRTUAL TABLE said_words USING fts5 (
-             text, content = 'said', content_rowid = 'id', tokenize = 'porter unicode61'
-         );
-         INSERT INTO notes_words (notes_words) VALUES ('rebuild');
-         INSERT INTO said_words (said_words) VALUES ('rebuild');
-         PRAGMA user_version = 5;",
-    )
-    .unwrap();
+pub fn called(call: &str, name: &str) -> Event {
+    Event::Turn(TurnEvent::ToolCalled {
+        call: call.parse().unwrap(),
+        name: name.into(),
+        args: Default::default(),
+    })
+}
+
+pub async fn log(store: &Store, session: &SessionId) -> Vec<Event> {
+    let records = store.logs().records_after(session, Seq::ZERO, 10_000).await.unwrap();
+    records.into_iter().map(|record| record.event).collect()
+}
+
+pub async fn erase_deleted(store: &Store) {
+    while store.upkeep().erase_deleted().await.unwrap() {}
 }

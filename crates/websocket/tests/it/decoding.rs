@@ -1,5 +1,6 @@
-//! What a client sends.
+//! The bytes of a client.
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 use thoughtwire_websocket::{MessageDecoder, ProtocolError, SocketEvent};
 
@@ -157,7 +158,7 @@ proptest! {
     /// Frames of any kind, also wrong ones, are decoded the same however the bytes are cut.
     #[test]
     fn the_pieces_in_which_bytes_come_make_no_difference(
-        frames in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..200)), 1..8),
+        frames in vec((any::<u8>(), vec(any::<u8>(), 0..200)), 1..8),
         piece in 1..300_usize,
     ) {
         // Most first bytes at random are wrong: half of the cases have right ones.
@@ -173,7 +174,7 @@ proptest! {
 
     /// Bytes without any order are decoded or refused, and nothing else.
     #[test]
-    fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
+    fn no_bytes_are_too_odd(bytes in vec(any::<u8>(), 0..500)) {
         prop_assert_eq!(decoded(&bytes, 1), decoded(&bytes, usize::MAX));
     }
 }

@@ -1,4 +1,4 @@
-//! What a client is sent.
+//! The frames for a client.
 
 use std::io::IoSlice;
 
@@ -13,7 +13,7 @@ fn sent(queue: &mut SendQueue, slices: usize, most: usize) -> Vec<u8> {
         let mut filled = vec![IoSlice::new(&[]); slices];
         let count = queue.fill(&mut filled);
         assert!(count > 0, "{} bytes are left and none is shown", queue.len());
-        let shown = filled[..count].iter().flat_map(|slice| slice.iter().copied());
+        let shown = filled.iter().take(count).flat_map(|slice| slice.iter().copied());
         let taken: Vec<u8> = shown.take(most).collect();
         queue.advance(taken.len());
         bytes.extend(taken);

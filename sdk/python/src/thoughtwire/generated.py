@@ -21,17 +21,17 @@ class UnknownEvent:
     keys: dict[str, Any]
 
 
-#: Who spoke in a `HistoryEntry`.
+#: Author of a message.
 Role: TypeAlias = Literal["user", "assistant"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """Words from before a session."""
+    """A message from before a session."""
 
-    #: Who spoke.
+    #: The author.
     role: Role
-    #: The words.
+    #: The text.
     text: str
 
 
@@ -40,11 +40,11 @@ class SessionOpened:
     """The first event of every session."""
 
     kind: ClassVar[str] = "session_opened"
-    #: The agent this session talks to.
+    #: The session's agent.
     agent: Id
-    #: What this session adds to the agent's persona.
+    #: The session's instructions, which are added to the agent's persona.
     instructions: str | None = None
-    #: Words from before the session, given by the client.
+    #: Messages from before the session, given by the client.
     history: tuple[HistoryEntry, ...] = ()
 
 
@@ -53,7 +53,7 @@ class SessionRenamed:
     """The session has a new title."""
 
     kind: ClassVar[str] = "session_renamed"
-    #: The title from now on.
+    #: The new title.
     title: str
 
 
@@ -62,31 +62,31 @@ class InstructionsChanged:
     """The session has new instructions."""
 
     kind: ClassVar[str] = "instructions_changed"
-    #: The instructions from now on; empty takes them away.
+    #: The new instructions. An empty text removes them.
     instructions: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserMessage:
-    """Somebody said something to the agent."""
+    """A user sent an input."""
 
     kind: ClassVar[str] = "user_message"
     #: The input's id.
     item: Id
-    #: What was said.
+    #: The text.
     text: str
-    #: References to files that came along.
+    #: References to files.
     attachments: tuple[str, ...] = ()
-    #: Which client said it, by the name it gave itself or its dialect's.
+    #: The client that sent it: the name that it gave, or its dialect's.
     from_: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputWithdrawn:
-    """A queued input was taken back before its turn."""
+    """A queued input was withdrawn before its turn."""
 
     kind: ClassVar[str] = "input_withdrawn"
-    #: The input that will not be run.
+    #: The input that will not run.
     input: Id
 
 
@@ -95,20 +95,20 @@ class TurnStarted:
     """A turn began."""
 
     kind: ClassVar[str] = "turn_started"
-    #: The input it runs.
+    #: The input that it runs on.
     input: Id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thought:
-    """The agent thought something."""
+    """The agent had a thought."""
 
     kind: ClassVar[str] = "thought"
     #: The thought's id.
     item: Id
-    #: The words; never empty.
+    #: The text; never empty.
     text: str
-    #: False when the turn ended in the middle of it.
+    #: False if the turn ended before the thought was complete.
     complete: bool
 
 
@@ -127,14 +127,14 @@ class ToolCalled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalAsked:
-    """A call waits for its owner's leave."""
+    """A call waits for the owner's approval."""
 
     kind: ClassVar[str] = "approval_asked"
     #: The call that waits.
     call: Id
-    #: The tool, so that the record stands by itself.
+    #: The tool, so that the record is understandable alone.
     name: str | None = None
-    #: When the question lapses into a no.
+    #: Time at which the approval expires, which counts as a denial.
     expires_at: datetime
 
 
@@ -144,72 +144,72 @@ Decision: TypeAlias = Literal["approved", "denied", "expired", "void"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalSettled:
-    """The question was answered, or lapsed."""
+    """An approval was given, denied, or has expired."""
 
     kind: ClassVar[str] = "approval_settled"
     #: The call that waited.
     call: Id
     #: How it was settled.
     decision: Decision
-    #: Who settled it, when somebody did.
+    #: The client that settled it, if one did.
     by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolAwaited:
-    """A call waits for a client of the session to run it; only now may one."""
+    """A call waits for a client of the session to run it. Clients run it now, and not before."""
 
     kind: ClassVar[str] = "tool_awaited"
     #: The call that waits.
     call: Id
-    #: When waiting ends, and the call comes back as an error.
+    #: Time at which the wait ends and the call returns as an error.
     expires_at: datetime
 
 
-#: Whether a call worked.
+#: Whether a call succeeded.
 ToolStatus: TypeAlias = Literal["success", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolReturned:
-    """A call came back."""
+    """A call returned."""
 
     kind: ClassVar[str] = "tool_returned"
     #: The call.
     call: Id
-    #: The tool, so that the record stands by itself.
+    #: The tool, so that the record is understandable alone.
     name: str
-    #: Whether it worked.
+    #: Whether the call succeeded.
     status: ToolStatus
     #: The result or the error, as text.
     text: str
-    #: The result in richer form, where the tool has one.
+    #: The result in a richer form, if the tool has one.
     content: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """The agent said something."""
+    """The agent sent a message."""
 
     kind: ClassVar[str] = "message"
     #: The message's id.
     item: Id
-    #: The words; never empty.
+    #: The text; never empty.
     text: str
-    #: False when the turn ended in the middle of it.
+    #: False if the turn ended before the message was complete.
     complete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What the turn's model calls cost."""
+    """Cost of the turn's model calls."""
 
     kind: ClassVar[str] = "usage"
     #: Tokens read by the model.
     input_tokens: int
     #: Tokens written by it.
     output_tokens: int
-    #: How many of the input came from the provider's cache.
+    #: Number of input tokens that came from the provider's cache.
     cached_tokens: int | None = None
 
 
@@ -224,7 +224,7 @@ class MemoryEdited:
     before: str
     #: Its text now.
     after: str
-    #: `agent` or `owner`.
+    #: The editor: `agent` or `owner`.
     by: str
 
 
@@ -233,9 +233,9 @@ class Compacted:
     """The oldest part of the context was summarised."""
 
     kind: ClassVar[str] = "compacted"
-    #: The summary that stands for it.
+    #: The summary that replaces it for the model.
     summary: str
-    #: The last position it covers.
+    #: The last position that the summary covers.
     through: int
 
 
@@ -245,16 +245,16 @@ Outcome: TypeAlias = Literal["completed", "cancelled", "failed", "interrupted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnEnded:
-    """A turn ended; exactly once for each that started."""
+    """A turn ended. Each turn that started ends exactly once."""
 
     kind: ClassVar[str] = "turn_ended"
-    #: The input it ran.
+    #: The input that it ran on.
     input: Id
     #: How it ended.
     outcome: Outcome
-    #: A stable word for the cause, when it did not complete.
+    #: The cause for programs, if it did not complete.
     code: str | None = None
-    #: The cause in a sentence.
+    #: The cause as a sentence.
     reason: str | None = None
 
 
@@ -280,7 +280,7 @@ Event: TypeAlias = (
     | UnknownEvent
 )
 
-#: Why a command or a frame was refused: the one table of codes, shared by all dialects.
+#: Reason for which a command or frame is refused. This is the table of codes for all dialects.
 RefusalCode: TypeAlias = Literal[
     "bad_frame",
     "unknown_type",
@@ -315,13 +315,13 @@ RefusalCode: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a server allows one connection. A limit that is absent is not told."""
+    """Limits of one connection. A limit may be absent."""
 
-    #: The largest frame in bytes.
+    #: Maximum size of a frame in bytes.
     frame_bytes: int | None = None
-    #: The most sessions attached at once.
+    #: Maximum number of attached sessions.
     attached_sessions: int | None = None
-    #: The most inputs that wait in one session.
+    #: Maximum number of queued inputs of one session.
     queued_inputs: int | None = None
 
 
@@ -352,14 +352,14 @@ class Attached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaughtUp:
-    """Everything up to `seq` was sent; what follows is live."""
+    """All events up to `seq` were sent. Everything after it is live."""
 
     type: ClassVar[str] = "caught_up"
     session: Id
     seq: int
 
 
-#: How an agent speaks.
+#: Style of an agent's replies.
 Style: TypeAlias = Literal["native", "memgpt"]
 
 
@@ -376,17 +376,17 @@ class AgentProfile:
     preset: str | None = None
 
 
-#: What became of an accepted input.
+#: Disposition of an accepted input.
 Disposition: TypeAlias = Literal["started", "queued", "steered"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """Something said to an agent."""
+    """A user's input."""
 
     #: Its id.
     item: Id
-    #: The words.
+    #: The text.
     text: str
     #: References to files.
     attachments: tuple[str, ...] = ()
@@ -407,9 +407,9 @@ class Ack:
     worker: Id | None = None
     #: To an `offer`: the turns that this worker still runs.
     turns: tuple[Id, ...] | None = None
-    #: To a `finish`: the inputs that joined the turn in the meantime.
+    #: To a `finish`: the inputs that joined the turn meanwhile.
     steered: tuple[Input, ...] = ()
-    #: Whether the command took effect before, under the same id.
+    #: Whether a command with this id took effect before.
     duplicate: bool = False
 
 
@@ -436,7 +436,7 @@ class EventFrame:
     event: Event
 
 
-#: What kind of item a delta or partial belongs to.
+#: Kind of item that a delta or partial belongs to.
 StreamKind: TypeAlias = Literal["thought", "message", "tool_args"]
 
 
@@ -495,23 +495,23 @@ class SessionListing:
     agent: Id
     #: The agent's name.
     agent_name: str
-    #: Its title, once it has one.
+    #: Its title, if it has one.
     title: str | None = None
-    #: Its newest position.
+    #: The newest position.
     head: int
-    #: A turn runs.
+    #: Whether a turn runs.
     running: bool
-    #: How many inputs wait.
+    #: Number of queued inputs.
     queued: int
-    #: A call of the running turn waits for the owner's approval.
+    #: Whether a call of the running turn waits for the owner's approval.
     needs_you: bool = False
-    #: It is its agent's main session.
+    #: Whether it is its agent's main session.
     main: bool
-    #: What all its turns have cost.
+    #: Cost of all its turns.
     usage: Usage | None = None
-    #: When it was opened.
+    #: Time at which it was opened.
     created_at: datetime
-    #: When it last grew.
+    #: Time of its newest event.
     updated_at: datetime
 
 
@@ -554,23 +554,23 @@ class Record:
 
     #: Its position.
     seq: int
-    #: When it was accepted.
+    #: Time at which it was accepted.
     at: datetime
     #: The turn it belongs to, if any.
     turn: Id | None = None
-    #: What happened.
+    #: The event.
     event: Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBlock:
-    """A core memory block, as a program is shown it."""
+    """A core memory block as a worker sees it."""
 
     #: Its label.
     label: str
     #: Its text.
     text: str
-    #: The most characters it may have.
+    #: Maximum number of characters of the text.
     limit: int
 
 
@@ -580,7 +580,7 @@ class ToolDeclaration:
 
     #: Its name.
     name: str
-    #: What it does, for the model.
+    #: Description for the model.
     description: str = ""
     #: The JSON Schema of its arguments.
     parameters: dict[str, Any] | None = None
@@ -589,19 +589,19 @@ class ToolDeclaration:
 #: Whether a tool may be used.
 Permission: TypeAlias = Literal["allow", "ask", "deny"]
 
-#: For whom a call waits.
+#: The party that a call waits for.
 Awaits: TypeAlias = Literal["approval", "client"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A call of a turn that goes on after a break, which waits."""
+    """A waiting call of a resumed turn."""
 
     #: The call.
     call: Id
     #: The tool.
     name: str
-    #: For whom.
+    #: The party that it waits for.
     awaits: Awaits
 
 
@@ -610,32 +610,33 @@ class Run:
     """A turn for this worker to run."""
 
     type: ClassVar[str] = "run"
-    #: The agent that is meant.
+    #: The agent.
     agent: Id
     #: The session.
     session: Id
     #: The turn.
     turn: Id
-    #: What was said.
+    #: The turn's input.
     input: Input
-    #: What the session adds to the agent's persona.
+    #: The session's instructions, which are added to the agent's persona.
     instructions: str | None = None
-    #: The position behind which `history` is whole.
+    #: Position after which `history` is complete.
     after: int | None = None
-    #: What was asked for of the past, and of a turn that goes on what happened in it.
+    #: The events that the offer asked for; for a resumed turn also the turn's own events.
     history: tuple[Record, ...] = ()
-    #: Core memory.
+    #: Blocks of the core memory.
     memory: tuple[MemoryBlock, ...] = ()
     #: Tools that attached clients run.
     client_tools: tuple[ToolDeclaration, ...] = ()
-    #: Those of the declared tools that are not allowed outright.
+    #: Declared tools that are not simply allowed.
     permissions: dict[str, Permission] | None = None
-    #: Its open calls that people or a client were asked about. An answer that has come follows
-    #: behind this.
+    #: Open calls that people or a client were asked about. An answer that is already there follows
+    #: this frame.
     waiting: tuple[Waiting, ...] = ()
-    #: The turn goes on: this worker had it before, or it waited for people when the server stopped.
+    #: Whether the turn is resumed: this worker had it before, or it waited for people when the
+    #: server stopped.
     resumed: bool = False
-    #: How many deltas of each open item have arrived.
+    #: Number of deltas that have arrived, by open item.
     open: dict[str, int] | None = None
 
 
@@ -691,9 +692,9 @@ class Goaway:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part of a frame that exceeds the size limit.
+    """One part of a frame that is larger than the limit.
 
-    Joined, the `data` of all parts is the frame.
+    The `data` of all parts, concatenated, is the frame's text.
     """
 
     type: ClassVar[str] = "part"
@@ -732,7 +733,7 @@ ServerFrame: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """Names the client, and shows a token where the connection has none yet."""
+    """Authenticates the connection, and names the client."""
 
     type: ClassVar[str] = "hello"
     id: Id | None = None
@@ -742,7 +743,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attach:
-    """Reads a session: after a position, the newest events, or from the head."""
+    """Subscribes to a session: after a position, from the newest events, or from the head."""
 
     type: ClassVar[str] = "attach"
     id: Id | None = None
@@ -796,7 +797,7 @@ class DeleteSession:
     session: Id
 
 
-#: What happens to an input that arrives while a turn runs.
+#: Treatment of an input that arrives while a turn runs.
 Policy: TypeAlias = Literal["queue", "interrupt", "reject", "steer"]
 
 
@@ -814,7 +815,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdraw:
-    """Takes a queued input back."""
+    """Removes an input from the queue."""
 
     type: ClassVar[str] = "withdraw"
     id: Id | None = None
@@ -832,7 +833,7 @@ class Cancel:
     turn: Id | None = None
 
 
-#: What a client may answer to an approval.
+#: A client's answer to a request for approval.
 Verdict: TypeAlias = Literal["approved", "denied"]
 
 
@@ -872,7 +873,7 @@ class Rename:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """Follows the list of sessions."""
+    """Subscribes to the list of sessions."""
 
     type: ClassVar[str] = "watch"
     id: Id | None = None
@@ -886,17 +887,18 @@ class Offer:
     id: Id | None = None
     #: The agent's name or id.
     agent: str
-    #: The program's name for itself, under which it has its turns again when it comes back.
+    #: The worker's name. A worker that reconnects under this name gets its turns back.
     worker: Id | None = None
-    #: How many turns it runs at once; absent for 1, and 0 for no more new ones.
+    #: Number of turns that it runs at once; absent for 1, and 0 to accept no new ones.
     turns: int | None = None
-    #: How many of the newest records before its input come with a turn.
+    #: Number of the newest records before the input that come with a turn.
     history: int | None = None
     #: Whether core memory comes with a turn.
     memory: bool | None = None
     #: The agent's own tools.
     tools: tuple[ToolDeclaration, ...] = ()
-    #: There when it keeps what it was handed: up to where it has sessions' logs already.
+    #: Present if the worker stores the events that it receives: by session, the last position it
+    #: has.
     cursors: dict[str, int] | None = None
 
 
@@ -908,7 +910,7 @@ class SayInternalMonologue:
     verb: ClassVar[str] = "internal_monologue"
     id: Id
     turn: Id
-    #: The words.
+    #: The text.
     text: str
 
 
@@ -920,13 +922,13 @@ class SayAssistantMessage:
     verb: ClassVar[str] = "assistant_message"
     id: Id
     turn: Id
-    #: The words.
+    #: The text.
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SayFunctionMessage:
-    """A line as `MemGPT` agents give it."""
+    """A line in the form of `MemGPT`'s agents."""
 
     type: ClassVar[str] = "say"
     verb: ClassVar[str] = "function_message"
@@ -952,7 +954,7 @@ class SayToolCalled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SayToolReturned:
-    """What a call came back with."""
+    """The result of a call."""
 
     type: ClassVar[str] = "say"
     verb: ClassVar[str] = "tool_returned"
@@ -960,17 +962,17 @@ class SayToolReturned:
     turn: Id
     #: The call.
     call: Id
-    #: Whether it worked.
+    #: Whether the call succeeded.
     status: ToolStatus
     #: The result or the error.
     text: str
-    #: The result in richer form.
+    #: The result in a richer form.
     content: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SayApproval:
-    """Ask the owner's leave for an open call."""
+    """Ask the owner to approve an open call."""
 
     type: ClassVar[str] = "say"
     verb: ClassVar[str] = "approval"
@@ -978,7 +980,7 @@ class SayApproval:
     turn: Id
     #: The call.
     call: Id
-    #: How long the question stands, in milliseconds.
+    #: Time to wait for the answer, in milliseconds.
     timeout_ms: int | None = None
 
 
@@ -992,22 +994,22 @@ class SayClientRuns:
     turn: Id
     #: The call.
     call: Id
-    #: How long the result is awaited, in milliseconds.
+    #: Time to wait for the result, in milliseconds.
     timeout_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SayDelta:
-    """A piece of an item that is said whole later."""
+    """A piece of an item whose whole text is sent later."""
 
     type: ClassVar[str] = "say"
     verb: ClassVar[str] = "delta"
     turn: Id
     #: The item, or the call whose arguments these are.
     item: Id
-    #: Which of the item's pieces: from 0.
+    #: Number of the piece within its item, from 0.
     n: int
-    #: What kind of item.
+    #: Kind of the item.
     kind: StreamKind
     #: The piece.
     text: str
@@ -1015,18 +1017,18 @@ class SayDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SayStatus:
-    """What goes on, for people."""
+    """A note for people about the agent's activity."""
 
     type: ClassVar[str] = "say"
     verb: ClassVar[str] = "status"
     turn: Id
-    #: The words.
+    #: The text.
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SayUsage:
-    """What the turn cost so far."""
+    """The turn's cost so far."""
 
     type: ClassVar[str] = "say"
     verb: ClassVar[str] = "usage"
@@ -1035,7 +1037,7 @@ class SayUsage:
     input_tokens: int
     #: Tokens written by it.
     output_tokens: int
-    #: How many of the input came from the provider's cache.
+    #: Number of input tokens that came from the provider's cache.
     cached_tokens: int | None = None
 
 
@@ -1059,9 +1061,9 @@ class SayFail:
     verb: ClassVar[str] = "fail"
     id: Id
     turn: Id
-    #: A word for programs.
+    #: The cause, for programs.
     code: str | None = None
-    #: A sentence for people.
+    #: The cause as a sentence for people.
     reason: str
 
 
@@ -1084,7 +1086,7 @@ Say: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
-    """Asks whether the server is there."""
+    """Asks for a `pong`."""
 
     type: ClassVar[str] = "ping"
     id: Id | None = None

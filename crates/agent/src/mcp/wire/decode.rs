@@ -1,24 +1,24 @@
-//! Lines and events of a server as JSON-RPC messages.
+//! Decodes lines and events of a server into JSON-RPC messages.
 
 use rmcp::model::{ErrorCode, ErrorData, RequestId, ServerJsonRpcMessage};
 use serde_json::{Map, Value, json};
 
-use super::mend::mended;
-use super::open::{Asked, OpenRequests};
+use super::open_requests::{OpenRequests, RequestKind};
+use super::repair::repaired;
 use super::result;
 
-/// The key in an error's data that says that the answer could not be read.
+/// Key in an error's data that marks an answer that could not be read.
 const UNREAD: &str = "thoughtwire/unread";
-/// How many opening braces behind other words are tried as the beginning of a message.
-const MOST_TRIES: usize = 4;
-/// How much of a broken text is looked at for its id, from each end.
+/// Number of opening braces behind other text that are tried as the beginning of a message.
+const MAX_TRIES: usize = 4;
+/// Number of bytes at each end of a broken text that are searched for its id.
 const ENDS: usize = 2_000;
 
-/// The messages in a line or in the data of an event. What is no message, such as a line of a log,
-/// is left out. An answer that cannot be read becomes an error of the request that it answers.
+/// Decodes the messages in a line or in the data of an event. Other text, such as a log line, is
+/// skipped. An answer that cannot be read becomes an error of its request.
 pub(in crate::mcp) fn decode(bytes: &[u8], open: &OpenRequests) -> Vec<ServerJsonRpcMessage> {
     let text = String::from_utf8_lossy(bytes);
-    // A zero is in no JSON; between ASCII it is the other half of a character of two bytes.
+    // JSON contains no zero byte; between ASCII it is the other half of a UTF-16 character.
     let text = text.replace('\0', "");
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.is_empty() {
@@ -34,46 +34,46 @@ pub(in crate::mcp) fn decode(bytes: &[u8], open: &OpenRequests) -> Vec<ServerJso
     }
 }
 
-/// The error of the request that an answer of too many bytes belongs to, of which the beginning and
-/// the end are known.
+/// Creates the error of the request whose answer is too long. Only the beginning and the end of the
+/// answer are known.
 pub(in crate::mcp) fn decode_cut(
     begin: &[u8],
     end: &[u8],
-    most: usize,
+    max: usize,
     open: &OpenRequests,
 ) -> Option<ServerJsonRpcMessage> {
     let text = format!("{} {}", String::from_utf8_lossy(begin), String::from_utf8_lossy(end));
-    broken(text.trim(), &format!("it is longer than {most} bytes"), open)
+    broken(text.trim(), &format!("it is longer than {max} bytes"), open)
 }
 
-/// The error of a request whose answer cannot be read.
+/// Creates the error of a request whose answer cannot be read.
 pub(in crate::mcp) fn unread(id: RequestId, reason: &str) -> ServerJsonRpcMessage {
     let data = Some(json!({UNREAD: true}));
     let error = ErrorData::new(ErrorCode::PARSE_ERROR, reason.to_owned(), data);
     ServerJsonRpcMessage::error(error, Some(id))
 }
 
-/// Why an answer could not be read, if that is what an error says.
+/// The reason why an answer could not be read, if the error says so.
 pub(in crate::mcp) fn unread_reason(error: &ErrorData) -> Option<&str> {
     error.data.as_ref()?.get(UNREAD)?;
     Some(&error.message)
 }
 
-/// The JSON values of a text, or why there are none.
+/// Parses the JSON values of a text, or returns the parser's error.
 fn values(text: &str) -> Result<Vec<Value>, String> {
     let first = match several(text) {
         Ok(values) => return Ok(values),
         Err(error) => error,
     };
-    if let Ok(values) = several(&mended(text)) {
+    if let Ok(values) = several(&repaired(text)) {
         return Ok(values);
     }
-    // A server that reports its progress may have left the line unfinished.
+    // A progress report without a line end may stand before the message.
     if !text.starts_with('{') {
-        let braces = text.match_indices('{').take(MOST_TRIES);
+        let braces = text.match_indices('{').take(MAX_TRIES);
         let behind = braces.filter_map(|(at, _)| text.get(at..)).map(|rest| (rest, several(rest)));
         for (rest, found) in behind {
-            match found.or_else(|_| several(&mended(rest))) {
+            match found.or_else(|_| several(&repaired(rest))) {
                 Ok(values) if values.iter().any(is_message) => return Ok(values),
                 Ok(_) | Err(_) => {}
             }
@@ -82,7 +82,7 @@ fn values(text: &str) -> Result<Vec<Value>, String> {
     Err(first)
 }
 
-/// Values that follow each other; what stands behind the last one and is no JSON is left out.
+/// Parses values that follow each other. Text behind the last message is skipped.
 fn several(text: &str) -> Result<Vec<Value>, String> {
     let mut values = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
@@ -116,13 +116,13 @@ fn message(value: Value, open: &OpenRequests) -> Option<ServerJsonRpcMessage> {
     }
     let Value::Object(fields) = value else { return None };
     if fields.get("method").is_some_and(Value::is_string) {
-        return asked_or_told(fields);
+        return request_or_notification(fields);
     }
     answer(fields, open)
 }
 
-/// A request or a notification of the server's.
-fn asked_or_told(mut fields: Map<String, Value>) -> Option<ServerJsonRpcMessage> {
+/// Parses a request or a notification from the server.
+fn request_or_notification(mut fields: Map<String, Value>) -> Option<ServerJsonRpcMessage> {
     fields.retain(|key, value| {
         matches!(key.as_str(), "method" | "params" | "id") && !value.is_null()
     });
@@ -138,7 +138,7 @@ fn asked_or_told(mut fields: Map<String, Value>) -> Option<ServerJsonRpcMessage>
 
 fn answer(mut fields: Map<String, Value>, open: &OpenRequests) -> Option<ServerJsonRpcMessage> {
     let id = match fields.remove("id") {
-        // Who cannot tell what was asked answers the only request there is.
+        // A server that lost the id answers the only open request.
         None | Some(Value::Null) => open.only(),
         Some(id) => open.find(&id),
     }?;
@@ -146,15 +146,15 @@ fn answer(mut fields: Map<String, Value>, open: &OpenRequests) -> Option<ServerJ
     let result = fields.remove("result").filter(|result| !result.is_null());
     let error = fields.remove("error").filter(|error| match error {
         Value::Null => false,
-        // Beside a result these say that there was none.
+        // Beside a result, these values mean "no error".
         Value::Bool(false) => result.is_none(),
         Value::String(text) => result.is_none() || !text.is_empty(),
         Value::Object(empty) => result.is_none() || !empty.is_empty(),
         Value::Bool(true) | Value::Number(_) | Value::Array(_) => true,
     });
     Some(match (error, result) {
-        (Some(error), _) => ServerJsonRpcMessage::error(complaint(&error), Some(id)),
-        (None, None) if asked == Asked::Other => {
+        (Some(error), _) => ServerJsonRpcMessage::error(error_data(&error), Some(id)),
+        (None, None) if asked == RequestKind::Other => {
             ServerJsonRpcMessage::response(result::fitted(&asked, json!({})), id)
         }
         (None, result) => {
@@ -164,8 +164,8 @@ fn answer(mut fields: Map<String, Value>, open: &OpenRequests) -> Option<ServerJ
     })
 }
 
-/// An error of the server's; what it lacks is made up.
-fn complaint(error: &Value) -> ErrorData {
+/// Converts an error of the server. Missing fields get defaults.
+fn error_data(error: &Value) -> ErrorData {
     let code = error.get("code").and_then(|code| match code {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -178,17 +178,17 @@ fn complaint(error: &Value) -> ErrorData {
         Some(other) => other.to_string(),
     };
     let code = code.map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
-    // Its data may say anything; only our own says that an answer could not be read.
+    // The server's data is dropped: only our own data may say that an answer could not be read.
     ErrorData::new(code, message, None)
 }
 
-/// The error of the request that a text answers which is no JSON, if it is an answer at all.
+/// Creates the error for a broken text, if the text is an answer to a request.
 fn broken(text: &str, reason: &str, open: &OpenRequests) -> Option<ServerJsonRpcMessage> {
     let (begin, end) = ends(text);
     let either = |word: &str| begin.contains(word) || end.contains(word);
     let is_answer = begin.starts_with('{') || end.ends_with('}');
     if !is_answer || !(either("\"id\"") && either("\"result\"") || either("\"jsonrpc\"")) {
-        tracing::debug!("an MCP server sent a line that is no message");
+        tracing::debug!("an MCP server sent a line that is not a message");
         return None;
     }
     let contents = ["\"result\"", "\"error\"", "\"params\""];
@@ -209,13 +209,13 @@ fn ends(text: &str) -> (&str, &str) {
     (begin, text.get(from..).unwrap_or_default())
 }
 
-/// The id that stands before a message's contents.
+/// The id before a message's contents.
 fn first_id(head: &str) -> Option<Value> {
     let (_, rest) = head.split_once("\"id\"")?;
     id(rest).map(|(id, _)| id)
 }
 
-/// The id that stands behind a message's contents. One within them is none.
+/// The id behind a message's contents. An id inside the contents does not count.
 fn last_id(end: &str) -> Option<Value> {
     let (_, rest) = end.rsplit_once("\"id\"")?;
     let (id, rest) = id(rest)?;
@@ -223,7 +223,7 @@ fn last_id(end: &str) -> Option<Value> {
     (rest == "}" || rest.starts_with(',') && rest.contains("\"jsonrpc\"")).then_some(id)
 }
 
-/// The number or text behind the key, and what follows it.
+/// The number or text behind the key, and the rest.
 fn id(rest: &str) -> Option<(Value, &str)> {
     let rest = rest.trim_start().strip_prefix(':')?.trim_start();
     let end = match rest.strip_prefix('"') {
@@ -247,7 +247,7 @@ mod tests {
     use crate::mcp::McpOutput;
     use crate::mcp::wire::whole;
 
-    /// What became of the calls 1 to `calls`, once a server sent some bytes.
+    /// Outcomes of the calls 1 to `calls` after the server sent some bytes.
     fn after(bytes: &[u8], calls: i64) -> Vec<String> {
         let open = OpenRequests::default();
         for id in 1..=calls {
@@ -255,10 +255,10 @@ mod tests {
                 ClientRequest::CallToolRequest(Request::new(CallToolRequestParams::new("act")));
             open.sent(&ClientJsonRpcMessage::request(request, NumberOrString::Number(id)));
         }
-        decode(bytes, &open).into_iter().map(told).collect()
+        decode(bytes, &open).into_iter().map(outcome).collect()
     }
 
-    fn told(message: ServerJsonRpcMessage) -> String {
+    fn outcome(message: ServerJsonRpcMessage) -> String {
         match message {
             ServerJsonRpcMessage::Response(response) => {
                 let Ok(result) =
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_is_read() {
+    fn answers_with_small_errors_are_read() {
         let said = r#""result":{"content":[{"type":"text","text":"ok"}]}"#;
         let line = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},{said}}}"#);
         for text in [
@@ -308,14 +308,14 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_or_a_surrogate_that_is_no_character_is_replaced() {
+    fn invalid_bytes_and_surrogates_are_replaced() {
         let line: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\
             \"content\":[{\"type\":\"text\",\"text\":\"caf\xe9 \\ud83d\"}]}}";
         assert_eq!(after(line, 1), ["1 caf\u{fffd} \u{fffd}"]);
     }
 
     #[test]
-    fn characters_of_two_bytes_are_read_as_far_as_they_are_ascii() {
+    fn utf_16_is_read_as_far_as_it_is_ascii() {
         let line = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"ok"}]}}"#;
         let units = std::iter::once(0xFEFF).chain(line.encode_utf16());
         let bytes: Vec<u8> = units.flat_map(u16::to_le_bytes).collect();
@@ -336,9 +336,9 @@ mod tests {
         ] {
             assert_eq!(after(text.as_bytes(), 1), ["1 unread"], "{text}");
         }
-        // With two calls open, only a known id says which one.
-        let nobody: [&str; 0] = [];
-        assert_eq!(after(br#"{"jsonrpc":"2.0","result":{"content":[oops"#, 2), nobody);
+        // With two open calls, only a known id says which one is meant.
+        let nothing: [&str; 0] = [];
+        assert_eq!(after(br#"{"jsonrpc":"2.0","result":{"content":[oops"#, 2), nothing);
         assert_eq!(
             after(br#"{"jsonrpc":"2.0","id":2,"result":{"content":[{"id":1},oops"#, 2),
             ["2 unread"]
@@ -347,12 +347,12 @@ mod tests {
             after(br#"{"jsonrpc":"2.0","result":{"a":{"id":1},oops},"id":2}"#, 2),
             ["2 unread"]
         );
-        assert_eq!(after(br#"{"jsonrpc":"2.0","result":{"a":{"id":1},oops"#, 2), nobody);
+        assert_eq!(after(br#"{"jsonrpc":"2.0","result":{"a":{"id":1},oops"#, 2), nothing);
     }
 
     #[test]
-    fn what_is_no_answer_answers_nothing() {
-        let nobody: [&str; 0] = [];
+    fn other_lines_do_not_answer_a_call() {
+        let nothing: [&str; 0] = [];
         for text in [
             "",
             "  ",
@@ -364,7 +364,7 @@ mod tests {
             r#"{"jsonrpc":"2.0","method":"x/y","params":{oops"#,
             r#"{"jsonrpc":"2.0","id":9,"result":{}}"#,
         ] {
-            assert_eq!(after(text.as_bytes(), 1), nobody, "{text}");
+            assert_eq!(after(text.as_bytes(), 1), nothing, "{text}");
         }
         for text in [
             r#"{"jsonrpc":"2.0","method":"notifications/future","params":{"x":1}}"#,
@@ -406,7 +406,7 @@ mod tests {
             10,
             &open,
         );
-        assert_eq!(cut.map(told).as_deref(), Some("5 unread"));
+        assert_eq!(cut.map(outcome).as_deref(), Some("5 unread"));
         assert!(
             open.has(&NumberOrString::Number(4))
                 && !open.has(&NumberOrString::String(Arc::from("5")))

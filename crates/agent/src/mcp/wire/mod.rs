@@ -1,17 +1,17 @@
-//! What a server sends, read tolerantly: what can be read is kept, and a request whose answer
+//! Tolerant decoding of a server's messages. Readable parts are kept, and a request whose answer
 //! cannot be read fails at once.
 //!
 //! ```text
-//! bytes ── decode ── mend: JSON text repaired
-//!            ├─ open: which request is answered
-//!            └─ result: brought into the library's form
+//! bytes ── decode ── repair: JSON text repaired
+//!            ├─ open_requests: requests without an answer
+//!            └─ result: results in the library's form
 //! ```
 
 mod decode;
-mod mend;
-mod open;
+mod open_requests;
+mod repair;
 mod result;
 
 pub(super) use decode::{decode, decode_cut, unread, unread_reason};
-pub(super) use open::OpenRequests;
+pub(super) use open_requests::OpenRequests;
 pub(super) use result::whole;

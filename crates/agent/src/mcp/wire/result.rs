@@ -1,26 +1,26 @@
-//! Results of a server, brought into the form that the library reads.
+//! Conversion of a server's results to the library's types.
 //!
-//! The library refuses a whole result for one odd field. What is not needed here is left out, and
-//! the result of a call is handed through unread: [`crate::mcp::McpOutput`] reads it.
+//! The library refuses a whole result because of one odd field. Unused fields are left out. The
+//! result of a call is passed through unread, for [`crate::mcp::McpOutput`] to read.
 
 use rmcp::model::{CallToolResult, ServerResult};
 use serde_json::{Map, Value, json};
 
-use super::open::Asked;
+use super::open_requests::RequestKind;
 
-/// The key below which the result of a call is handed through.
+/// Key under which the result of a call is passed through.
 const WHOLE: &str = "thoughtwire/result";
 
-/// The result of a request, as the library has it.
-pub(super) fn fitted(asked: &Asked, result: Value) -> ServerResult {
+/// Converts the result of a request to the library's type.
+pub(super) fn fitted(asked: &RequestKind, result: Value) -> ServerResult {
     let plain = match asked {
-        Asked::CallTool if is_no_result(&result) => result,
-        Asked::CallTool => json!({"content": [], "structuredContent": {WHOLE: result}}),
-        Asked::ListTools => tools(result),
-        Asked::Initialize { version } => greeting(&result, version),
-        Asked::Other => result,
+        RequestKind::CallTool if is_no_result(&result) => result,
+        RequestKind::CallTool => json!({"content": [], "structuredContent": {WHOLE: result}}),
+        RequestKind::ListTools => tools(result),
+        RequestKind::Initialize { version } => greeting(&result, version),
+        RequestKind::Other => result,
     };
-    // By way of text: a number of more than 64 bits gets lost between a value and the library's
+    // Goes through text: a number of more than 64 bits is lost between a `Value` and the library's
     // types.
     serde_json::from_str(&plain.to_string()).unwrap_or_else(|_| ServerResult::empty(()))
 }
@@ -33,7 +33,7 @@ pub(in crate::mcp) fn whole(result: CallToolResult) -> Value {
     }
 }
 
-/// Whether a server answers a call with something else than its result: a question, or a task.
+/// Whether a server answers a call with a question or a task instead of a result.
 fn is_no_result(result: &Value) -> bool {
     let kind = result.get("resultType").and_then(Value::as_str);
     kind.is_some_and(|kind| kind != "complete") && result.get("content").is_none()
@@ -46,7 +46,7 @@ fn tools(mut result: Value) -> Value {
         Some(Value::Array(tools)) => tools,
         Some(tool @ Value::Object(_)) => vec![tool],
         Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) | None => {
-            // Some answer with the list itself.
+            // Some servers answer with the bare list.
             if let Value::Array(tools) = result {
                 return tools_page(tools, page);
             } else {
@@ -79,7 +79,7 @@ fn tools_page(listed: Vec<Value>, mut page: Map<String, Value>) -> Value {
     Value::Object(page)
 }
 
-/// A tool with what is used of it; a schema that is no object is replaced by an empty one.
+/// A tool with only the fields in use. A schema that is not an object is replaced by an empty one.
 fn tool(listed: Value) -> Option<Value> {
     let Value::Object(mut listed) = listed else { return None };
     let mut tool = Map::new();
@@ -93,7 +93,7 @@ fn tool(listed: Value) -> Option<Value> {
     }
     let schema = listed.remove("inputSchema").or_else(|| listed.remove("input_schema"));
     let schema = match schema {
-        // Some send the schema as text.
+        // Some servers send the schema as text.
         Some(Value::String(text)) => serde_json::from_str(&text).ok(),
         other => other,
     };
@@ -102,7 +102,7 @@ fn tool(listed: Value) -> Option<Value> {
     Some(Value::Object(tool))
 }
 
-/// The answer to `initialize`: what is missing is taken to be as usual.
+/// The answer to `initialize`. Missing fields get the usual values.
 fn greeting(result: &Value, asked: &str) -> Value {
     let text = |at: &Value, key: &str| at.get(key).and_then(Value::as_str).map(str::to_owned);
     let version = text(result, "protocolVersion").unwrap_or_else(|| asked.to_owned());
@@ -110,7 +110,7 @@ fn greeting(result: &Value, asked: &str) -> Value {
     let mut capabilities = Map::new();
     let tools = match result.get("capabilities") {
         Some(Value::Object(given)) => given.get("tools").cloned(),
-        // It says nothing of what it can, so it is asked.
+        // Without capabilities the server may still have tools, so it is asked.
         Some(_) | None => Some(Value::Bool(true)),
     };
     match tools {
@@ -138,10 +138,10 @@ mod tests {
     use rmcp::model::ServerResult;
     use serde_json::{Value, json};
 
-    use super::{Asked, fitted, whole};
+    use super::{RequestKind, fitted, whole};
 
     #[test]
-    fn a_broken_tool_costs_no_other() {
+    fn a_broken_tool_does_not_affect_others() {
         let good = json!({"name": "act", "inputSchema": {"type": "object"}});
         for (listed, names) in [
             (
@@ -174,7 +174,8 @@ mod tests {
             (json!({}), vec![]),
             (json!([good]), vec!["act"]),
         ] {
-            let ServerResult::ListToolsResult(list) = fitted(&Asked::ListTools, listed.clone())
+            let ServerResult::ListToolsResult(list) =
+                fitted(&RequestKind::ListTools, listed.clone())
             else {
                 panic!("{listed} is no list of tools")
             };
@@ -184,8 +185,8 @@ mod tests {
     }
 
     #[test]
-    fn a_greeting_may_lack_anything() {
-        let asked = Asked::Initialize { version: "2025-06-18".to_owned() };
+    fn an_initialize_result_may_lack_any_field() {
+        let asked = RequestKind::Initialize { version: "2025-06-18".to_owned() };
         for (result, tools) in [
             (
                 json!({
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_result_of_a_call_is_handed_through() {
+    fn the_result_of_a_call_is_passed_through() {
         for result in [
             json!({"content": [{"type": "future"}], "isError": "true", "n": 1e-7}),
             serde_json::from_str(
@@ -226,7 +227,8 @@ mod tests {
             json!("done"),
             Value::Null,
         ] {
-            let ServerResult::CallToolResult(found) = fitted(&Asked::CallTool, result.clone())
+            let ServerResult::CallToolResult(found) =
+                fitted(&RequestKind::CallTool, result.clone())
             else {
                 panic!("{result} is no result of a call")
             };

@@ -1,56 +1,62 @@
-//! What the offline model does about what is wanted: call something first, or say something.
+//! Decisions of the offline model: call a tool, or reply.
 
 use std::collections::VecDeque;
 
 use serde_json::{Map, Value};
 use thoughtwire_proto::ToolStatus;
 
-use super::ask::Ask;
-use super::{INTRODUCTION, Returned, words};
+use super::request::OfflineRequest;
+use super::{INTRODUCTION, OfflineResult, words};
 use crate::prompt::Prompt;
-use crate::tool::Tool;
+use crate::tool::BuiltInTool;
 
-/// What to do next about one thing that is wanted.
-pub(super) enum Next {
+/// The next step for one request.
+pub(super) enum OfflineStep {
     Call { thought: String, tool: String, args: Map<String, Value> },
     Say { thought: String, pieces: Vec<String> },
 }
 
-/// Longer facts go to archival memory: the core is small.
+/// Longest fact for core memory, in characters. Longer facts go to archival memory.
 const LONG_FACT: usize = 200;
-const MOST_COUNTED: u64 = 100_000;
+const MAX_COUNTED: u64 = 100_000;
 const ABOUT_THE_PERSON: &str = "human";
 
-/// Decides, given the results of this turn's calls so far; takes those that belong to this.
-pub(super) fn next(ask: &Ask, prompt: &Prompt, results: &mut VecDeque<Returned>) -> Next {
+/// Decides the next step, and takes the results that belong to this request.
+pub(super) fn next(
+    ask: &OfflineRequest,
+    prompt: &Prompt,
+    results: &mut VecDeque<OfflineResult>,
+) -> OfflineStep {
     match ask {
-        Ask::Say(text) if text.is_empty() => {
+        OfflineRequest::Repeat(text) if text.is_empty() => {
             say("Nothing is to be repeated.", "Say what? Write it behind `say:`.")
         }
-        Ask::Say(text) => say("I am to repeat this.", text),
-        Ask::Count(most) if *most == 0 || *most > MOST_COUNTED => say(
+        OfflineRequest::Repeat(text) => say("I am to repeat this.", text),
+        OfflineRequest::Count(max) if *max == 0 || *max > MAX_COUNTED => say(
             "That is not a number I count to.",
-            &format!("I count from 1 to at most {MOST_COUNTED}."),
+            &format!("I count from 1 to at most {MAX_COUNTED}."),
         ),
-        Ask::Count(most) => Next::Say {
-            thought: format!("I count to {most}."),
-            pieces: (1..=*most)
-                .map(|n| if n == *most { n.to_string() } else { format!("{n} ") })
+        OfflineRequest::Count(max) => OfflineStep::Say {
+            thought: format!("I count to {max}."),
+            pieces: (1..=*max)
+                .map(|n| if n == *max { n.to_string() } else { format!("{n} ") })
                 .collect(),
         },
-        Ask::Who => {
+        OfflineRequest::Introduce => {
             let name = INTRODUCTION.trim_matches(['(', ')']);
             say("They want to know what I am; I should be plain about it.", name)
         }
-        Ask::Keep(fact) => keep(fact, prompt, results),
-        Ask::Recall { question, about } => recall(question, about, prompt, results),
-        Ask::Said { about } => said(about, results),
-        Ask::SaidOn { day } => {
+        OfflineRequest::Remember(fact) => remember(fact, prompt, results),
+        OfflineRequest::Recall { question, about } => recall(question, about, prompt, results),
+        OfflineRequest::FindSaid { about } => find_said(about, results),
+        OfflineRequest::FindSaidOn { day } => {
             let args = args(&[("start_date", day), ("end_date", day)]);
-            match take(results, &[Tool::ConversationSearchDate], "start_date", day) {
-                None => {
-                    call("I look up what was said on that day.", Tool::ConversationSearchDate, args)
-                }
+            match take(results, &[BuiltInTool::ConversationSearchDate], "start_date", day) {
+                None => call(
+                    "I look up what was said on that day.",
+                    BuiltInTool::ConversationSearchDate,
+                    args,
+                ),
                 Some(returned) => say(
                     "I have looked.",
                     &found(
@@ -61,65 +67,71 @@ pub(super) fn next(ask: &Ask, prompt: &Prompt, results: &mut VecDeque<Returned>)
                 ),
             }
         }
-        Ask::Reckon(sum) => match take(results, &[Tool::Calculator], "expression", sum) {
-            None => call(
-                "That is arithmetic; I have a calculator.",
-                Tool::Calculator,
-                args(&[("expression", sum)]),
-            ),
-            Some(Returned { status: ToolStatus::Success, text, .. }) => {
-                say("The calculator knows.", &format!("{sum} = {text}"))
-            }
-            Some(Returned { text, .. }) => {
-                say("That cannot be worked out.", &format!("I cannot work that out. {text}"))
-            }
-        },
-        Ask::Time { zone } => {
-            let args = zone.as_ref().map_or_else(Map::new, |zone| args(&[("timezone", zone)]));
-            match take_any(results, Tool::CurrentTime.name()) {
-                None => call("I look at the clock.", Tool::CurrentTime, args),
-                Some(Returned { status: ToolStatus::Success, text, .. }) => {
-                    say("I have the time.", &format!("It is {text}."))
+        OfflineRequest::Calculate(sum) => {
+            match take(results, &[BuiltInTool::Calculator], "expression", sum) {
+                None => call(
+                    "That is arithmetic; I have a calculator.",
+                    BuiltInTool::Calculator,
+                    args(&[("expression", sum)]),
+                ),
+                Some(OfflineResult { status: ToolStatus::Success, text, .. }) => {
+                    say("The calculator knows.", &format!("{sum} = {text}"))
                 }
-                Some(Returned { text, .. }) => say("That did not work.", &text),
+                Some(OfflineResult { text, .. }) => {
+                    say("That cannot be worked out.", &format!("I cannot work that out. {text}"))
+                }
             }
         }
-        Ask::Use { tool, args } => match take_any(results, tool) {
-            None => Next::Call {
+        OfflineRequest::Time { zone } => {
+            let args = zone.as_ref().map_or_else(Map::new, |zone| args(&[("timezone", zone)]));
+            match take_any(results, BuiltInTool::CurrentTime.name()) {
+                None => call("I look at the clock.", BuiltInTool::CurrentTime, args),
+                Some(OfflineResult { status: ToolStatus::Success, text, .. }) => {
+                    say("I have the time.", &format!("It is {text}."))
+                }
+                Some(OfflineResult { text, .. }) => say("That did not work.", &text),
+            }
+        }
+        OfflineRequest::CallTool { tool, args } => match take_any(results, tool) {
+            None => OfflineStep::Call {
                 thought: format!("I am to use {tool}."),
                 tool: tool.clone(),
                 args: args.clone(),
             },
-            Some(Returned { status: ToolStatus::Success, text, .. }) => {
+            Some(OfflineResult { status: ToolStatus::Success, text, .. }) => {
                 say("It came back.", &format!("{tool} says: {text}"))
             }
-            Some(Returned { text, .. }) => {
+            Some(OfflineResult { text, .. }) => {
                 say("That did not work.", &format!("{tool} failed: {text}"))
             }
         },
-        Ask::Other(text) => reflect(text),
+        OfflineRequest::Other(text) => reflect(text),
     }
 }
 
-fn keep(fact: &str, prompt: &Prompt, results: &mut VecDeque<Returned>) -> Next {
+fn remember(fact: &str, prompt: &Prompt, results: &mut VecDeque<OfflineResult>) -> OfflineStep {
     let that = if fact.starts_with("to ") { ": " } else { " that " };
     let kept = |thought: &str| {
-        say(thought, &format!("I will remember{that}{}.", lowered(&words::turned(fact))))
+        say(
+            thought,
+            &format!("I will remember{that}{}.", lowercase_first(&words::swap_person(fact))),
+        )
     };
-    let core = take(results, &[Tool::CoreMemoryAppend], "content", fact)
-        .or_else(|| take(results, &[Tool::CoreMemoryReplace], "new_content", fact));
-    let note = take(results, &[Tool::ArchivalMemoryInsert], "content", fact);
-    let archive =
-        |thought: &str| call(thought, Tool::ArchivalMemoryInsert, args(&[("content", fact)]));
+    let core = take(results, &[BuiltInTool::CoreMemoryAppend], "content", fact)
+        .or_else(|| take(results, &[BuiltInTool::CoreMemoryReplace], "new_content", fact));
+    let note = take(results, &[BuiltInTool::ArchivalMemoryInsert], "content", fact);
+    let archive = |thought: &str| {
+        call(thought, BuiltInTool::ArchivalMemoryInsert, args(&[("content", fact)]))
+    };
     match (core, note) {
-        (_, Some(Returned { status: ToolStatus::Success, .. })) => kept("It is in my notes."),
-        (_, Some(Returned { text, .. })) => {
+        (_, Some(OfflineResult { status: ToolStatus::Success, .. })) => kept("It is in my notes."),
+        (_, Some(OfflineResult { text, .. })) => {
             say("It was not kept.", &format!("I could not keep that. {text}"))
         }
-        (Some(Returned { status: ToolStatus::Success, .. }), None) => {
+        (Some(OfflineResult { status: ToolStatus::Success, .. }), None) => {
             kept("It is in my core memory.")
         }
-        (Some(Returned { status: ToolStatus::Error, .. }), None) => {
+        (Some(OfflineResult { status: ToolStatus::Error, .. }), None) => {
             archive("My core memory does not take it; then it goes into my notes.")
         }
         (None, None) if fact.chars().count() > LONG_FACT => {
@@ -130,15 +142,15 @@ fn keep(fact: &str, prompt: &Prompt, results: &mut VecDeque<Returned>) -> Next {
             if lines.iter().any(|line| line.eq_ignore_ascii_case(fact)) {
                 return say(
                     "I have that already.",
-                    &format!("I know that {} already.", lowered(&words::turned(fact))),
+                    &format!("I know that {} already.", lowercase_first(&words::swap_person(fact))),
                 );
             }
-            // Somebody has one name; a second one takes the place of the first.
+            // A person has one name: a second one replaces the first.
             let is_name = |text: &str| text.to_lowercase().starts_with("my name is ");
             match lines.into_iter().find(|line| is_name(fact) && is_name(line)) {
                 Some(old) => call(
                     "They have another name now; I correct my memory.",
-                    Tool::CoreMemoryReplace,
+                    BuiltInTool::CoreMemoryReplace,
                     args(&[
                         ("name", ABOUT_THE_PERSON),
                         ("old_content", &old),
@@ -147,7 +159,7 @@ fn keep(fact: &str, prompt: &Prompt, results: &mut VecDeque<Returned>) -> Next {
                 ),
                 None => call(
                     "That is worth remembering.",
-                    Tool::CoreMemoryAppend,
+                    BuiltInTool::CoreMemoryAppend,
                     args(&[("name", ABOUT_THE_PERSON), ("content", fact)]),
                 ),
             }
@@ -159,15 +171,15 @@ fn recall(
     question: &str,
     about: &[String],
     prompt: &Prompt,
-    results: &mut VecDeque<Returned>,
-) -> Next {
+    results: &mut VecDeque<OfflineResult>,
+) -> OfflineStep {
     let lines = lines(prompt, &[ABOUT_THE_PERSON]);
     let hits = |line: &String| about.iter().filter(|word| words::mentions(line, word)).count();
-    let most = lines.iter().map(hits).max().unwrap_or(0);
+    let max = lines.iter().map(hits).max().unwrap_or(0);
     let known: Vec<String> = lines
         .iter()
-        .filter(|line| about.is_empty() || (most > 0 && hits(line) == most))
-        .map(|line| ended(&words::large(&words::turned(line))))
+        .filter(|line| about.is_empty() || (max > 0 && hits(line) == max))
+        .map(|line| with_period(&words::capitalize(&words::swap_person(line))))
         .collect();
     if !known.is_empty() {
         return say("My core memory has something on that.", &known.join(" "));
@@ -179,50 +191,55 @@ fn recall(
         );
     }
     let query = about.join(" ");
-    let Some(notes) = take(results, &[Tool::ArchivalMemorySearch], "query", &query) else {
+    let Some(notes) = take(results, &[BuiltInTool::ArchivalMemorySearch], "query", &query) else {
         return call(
             "My core memory does not say; I look into my notes.",
-            Tool::ArchivalMemorySearch,
+            BuiltInTool::ArchivalMemorySearch,
             args(&[("query", &query)]),
         );
     };
-    if results_in(&notes) {
+    if has_results(&notes) {
         return say("My notes have it.", &found(&notes, "", "My notes say:"));
     }
-    let Some(heard) = take(results, &[Tool::ConversationSearch], "query", &query) else {
+    let Some(heard) = take(results, &[BuiltInTool::ConversationSearch], "query", &query) else {
         return call(
             "My notes do not say; I look through what was said.",
-            Tool::ConversationSearch,
+            BuiltInTool::ConversationSearch,
             args(&[("query", &query)]),
         );
     };
-    let nothing =
-        format!("I do not remember anything about that ({}).", lowered(&words::turned(question)));
-    say("I have looked everywhere.", &found(&told(heard), &nothing, "I remember you saying:"))
+    let nothing = format!(
+        "I do not remember anything about that ({}).",
+        lowercase_first(&words::swap_person(question))
+    );
+    say(
+        "I have looked everywhere.",
+        &found(&persons_lines(heard), &nothing, "I remember you saying:"),
+    )
 }
 
-fn said(about: &[String], results: &mut VecDeque<Returned>) -> Next {
+fn find_said(about: &[String], results: &mut VecDeque<OfflineResult>) -> OfflineStep {
     let query = about.join(" ");
     if query.is_empty() {
         return say("About what?", "About what? Name a word, and I will look for it.");
     }
-    match take(results, &[Tool::ConversationSearch], "query", &query) {
+    match take(results, &[BuiltInTool::ConversationSearch], "query", &query) {
         None => call(
             "I look through what was said.",
-            Tool::ConversationSearch,
+            BuiltInTool::ConversationSearch,
             args(&[("query", &query)]),
         ),
         Some(heard) => {
             let nothing = format!("I find nothing that was said about {query}.");
             say(
                 "I have looked.",
-                &found(&told(heard), &nothing, &format!("About {query} you said:")),
+                &found(&persons_lines(heard), &nothing, &format!("About {query} you said:")),
             )
         }
     }
 }
 
-fn reflect(text: &str) -> Next {
+fn reflect(text: &str) -> OfflineStep {
     let short: String =
         text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
     let lower = short.to_lowercase();
@@ -243,13 +260,16 @@ fn reflect(text: &str) -> Next {
     if short.ends_with('?') {
         return say(
             "I cannot answer that by myself.",
-            &format!("You ask: {} I do not know; what do you think?", words::turned(&short)),
+            &format!("You ask: {} I do not know; what do you think?", words::swap_person(&short)),
         );
     }
-    say("I turn this over.", &format!("You say: {} Tell me more.", ended(&words::turned(&short))))
+    say(
+        "I turn this over.",
+        &format!("You say: {} Tell me more.", with_period(&words::swap_person(&short))),
+    )
 }
 
-/// The lines of some core memory blocks.
+/// The non-empty lines of some core memory blocks.
 fn lines(prompt: &Prompt, labels: &[&str]) -> Vec<String> {
     let blocks = prompt.blocks.iter().filter(|block| labels.contains(&block.label.as_str()));
     blocks
@@ -259,8 +279,8 @@ fn lines(prompt: &Prompt, labels: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Writes search results as sentences.
-fn found(returned: &Returned, nothing: &str, opening: &str) -> String {
+/// Formats search results as sentences.
+fn found(returned: &OfflineResult, nothing: &str, opening: &str) -> String {
     if returned.status == ToolStatus::Error {
         return returned.text.clone();
     }
@@ -268,28 +288,28 @@ fn found(returned: &Returned, nothing: &str, opening: &str) -> String {
     if lines.is_empty() { nothing.to_owned() } else { format!("{opening}\n{}", lines.join("\n")) }
 }
 
-/// Keeps what the person told: my own words and their questions hold the words that were looked for,
-/// but say nothing about them.
-fn told(mut heard: Returned) -> Returned {
+/// Keeps only what the person told. The agent's own messages and the person's questions contain the
+/// keywords, but no facts about them.
+fn persons_lines(mut heard: OfflineResult) -> OfflineResult {
     if heard.status == ToolStatus::Success {
-        let is_told = |line: &&str| line.contains("] user: ") && !line.ends_with('?');
-        heard.text = heard.text.lines().filter(is_told).collect::<Vec<_>>().join("\n");
+        let is_from_person = |line: &&str| line.contains("] user: ") && !line.ends_with('?');
+        heard.text = heard.text.lines().filter(is_from_person).collect::<Vec<_>>().join("\n");
     }
     heard
 }
 
-fn results_in(returned: &Returned) -> bool {
+fn has_results(returned: &OfflineResult) -> bool {
     returned.status == ToolStatus::Success
         && returned.text.lines().any(|line| line.starts_with("- "))
 }
 
-/// Takes the result of a call that had this argument.
+/// Takes the result of a call with this argument.
 fn take(
-    results: &mut VecDeque<Returned>,
-    tools: &[Tool],
+    results: &mut VecDeque<OfflineResult>,
+    tools: &[BuiltInTool],
     key: &str,
     value: &str,
-) -> Option<Returned> {
+) -> Option<OfflineResult> {
     let at = results.iter().position(|result| {
         tools.iter().any(|tool| tool.name() == result.tool)
             && result.args.get(key).and_then(Value::as_str) == Some(value)
@@ -297,7 +317,7 @@ fn take(
     results.remove(at)
 }
 
-fn take_any(results: &mut VecDeque<Returned>, tool: &str) -> Option<Returned> {
+fn take_any(results: &mut VecDeque<OfflineResult>, tool: &str) -> Option<OfflineResult> {
     let at = results.iter().position(|result| result.tool == tool)?;
     results.remove(at)
 }
@@ -309,16 +329,16 @@ fn args(pairs: &[(&str, &str)]) -> Map<String, Value> {
         .collect()
 }
 
-fn call(thought: &str, tool: Tool, args: Map<String, Value>) -> Next {
-    Next::Call { thought: thought.to_owned(), tool: tool.name().to_owned(), args }
+fn call(thought: &str, tool: BuiltInTool, args: Map<String, Value>) -> OfflineStep {
+    OfflineStep::Call { thought: thought.to_owned(), tool: tool.name().to_owned(), args }
 }
 
-fn say(thought: &str, text: &str) -> Next {
-    Next::Say { thought: thought.to_owned(), pieces: words::pieces(text) }
+fn say(thought: &str, text: &str) -> OfflineStep {
+    OfflineStep::Say { thought: thought.to_owned(), pieces: words::pieces(text) }
 }
 
-/// A text with its first letter written small, unless it begins with a name or "I".
-fn lowered(text: &str) -> String {
+/// Lowercases the first letter, unless the text begins with a name or "I".
+fn lowercase_first(text: &str) -> String {
     let mut characters = text.chars();
     let first_word = text.split_whitespace().next().unwrap_or_default();
     match characters.next() {
@@ -345,6 +365,6 @@ fn lowered(text: &str) -> String {
     }
 }
 
-fn ended(text: &str) -> String {
+fn with_period(text: &str) -> String {
     if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }

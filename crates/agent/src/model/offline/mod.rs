@@ -1,13 +1,13 @@
-//! `offline`: a small deterministic model, without network and weights.
+//! The `offline` model: a small deterministic program without network and weights.
 //!
-//! It is no LLM and says so. It goes through the same loop and uses the same tools as one: a first
-//! run shows thoughts, calls, memory and streaming for real, and tests drive the real thing. Three
-//! phrases are there for trying things out: `say: TEXT` repeats a text word by word, `count to N` (up to
-//! 100,000) makes a long message in N pieces, and `use TOOL {"json": …}` calls a tool.
+//! It is not an LLM and says so. It runs through the same loop and uses the same tools, so that a
+//! first run and the tests show real thoughts, calls, memory and streaming. Three phrases help with
+//! testing: `say: TEXT` repeats a text word by word, `count to N` (up to 100,000) streams a long
+//! message in N pieces, and `use TOOL {"json": …}` calls a tool.
 
 mod answer;
-mod ask;
 mod phrases;
+mod request;
 mod words;
 
 use std::collections::VecDeque;
@@ -18,21 +18,22 @@ use futures::stream::{self, BoxStream};
 use serde_json::{Map, Value};
 use thoughtwire_proto::{Style, ToolStatus, Usage};
 
-use super::{Done, Model, ModelError, Piece};
-use crate::prompt::{Chat, Prompt, Purpose};
-use crate::tool::Tool;
-use answer::Next;
-use ask::Ask;
+use super::{LanguageModel, ModelError, ReplyEnd, ReplyPiece};
+use crate::prompt::{Prompt, PromptEntry, Purpose};
+use crate::tool::BuiltInTool;
+use answer::OfflineStep;
+use request::OfflineRequest;
 
-/// The model; it keeps nothing between two prompts.
-pub(crate) struct Offline;
+/// The offline model. It keeps no state between prompts.
+pub(crate) struct OfflineModel;
 
-const INTRODUCTION: &str = "(I am Thoughtwire's offline model: a small program, not an LLM. I can keep facts, search what was said, \
-     do arithmetic and tell the time. To talk to an LLM, start the server with --model openai/NAME and the variable OPENAI_API_KEY, \
-     or with anthropic/NAME, gemini/NAME or ollama/NAME.)";
+const INTRODUCTION: &str = "(I am Thoughtwire's offline model: a small program, not an LLM. \
+    I can keep facts, search what was said, do arithmetic and tell the time. To talk to an LLM, \
+    start the server with --model openai/NAME and the variable OPENAI_API_KEY, or with \
+    anthropic/NAME, gemini/NAME or ollama/NAME.)";
 
-impl Model for Offline {
-    fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
+impl LanguageModel for OfflineModel {
+    fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<ReplyPiece, ModelError>> {
         let pieces = match prompt.purpose {
             Purpose::Turn => pieces(&prompt),
             Purpose::Summary => summary(&prompt),
@@ -41,27 +42,26 @@ impl Model for Offline {
     }
 }
 
-/// The longest summary.
+/// Longest summary, in bytes.
 const SUMMARY_BYTES: usize = 800;
 
-/// A call of this turn that came back.
-pub(crate) struct Returned {
+/// A call of this turn and its result.
+pub(crate) struct OfflineResult {
     pub(crate) tool: String,
     pub(crate) args: Map<String, Value>,
     pub(crate) status: ToolStatus,
     pub(crate) text: String,
 }
 
-/// Sums up what was said by its beginning and its end: the first words of each line, as far as there is room.
-fn summary(prompt: &Prompt) -> Vec<Piece> {
-    let told: Vec<&str> =
-        prompt
-            .chat
-            .iter()
-            .flat_map(|entry| {
-                if let Chat::User(text) = &**entry { text.lines().collect() } else { Vec::new() }
-            })
-            .collect();
+/// Summarises the person's messages: the beginning of each line, until the summary is full.
+fn summary(prompt: &Prompt) -> Vec<ReplyPiece> {
+    let told: Vec<&str> = prompt
+        .chat
+        .iter()
+        .flat_map(|entry| {
+            if let PromptEntry::User(text) = &**entry { text.lines().collect() } else { Vec::new() }
+        })
+        .collect();
     let said = told
         .iter()
         .filter_map(|line| line.strip_prefix("Person: "))
@@ -74,26 +74,32 @@ fn summary(prompt: &Prompt) -> Vec<Piece> {
         text.push_str(&line);
         text.push_str(" | ");
     }
-    end(prompt, vec![Piece::Message(text)])
+    end(prompt, vec![ReplyPiece::Message(text)])
 }
 
-fn pieces(prompt: &Prompt) -> Vec<Piece> {
+fn pieces(prompt: &Prompt) -> Vec<ReplyPiece> {
     let (inputs, mut results) = open_questions(prompt);
-    let asks: Vec<Ask> = inputs.iter().flat_map(|input| Ask::all(input)).collect();
+    let requests: Vec<OfflineRequest> =
+        inputs.iter().flat_map(|input| OfflineRequest::all(input)).collect();
     let mut thoughts = Vec::new();
     let mut words: Vec<Vec<String>> = Vec::new();
-    for ask in &asks {
+    for ask in &requests {
         match answer::next(ask, prompt, &mut results) {
-            Next::Call { thought, tool, args } => return call(prompt, &thought, &tool, args),
-            Next::Say { thought, pieces } => {
+            OfflineStep::Call { thought, tool, args } => {
+                return call(prompt, &thought, &tool, args);
+            }
+            OfflineStep::Say { thought, pieces } => {
                 thoughts.push(thought);
                 words.push(pieces);
             }
         }
     }
-    let is_first =
-        !prompt.chat.iter().take(prompt.turn_from).any(|entry| matches!(**entry, Chat::Message(_)));
-    if is_first && !asks.iter().any(Ask::wants_nothing_added) {
+    let is_first = !prompt
+        .chat
+        .iter()
+        .take(prompt.turn_from)
+        .any(|entry| matches!(**entry, PromptEntry::Message(_)));
+    if is_first && !requests.iter().any(OfflineRequest::wants_nothing_added) {
         words.push(words::pieces(INTRODUCTION));
     }
     thoughts.dedup();
@@ -107,63 +113,74 @@ fn pieces(prompt: &Prompt) -> Vec<Piece> {
     say(prompt, &thoughts.join(" "), said)
 }
 
-/// The inputs that nothing was said to yet, and what was called for them so far.
-fn open_questions(prompt: &Prompt) -> (Vec<String>, VecDeque<Returned>) {
+/// The inputs without a message in reply, and the results of their calls so far.
+fn open_questions(prompt: &Prompt) -> (Vec<String>, VecDeque<OfflineResult>) {
     let mut inputs = Vec::new();
     let mut results = VecDeque::new();
     let mut args_of = std::collections::HashMap::new();
     let mut answered = false;
     for entry in prompt.chat.iter().skip(prompt.turn_from) {
         match &**entry {
-            Chat::User(text) => {
+            PromptEntry::User(text) => {
                 if std::mem::take(&mut answered) {
                     inputs.clear();
                     results.clear();
                 }
                 inputs.push(text.clone());
             }
-            Chat::Message(_) => answered = true,
-            Chat::Called { call, args, .. } => {
+            PromptEntry::Message(_) => answered = true,
+            PromptEntry::Called { call, args, .. } => {
                 args_of.insert(call, args.clone());
             }
-            Chat::Returned { name, .. } if Tool::named(name) == Some(Tool::SendMessage) => {
+            PromptEntry::Returned { name, .. }
+                if BuiltInTool::named(name) == Some(BuiltInTool::SendMessage) =>
+            {
                 answered = true;
             }
-            Chat::Returned { call, name, status, text } => {
+            PromptEntry::Returned { call, name, status, text } => {
                 let args = args_of.remove(call).unwrap_or_default();
-                results.push_back(Returned {
+                results.push_back(OfflineResult {
                     tool: name.clone(),
                     args,
                     status: *status,
                     text: text.clone(),
                 });
             }
-            Chat::Note(_) | Chat::Thought(_) | Chat::Kept(_) => {}
+            PromptEntry::Note(_) | PromptEntry::Thought(_) | PromptEntry::ProviderState(_) => {}
         }
     }
     (inputs, results)
 }
 
-fn call(prompt: &Prompt, thought: &str, tool: &str, mut args: Map<String, Value>) -> Vec<Piece> {
-    if prompt.style == Style::Memgpt && Tool::named(tool).is_none_or(Tool::takes_heartbeat) {
+fn call(
+    prompt: &Prompt,
+    thought: &str,
+    tool: &str,
+    mut args: Map<String, Value>,
+) -> Vec<ReplyPiece> {
+    if prompt.style == Style::Memgpt
+        && BuiltInTool::named(tool).is_none_or(BuiltInTool::has_heartbeat)
+    {
         args.insert("request_heartbeat".to_owned(), Value::Bool(true));
     }
     let json = Value::Object(args).to_string();
-    let mut pieces: Vec<Piece> = words::pieces(thought).into_iter().map(Piece::Thought).collect();
-    pieces.push(Piece::Call { index: 0, name: tool.to_owned(), provider_id: None });
-    pieces.extend(words::pieces(&json).into_iter().map(|json| Piece::Args { index: 0, json }));
+    let mut pieces: Vec<ReplyPiece> =
+        words::pieces(thought).into_iter().map(ReplyPiece::Thought).collect();
+    pieces.push(ReplyPiece::Call { index: 0, name: tool.to_owned(), provider_id: None });
+    pieces.extend(words::pieces(&json).into_iter().map(|json| ReplyPiece::Args { index: 0, json }));
     end(prompt, pieces)
 }
 
-fn say(prompt: &Prompt, thought: &str, words: Vec<String>) -> Vec<Piece> {
-    let mut pieces: Vec<Piece> = words::pieces(thought).into_iter().map(Piece::Thought).collect();
+fn say(prompt: &Prompt, thought: &str, words: Vec<String>) -> Vec<ReplyPiece> {
+    let mut pieces: Vec<ReplyPiece> =
+        words::pieces(thought).into_iter().map(ReplyPiece::Thought).collect();
     match prompt.style {
-        Style::Native => pieces.extend(words.into_iter().map(Piece::Message)),
+        Style::Native => pieces.extend(words.into_iter().map(ReplyPiece::Message)),
         Style::Memgpt => {
-            let args = |json: String| Piece::Args { index: 0, json };
-            pieces.push(Piece::Call {
+            let args = |json: String| ReplyPiece::Args { index: 0, json };
+            pieces.push(ReplyPiece::Call {
                 index: 0,
-                name: Tool::SendMessage.name().to_owned(),
+                name: BuiltInTool::SendMessage.name().to_owned(),
                 provider_id: None,
             });
             pieces.push(args("{\"message\":\"".to_owned()));
@@ -174,17 +191,17 @@ fn say(prompt: &Prompt, thought: &str, words: Vec<String>) -> Vec<Piece> {
     end(prompt, pieces)
 }
 
-fn end(prompt: &Prompt, mut pieces: Vec<Piece>) -> Vec<Piece> {
+fn end(prompt: &Prompt, mut pieces: Vec<ReplyPiece>) -> Vec<ReplyPiece> {
     let bytes: usize = pieces
         .iter()
         .map(|piece| match piece {
-            Piece::Thought(text)
-            | Piece::Message(text)
-            | Piece::Monologue(text)
-            | Piece::Whole(text)
-            | Piece::Args { json: text, .. } => text.len(),
-            Piece::Call { name, .. } => name.len(),
-            Piece::WasThought | Piece::Kept(_) | Piece::Done(_) => 0,
+            ReplyPiece::Thought(text)
+            | ReplyPiece::Message(text)
+            | ReplyPiece::Monologue(text)
+            | ReplyPiece::Whole(text)
+            | ReplyPiece::Args { json: text, .. } => text.len(),
+            ReplyPiece::Call { name, .. } => name.len(),
+            ReplyPiece::WasThought | ReplyPiece::ProviderState(_) | ReplyPiece::End(_) => 0,
         })
         .sum();
     let count = |tokens: usize| u64::try_from(tokens).unwrap_or(u64::MAX);
@@ -193,6 +210,6 @@ fn end(prompt: &Prompt, mut pieces: Vec<Piece>) -> Vec<Piece> {
         output_tokens: count(bytes / 4 + 1),
         cached_tokens: None,
     };
-    pieces.push(Piece::Done(Done { usage, ..Done::default() }));
+    pieces.push(ReplyPiece::End(ReplyEnd { usage, ..ReplyEnd::default() }));
     pieces
 }

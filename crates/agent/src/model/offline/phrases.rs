@@ -1,6 +1,6 @@
-//! The phrases that the offline model knows, in small letters.
+//! Phrases that the offline model recognises, in lower case.
 
-/// What asks to keep what follows.
+/// Beginnings of requests to remember something.
 pub(super) const KEEP: &[&str] = &[
     "please remember that ",
     "please remember ",
@@ -11,7 +11,7 @@ pub(super) const KEEP: &[&str] = &[
     "note that ",
 ];
 
-/// What begins a fact worth keeping.
+/// Beginnings of facts worth remembering.
 pub(super) const FACTS: &[&str] = &[
     "my name is ",
     "my name's ",
@@ -39,7 +39,7 @@ pub(super) const FACTS: &[&str] = &[
     "my birthday is ",
 ];
 
-/// What asks who is speaking.
+/// Questions about the agent itself.
 pub(super) const WHO: &[&str] = &[
     "who are you",
     "what are you",
@@ -55,7 +55,7 @@ pub(super) const WHO: &[&str] = &[
     "what can you do",
 ];
 
-/// What asks for something known.
+/// Beginnings of questions about remembered facts.
 pub(super) const KNOWN: &[&str] = &[
     "what do you remember",
     "what do you know",
@@ -80,7 +80,7 @@ pub(super) const KNOWN: &[&str] = &[
     "tell me what you remember",
 ];
 
-/// What asks for something said.
+/// Beginnings of questions about earlier messages.
 pub(super) const SAID: &[&str] = &[
     "what did i say about ",
     "what did i tell you about ",
@@ -94,7 +94,7 @@ pub(super) const SAID: &[&str] = &[
     "what did you say about ",
 ];
 
-/// What asks for the time, anywhere in a sentence.
+/// Questions about the time, anywhere in a sentence.
 pub(super) const TIME: &[&str] = &[
     "what time is it",
     "what's the time",
@@ -110,15 +110,15 @@ pub(super) const TIME: &[&str] = &[
     "tell me the time",
 ];
 
-/// What asks for something said on a day.
+/// Beginnings of questions about the messages of one day.
 pub(super) const SAID_ON: &[&str] =
     &["what did i say on ", "what did we say on ", "what was said on "];
 
-/// What makes numbers and signs in a sentence a sum to work out.
+/// Words that mark numbers and signs in a sentence as a calculation.
 pub(super) const SUM: &[&str] =
     &["what", "how much", "calculate", "compute", "work out", "evaluate", "solve"];
 
-/// Signs in words.
+/// Names of arithmetic signs.
 pub(super) const SIGNS: &[(&str, &str)] = &[
     (" times ", " * "),
     (" plus ", " + "),

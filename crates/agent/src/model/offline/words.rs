@@ -1,32 +1,32 @@
-//! Words: taking them apart, and turning them round between "I" and "you".
+//! Word handling: splitting, keywords, and the change between "I" and "you".
 
-/// Cuts a text behind each space, so that it can be streamed word by word.
+/// Splits a text after each space, so that it can be streamed word by word.
 pub(super) fn pieces(text: &str) -> Vec<String> {
     text.split_inclusive(' ').map(str::to_owned).collect()
 }
 
-/// A text as it stands between the quotes of a JSON string.
+/// Escapes a text for the inside of a JSON string.
 pub(super) fn escaped(text: &str) -> String {
     let quoted = serde_json::Value::String(text.to_owned()).to_string();
     quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
 }
 
-/// Says the speaker's words from the other side: "my name" becomes "your name".
-pub(super) fn turned(text: &str) -> String {
-    let mut turned = String::new();
+/// Swaps first and second person: "my name" becomes "your name".
+pub(super) fn swap_person(text: &str) -> String {
+    let mut swapped = String::new();
     let mut word = String::new();
     for character in text.chars().chain(std::iter::once('\0')) {
         if character.is_alphanumeric() || matches!(character, '\'' | '’') {
             word.push(character);
             continue;
         }
-        turned.push_str(&turn(&word));
+        swapped.push_str(&turn(&word));
         word.clear();
         if character != '\0' {
-            turned.push(character);
+            swapped.push(character);
         }
     }
-    // Verbs that follow the person.
+    // Corrects verbs that depend on the person.
     for (wrong, right) in [
         ("you am", "you are"),
         ("You am", "You are"),
@@ -39,9 +39,9 @@ pub(super) fn turned(text: &str) -> String {
         ("I were", "I was"),
         ("were I", "was I"),
     ] {
-        turned = turned.replace(wrong, right);
+        swapped = swapped.replace(wrong, right);
     }
-    turned
+    swapped
 }
 
 fn turn(word: &str) -> String {
@@ -61,16 +61,16 @@ fn turn(word: &str) -> String {
         "yourself" => "myself",
         _ => return word.to_owned(),
     };
-    // "I" is always written large; only words that are not say something about their place.
+    // "I" is always a capital letter, so only other words show whether they begin a sentence.
     if lower.starts_with('i') || !word.starts_with(char::is_uppercase) {
         other.to_owned()
     } else {
-        large(other)
+        capitalize(other)
     }
 }
 
-/// A text with its first letter written large.
-pub(super) fn large(text: &str) -> String {
+/// Capitalises the first letter.
+pub(super) fn capitalize(text: &str) -> String {
     let mut characters = text.chars();
     characters
         .next()
@@ -79,7 +79,7 @@ pub(super) fn large(text: &str) -> String {
 
 /// The words of a question that say what it is about.
 pub(super) fn keywords(text: &str) -> Vec<String> {
-    const EMPTY: [&str; 62] = [
+    const STOP_WORDS: [&str; 62] = [
         "a", "about", "all", "am", "an", "and", "any", "anything", "are", "at", "can", "could",
         "did", "do", "does", "ever", "for", "from", "had", "has", "have", "hear", "how", "i", "in",
         "is", "it", "know", "me", "mention", "my", "of", "on", "or", "please", "recall",
@@ -92,11 +92,11 @@ pub(super) fn keywords(text: &str) -> Vec<String> {
     })
     .map(|word| word.to_lowercase().replace('’', "'"))
     .map(|word| word.trim_matches(['\'', '-']).trim_end_matches("'s").to_owned())
-    .filter(|word| !word.is_empty() && !EMPTY.contains(&word.as_str()))
+    .filter(|word| !word.is_empty() && !STOP_WORDS.contains(&word.as_str()))
     .collect()
 }
 
-/// Whether a text has a word, or another form of it.
+/// Whether a text contains a keyword or another form of it.
 pub(super) fn mentions(text: &str, keyword: &str) -> bool {
     keywords(text).iter().any(|word| stem(word) == stem(keyword))
 }

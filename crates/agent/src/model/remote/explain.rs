@@ -1,58 +1,59 @@
-//! What went wrong with a provider, in sentences for people.
+//! Errors of providers as sentences for people.
 
 use std::time::Duration;
 
 use super::Address;
-use super::said::Said;
-use crate::model::{Awaited, ModelError};
+use super::provider_error::ProviderError;
+use crate::model::{ModelError, ModelWait};
 
-/// How far a reply had come.
+/// Progress of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// Nothing was said yet: the same request may be made again.
+pub(crate) enum ReplyProgress {
+    /// No output yet: the same request may be repeated.
     Nothing,
-    /// Something was.
+    /// Some output arrived.
     Begun,
 }
 
-/// Says that no connection was made.
+/// The error of a request that could not be sent.
 pub(super) fn not_sent(error: &reqwest::Error, address: &Address) -> ModelError {
     let (at, variable) = (address.shown(), address.wire.url_variable());
     if error.is_connect() && error.is_timeout() {
         ModelError::TimedOut {
             reason: format!(
-                "The model at {at} took too long to take the connection. \
+                "The model at {at} did not accept the connection in time. \
                  Check the network and {variable}."
             ),
-            awaited: Awaited::Connection,
+            awaited: ModelWait::Connection,
         }
     } else if error.is_connect() {
         ModelError::Unreachable(format!(
             "The model at {at} cannot be reached. Check the network and {variable}."
         ))
     } else {
-        broken_off(address, Progress::Nothing)
+        connection_broke(address, ReplyProgress::Nothing)
     }
 }
 
-/// Says that the connection closed too early.
-pub(crate) fn broken_off(address: &Address, progress: Progress) -> ModelError {
+/// The error of a connection that closed too early.
+pub(crate) fn connection_broke(address: &Address, progress: ReplyProgress) -> ModelError {
     let at = address.shown();
     match progress {
-        Progress::Nothing => ModelError::Unreachable(format!(
-            "The model at {at} hung up before it said anything. Ask again."
+        ReplyProgress::Nothing => ModelError::Unreachable(format!(
+            "The model at {at} closed the connection before any output. Ask again."
         )),
-        Progress::Begun => ModelError::Cut(format!(
-            "The connection to the model at {at} broke. What came of the reply is kept; ask again."
+        ReplyProgress::Begun => ModelError::Cut(format!(
+            "The connection to the model at {at} broke. The part of the reply that arrived is \
+             kept; ask again."
         )),
     }
 }
 
-/// Says that an answer is none of the provider's kind. `said` is what it says instead.
-pub(crate) fn unreadable(said: Option<&Said>, address: &Address) -> ModelError {
+/// The error of an answer in another format than the provider's. `cause` is its content.
+pub(crate) fn unreadable(cause: Option<&ProviderError>, address: &Address) -> ModelError {
     let (at, variable) = (address.shown(), address.wire.url_variable());
     let endpoint = address.wire.described();
-    let words = said.map(|said| address.quoted(&said.sentence())).unwrap_or_default();
+    let words = cause.map(|cause| address.quoted(&cause.sentence())).unwrap_or_default();
     let words = if words.is_empty() { String::new() } else { format!(": {words}") };
     let stop = if words.is_empty() { "." } else { "" };
     ModelError::Failed(format!(
@@ -61,30 +62,30 @@ pub(crate) fn unreadable(said: Option<&Said>, address: &Address) -> ModelError {
     ))
 }
 
-/// Says that a reply is larger than any may be.
+/// The error of a reply that exceeds a size limit.
 pub(crate) fn too_much(what: &str, address: &Address) -> ModelError {
     let at = address.shown();
     ModelError::TooMuch(format!(
-        "The model at {at} sent too much: its reply had more {what} than one may have. Ask again."
+        "The model at {at} sent too much: its reply exceeds the limit of {what}. Ask again."
     ))
 }
 
-/// Says why an answer has another status than success.
+/// The error of an answer with a status other than success.
 pub(crate) fn refused(
     status: u16,
     shown: &str,
-    said: &Said,
+    cause: &ProviderError,
     retry_after: Option<Duration>,
     address: &Address,
 ) -> ModelError {
     let (at, wire) = (address.shown(), address.wire);
-    let words = address.quoted(&said.sentence());
-    let retry_after = retry_after.or(said.wait);
+    let words = address.quoted(&cause.sentence());
+    let retry_after = retry_after.or(cause.wait);
     match status {
         401 | 403 => refused_key(shown, "", address),
-        // Google refuses a wrong key so.
-        400 if said.is(&["api_key_invalid"]) => refused_key(shown, "", address),
-        _ if said.is_too_long() => too_long(&words, address),
+        // Google reports a wrong key with status 400.
+        400 if cause.is(&["api_key_invalid"]) => refused_key(shown, "", address),
+        _ if cause.is_too_long() => too_long(&words, address),
         429 | 502 | 503 | 504 | 529 => ModelError::Busy {
             reason: format!(
                 "The model at {at} is too busy or its quota is used up ({shown}): {words} \
@@ -107,27 +108,27 @@ pub(crate) fn refused(
             let variable = wire.url_variable();
             ModelError::Failed(format!(
                 "The model at {at} redirects to another address ({shown}). \
-                 Set {variable} to that one."
+                 Set {variable} to that address."
             ))
         }
         _ => ModelError::Failed(format!("The model at {at} failed ({shown}): {words}")),
     }
 }
 
-/// Says what an error within a reply of status 200 is.
-pub(super) fn reported(said: &Said, address: &Address) -> ModelError {
+/// The error that a reply of status 200 contains.
+pub(super) fn reported(cause: &ProviderError, address: &Address) -> ModelError {
     let at = address.shown();
-    let words = address.quoted(&said.sentence());
-    let lower = said.words.to_lowercase();
+    let words = address.quoted(&cause.sentence());
+    let lower = cause.words.to_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
-    if said.is_too_long() {
+    if cause.is_too_long() {
         return too_long(&words, address);
     }
-    if let Some(status) = said.status {
+    if let Some(status) = cause.status {
         let shown = status.to_string();
         return match status {
             401 | 403 => refused_key(&shown, &words, address),
-            _ => refused(status, &shown, said, None, address),
+            _ => refused(status, &shown, cause, None, address),
         };
     }
     let refusals = [
@@ -139,10 +140,10 @@ pub(super) fn reported(said: &Said, address: &Address) -> ModelError {
         "unauthorized",
         "forbidden",
     ];
-    if said.is(&refusals) {
+    if cause.is(&refusals) {
         return refused_key("refused", &words, address);
     }
-    if said.is(&["insufficient_quota", "billing"]) {
+    if cause.is(&["insufficient_quota", "billing"]) {
         return ModelError::Failed(format!("The model at {at} failed: {words}"));
     }
     let busy = [
@@ -164,23 +165,23 @@ pub(super) fn reported(said: &Said, address: &Address) -> ModelError {
         "bad gateway",
         "gateway time",
     ];
-    if said.is(&busy) || (said.kind.is_empty() && says(&busy_words)) {
+    if cause.is(&busy) || (cause.kind.is_empty() && says(&busy_words)) {
         ModelError::Busy {
             reason: format!("The model at {at} is too busy: {words} Try again later."),
-            retry_after: said.wait,
+            retry_after: cause.wait,
         }
-    } else if said.is(&["server_error", "api_error", "internal", "timeout"]) {
+    } else if cause.is(&["server_error", "api_error", "internal", "timeout"]) {
         ModelError::Faulty {
             reason: format!("The model at {at} failed: {words}"),
-            retry_after: said.wait,
+            retry_after: cause.wait,
         }
     } else {
         ModelError::Failed(format!("The model at {at} failed: {words}"))
     }
 }
 
-/// Says that the key was not taken. Providers quote a part of the key with status 401: what they
-/// say is shown only where it came otherwise, without what looks like a key.
+/// The error of a refused key. Providers quote a part of the key with status 401, so their text is
+/// shown only in other cases, and without words that look like a key.
 fn refused_key(shown: &str, words: &str, address: &Address) -> ModelError {
     let (at, wire) = (address.shown(), address.wire);
     let variable = wire.key_variable().unwrap_or(wire.url_variable());
@@ -188,7 +189,7 @@ fn refused_key(shown: &str, words: &str, address: &Address) -> ModelError {
     let words = if words.is_empty() { String::new() } else { format!(": {words}") };
     let stop = if words.is_empty() { "." } else { "" };
     ModelError::RefusedKey(format!(
-        "The model at {at} did not take the key ({shown}){words}{stop} Check {variable}."
+        "The model at {at} refused the key ({shown}){words}{stop} Check {variable}."
     ))
 }
 
@@ -196,11 +197,11 @@ fn too_long(words: &str, address: &Address) -> ModelError {
     let at = address.shown();
     ModelError::TooLong(format!(
         "The conversation is too long for the model at {at}: {words} \
-         Begin a new one, or take a larger model."
+         Start a new session, or use a model with a larger context window."
     ))
 }
 
-/// How long a provider asks to wait, in its headers.
+/// The delay that a provider's headers ask for.
 pub(super) fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     let number = |name: &str| {
         headers

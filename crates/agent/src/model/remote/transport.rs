@@ -1,4 +1,4 @@
-//! HTTP to providers: one request, whose answer is read in pieces and never to more than a bound.
+//! HTTP transport to providers. Answers are streamed and bounded.
 
 use std::time::Duration;
 
@@ -8,30 +8,31 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 
 use super::explain::{not_sent, refused, retry_after, unreadable};
-use super::said::Said;
-use super::{Address, Progress, broken_off, too_much};
+use super::provider_error::ProviderError;
+use super::{Address, ReplyProgress, connection_broke, too_much};
 use crate::model::{ModelError, Timeouts};
 
-/// Most bytes that are read of a refusal: it is a sentence.
+/// Largest part of an error body that is read, in bytes.
 const REFUSAL_BYTES: usize = 64 << 10;
-/// How long the rest of a refusal is waited for.
+/// Time limit for the rest of an error body.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
-/// Most redirects that one request follows.
+/// Largest number of redirects that one request follows.
 const MAX_REDIRECTS: usize = 5;
 
-/// The HTTP client that all models share; clones share its connections.
+/// The HTTP client that all models share. Clones share its connections.
 #[derive(Clone)]
-pub(crate) struct Http(Client);
+pub(crate) struct ModelHttp(Client);
 
-impl Http {
+impl ModelHttp {
     pub(crate) fn new(timeouts: Timeouts) -> Result<Self, ModelError> {
         // The process may have chosen a provider already; then that one is used.
         rustls::crypto::ring::default_provider().install_default().ok();
-        // Only the HTTP client can tell connecting from waiting; all other time-outs are around it.
+        // Only the HTTP client can distinguish connecting from waiting; all other time-outs are
+        // around it.
         let client = Client::builder()
             .connect_timeout(timeouts.connect)
             .redirect(Policy::custom(follow))
-            // What is read has bounds, and what unpacks itself has none.
+            // Reads are bounded, but decompression is not.
             .no_gzip()
             .no_brotli()
             .no_zstd()
@@ -41,14 +42,14 @@ impl Http {
         Ok(Self(client))
     }
 
-    /// Sends a request; gives the answer once its head has come, if its status is success.
+    /// Sends a request. Returns the answer after its head, if its status is success.
     pub(crate) async fn post(
         &self,
         address: &Address,
         path: &str,
         headers: &[(&'static str, &'static str)],
         body: &Value,
-    ) -> Result<Body, ModelError> {
+    ) -> Result<ReplyBody, ModelError> {
         let mut request = self
             .0
             .post(address.url(path))
@@ -65,21 +66,22 @@ impl Http {
         let wait = retry_after(response.headers());
         let encoding = response.headers().get(CONTENT_ENCODING);
         let is_encoded = encoding.is_some_and(|encoding| encoding != "identity");
-        let mut body = Body(response);
+        let mut body = ReplyBody(response);
         if !status.is_success() {
             let text = if is_encoded { String::new() } else { body.refusal().await };
-            let said = Said::in_body(&text);
-            return Err(refused(status.as_u16(), &status.to_string(), &said, wait, address));
+            let cause = ProviderError::in_body(&text);
+            return Err(refused(status.as_u16(), &status.to_string(), &cause, wait, address));
         }
         if is_encoded {
-            let said = Said::in_words("It is compressed, which was not asked for.");
-            return Err(unreadable(Some(&said), address));
+            let cause =
+                ProviderError::in_words("It is compressed, but no compression was requested.");
+            return Err(unreadable(Some(&cause), address));
         }
         Ok(body)
     }
 }
 
-/// Follows a redirect to the same host: the key is for no other one.
+/// Follows a redirect to the same host only, because the key must not reach another one.
 fn follow(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
     let is_same_host =
         attempt.previous().first().is_some_and(|first| first.host() == attempt.url().host());
@@ -90,26 +92,26 @@ fn follow(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action 
     }
 }
 
-/// An answer's body. Dropping it ends the request.
-pub(crate) struct Body(Response);
+/// The body of an answer. Dropping it cancels the request.
+pub(crate) struct ReplyBody(Response);
 
-impl Body {
+impl ReplyBody {
     #[cfg(test)]
     pub(super) fn of(response: Response) -> Self {
         Self(response)
     }
 
-    /// The next bytes; none at the end.
+    /// The next bytes. Absent at the end.
     pub(super) async fn next(
         &mut self,
     ) -> Result<Option<impl AsRef<[u8]> + use<>>, reqwest::Error> {
         self.0.chunk().await
     }
 
-    /// All bytes, if there are at most so many.
+    /// All bytes of the body. Fails if there are more than `max`.
     pub(crate) async fn whole(
         mut self,
-        most: usize,
+        max: usize,
         address: &Address,
     ) -> Result<Vec<u8>, ModelError> {
         let mut bytes = Vec::new();
@@ -117,15 +119,15 @@ impl Body {
             match self.next().await {
                 Ok(Some(chunk)) => bytes.extend_from_slice(chunk.as_ref()),
                 Ok(None) => return Ok(bytes),
-                Err(_) => return Err(broken_off(address, Progress::Nothing)),
+                Err(_) => return Err(connection_broke(address, ReplyProgress::Nothing)),
             }
-            if bytes.len() > most {
+            if bytes.len() > max {
                 return Err(too_much("bytes", address));
             }
         }
     }
 
-    /// The beginning of a refusal, as text.
+    /// The beginning of an error body as text.
     async fn refusal(&mut self) -> String {
         let mut bytes = Vec::new();
         let reading = async {
@@ -134,7 +136,7 @@ impl Body {
                 bytes.extend_from_slice(chunk.as_ref());
             }
         };
-        // What came by then is said.
+        // After the time limit, the part that arrived is used.
         tokio::time::timeout(REFUSAL_PATIENCE, reading).await.ok();
         bytes.truncate(REFUSAL_BYTES);
         String::from_utf8_lossy(&bytes).into_owned()

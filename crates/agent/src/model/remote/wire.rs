@@ -1,27 +1,27 @@
-//! The languages that providers speak.
+//! The wires of model providers.
 
 use crate::model::{Endpoint, ModelError, Providers};
 
-/// A provider's language. Its facts stand here and nowhere else.
+/// A provider's API. All facts about it are here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Wire {
-    /// Chat completions, by `OpenAI` and all who are compatible.
+pub(crate) enum ProviderWire {
+    /// Chat completions, by `OpenAI` and compatible providers.
     OpenAi,
-    /// `OpenAI`'s Responses.
+    /// `OpenAI`'s Responses API.
     Responses,
-    /// Anthropic's Messages.
+    /// Anthropic's Messages API.
     Anthropic,
     /// Google's `generateContent`.
     Gemini,
-    /// Ollama's own chat.
+    /// Ollama's own chat API.
     Ollama,
 }
 
-impl Wire {
+impl ProviderWire {
     pub(crate) const ALL: [Self; 5] =
         [Self::OpenAi, Self::Responses, Self::Anthropic, Self::Gemini, Self::Ollama];
 
-    /// What stands before the slash of a model's name.
+    /// Prefix of model names, without the slash.
     pub(crate) const fn prefix(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
@@ -32,7 +32,8 @@ impl Wire {
         }
     }
 
-    /// The wire and the provider's own name of `prefix/name`; none when the prefix is no wire's.
+    /// Splits `prefix/name` into the wire and the provider's own name. Absent if the prefix is
+    /// unknown.
     pub(crate) fn of(name: &str) -> Option<(Self, Result<&str, ModelError>)> {
         let (prefix, model) = name.split_once('/')?;
         let wire = Self::ALL.into_iter().find(|wire| wire.prefix() == prefix)?;
@@ -54,7 +55,7 @@ impl Wire {
         }
     }
 
-    /// The variable that has the key; none where none is taken.
+    /// The environment variable of the key. Absent if the provider takes none.
     pub(super) const fn key_variable(self) -> Option<&'static str> {
         match self {
             Self::OpenAi | Self::Responses => Some("OPENAI_API_KEY"),
@@ -64,7 +65,7 @@ impl Wire {
         }
     }
 
-    /// The variable that has the address.
+    /// The environment variable of the address.
     pub(super) const fn url_variable(self) -> &'static str {
         match self {
             Self::OpenAi | Self::Responses => "OPENAI_BASE_URL",
@@ -83,7 +84,7 @@ impl Wire {
         }
     }
 
-    /// What such an endpoint is called.
+    /// A description of such an endpoint.
     pub(super) const fn described(self) -> &'static str {
         match self {
             Self::OpenAi => "an OpenAI-compatible endpoint",
@@ -103,8 +104,8 @@ impl Wire {
         }
     }
 
-    /// Whether to ask a model for its reasoning. Where that takes a parameter, models that do not
-    /// reason refuse the request for it.
+    /// Whether to ask a model for its reasoning. If that takes a parameter, models that do not
+    /// reason would refuse the request.
     pub(super) fn asks_for_reasoning(self, model: &str) -> bool {
         let silent: &[&str] = match self {
             Self::OpenAi | Self::Anthropic | Self::Ollama => &[],

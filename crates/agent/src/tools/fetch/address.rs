@@ -1,23 +1,23 @@
-//! Which addresses may be reached, whatever names say.
+//! Addresses that may be fetched, also after names are resolved.
 
 use std::net::{IpAddr, SocketAddr};
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Which addresses may be reached.
+/// The addresses that may be fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::tools) enum Reach {
-    /// Only those of the public internet.
+pub(in crate::tools) enum FetchScope {
+    /// Only addresses of the public internet.
     Public,
-    /// All of them: for a proxy that its operator named, and for tests.
+    /// All addresses: for a proxy that the operator configured, and for tests.
     Any,
-    /// Of this machine one: it stands for a public one.
+    /// Only one address of this machine, as a stand-in for a public one.
     #[cfg(test)]
     Only(SocketAddr),
 }
 
-impl Reach {
+impl FetchScope {
     fn includes(self, address: IpAddr) -> bool {
         match self {
             Self::Public => is_public(address),
@@ -28,35 +28,37 @@ impl Reach {
     }
 }
 
-/// Judges an address before anything is sent to it; the error is for the model.
-pub(super) fn allowed(url: &Url, reach: Reach) -> Result<(), String> {
+/// Checks a URL before anything is sent to it. The error is a sentence for the model.
+pub(super) fn check_url(url: &Url, scope: FetchScope) -> Result<(), String> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!(
-            "`url` begins with {}:, where http: or https: is needed.",
+            "`url` begins with {}:, but only http: and https: can be fetched.",
             url.scheme()
         ));
     }
     match literal(url) {
-        Some(address) if !reach.includes(address) => {
-            Err(format!("{address} is no public address; only those are read."))
+        Some(address) if !scope.includes(address) => {
+            Err(format!("{address} is no public address; only public addresses can be fetched."))
         }
         Some(_) | None => Ok(()),
     }
 }
 
-/// The address that a URL names by its number.
+/// The IP address in a URL, if its host is one.
 fn literal(url: &Url) -> Option<IpAddr> {
     url.host_str()?.trim_matches(['[', ']']).parse().ok()
 }
 
-/// Judges what a URL's name stands for, where a proxy would resolve it: it is refused if it stands
-/// for anything that may not be reached. A name that is known to the proxy alone passes.
-pub(super) async fn judge_name(url: &Url, reach: Reach) -> Result<(), String> {
+/// Checks the addresses of a URL's host before a proxy resolves it. The URL is refused if any
+/// address may not be fetched. A name that only the proxy knows passes.
+pub(super) async fn check_host(url: &Url, scope: FetchScope) -> Result<(), String> {
     let Some(host) = url.host_str().filter(|_| literal(url).is_none()) else { return Ok(()) };
     let Ok(found) = tokio::net::lookup_host((host, 0)).await else { return Ok(()) };
     for address in found {
-        if !reach.includes(address.ip()) {
-            return Err(format!("{host} has no public address; only those are read."));
+        if !scope.includes(address.ip()) {
+            return Err(format!(
+                "{host} has no public address; only public addresses can be fetched."
+            ));
         }
     }
     Ok(())
@@ -79,7 +81,8 @@ fn is_public(address: IpAddr) -> bool {
         }
         IpAddr::V6(v6) => {
             let [first, second, ..] = v6.segments();
-            // Global unicast only, without documentation and the tunnels that carry IPv4 addresses.
+            // Only global unicast, without documentation addresses and tunnels that carry IPv4
+            // addresses.
             (0x2000..0x4000).contains(&first)
                 && !(first == 0x2001 && (second == 0x0db8 || second == 0))
                 && first != 0x2002
@@ -87,20 +90,20 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Resolves names to what may be reached, and to nothing else: a name can point anywhere.
-pub(super) struct Resolver(pub(super) Reach);
+/// Resolves names to allowed addresses only, because a name can point anywhere.
+pub(super) struct PublicResolver(pub(super) FetchScope);
 
-impl Resolve for Resolver {
+impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.0;
+        let scope = self.0;
         Box::pin(async move {
             let found: Vec<SocketAddr> =
                 tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let reachable: Vec<SocketAddr> =
-                found.into_iter().filter(|address| reach.includes(address.ip())).collect();
+                found.into_iter().filter(|address| scope.includes(address.ip())).collect();
             if reachable.is_empty() {
                 return Err(format!(
-                    "{} has no public address; only those are read",
+                    "{} has no public address; only public addresses can be fetched",
                     name.as_str()
                 )
                 .into());

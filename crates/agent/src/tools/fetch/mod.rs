@@ -1,9 +1,10 @@
-//! `fetch_url`: a page of the web as text.
+//! The `fetch_url` tool: a web page as text.
 //!
-//! Off unless its permission says otherwise: it carries what the agent knows to other machines. It
-//! never reaches this machine or its network, whatever names or redirects say, so that a page
-//! cannot have an agent read what only its owner's machine can. A proxy of the environment is not
-//! used, since it would resolve the names: the operator can name one.
+//! It is off unless its permission says otherwise, because it carries the agent's knowledge to
+//! other machines. It never connects to this machine or its network, whatever names or redirects
+//! say. A page therefore cannot make an agent read what only its owner's machine can. Proxies from
+//! the environment are ignored, because they would resolve the names; the operator can configure
+//! one.
 
 mod address;
 mod page;
@@ -17,50 +18,51 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, Proxy, Response, Url, redirect};
 use tokio::sync::Semaphore;
 
-pub(super) use address::Reach;
-use address::{Resolver, allowed, judge_name};
+pub(super) use address::FetchScope;
+use address::{PublicResolver, check_host, check_url};
 
-/// The most bytes that are read of a page.
+/// Largest part of a page that is read, in bytes.
 const PAGE_BYTES: usize = 2 << 20;
-/// How long a page may take, from the request to its last byte.
-const WITHIN: Duration = Duration::from_secs(30);
-const REDIRECTS: usize = 5;
-/// How many pages are turned into text at once, over all agents: each takes a processor meanwhile.
-const AT_ONCE: usize = 2;
+/// Time limit of a page, from the request to its last byte.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+const MAX_REDIRECTS: usize = 5;
+/// Number of pages converted at once, over all agents, because each occupies a processor.
+const CONCURRENT_CONVERSIONS: usize = 2;
 
-/// Fetches pages, for all agents.
+/// Fetches pages for all agents.
 pub(crate) struct Fetcher {
-    /// The proxy that the operator named.
+    /// The proxy that the operator configured.
     proxy: Option<String>,
     reading: Arc<Semaphore>,
 }
 
 impl Fetcher {
     pub(crate) fn new(proxy: Option<String>) -> Self {
-        Self { proxy, reading: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { proxy, reading: Arc::new(Semaphore::new(CONCURRENT_CONVERSIONS)) }
     }
 
-    /// Fetches a page; the error is for the model. Dropping the future ends the request and the
-    /// reading of the page.
-    pub(super) async fn fetch(&self, url: &str, reach: Reach) -> Result<String, String> {
-        let url =
-            Url::parse(url.trim()).map_err(|error| format!("`url` is no address: {error}."))?;
+    /// Fetches a page. The error is a sentence for the model. Dropping the future cancels the
+    /// request and the conversion.
+    pub(super) async fn fetch(&self, url: &str, scope: FetchScope) -> Result<String, String> {
+        let url = Url::parse(url.trim()).map_err(|error| {
+            format!("`url` is no address: {error}. Give one with http:// or https://.")
+        })?;
         let read = async {
-            let response = self.request(url, reach).await?;
+            let response = self.request(url, scope).await?;
             let status = response.status();
             if !status.is_success() {
-                return Err(format!("The page answers {status}."));
+                return Err(format!("The server answered {status}."));
             }
             let kind = header(&response, CONTENT_TYPE).to_ascii_lowercase();
             let encoding = header(&response, CONTENT_ENCODING).to_ascii_lowercase();
             if !matches!(encoding.as_str(), "" | "identity") {
-                return Err(format!("The page is sent as {encoding}, which was not asked for."));
+                return Err(format!("The page is sent as {encoding}, which was not requested."));
             }
             Ok((kind, body(response).await?))
         };
-        let read = tokio::time::timeout(WITHIN, read).await;
-        let (kind, body) =
-            read.map_err(|_| format!("The page was not read within {} s.", WITHIN.as_secs()))??;
+        let read = tokio::time::timeout(TIME_LIMIT, read).await;
+        let (kind, body) = read
+            .map_err(|_| format!("The page did not arrive within {} s.", TIME_LIMIT.as_secs()))??;
         if kind.contains("html") {
             return self.text(body).await;
         }
@@ -68,16 +70,16 @@ impl Fetcher {
         if kind.is_empty() || kind.starts_with("text/") || is_text {
             return Ok(String::from_utf8_lossy(&body).into_owned());
         }
-        Err(format!("The page is {kind}, which is no text."))
+        Err(format!("The page is {kind}, which is not text."))
     }
 
-    /// Follows redirects, each of which is judged like the first address.
-    async fn request(&self, mut url: Url, reach: Reach) -> Result<Response, String> {
-        let client = self.client(reach)?;
-        for _ in 0..=REDIRECTS {
-            allowed(&url, reach)?;
+    /// Follows redirects and checks each target like the first URL.
+    async fn request(&self, mut url: Url, scope: FetchScope) -> Result<Response, String> {
+        let client = self.client(scope)?;
+        for _ in 0..=MAX_REDIRECTS {
+            check_url(&url, scope)?;
             if self.proxy.is_some() {
-                judge_name(&url, reach).await?;
+                check_host(&url, scope).await?;
             }
             let sent = client.get(url.clone()).send().await;
             let response = sent.map_err(|error| self.failed(&error))?;
@@ -89,19 +91,19 @@ impl Fetcher {
                 return Ok(response);
             }
             url = url.join(&target).map_err(|error| {
-                format!("The page leads to something that is no address: {error}.")
+                format!("The page redirects to something that is not a URL: {error}.")
             })?;
         }
-        Err(format!("The page leads on more than {REDIRECTS} times."))
+        Err(format!("The page redirects more than {MAX_REDIRECTS} times."))
     }
 
-    fn client(&self, reach: Reach) -> Result<Client, String> {
+    fn client(&self, scope: FetchScope) -> Result<Client, String> {
         let failed = |error: reqwest::Error| format!("No HTTP client can be made: {error}.");
         // The process may have chosen a provider already; then that one is used.
         rustls::crypto::ring::default_provider().install_default().ok();
         let mut client = Client::builder()
             .redirect(redirect::Policy::none())
-            .dns_resolver(Arc::new(Resolver(reach)))
+            .dns_resolver(Arc::new(PublicResolver(scope)))
             .no_proxy()
             .no_gzip()
             .no_brotli()
@@ -109,10 +111,10 @@ impl Fetcher {
             .no_deflate()
             .user_agent(concat!("thoughtwire/", env!("CARGO_PKG_VERSION")));
         if let Some(proxy) = &self.proxy {
-            // The proxy itself is where its operator says, be it on this machine.
+            // The proxy itself may be anywhere, even on this machine.
             client = client
                 .proxy(Proxy::all(proxy.as_str()).map_err(failed)?)
-                .dns_resolver(Arc::new(Resolver(Reach::Any)));
+                .dns_resolver(Arc::new(PublicResolver(FetchScope::Any)));
         }
         client.build().map_err(failed)
     }
@@ -127,7 +129,7 @@ impl Fetcher {
         let is_proxied = names.iter().any(|name| std::env::var_os(name).is_some());
         let hint = match &self.proxy {
             None if is_proxied && error.is_connect() => {
-                " The proxy of the environment is not used for pages; the operator can name one as \
+                " Proxies from the environment are not used for pages; the operator can set \
                  `fetch_proxy`."
             }
             None | Some(_) => "",
@@ -135,22 +137,22 @@ impl Fetcher {
         format!("The page cannot be read: {cause}.{hint}")
     }
 
-    /// Turns a page into text, on a thread of its own.
+    /// Converts a page to text on a separate thread.
     async fn text(&self, body: Vec<u8>) -> Result<String, String> {
-        /// Has the thread stop once nobody waits for it.
-        struct Stop(Arc<AtomicBool>);
-        impl Drop for Stop {
+        /// Stops the thread when the future is dropped.
+        struct StopOnDrop(Arc<AtomicBool>);
+        impl Drop for StopOnDrop {
             fn drop(&mut self) {
                 self.0.store(true, Ordering::Relaxed);
             }
         }
-        let stop = Stop(Arc::new(AtomicBool::new(false)));
+        let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
         let asked = Arc::clone(&stop.0);
-        let stopped = || "The page was not read: the server stops.".to_owned();
-        let turn = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| stopped())?;
+        let stopped = || "The page was not read because the server is stopping.".to_owned();
+        let permit = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| stopped())?;
         let reading = tokio::task::spawn_blocking(move || {
-            // Held until the thread is done, also if nobody waits for it any more.
-            let _turn = turn;
+            // Held until the thread is done, even if the future is dropped.
+            let _permit = permit;
             page::text(&String::from_utf8_lossy(&body), &asked)
         });
         reading.await.ok().flatten().ok_or_else(stopped)
@@ -162,7 +164,7 @@ fn header(response: &Response, name: reqwest::header::HeaderName) -> String {
     value.unwrap_or_default().trim().to_owned()
 }
 
-/// The beginning of a body, up to what is read of a page.
+/// The beginning of a body, up to the limit of a page.
 async fn body(response: Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     let mut pieces = response.bytes_stream();
@@ -186,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that answers every request with `answer`, a piece at a time, as often as it says.
+    /// A server that answers every request with `answer`, then with `repeated` without end.
     async fn server(answer: Vec<u8>, repeated: Option<Vec<u8>>) -> SocketAddr {
         server_on("127.0.0.1", answer, repeated).await
     }
@@ -219,12 +221,12 @@ mod tests {
         [head.as_bytes(), body].concat()
     }
 
-    async fn fetch(url: &str, reach: Reach) -> Result<String, String> {
-        Fetcher::new(None).fetch(url, reach).await
+    async fn fetch(url: &str, scope: FetchScope) -> Result<String, String> {
+        Fetcher::new(None).fetch(url, scope).await
     }
 
     #[tokio::test]
-    async fn refusals_say_why() {
+    async fn refusals_give_a_reason() {
         for (url, sentence) in [
             ("file:///etc/passwd", "begins with file:"),
             ("http://127.0.0.1:1/", "no public address"),
@@ -235,7 +237,7 @@ mod tests {
             ("http://localhost/", "no public address"),
             ("nonsense", "no address"),
         ] {
-            let refused = fetch(url, Reach::Public).await;
+            let refused = fetch(url, FetchScope::Public).await;
             assert!(
                 refused.as_ref().is_err_and(|reason| reason.contains(sentence)),
                 "{url}: {refused:?}"
@@ -254,7 +256,7 @@ mod tests {
             ("content-type: text/html\r\ncontent-encoding: gzip", Err("gzip")),
         ] {
             let at = server(answer(head, page), None).await;
-            let found = fetch(&format!("http://{at}/"), Reach::Any).await;
+            let found = fetch(&format!("http://{at}/"), FetchScope::Any).await;
             match read {
                 Ok(text) => assert_eq!(found.as_deref(), Ok(text), "{head}"),
                 Err(word) => {
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn redirects_are_judged_each() {
+    async fn every_redirect_target_is_checked() {
         let answer = answer("content-type: text/plain", b"secret");
         let secret = server_on("127.0.0.2", answer, None).await;
         for target in [
@@ -279,14 +281,14 @@ mod tests {
             let redirect =
                 format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n");
             let at = server(redirect.into_bytes(), None).await;
-            // The first server stands for a public one.
-            let refused = fetch(&format!("http://{at}/"), Reach::Only(at)).await;
+            // The first server stands in for a public one.
+            let refused = fetch(&format!("http://{at}/"), FetchScope::Only(at)).await;
             assert!(refused.is_err(), "{target}: {refused:?}");
         }
         let endless =
             b"HTTP/1.1 302 Found\r\nlocation: /again\r\ncontent-length: 0\r\n\r\n".to_vec();
         let at = server(endless, None).await;
-        let refused = fetch(&format!("http://{at}/"), Reach::Any).await;
+        let refused = fetch(&format!("http://{at}/"), FetchScope::Any).await;
         assert!(
             refused.as_ref().is_err_and(|why| why.contains("more than 5 times")),
             "{refused:?}"
@@ -294,10 +296,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_endless_page_is_read_in_part() {
+    async fn an_endless_page_is_cut_at_the_limit() {
         let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n\r\n<p>".to_vec();
         let at = server(head, Some(b"word ".repeat(1000))).await;
-        let text = fetch(&format!("http://{at}/"), Reach::Any).await.expect("a page");
+        let text = fetch(&format!("http://{at}/"), FetchScope::Any).await.expect("a page");
         assert!(
             text.starts_with("word word") && text.ends_with("[the page goes on]"),
             "{}",
@@ -306,28 +308,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reading_pages_is_bounded_and_given_up_with_its_future() {
+    async fn conversion_is_bounded_and_stops_with_its_future() {
         let fetcher = Fetcher::new(None);
-        let turns = Arc::clone(&fetcher.reading).acquire_many_owned(2).await.expect("turns");
+        let permits = Arc::clone(&fetcher.reading).acquire_many_owned(2).await.expect("permits");
         let page = b"<div>".repeat(PAGE_BYTES / 5);
         {
             let mut waiting = std::pin::pin!(fetcher.text(page.clone()));
             assert!(futures::poll!(&mut waiting).is_pending());
         }
-        drop(turns);
+        drop(permits);
         let text = fetcher.text(page).await.expect("a page");
         assert!(text.ends_with("[the page goes on]"), "{text}");
-        assert_eq!(fetcher.reading.available_permits(), AT_ONCE);
+        assert_eq!(fetcher.reading.available_permits(), CONCURRENT_CONVERSIONS);
     }
 
     #[tokio::test]
-    async fn a_proxy_is_asked_only_if_it_is_named_and_what_it_is_asked_for_is_judged() {
+    async fn only_a_configured_proxy_is_used_and_its_targets_are_checked() {
         let at = server(answer("content-type: text/plain", b"from the proxy"), None).await;
         let named = Fetcher::new(Some(format!("http://{at}")));
-        let found = named.fetch("http://93.184.216.34/", Reach::Public).await;
+        let found = named.fetch("http://93.184.216.34/", FetchScope::Public).await;
         assert_eq!(found.as_deref(), Ok("from the proxy"));
         for url in ["http://127.0.0.1/", "http://localhost/", "http://169.254.169.254/"] {
-            let refused = named.fetch(url, Reach::Public).await;
+            let refused = named.fetch(url, FetchScope::Public).await;
             assert!(
                 refused.as_ref().is_err_and(|why| why.contains("no public address")),
                 "{refused:?}"

@@ -1,8 +1,8 @@
-//! The text of an HTML page.
+//! Conversion of an HTML page to text.
 //!
-//! A page is hostile until shown otherwise, so it is read in one pass without a tree: time grows
-//! with its length, and memory only with what is said in it. Depth and attributes cost nothing; a
-//! tag's attributes are passed over, but for where a link leads.
+//! A page may be hostile, so it is read in one pass without a tree. Time grows with the length of
+//! the page, and memory only with its text. Depth and attributes cost nothing. Attributes are
+//! skipped, except the targets of links.
 
 mod entities;
 #[cfg(test)]
@@ -10,56 +10,56 @@ mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The most bytes of text that are taken from a page.
-const MOST_TEXT: usize = 512 << 10;
-/// The most tags that are looked at.
-const MOST_TAGS: usize = 200_000;
-/// The longest address of a link, in bytes.
+/// Largest amount of text taken from a page, in bytes.
+const MAX_TEXT: usize = 512 << 10;
+/// Largest number of tags that are processed.
+const MAX_TAGS: usize = 200_000;
+/// Longest address of a link, in bytes.
 const LONGEST_LINK: usize = 500;
-/// How many tags are read between two looks at whether to stop.
-const BREATH: usize = 256;
-/// What stands at the end of a page that is not read to its end.
+/// Number of tags between two checks of the stop flag.
+const STOP_CHECK_TAGS: usize = 256;
+/// Note at the end of a page that was cut.
 const CUT: &str = "\n\n[the page goes on]";
 
-/// The text of a page: headings with `#`, list items with `*`, links as `[words](address)`. None if
-/// `stop` was set meanwhile.
+/// The text of a page: headings with `#`, list items with `*`, links as `[words](address)`. Absent
+/// if `stop` was set meanwhile.
 pub(super) fn text(html: &str, stop: &AtomicBool) -> Option<String> {
-    let mut page = Page::default();
+    let mut page = PageText::default();
     let mut rest = html;
     let mut tags: usize = 0;
     while let Some(at) = rest.find('<') {
-        if tags.is_multiple_of(BREATH) && stop.load(Ordering::Relaxed) {
+        if tags.is_multiple_of(STOP_CHECK_TAGS) && stop.load(Ordering::Relaxed) {
             return None;
         }
         tags += 1;
         let (words, markup) = rest.split_at_checked(at)?;
-        page.say(words);
-        if tags > MOST_TAGS || page.out.len() > MOST_TEXT {
+        page.push_text(words);
+        if tags > MAX_TAGS || page.out.len() > MAX_TEXT {
             return Some(page.finish(CUT));
         }
         rest = page.markup(markup);
     }
-    page.say(rest);
-    let end = if page.out.len() > MOST_TEXT { CUT } else { "" };
+    page.push_text(rest);
+    let end = if page.out.len() > MAX_TEXT { CUT } else { "" };
     Some(page.finish(end))
 }
 
 #[derive(Default)]
-struct Page {
+struct PageText {
     out: String,
-    /// Whether a space, one or two line ends stand before what is said next.
+    /// The separator due before the next text.
     gap: Gap,
-    /// The element whose contents are not shown, and how often it is open within itself.
+    /// The element whose contents are hidden, and its nesting depth.
     hidden: Option<(&'static str, usize)>,
-    /// How many `pre` are open: their spaces and line ends count.
+    /// Number of open `pre` elements, in which white space counts.
     pre: usize,
-    link: Option<Link>,
+    link: Option<OpenLink>,
 }
 
-/// A link that is open.
-struct Link {
+/// An open link.
+struct OpenLink {
     address: String,
-    /// Where its words begin.
+    /// Index in `out` at which its text begins.
     from: usize,
 }
 
@@ -72,15 +72,15 @@ enum Gap {
     Paragraph,
 }
 
-/// Elements whose contents are code, data or pictures.
+/// Elements whose contents are code, data or media.
 const HIDDEN: [&str; 9] =
     ["script", "style", "template", "svg", "iframe", "object", "canvas", "audio", "video"];
-/// Elements whose contents are no markup.
+/// Elements whose contents are not markup.
 const RAW: [&str; 8] =
     ["script", "style", "iframe", "textarea", "title", "xmp", "noembed", "noframes"];
 
-impl Page {
-    /// Takes what begins with `<`; returns what stands behind it.
+impl PageText {
+    /// Processes markup that begins with `<`. Returns the rest.
     fn markup<'a>(&mut self, markup: &'a str) -> &'a str {
         let inner = markup.get(1..).unwrap_or_default();
         let first = inner.as_bytes().first().copied().unwrap_or_default();
@@ -101,13 +101,13 @@ impl Page {
             if closing {
                 return behind(named, ">");
             }
-            self.say("<");
+            self.push_text("<");
             return inner;
         }
         let end = named.find(|char: char| char.is_ascii_whitespace() || "/>".contains(char));
         let (name, attributes) =
             named.split_at_checked(end.unwrap_or(named.len())).unwrap_or_default();
-        let name = Name::of(name);
+        let name = ElementName::of(name);
         let Some((attributes, rest)) = attributes_end(attributes) else { return "" };
         if closing {
             self.close(name.as_str());
@@ -118,7 +118,7 @@ impl Page {
         match raw {
             Some(raw) => {
                 let (contents, rest) = raw_end(rest, raw);
-                self.say(contents);
+                self.push_text(contents);
                 rest
             }
             None => rest,
@@ -141,37 +141,37 @@ impl Page {
                 if self.gap == Gap::Space {
                     self.gap = Gap::None;
                 }
-                self.put("\n");
+                self.write("\n");
             }
             "li" => {
-                self.leave(Gap::Line);
-                self.put("* ");
+                self.separate(Gap::Line);
+                self.write("* ");
             }
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
-                self.leave(Gap::Paragraph);
+                self.separate(Gap::Paragraph);
                 let level =
                     name.bytes().last().map_or(1, |digit| usize::from(digit.saturating_sub(b'0')));
-                self.put(&format!("{} ", "#".repeat(level)));
+                self.write(&format!("{} ", "#".repeat(level)));
             }
-            "td" | "th" => self.leave(Gap::Space),
+            "td" | "th" => self.separate(Gap::Space),
             "pre" => {
-                self.leave(Gap::Paragraph);
+                self.separate(Gap::Paragraph);
                 self.pre += 1;
             }
             "a" => {
                 self.end_link();
                 if let Some(address) = link(attributes) {
-                    self.link = Some(Link { address, from: self.out.len() });
+                    self.link = Some(OpenLink { address, from: self.out.len() });
                 }
             }
             "img" => {
                 if let Some(words) =
                     attribute(attributes, "alt").filter(|alt| !alt.trim().is_empty())
                 {
-                    self.say(words);
+                    self.push_text(words);
                 }
             }
-            _ => self.leave(gap(name)),
+            _ => self.separate(gap(name)),
         }
     }
 
@@ -187,17 +187,17 @@ impl Page {
             "a" => self.end_link(),
             "pre" => {
                 self.pre = self.pre.saturating_sub(1);
-                self.leave(Gap::Paragraph);
+                self.separate(Gap::Paragraph);
             }
-            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.leave(Gap::Paragraph),
-            "td" | "th" => self.leave(Gap::Space),
-            "li" => self.leave(Gap::Line),
-            _ => self.leave(gap(name)),
+            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.separate(Gap::Paragraph),
+            "td" | "th" => self.separate(Gap::Space),
+            "li" => self.separate(Gap::Line),
+            _ => self.separate(gap(name)),
         }
     }
 
     fn end_link(&mut self) {
-        let Some(Link { address, from }) = self.link.take() else { return };
+        let Some(OpenLink { address, from }) = self.link.take() else { return };
         let words = self.out.get(from..).unwrap_or_default();
         let begin = from + words.len() - words.trim_start().len();
         if words.trim().is_empty() {
@@ -209,36 +209,36 @@ impl Page {
         self.out.push(')');
     }
 
-    fn leave(&mut self, gap: Gap) {
+    fn separate(&mut self, gap: Gap) {
         self.gap = self.gap.max(gap);
     }
 
-    fn say(&mut self, words: &str) {
+    fn push_text(&mut self, words: &str) {
         if self.hidden.is_some() || words.is_empty() {
             return;
         }
         let words = entities::decoded(words);
         if self.pre > 0 {
-            self.put(&words);
+            self.write(&words);
             return;
         }
         let space = |char: char| char.is_ascii_whitespace();
         if words.starts_with(space) {
-            self.leave(Gap::Space);
+            self.separate(Gap::Space);
         }
         for word in words.split(space).filter(|word| !word.is_empty()) {
-            self.put(word);
-            self.leave(Gap::Space);
+            self.write(word);
+            self.separate(Gap::Space);
         }
-        // A word may go on in the next piece.
+        // A word may continue in the next piece.
         if !words.ends_with(space) && self.gap == Gap::Space {
             self.gap = Gap::None;
         }
     }
 
-    /// Writes what is due between what was said and what comes, and that.
-    fn put(&mut self, words: &str) {
-        if self.out.len() > MOST_TEXT {
+    /// Writes the due separator and a text.
+    fn write(&mut self, words: &str) {
+        if self.out.len() > MAX_TEXT {
             return;
         }
         let gap = std::mem::take(&mut self.gap);
@@ -256,7 +256,7 @@ impl Page {
 
     fn finish(mut self, end: &str) -> String {
         self.end_link();
-        self.out.truncate(self.out.floor_char_boundary(MOST_TEXT));
+        self.out.truncate(self.out.floor_char_boundary(MAX_TEXT));
         let kept = self.out.trim_end().len();
         self.out.truncate(kept);
         let begin = self.out.len() - self.out.trim_start_matches('\n').len();
@@ -266,7 +266,7 @@ impl Page {
     }
 }
 
-/// What separates an element from what is around it.
+/// The separator of an element.
 fn gap(name: &str) -> Gap {
     match name {
         "p" | "ul" | "ol" | "dl" | "table" | "blockquote" | "section" | "article" | "figure"
@@ -278,13 +278,13 @@ fn gap(name: &str) -> Gap {
     }
 }
 
-/// An element's name in lower case; one that is longer than any known is none.
-struct Name {
+/// An element's name in lower case. Empty if it is longer than any known name.
+struct ElementName {
     bytes: [u8; Self::LONGEST],
     length: usize,
 }
 
-impl Name {
+impl ElementName {
     const LONGEST: usize = 16;
 
     fn of(written: &str) -> Self {
@@ -306,12 +306,12 @@ impl Name {
     }
 }
 
-/// What stands behind a mark; nothing where it never comes.
+/// The rest of a text behind a mark. Empty if the mark is missing.
 fn behind<'a>(text: &'a str, mark: &str) -> &'a str {
     text.split_once(mark).map_or("", |(_, rest)| rest)
 }
 
-/// A tag's attributes and what stands behind the tag; none where it has no end.
+/// A tag's attributes, and the rest behind the tag. Absent if the tag has no end.
 fn attributes_end(text: &str) -> Option<(&str, &str)> {
     let mut quote = None;
     let mut after_equals = false;
@@ -330,21 +330,21 @@ fn attributes_end(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// The contents of an element without markup, and what stands behind its end.
+/// The contents of an element without markup, and the rest from its end tag on.
 fn raw_end<'a>(text: &'a str, name: &str) -> (&'a str, &'a str) {
     for (at, _) in text.match_indices("</") {
         let tag = text.get(at + 2..).unwrap_or_default();
         let is_named = tag.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name));
         let next = tag.as_bytes().get(name.len());
         if is_named && next.is_none_or(|next| next.is_ascii_whitespace() || b"/>".contains(next)) {
-            // The end is read as any other tag.
+            // The end tag is processed like any other.
             return text.split_at_checked(at).unwrap_or((text, ""));
         }
     }
     (text, "")
 }
 
-/// Where a link leads, if that can be shown.
+/// The target of a link, if it can be shown.
 fn link(attributes: &str) -> Option<String> {
     let address = attribute(attributes, "href")?.trim();
     let scripted = ["javascript:", "data:", "#"].iter().any(|scheme| {
@@ -358,7 +358,7 @@ fn link(attributes: &str) -> Option<String> {
     Some(shown)
 }
 
-/// An attribute's value, as written; the first of equal names counts.
+/// The value of an attribute as written. The first of several counts.
 fn attribute<'a>(attributes: &'a str, wanted: &str) -> Option<&'a str> {
     let mut rest = attributes;
     loop {

@@ -1,8 +1,8 @@
-//! Anthropic's Messages.
+//! Anthropic's Messages API.
 
 use serde_json::{Value, json};
 
-use super::{ANTHROPIC, ONE_AND_ONE, Row, SIX_BY_SEVEN, check, runs, says, sse, thinks};
+use super::{ANTHROPIC, ONE_AND_ONE, QuirkRow, SIX_BY_SEVEN, check, runs, says, sse, thinks};
 
 pub(super) fn start() -> Value {
     json!({"type": "message_start", "message": {"id": "m", "role": "assistant", "content": [],
@@ -68,7 +68,7 @@ fn call(id: &str, json: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn events_without_lines_or_ends() {
+async fn event_lines_and_end_markers_may_be_missing() {
     let all = [
         vec![start()],
         text(0, "Said."),
@@ -87,7 +87,7 @@ async fn events_without_lines_or_ends() {
         json!({"type": "message", "role": "assistant", "content": content,
         "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}})
     };
-    let rows: Vec<Row> = vec![
+    let rows: Vec<QuirkRow> = vec![
         says("no event lines", sse(&all), "Said."),
         says("the type in event lines only", only_lines, "Said."),
         says(
@@ -164,7 +164,7 @@ async fn events_without_lines_or_ends() {
 }
 
 #[tokio::test]
-async fn unknown_kinds_and_overlapping_blocks() {
+async fn unknown_kinds_and_overlapping_blocks_are_read() {
     let thinking = || json!({"type": "thinking", "thinking": "", "signature": ""});
     let signature = delta(0, json!({"type": "signature_delta", "signature": "S"}));
     let rows = vec![
@@ -321,7 +321,7 @@ async fn unknown_kinds_and_overlapping_blocks() {
 }
 
 #[tokio::test]
-async fn calls_with_unusual_ids_names_and_inputs() {
+async fn calls_may_have_unusual_ids_names_and_inputs() {
     let rows = vec![
         runs(
             "input in the block's start",

@@ -1,4 +1,4 @@
-//! Bounds of a reply: its size, its parts and how long it is kept alive.
+//! Bounds of a reply: its size, its parts, and how long keep-alives extend it.
 
 use std::time::Duration;
 
@@ -6,29 +6,29 @@ use serde_json::json;
 use thoughtwire_agent::{AgentOptions, Timeouts};
 
 use super::{ANTHROPIC, GEMINI, OLLAMA, OPENAI, RESPONSES, answer, lines, messages, sse, turn};
-use crate::canned::Reply;
-use crate::mock::{WIRES, Wire};
+use crate::canned::CannedReply;
+use crate::mock::{MockWire, WIRES};
 
 const KIB: usize = 1 << 10;
 
-fn endless(start: &str, piece: String) -> Reply {
-    Reply::endless(start, piece, Duration::ZERO)
+fn endless(start: &str, piece: String) -> CannedReply {
+    CannedReply::endless(start, piece, Duration::ZERO)
 }
 
-async fn too_much(wire: Wire, name: &str, reply: Reply) {
-    let (told, asked) = turn(wire, vec![reply; 2], AgentOptions::new).await;
-    let (outcome, code, reason) = told.end();
+async fn too_much(wire: MockWire, name: &str, reply: CannedReply) {
+    let (log, asked) = turn(wire, vec![reply; 2], AgentOptions::new).await;
+    let (outcome, code, reason) = log.end();
     assert_eq!(
         (outcome.as_str(), code.as_str()),
         ("Failed", "model_too_much"),
         "{wire:?}, {name}: {reason}"
     );
     assert_eq!(asked.len(), 1, "{wire:?}, {name}");
-    assert!(messages(&told).0.len() <= 8 << 20, "{wire:?}, {name}");
+    assert!(messages(&log).0.len() <= 8 << 20, "{wire:?}, {name}");
 }
 
 #[tokio::test]
-async fn endless_text_ends() {
+async fn endless_text_is_stopped() {
     let words = "word ".repeat(16 * KIB);
     for (wire, piece) in [
         (OPENAI, sse(&[super::openai::content(&words)])),
@@ -42,7 +42,7 @@ async fn endless_text_ends() {
 }
 
 #[tokio::test]
-async fn other_things_without_end_end() {
+async fn endless_items_of_every_kind_are_stopped() {
     let long = "x".repeat(64 * KIB);
     let thought = sse(&[super::openai::delta(json!({"reasoning_content": long}))]);
     too_much(OPENAI, "a thought", endless("", thought)).await;
@@ -91,7 +91,7 @@ async fn other_things_without_end_end() {
 }
 
 #[tokio::test]
-async fn lines_events_and_streams_without_end_end() {
+async fn endless_lines_events_and_streams_are_stopped() {
     for wire in WIRES {
         too_much(wire, "a line", endless("data: {\"x\": \"", "x".repeat(64 * KIB))).await;
         too_much(wire, "no stream", endless("", "x\n".repeat(32 * KIB))).await;
@@ -106,8 +106,8 @@ fn impatient(model: String, providers: thoughtwire_agent::Providers) -> AgentOpt
     AgentOptions { timeouts, retries: 1, ..AgentOptions::new(model, providers) }
 }
 
-/// Signs of life on each wire.
-fn alive() -> Vec<(Wire, String)> {
+/// Keep-alives on each wire.
+fn alive() -> Vec<(MockWire, String)> {
     vec![
         (OPENAI, ": keep-alive\n\n".to_owned()),
         (OPENAI, sse(&[super::openai::content("")])),
@@ -124,33 +124,33 @@ fn alive() -> Vec<(Wire, String)> {
 }
 
 #[tokio::test]
-async fn signs_of_life_keep_a_reply_going() {
+async fn keep_alives_extend_the_time_limits() {
     for (wire, sign) in alive() {
-        // Three times as long as the time-out, before the first word.
+        // Three times as long as the time-out, before the first output.
         let mut pieces = vec![sign.clone().into_bytes(); 180];
         pieces.push(answer(wire).into_bytes());
-        let (told, asked) = turn(wire, vec![Reply::torn(pieces); 2], impatient).await;
-        assert_eq!(messages(&told).0, "Done.", "{wire:?} {sign:?}: {told:?}");
+        let (log, asked) = turn(wire, vec![CannedReply::torn(pieces); 2], impatient).await;
+        assert_eq!(messages(&log).0, "Done.", "{wire:?} {sign:?}: {log:?}");
         assert_eq!(asked.len(), 1, "{wire:?} {sign:?}");
     }
 }
 
 #[tokio::test]
-async fn signs_of_life_do_not_keep_a_reply_going_for_ever() {
+async fn keep_alives_do_not_extend_a_reply_for_ever() {
     for (wire, sign) in alive() {
-        let reply = Reply::endless("", sign.clone(), Duration::from_millis(50));
-        let (told, asked) = turn(wire, vec![reply; 2], impatient).await;
-        let (_, code, reason) = told.end();
+        let reply = CannedReply::endless("", sign.clone(), Duration::from_millis(50));
+        let (log, asked) = turn(wire, vec![reply; 2], impatient).await;
+        let (_, code, reason) = log.end();
         assert_eq!(code, "model_timeout", "{wire:?} {sign:?}: {reason}");
         assert!(reason.contains("only kept the connection alive"), "{reason}");
-        assert_eq!(asked.len(), 1, "{wire:?} {sign:?}: it is not asked again");
+        assert_eq!(asked.len(), 1, "{wire:?} {sign:?}: the request is not repeated");
     }
 }
 
 #[tokio::test]
-async fn a_stream_that_stays_open_behind_its_end_is_complete() {
+async fn a_stream_that_stays_open_after_its_end_is_complete() {
     let body = sse(&[super::openai::content("Said."), super::openai::finish("stop")]);
-    let (told, asked) = turn(OPENAI, vec![Reply::unfinished(body); 2], impatient).await;
-    assert_eq!((told.end().0.as_str(), messages(&told)), ("Completed", ("Said.".to_owned(), true)));
+    let (log, asked) = turn(OPENAI, vec![CannedReply::unfinished(body); 2], impatient).await;
+    assert_eq!((log.end().0.as_str(), messages(&log)), ("Completed", ("Said.".to_owned(), true)));
     assert_eq!(asked.len(), 1);
 }

@@ -1,11 +1,11 @@
-//! Errors that come with status 200, and replies that break off.
+//! Errors that arrive with status 200, and replies that are cut off.
 
 use serde_json::{Value, json};
 use thoughtwire_agent::AgentOptions;
 
 use super::{ANTHROPIC, GEMINI, OLLAMA, OPENAI, RESPONSES, lines, messages, sse, turn};
-use crate::canned::Reply;
-use crate::mock::{WIRES, Wire};
+use crate::canned::CannedReply;
+use crate::mock::{MockWire, WIRES};
 
 const WORDS: &str = "Your credit is used up.";
 
@@ -13,17 +13,17 @@ fn options(model: String, providers: thoughtwire_agent::Providers) -> AgentOptio
     AgentOptions { retries: 1, ..AgentOptions::new(model, providers) }
 }
 
-/// The code of a turn that failed with the provider's words, and how many requests were made.
-async fn failed(wire: Wire, reply: Reply) -> (String, usize) {
-    let (told, asked) = turn(wire, vec![reply; 2], options).await;
-    let (outcome, code, reason) = told.end();
-    assert_eq!(outcome, "Failed", "{wire:?}: {told:?}");
+/// The code of a turn that failed with the provider's text, and the number of requests.
+async fn failed(wire: MockWire, reply: CannedReply) -> (String, usize) {
+    let (log, asked) = turn(wire, vec![reply; 2], options).await;
+    let (outcome, code, reason) = log.end();
+    assert_eq!(outcome, "Failed", "{wire:?}: {log:?}");
     assert!(reason.contains("credit is used up"), "{wire:?}: {reason}");
     (code, asked.len())
 }
 
 #[tokio::test]
-async fn errors_in_every_place_fail_with_the_providers_words() {
+async fn errors_in_every_place_fail_with_the_providers_text() {
     let error = json!({"error": {"message": WORDS, "type": "invalid_request_error", "code": null}});
     for wire in WIRES {
         for body in [
@@ -67,7 +67,7 @@ async fn errors_in_every_place_fail_with_the_providers_words() {
 }
 
 #[tokio::test]
-async fn codes_tell_whether_to_ask_again() {
+async fn error_codes_decide_about_retries() {
     for (wire, error, code, requests) in [
         (OPENAI, json!({"message": WORDS, "code": 401}), "model_refused_key", 1),
         (OPENAI, json!({"message": WORDS, "code": "402"}), "model_failed", 1),
@@ -108,7 +108,7 @@ async fn codes_tell_whether_to_ask_again() {
 }
 
 #[tokio::test]
-async fn errors_after_words_keep_what_was_said_and_are_not_asked_again() {
+async fn errors_after_output_keep_the_text_and_are_not_retried() {
     let error = json!({"error": {"message": WORDS, "code": 429}});
     let failed = json!({"type": "response.failed", "response": {"status": "failed",
         "error": {"code": "server_error", "message": WORDS}}});
@@ -116,7 +116,7 @@ async fn errors_after_words_keep_what_was_said_and_are_not_asked_again() {
         "error": {"message": WORDS, "code": 502}}]});
     let only_reason =
         json!({"choices": [{"index": 0, "delta": {}, "error": {"message": WORDS, "code": 502}}]});
-    let half = |wire: Wire| -> Value {
+    let half = |wire: MockWire| -> Value {
         match wire.model.split('/').next().unwrap() {
             "openai" => super::openai::content("Half a"),
             "openai-responses" => super::responses::said("Half a"),
@@ -137,32 +137,32 @@ async fn errors_after_words_keep_what_was_said_and_are_not_asked_again() {
     ] {
         let values = [half(wire), error];
         let reply = if wire.model == OLLAMA.model { lines(&values) } else { sse(&values) };
-        let (told, asked) = turn(wire, vec![reply.into(); 2], options).await;
-        assert!(told.end().2.contains("credit is used up"), "{wire:?}: {told:?}");
-        assert_eq!(messages(&told), ("Half a".to_owned(), false), "{wire:?}: {told:?}");
+        let (log, asked) = turn(wire, vec![reply.into(); 2], options).await;
+        assert!(log.end().2.contains("credit is used up"), "{wire:?}: {log:?}");
+        assert_eq!(messages(&log), ("Half a".to_owned(), false), "{wire:?}: {log:?}");
         assert_eq!(asked.len(), 1, "{wire:?}");
     }
 }
 
 #[tokio::test]
-async fn json_that_breaks_off_is_a_cut_and_broken_json_a_failure() {
+async fn incomplete_json_is_a_cut_and_invalid_json_a_failure() {
     let half = sse(&[super::openai::content("Half a")]);
     for (reply, code) in [
         (format!("{half}data: {{\"choices\": [{{\"delta\""), "model_cut"),
         (format!("{half}data: {{\"choices\": [{{\"delta\"\n\n"), "model_cut"),
         (format!("{half}data: {{\"choices\": oops}}\n\n{half}"), "model_failed"),
     ] {
-        let (told, _) = turn(OPENAI, vec![reply.clone().into()], options).await;
-        assert_eq!(told.end().1, code, "{reply}: {told:?}");
-        assert_eq!(messages(&told), ("Half a".to_owned(), false), "{told:?}");
+        let (log, _) = turn(OPENAI, vec![reply.clone().into()], options).await;
+        assert_eq!(log.end().1, code, "{reply}: {log:?}");
+        assert_eq!(messages(&log), ("Half a".to_owned(), false), "{log:?}");
     }
 }
 
 #[tokio::test]
 async fn a_key_is_never_quoted() {
     let body = json!({"error": {"message": "Incorrect API key provided: sk-secret.", "code": 401}});
-    let (told, _) = turn(OPENAI, vec![body.to_string().into()], options).await;
-    let (_, code, reason) = told.end();
+    let (log, _) = turn(OPENAI, vec![body.to_string().into()], options).await;
+    let (_, code, reason) = log.end();
     assert_eq!(code, "model_refused_key");
     assert!(reason.contains("Incorrect API key") && !reason.contains("secret"), "{reason}");
 }

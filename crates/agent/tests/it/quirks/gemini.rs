@@ -25,7 +25,7 @@ fn call(sum: &str) -> Value {
 }
 
 #[tokio::test]
-async fn chunks_are_read_to_the_end_and_wholly() {
+async fn every_part_of_every_chunk_is_read() {
     let stop = || chunk(&[], Some("STOP"));
     let usage = json!({"usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1e300}});
     let rows = vec![
@@ -122,7 +122,7 @@ async fn chunks_are_read_to_the_end_and_wholly() {
 }
 
 #[tokio::test]
-async fn calls_run_once() {
+async fn calls_repeated_in_later_chunks_run_once() {
     let with_id = |id: &str, sum: &str| {
         json!({"functionCall": {"id": id, "name": "calculator",
         "args": {"expression": sum}}})
@@ -173,8 +173,12 @@ async fn calls_run_once() {
         ),
         runs(
             "another spelling",
-            sse(&[json!({"candidates": [{"content": {"parts": [{
-                    "function_call": {"name": "calculator", "args": {"expression": "6*7"}}}]}, "finish_reason": "STOP"}]})]),
+            sse(&[json!({"candidates": [{
+                "content": {"parts": [{
+                    "function_call": {"name": "calculator", "args": {"expression": "6*7"}},
+                }]},
+                "finish_reason": "STOP",
+            }]})]),
             &["42"],
         ),
         runs(

@@ -1,4 +1,4 @@
-//! Ollama's own chat.
+//! Ollama's own chat API.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn call(sum: &str) -> Value {
 }
 
 #[tokio::test]
-async fn lines_of_all_shapes() {
+async fn lines_may_have_all_shapes() {
     let stop = || done("stop");
     let last = json!({"message": {"content": "Said."}, "done": true});
     let rows = vec![

@@ -20,7 +20,7 @@ pub(super) fn finish(reason: &str) -> Value {
     json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
 }
 
-/// A piece of a call.
+/// A part of a call.
 pub(super) fn call(call: Value) -> Value {
     delta(json!({"tool_calls": [call]}))
 }
@@ -39,7 +39,7 @@ fn args(args: &str) -> Value {
 }
 
 #[tokio::test]
-async fn calls_with_unusual_indexes() {
+async fn calls_may_have_unusual_indexes() {
     let mut rows = vec![runs(
         "missing",
         calls(&[call(json!({"id": "c1", "function": function(SIX_BY_SEVEN)}))]),
@@ -86,7 +86,7 @@ async fn calls_with_unusual_indexes() {
 }
 
 #[tokio::test]
-async fn parallel_calls_that_share_an_index_or_an_id() {
+async fn parallel_calls_may_share_an_index_or_an_id() {
     let whole = |index: Value, id: Value, args: &str| {
         call(json!({"index": index, "id": id, "type": "function", "function": function(args)}))
     };
@@ -225,7 +225,7 @@ async fn parallel_calls_that_share_an_index_or_an_id() {
 }
 
 #[tokio::test]
-async fn names_that_come_late_or_in_pieces_or_again() {
+async fn names_may_arrive_late_in_pieces_or_repeatedly() {
     let named = |name: &str, args: &str| {
         call(json!({"index": 0, "id": "c1", "function": {"name": name, "arguments": args}}))
     };
@@ -301,7 +301,7 @@ async fn names_that_come_late_or_in_pieces_or_again() {
 }
 
 #[tokio::test]
-async fn arguments_of_other_types_and_repeated_ones() {
+async fn arguments_may_have_other_types_and_be_repeated() {
     let with = |args: Value| {
         call(json!({"index": 0, "id": "c1", "function": {"name": "calculator", "arguments": args}}))
     };
@@ -345,9 +345,12 @@ async fn arguments_of_other_types_and_repeated_ones() {
         [json!(null), json!(""), json!("null"), json!([]), json!({}), json!("{}"), json!("\"\"")]
     {
         let replies = vec![calls(&[with(none.clone())]).into(), super::answer(OPENAI).into()];
-        let (told, _) = super::turn(OPENAI, replies, thoughtwire_agent::AgentOptions::new).await;
-        let returned = told.returned();
-        assert_eq!(returned.len(), 1, "{none}: {told:?}");
-        assert!(returned[0].1.contains("expression"), "it ran without arguments: {none}: {told:?}");
+        let (log, _) = super::turn(OPENAI, replies, thoughtwire_agent::AgentOptions::new).await;
+        let returned = log.returned();
+        assert_eq!(returned.len(), 1, "{none}: {log:?}");
+        assert!(
+            returned[0].1.contains("expression"),
+            "the call ran without arguments: {none}: {log:?}"
+        );
     }
 }

@@ -6,7 +6,7 @@ use super::openai::{call, calls, content, delta, finish, function, stream};
 use super::{OPENAI, SIX_BY_SEVEN, check, runs, says, sse, thinks};
 
 #[tokio::test]
-async fn calls_in_other_places() {
+async fn calls_are_read_in_other_places() {
     let tool = json!({"id": "c1", "type": "function", "function": function(SIX_BY_SEVEN)});
     let whole = |message: Value, reason: &str| {
         json!({"id": "x", "object": "chat.completion", "error": null, "usage": {"prompt_tokens": 1},
@@ -81,7 +81,7 @@ async fn calls_in_other_places() {
 }
 
 #[tokio::test]
-async fn content_and_reasoning_in_other_shapes() {
+async fn content_and_reasoning_are_read_in_other_shapes() {
     let stop = finish("stop");
     let rows = vec![
         says(

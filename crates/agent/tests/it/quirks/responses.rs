@@ -1,4 +1,4 @@
-//! `OpenAI`'s Responses.
+//! `OpenAI`'s Responses API.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ fn without(mut event: Value, key: &str) -> Value {
 }
 
 #[tokio::test]
-async fn text_is_said_once_wherever_it_stands() {
+async fn text_in_several_events_is_one_message() {
     let whole = message("m1", "Said.");
     let text_done = json!({"type": "response.output_text.done", "item_id": "m1", "output_index": 0,
         "content_index": 0, "text": "Said."});
@@ -170,7 +170,7 @@ async fn text_is_said_once_wherever_it_stands() {
 }
 
 #[tokio::test]
-async fn calls_run_once_wherever_they_stand() {
+async fn calls_in_several_events_run_once() {
     let args = |event: Value, json: &str| {
         let mut event = event;
         event["type"] = json!("response.function_call_arguments.delta");
@@ -307,7 +307,7 @@ async fn calls_run_once_wherever_they_stand() {
 }
 
 #[tokio::test]
-async fn reasoning_is_thought_once() {
+async fn reasoning_in_several_events_is_one_thought() {
     let delta = |index: usize, text: &str| {
         json!({"type": "response.reasoning_summary_text.delta",
         "output_index": 0, "summary_index": index, "delta": text})

@@ -1,13 +1,13 @@
-//! Why a model stopped.
+//! Stop reasons of models.
 
 use serde_json::{Value, json};
 use thoughtwire_agent::AgentOptions;
 use thoughtwire_proto::{Event, TurnEvent};
 
-use super::{ANTHROPIC, GEMINI, OLLAMA, OPENAI, RESPONSES, Wire, lines, messages, sse, turn};
+use super::{ANTHROPIC, GEMINI, MockWire, OLLAMA, OPENAI, RESPONSES, lines, messages, sse, turn};
 
-/// A reply of some values and the reason for which it stopped.
-fn stopped(wire: Wire, values: &[Value], reason: &str) -> String {
+/// A reply with some values and a stop reason.
+fn stopped(wire: MockWire, values: &[Value], reason: &str) -> String {
     let name = wire.model.split('/').next().unwrap();
     match name {
         "openai" => super::openai::stream(&[values, &[super::openai::finish(reason)]].concat()),
@@ -23,7 +23,7 @@ fn stopped(wire: Wire, values: &[Value], reason: &str) -> String {
     }
 }
 
-fn half(wire: Wire) -> Vec<Value> {
+fn half(wire: MockWire) -> Vec<Value> {
     match wire.model.split('/').next().unwrap() {
         "openai" => vec![super::openai::content("Half a")],
         "openai-responses" => vec![super::responses::said("Half a")],
@@ -33,7 +33,7 @@ fn half(wire: Wire) -> Vec<Value> {
     }
 }
 
-const REASONS: [(Wire, &str, &str); 26] = [
+const REASONS: [(MockWire, &str, &str); 26] = [
     (OPENAI, "length", "model_length"),
     (OPENAI, "max_tokens", "model_length"),
     (OPENAI, "MAX_TOKENS", "model_length"),
@@ -63,26 +63,26 @@ const REASONS: [(Wire, &str, &str); 26] = [
 ];
 
 #[tokio::test]
-async fn a_reply_that_was_stopped_says_why() {
+async fn a_stopped_reply_fails_with_the_code_of_its_reason() {
     for (wire, reason, code) in REASONS {
         let reply = stopped(wire, &half(wire), reason);
-        let (told, asked) = turn(wire, vec![reply.into(); 2], AgentOptions::new).await;
-        let (outcome, found, words) = told.end();
+        let (log, asked) = turn(wire, vec![reply.into(); 2], AgentOptions::new).await;
+        let (outcome, found, words) = log.end();
         assert_eq!(
             (outcome.as_str(), found.as_str()),
             ("Failed", code),
-            "{wire:?} {reason}: {told:?}"
+            "{wire:?} {reason}: {log:?}"
         );
         assert!(!words.is_empty());
-        // The words of a refusal are whole.
+        // The text of a refusal is complete.
         let is_whole = code == "model_refused";
-        assert_eq!(messages(&told), ("Half a".to_owned(), is_whole), "{wire:?} {reason}: {told:?}");
+        assert_eq!(messages(&log), ("Half a".to_owned(), is_whole), "{wire:?} {reason}: {log:?}");
         assert_eq!(asked.len(), 1, "{wire:?} {reason}");
     }
 }
 
 #[tokio::test]
-async fn a_call_that_was_cut_does_not_run() {
+async fn an_incomplete_call_does_not_run() {
     let half = r#"{"expression": "6*7"#;
     for args in [half, super::SIX_BY_SEVEN] {
         let function = json!({"name": "calculator", "arguments": args});
@@ -105,19 +105,19 @@ async fn a_call_that_was_cut_does_not_run() {
             (ANTHROPIC, anthropic, "max_tokens"),
         ] {
             let reply = stopped(wire, &values, reason);
-            let (told, asked) = turn(wire, vec![reply.into(); 2], AgentOptions::new).await;
-            assert_eq!(told.end().1, "model_length", "{wire:?}: {told:?}");
-            let ran = told
+            let (log, asked) = turn(wire, vec![reply.into(); 2], AgentOptions::new).await;
+            assert_eq!(log.end().1, "model_length", "{wire:?}: {log:?}");
+            let ran = log
                 .records
                 .iter()
                 .any(|record| matches!(record.event, Event::Turn(TurnEvent::ToolCalled { .. })));
-            assert!(!ran && asked.len() == 1, "{wire:?}: {told:?}");
+            assert!(!ran && asked.len() == 1, "{wire:?}: {log:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_refusal_shows_its_words() {
+async fn a_refusal_shows_its_text() {
     let words = "I will not.";
     let part = json!({"type": "refusal", "refusal": words});
     let item = json!({"type": "message", "id": "m1", "content": [part]});
@@ -153,24 +153,24 @@ async fn a_refusal_shows_its_words() {
         (RESPONSES, sse(&[end])),
         (ANTHROPIC, super::anthropic::reply(&super::anthropic::text(0, words), "refusal")),
     ] {
-        let (told, _) = turn(wire, vec![reply.clone().into()], AgentOptions::new).await;
-        assert_eq!(told.end().1, "model_refused", "{reply}: {told:?}");
-        assert_eq!(messages(&told), (words.to_owned(), true), "{reply}: {told:?}");
+        let (log, _) = turn(wire, vec![reply.clone().into()], AgentOptions::new).await;
+        assert_eq!(log.end().1, "model_refused", "{reply}: {log:?}");
+        assert_eq!(messages(&log), (words.to_owned(), true), "{reply}: {log:?}");
     }
 }
 
 #[tokio::test]
-async fn a_stop_before_any_word_costs_what_it_cost() {
+async fn a_stop_before_any_output_reports_its_usage() {
     let reply = super::openai::stream(&[
         super::openai::finish("length"),
         json!({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}),
     ]);
-    let (told, _) = turn(OPENAI, vec![reply.into(); 2], AgentOptions::new).await;
-    assert_eq!(told.end().1, "model_length");
-    let usage = told.usage().expect("it is told what it cost");
+    let (log, _) = turn(OPENAI, vec![reply.into(); 2], AgentOptions::new).await;
+    assert_eq!(log.end().1, "model_length");
+    let usage = log.usage().expect("the cost is reported");
     assert_eq!((usage.input_tokens, usage.output_tokens), (7, 5));
-    assert_eq!(messages(&told).0, "");
+    assert_eq!(messages(&log).0, "");
     let blocked = sse(&[json!({"promptFeedback": {"blockReason": "SAFETY"}})]);
-    let (told, _) = turn(GEMINI, vec![blocked.into(); 2], AgentOptions::new).await;
-    assert_eq!(told.end().1, "model_filtered");
+    let (log, _) = turn(GEMINI, vec![blocked.into(); 2], AgentOptions::new).await;
+    assert_eq!(log.end().1, "model_filtered");
 }

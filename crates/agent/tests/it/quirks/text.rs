@@ -1,18 +1,18 @@
-//! Characters, tags and torn bytes, on all wires.
+//! Characters, tags and torn bytes on all wires.
 
 use serde_json::{Value, json};
 use thoughtwire_agent::AgentOptions;
 
 use super::{
-    ANTHROPIC, GEMINI, OLLAMA, OPENAI, RESPONSES, Wire, check, lines, says, sse, thinks, turn,
+    ANTHROPIC, GEMINI, MockWire, OLLAMA, OPENAI, RESPONSES, check, lines, says, sse, thinks, turn,
 };
-use crate::canned::{Canned, Reply};
-use crate::home::Home;
+use crate::canned::{CannedProvider, CannedReply};
+use crate::harness::AgentHarness;
 use crate::mock::{WIRES, providers};
 use thoughtwire_proto::Style;
 
-/// A reply whose text comes in these pieces of JSON strings, as written.
-fn pieces(wire: Wire, pieces: &[&str]) -> String {
+/// A reply whose text arrives in these pieces of JSON strings, as written.
+fn pieces(wire: MockWire, pieces: &[&str]) -> String {
     const MARK: &str = "MARK";
     let (frame, end): (Value, Vec<Value>) = match wire.model.split('/').next().unwrap() {
         "openai" => (super::openai::content(MARK), vec![super::openai::finish("stop")]),
@@ -36,7 +36,7 @@ fn pieces(wire: Wire, pieces: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn halves_of_characters_are_joined_or_replaced() {
+async fn surrogate_halves_are_joined_or_replaced_on_all_wires() {
     for wire in [OPENAI, RESPONSES, ANTHROPIC, GEMINI, OLLAMA] {
         let rows = vec![
             says(
@@ -58,7 +58,7 @@ async fn halves_of_characters_are_joined_or_replaced() {
 }
 
 #[tokio::test]
-async fn arguments_with_halves_of_characters_reach_the_tool() {
+async fn arguments_with_surrogate_halves_reach_the_tool() {
     let frame = super::openai::call(
         json!({"index": 0, "id": "c1", "function": {"name": "archival_memory_insert",
             "arguments": "MARK"}}),
@@ -74,9 +74,9 @@ async fn arguments_with_halves_of_characters_reach_the_tool() {
             .map(|args| sse(std::slice::from_ref(&frame)).replace("MARK", args))
             .collect();
         let reply = stream + &super::openai::stream(&[super::openai::finish("tool_calls")]);
-        let (told, _) =
+        let (log, _) =
             turn(OPENAI, vec![reply.into(), super::answer(OPENAI).into()], AgentOptions::new).await;
-        let args = told.records.iter().find_map(|record| {
+        let args = log.records.iter().find_map(|record| {
             if let thoughtwire_proto::Event::Turn(thoughtwire_proto::TurnEvent::ToolCalled {
                 args,
                 ..
@@ -87,19 +87,19 @@ async fn arguments_with_halves_of_characters_reach_the_tool() {
                 None
             }
         });
-        assert_eq!(args, Some(kept), "{told:?}");
-        assert_eq!(told.returned().len(), 1, "{told:?}");
-        assert!(matches!(told.returned()[0].0, thoughtwire_proto::ToolStatus::Success), "{told:?}");
+        assert_eq!(args, Some(kept), "{log:?}");
+        assert_eq!(log.returned().len(), 1, "{log:?}");
+        assert!(matches!(log.returned()[0].0, thoughtwire_proto::ToolStatus::Success), "{log:?}");
     }
 }
 
 #[tokio::test]
-async fn bytes_that_are_torn_or_broken() {
+async fn torn_and_invalid_bytes_are_read() {
     for wire in [OPENAI, RESPONSES, ANTHROPIC, GEMINI, OLLAMA] {
         let stream = pieces(wire, &["Crab 🦀 said."]);
         let at = stream.find('🦀').unwrap();
         let cut = |stream: &[u8], at: usize| {
-            Reply::torn(vec![stream[..at].to_vec(), stream[at..].to_vec()])
+            CannedReply::torn(vec![stream[..at].to_vec(), stream[at..].to_vec()])
         };
         let crlf = stream.replace('\n', "\r\n");
         let mut rows: Vec<_> = (1..4)
@@ -121,7 +121,7 @@ async fn bytes_that_are_torn_or_broken() {
         rows.push(says("a byte order mark", format!("\u{FEFF}{stream}"), "Crab 🦀 said."));
         let mut broken = stream.into_bytes();
         broken.splice(at..at + 4, [0xF0, 0x9F]);
-        rows.push(says("half a character", Reply::torn(vec![broken]), "Crab \u{FFFD} said."));
+        rows.push(says("half a character", CannedReply::torn(vec![broken]), "Crab \u{FFFD} said."));
         check(wire, rows).await;
     }
     let sse_only = pieces(OPENAI, &["Said."]);
@@ -148,7 +148,7 @@ async fn bytes_that_are_torn_or_broken() {
 }
 
 #[tokio::test]
-async fn thoughts_between_tags_are_no_answer() {
+async fn thoughts_in_tags_are_not_part_of_the_answer() {
     for wire in [OPENAI, RESPONSES, ANTHROPIC, GEMINI, OLLAMA] {
         let rows = vec![
             thinks(
@@ -183,11 +183,11 @@ async fn thoughts_between_tags_are_no_answer() {
             says("none", pieces(wire, &["a <", " b"]), "a < b"),
         ];
         for row in rows {
-            // A turn of which nothing was said has other words, which are tested elsewhere.
+            // A turn without a message has a placeholder, which is tested elsewhere.
             if row.said.starts_with("(The model") {
-                let (told, _) = turn(wire, vec![row.reply], AgentOptions::new).await;
-                assert_eq!(told.thought(), row.thought, "{told:?}");
-                assert!(!super::messages(&told).0.contains("Secret"), "{told:?}");
+                let (log, _) = turn(wire, vec![row.reply], AgentOptions::new).await;
+                assert_eq!(log.thought(), row.thought, "{log:?}");
+                assert!(!super::messages(&log).0.contains("Secret"), "{log:?}");
             } else {
                 check(wire, vec![row]).await;
             }
@@ -196,18 +196,20 @@ async fn thoughts_between_tags_are_no_answer() {
 }
 
 #[tokio::test]
-async fn thoughts_between_tags_are_not_sent_back_as_an_answer() {
+async fn thoughts_in_tags_are_not_sent_back() {
     for wire in WIRES {
         for content in
             [&["<think>Secret.</think>It is 42."][..], &["Secret.\\n</think>\\n\\nIt is 42."]]
         {
             let canned =
-                Canned::play([pieces(wire, content).into(), super::answer(wire).into()]).await;
-            let home = Home::new(AgentOptions::new(wire.model, providers(&canned.host)));
-            let (_, session) = home.agent("tess", Style::Native).await;
-            home.say(&session, "hello").await;
-            home.say(&session, "and now?").await;
-            let asked = canned.asked()[1].to_string();
+                CannedProvider::play([pieces(wire, content).into(), super::answer(wire).into()])
+                    .await;
+            let harness =
+                AgentHarness::new(AgentOptions::new(wire.model, providers(&canned.host))).await;
+            let (_, session) = harness.agent("tess", Style::Native).await;
+            harness.run_turn(&session, "hello").await;
+            harness.run_turn(&session, "and now?").await;
+            let asked = canned.requests()[1].to_string();
             assert!(asked.contains("It is 42.") && !asked.contains("Secret"), "{wire:?}: {asked}");
         }
     }

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use thoughtwire_agent::AgentOptions;
 use thoughtwire_proto::{AgentSpec, Emission, Event, Policy, Style, ToolDeclaration, TurnEvent};
 
-use crate::home::Home;
+use crate::harness::AgentHarness;
 use crate::mock::providers;
-use replies::{Call, Said, sum};
-use server::{Asked, Strict, Wire};
+use replies::{ScriptedCall, ScriptedReply, sum};
+use server::{RecordedRequest, StrictProvider, StrictWire};
 
 const MODELS: [&str; 6] = [
     "openai/kimi-k2.5",
@@ -25,32 +25,35 @@ const MODELS: [&str; 6] = [
     "ollama/qwen3",
 ];
 
-fn home(strict: &Strict, options: AgentOptions) -> Home {
-    Home::new(AgentOptions { providers: providers(&strict.host), retries: 0, ..options })
+async fn harness(strict: &StrictProvider, options: AgentOptions) -> AgentHarness {
+    AgentHarness::new(AgentOptions { providers: providers(&strict.host), retries: 0, ..options })
+        .await
 }
 
-async fn agent(home: &Home, style: Style) -> thoughtwire_proto::SessionId {
-    home.agent("tess", style).await.1
+async fn agent(harness: &AgentHarness, style: Style) -> thoughtwire_proto::SessionId {
+    harness.agent("tess", style).await.1
 }
 
-/// Replies from a list; the last one repeats.
-fn script(replies: Vec<Said>) -> impl FnMut(&Asked) -> Said + Send + 'static {
+/// Scripted replies; the last one repeats.
+fn script(
+    replies: Vec<ScriptedReply>,
+) -> impl FnMut(&RecordedRequest) -> ScriptedReply + Send + 'static {
     let mut replies = replies.into_iter();
-    let mut last = Said::Fails;
+    let mut last = ScriptedReply::Fails;
     move |_| {
         last = replies.next().unwrap_or_else(|| last.clone());
         last.clone()
     }
 }
 
-/// Any reply: blank or not, with good and bad calls, or none at all.
-fn any_reply(rng: &mut fastrand::Rng, asked: &Asked) -> Said {
+/// A random reply: blank or not, with valid and invalid calls, or with none.
+fn any_reply(rng: &mut fastrand::Rng, asked: &RecordedRequest) -> ScriptedReply {
     let texts = ["", "\n\n", " ", "Well.", "It is 42.", "<think>Secret.</think>\n\nIt is 42."];
     let text = texts[rng.usize(..texts.len())];
     let calls_at_most = if asked.body.to_string().len().is_multiple_of(3) { 4 } else { 2 };
     let ids = ["c1", "call 1|x", "functions.calculator:0", "D681PevKs", ""];
     let names = ["calculator", "current_time", "no such tool!", "calculator"];
-    let calls = (0..rng.usize(..calls_at_most)).map(|_| Call {
+    let calls = (0..rng.usize(..calls_at_most)).map(|_| ScriptedCall {
         id: match ids[rng.usize(..ids.len())] {
             "" => format!("toolu_{}", "x".repeat(rng.usize(1..90))),
             id => id.to_owned(),
@@ -58,19 +61,19 @@ fn any_reply(rng: &mut fastrand::Rng, asked: &Asked) -> Said {
         name: names[rng.usize(..names.len())].to_owned(),
         args: if rng.bool() { json!({"expression": "6*7"}) } else { json!({}) },
     });
-    let calls: Vec<Call> = calls.collect();
+    let calls: Vec<ScriptedCall> = calls.collect();
     match rng.usize(..10) {
-        0 => Said::Fails,
-        _ => Said::calls(rng.usize(..3) > 0, text, calls),
+        0 => ScriptedReply::Fails,
+        _ => ScriptedReply::calls(rng.usize(..3) > 0, text, calls),
     }
 }
 
 #[tokio::test]
-async fn no_history_makes_a_request_that_a_provider_refuses() {
+async fn no_history_makes_an_invalid_request() {
     for seed in 0..24 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut server_rng = rng.fork();
-        let strict = Strict::start(move |asked| any_reply(&mut server_rng, asked)).await;
+        let strict = StrictProvider::start(move |asked| any_reply(&mut server_rng, asked)).await;
         let first = MODELS[seed as usize % MODELS.len()];
         let mut fallbacks = MODELS.map(str::to_owned).to_vec();
         rng.shuffle(&mut fallbacks);
@@ -79,14 +82,14 @@ async fn no_history_makes_a_request_that_a_provider_refuses() {
             fallbacks,
             ..AgentOptions::new(first, Default::default())
         };
-        let home = home(&strict, options);
+        let harness = harness(&strict, options).await;
         let style = if rng.usize(..3) == 0 { Style::Memgpt } else { Style::Native };
-        let session = agent(&home, style).await;
+        let session = agent(&harness, style).await;
         for _ in 0..5 {
             let inputs = ["hello", "two\nlines", "\u{200b}"];
             let text = inputs[rng.usize(..inputs.len())];
-            let send = home.send(&session, text, Policy::Queue);
-            home.listen_with(&session, odd_tools(), |_| false, send).await;
+            let send = harness.send(&session, text, Policy::Queue);
+            harness.collect_with_tools(&session, odd_tools(), |_| false, send).await;
         }
         let refused = strict.refused();
         let first = refused.first();
@@ -97,11 +100,11 @@ async fn no_history_makes_a_request_that_a_provider_refuses() {
             first.map_or("", |asked| &asked.model),
             first.map_or(&Value::Null, |asked| &asked.body)
         );
-        assert!(strict.asked().len() >= 5, "seed {seed}: it was hardly asked");
+        assert!(strict.requests().len() >= 5, "seed {seed}: too few requests");
     }
 }
 
-/// Tools of a client whose schemas some provider refuses.
+/// Tools of a client whose schemas some providers refuse.
 fn odd_tools() -> Vec<ToolDeclaration> {
     let texts = json!({"a": {"type": "string"}, "b": {"type": ["string", "null"]}});
     let schemas = [
@@ -137,21 +140,21 @@ fn odd_tools() -> Vec<ToolDeclaration> {
 }
 
 #[tokio::test]
-async fn requests_of_a_session_begin_alike_up_to_the_newest_message() {
+async fn requests_of_a_session_share_their_prefix() {
     for model in MODELS {
         let replies = vec![
-            Said::calls(true, "Let me see.", vec![sum("c1", "6*7"), sum("c2", "1/0")]),
-            Said::text("It is 42."),
-            Said::calls(true, "", vec![sum("c1", "1+1")]),
-            Said::text("It is 2."),
+            ScriptedReply::calls(true, "Let me see.", vec![sum("c1", "6*7"), sum("c2", "1/0")]),
+            ScriptedReply::text("It is 42."),
+            ScriptedReply::calls(true, "", vec![sum("c1", "1+1")]),
+            ScriptedReply::text("It is 2."),
         ];
-        let strict = Strict::start(script(replies)).await;
-        let home = home(&strict, AgentOptions::new(model, Default::default()));
-        let session = agent(&home, Style::Native).await;
+        let strict = StrictProvider::start(script(replies)).await;
+        let harness = harness(&strict, AgentOptions::new(model, Default::default())).await;
+        let session = agent(&harness, Style::Native).await;
         for text in ["six by seven?", "one and one?", "thanks"] {
-            assert_eq!(home.say(&session, text).await.end().0, "Completed", "{model}");
+            assert_eq!(harness.run_turn(&session, text).await.end().0, "Completed", "{model}");
         }
-        let asked = strict.asked();
+        let asked = strict.requests();
         assert_eq!(asked.len(), 5, "{model}");
         for pair in asked.windows(2) {
             let [(head, old), (new_head, new)] = [&pair[0], &pair[1]].map(parts);
@@ -161,13 +164,13 @@ async fn requests_of_a_session_begin_alike_up_to_the_newest_message() {
     }
 }
 
-/// What stands at the head of a request, and its messages, without cache marks, which move.
-fn parts(asked: &Asked) -> (Value, Vec<Value>) {
+/// The head of a request, and its messages, without cache marks, which move.
+fn parts(asked: &RecordedRequest) -> (Value, Vec<Value>) {
     let mut body = unmarked(&asked.body);
     let key = match asked.wire {
-        Wire::OpenAi | Wire::Anthropic | Wire::Ollama => "messages",
-        Wire::Responses => "input",
-        Wire::Gemini => "contents",
+        StrictWire::OpenAi | StrictWire::Anthropic | StrictWire::Ollama => "messages",
+        StrictWire::Responses => "input",
+        StrictWire::Gemini => "contents",
     };
     let messages = body.as_object_mut().unwrap().remove(key).unwrap();
     (body, messages.as_array().unwrap().clone())
@@ -187,7 +190,7 @@ fn unmarked(value: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn signed_reasoning_goes_back_to_its_maker_after_a_restart_and_never_to_another() {
+async fn signed_reasoning_goes_back_to_its_maker_only() {
     for (model, other) in [
         (MODELS[2], MODELS[3]),
         (MODELS[1], MODELS[2]),
@@ -195,60 +198,69 @@ async fn signed_reasoning_goes_back_to_its_maker_after_a_restart_and_never_to_an
         (MODELS[0], MODELS[2]),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let replies = vec![Said::calls(true, "", vec![sum("c1", "6*7")]), Said::text("It is 42.")];
-        let strict = Strict::start(script(replies)).await;
+        let replies = vec![
+            ScriptedReply::calls(true, "", vec![sum("c1", "6*7")]),
+            ScriptedReply::text("It is 42."),
+        ];
+        let strict = StrictProvider::start(script(replies)).await;
         let options = || AgentOptions {
             providers: providers(&strict.host),
             ..AgentOptions::new(model, Default::default())
         };
-        let home = Home::open(dir.path(), options());
-        let session = agent(&home, Style::Native).await;
-        home.say(&session, "six by seven?").await;
-        home.close().await;
-        let home = Home::open(dir.path(), options());
-        home.say(&session, "thanks").await;
-        let asked = strict.asked();
-        let signed = |asked: &Asked| {
+        let harness = AgentHarness::open(dir.path(), options()).await;
+        let session = agent(&harness, Style::Native).await;
+        harness.run_turn(&session, "six by seven?").await;
+        harness.close().await;
+        let harness = AgentHarness::open(dir.path(), options()).await;
+        harness.run_turn(&session, "thanks").await;
+        let asked = strict.requests();
+        let signed = |asked: &RecordedRequest| {
             let body = asked.body.to_string();
             body.matches("signed-").count() + body.matches("reasoned-").count()
         };
         assert_eq!(asked.iter().map(signed).collect::<Vec<_>>(), [0, 1, 1], "{model}: {asked:#?}");
-        home.close().await;
-        // Another model takes over: the strict server would refuse what is not its own.
-        let home =
-            Home::open(dir.path(), AgentOptions { default_model: other.to_owned(), ..options() });
-        home.say(&session, "and now?").await;
-        assert_eq!(signed(strict.asked().last().unwrap()), 0, "{other}");
+        harness.close().await;
+        // Another model takes over: the strict server would refuse another model's state.
+        let harness = AgentHarness::open(
+            dir.path(),
+            AgentOptions { default_model: other.to_owned(), ..options() },
+        )
+        .await;
+        harness.run_turn(&session, "and now?").await;
+        assert_eq!(signed(strict.requests().last().unwrap()), 0, "{other}");
         assert!(strict.refused().is_empty(), "{:?}", strict.refused());
     }
 }
 
 #[tokio::test]
-async fn what_is_kept_is_in_no_event_and_goes_with_its_session() {
-    let replies = vec![Said::calls(true, "", vec![sum("c1", "6*7")]), Said::text("It is 42.")];
-    let strict = Strict::start(script(replies)).await;
-    let home = home(&strict, AgentOptions::new(MODELS[2], Default::default()));
-    let (id, main) = home.agent("tess", Style::Native).await;
-    let session = home.session(id.as_str()).await;
+async fn provider_state_is_in_no_event_and_is_deleted_with_its_session() {
+    let replies = vec![
+        ScriptedReply::calls(true, "", vec![sum("c1", "6*7")]),
+        ScriptedReply::text("It is 42."),
+    ];
+    let strict = StrictProvider::start(script(replies)).await;
+    let harness = harness(&strict, AgentOptions::new(MODELS[2], Default::default())).await;
+    let (id, main) = harness.agent("tess", Style::Native).await;
+    let session = harness.session(id.as_str()).await;
     drop(main);
-    home.say(&session, "six by seven?").await;
-    let store = home.hub.store();
-    let num = store.session(&session).unwrap().unwrap().num;
-    let events = store.events(num, thoughtwire_proto::Seq::ZERO, 100).unwrap();
+    harness.run_turn(&session, "six by seven?").await;
+    let store = harness.hub.store();
+    let logs = store.logs();
+    let events = logs.records_after(&session, thoughtwire_proto::Seq::ZERO, 100).await.unwrap();
     assert!(!serde_json::to_string(&events).unwrap().contains("signed-"));
-    let kept = || {
+    let kept = async || {
         let all = thoughtwire_proto::Seq(u64::MAX);
-        home.hub.store().kept_replies(num, thoughtwire_proto::Seq::ZERO, all).unwrap()
+        logs.provider_replies(&session, thoughtwire_proto::Seq::ZERO, all).await.unwrap()
     };
-    assert!(kept()[0].1.contains("signed-"), "{:?}", kept());
-    store.delete_session(&session, None).await.unwrap();
-    while store.erase_some().await.unwrap() {}
-    assert!(kept().is_empty(), "{:?}", kept());
+    assert!(kept().await[0].1.contains("signed-"), "{:?}", kept().await);
+    store.directory().delete_session(&session, None).await.unwrap();
+    while store.upkeep().erase_deleted().await.unwrap() {}
+    assert!(kept().await.is_empty(), "{:?}", kept().await);
 }
 
 #[tokio::test]
-async fn a_model_is_told_of_its_window_and_thinking_leaves_room_for_an_answer() {
-    let strict = Strict::start(script(vec![Said::text("Fine.")])).await;
+async fn the_context_window_is_sent_and_thinking_leaves_room_for_an_answer() {
+    let strict = StrictProvider::start(script(vec![ScriptedReply::text("Fine.")])).await;
     for (model, most) in [("ollama/qwen3", None), (MODELS[2], Some(600)), (MODELS[2], Some(4_000))]
     {
         let options = AgentOptions {
@@ -256,26 +268,30 @@ async fn a_model_is_told_of_its_window_and_thinking_leaves_room_for_an_answer() 
             max_output_tokens: most,
             ..AgentOptions::new(model, Default::default())
         };
-        let home = home(&strict, options);
-        let session = agent(&home, Style::Native).await;
-        assert_eq!(home.say(&session, "hello").await.end().0, "Completed", "{model} {most:?}");
+        let harness = harness(&strict, options).await;
+        let session = agent(&harness, Style::Native).await;
+        assert_eq!(
+            harness.run_turn(&session, "hello").await.end().0,
+            "Completed",
+            "{model} {most:?}"
+        );
     }
-    let asked = strict.asked();
+    let asked = strict.requests();
     assert_eq!(asked[0].body["options"]["num_ctx"], 64_000);
     assert!(asked[1].body.get("thinking").is_none(), "{}", asked[1].body["thinking"]);
     assert_eq!(asked[2].body["thinking"]["budget_tokens"], 3_000);
 }
 
 #[tokio::test]
-async fn a_tool_that_cannot_be_reduced_is_left_out_and_the_others_stay() {
+async fn a_tool_with_an_unusable_schema_is_left_out_alone() {
     for model in MODELS {
-        let strict = Strict::start(script(vec![Said::text("Fine.")])).await;
-        let home = home(&strict, AgentOptions::new(model, Default::default()));
-        let session = agent(&home, Style::Native).await;
-        let send = home.send(&session, "hello", Policy::Queue);
-        let told = home.listen_with(&session, odd_tools(), |_| false, send).await;
-        assert_eq!(told.end().0, "Completed", "{model}: {:?}", strict.refused());
-        let tools = strict.asked()[0].body["tools"].to_string();
+        let strict = StrictProvider::start(script(vec![ScriptedReply::text("Fine.")])).await;
+        let harness = harness(&strict, AgentOptions::new(model, Default::default())).await;
+        let session = agent(&harness, Style::Native).await;
+        let send = harness.send(&session, "hello", Policy::Queue);
+        let log = harness.collect_with_tools(&session, odd_tools(), |_| false, send).await;
+        assert_eq!(log.end().0, "Completed", "{model}: {:?}", strict.refused());
+        let tools = strict.requests()[0].body["tools"].to_string();
         for name in ["calculator", "odd_0", "odd_1", "odd_2", "odd_3", "odd_4", "odd_6"] {
             assert!(tools.contains(&format!("\"{name}\"")), "{model}: {name} is not in {tools}");
         }
@@ -284,31 +300,33 @@ async fn a_tool_that_cannot_be_reduced_is_left_out_and_the_others_stay() {
 }
 
 #[tokio::test]
-async fn reasoning_content_is_on_every_call_once_the_endpoint_has_sent_any() {
+async fn reasoning_content_is_on_every_call_after_the_endpoint_sent_any() {
     let replies = vec![
-        Said::calls(true, "Hello.", vec![]),
-        Said::calls(false, "", vec![sum("c1", "6*7")]),
-        Said::text("It is 42."),
+        ScriptedReply::calls(true, "Hello.", vec![]),
+        ScriptedReply::calls(false, "", vec![sum("c1", "6*7")]),
+        ScriptedReply::text("It is 42."),
     ];
-    let strict = Strict::start(script(replies)).await;
-    let home = home(&strict, AgentOptions::new(MODELS[0], Default::default()));
-    let session = agent(&home, Style::Native).await;
+    let strict = StrictProvider::start(script(replies)).await;
+    let harness = harness(&strict, AgentOptions::new(MODELS[0], Default::default())).await;
+    let session = agent(&harness, Style::Native).await;
     for text in ["hello", "six by seven?", "thanks"] {
-        let told = home.say(&session, text).await;
-        assert_eq!(told.end().0, "Completed", "{told:?} {:?}", strict.refused());
+        let log = harness.run_turn(&session, text).await;
+        assert_eq!(log.end().0, "Completed", "{log:?} {:?}", strict.refused());
     }
 }
 
 #[tokio::test]
-async fn blank_words_make_no_event() {
+async fn blank_text_makes_no_event() {
     for model in MODELS {
-        let replies =
-            vec![Said::calls(false, "\n\n", vec![sum("c1", "6*7")]), Said::text("\nIt is 42.")];
-        let strict = Strict::start(script(replies)).await;
-        let home = home(&strict, AgentOptions::new(model, Default::default()));
-        let told = home.say(&agent(&home, Style::Native).await, "hello").await;
+        let replies = vec![
+            ScriptedReply::calls(false, "\n\n", vec![sum("c1", "6*7")]),
+            ScriptedReply::text("\nIt is 42."),
+        ];
+        let strict = StrictProvider::start(script(replies)).await;
+        let harness = harness(&strict, AgentOptions::new(model, Default::default())).await;
+        let log = harness.run_turn(&agent(&harness, Style::Native).await, "hello").await;
         let mut texts = Vec::new();
-        for record in &told.records {
+        for record in &log.records {
             if let Event::Turn(TurnEvent::Message { text, .. } | TurnEvent::Thought { text, .. }) =
                 &record.event
             {
@@ -320,62 +338,68 @@ async fn blank_words_make_no_event() {
 }
 
 #[tokio::test]
-async fn an_agent_has_one_system_message_after_its_past_was_summed_up() {
+async fn an_agent_has_one_system_message_after_a_compaction() {
     for model in MODELS {
-        let strict = Strict::start(|_: &Asked| Said::text(&"word ".repeat(120))).await;
-        let home = home(&strict, AgentOptions::new(model, Default::default()));
+        let strict =
+            StrictProvider::start(|_: &RecordedRequest| ScriptedReply::text(&"word ".repeat(120)))
+                .await;
+        let harness = harness(&strict, AgentOptions::new(model, Default::default())).await;
         let spec = AgentSpec { name: "tess".to_owned(), ..AgentSpec::default() };
         let settings =
             thoughtwire_proto::AgentSettings { context_window: Some(5_000), ..Default::default() };
-        let (_, session) = home.create(AgentSpec { settings, ..spec }).await;
+        let (_, session) = harness.create(AgentSpec { settings, ..spec }).await;
         let mut has_compacted = false;
         for number in 0..30 {
-            let told =
-                home.say(&session, &format!("question {number} {}", "pad ".repeat(60))).await;
-            assert_eq!(told.end().0, "Completed", "{model}: {:?}", strict.refused());
+            let log = harness
+                .run_turn(&session, &format!("question {number} {}", "pad ".repeat(60)))
+                .await;
+            assert_eq!(log.end().0, "Completed", "{model}: {:?}", strict.refused());
             if has_compacted {
                 break;
             }
-            has_compacted = told.kinds().contains(&"compacted");
+            has_compacted = log.kinds().contains(&"compacted");
         }
         assert!(has_compacted, "{model}");
-        let asked = strict.asked();
+        let asked = strict.requests();
         assert!(asked.last().unwrap().body.to_string().contains("What came before, in short:"));
     }
 }
 
 #[tokio::test]
-async fn ids_stay_in_the_form_of_the_endpoint_that_made_them() {
+async fn call_ids_go_back_to_their_endpoint_unchanged() {
     let ids: HashMap<&str, &str> = HashMap::from([
         ("D681PevKs", "D681PevKs"),
         ("functions.calculator:0", "functions.calculator:0"),
     ]);
     for (id, sent) in ids {
-        let replies = vec![Said::calls(false, "", vec![sum(id, "6*7")]), Said::text("It is 42.")];
-        let strict = Strict::start(script(replies)).await;
-        let home = home(&strict, AgentOptions::new(MODELS[0], Default::default()));
-        let session = agent(&home, Style::Native).await;
-        home.say(&session, "six by seven?").await;
-        home.say(&session, "thanks").await;
-        for asked in &strict.asked()[1..] {
+        let replies = vec![
+            ScriptedReply::calls(false, "", vec![sum(id, "6*7")]),
+            ScriptedReply::text("It is 42."),
+        ];
+        let strict = StrictProvider::start(script(replies)).await;
+        let harness = harness(&strict, AgentOptions::new(MODELS[0], Default::default())).await;
+        let session = agent(&harness, Style::Native).await;
+        harness.run_turn(&session, "six by seven?").await;
+        harness.run_turn(&session, "thanks").await;
+        for asked in &strict.requests()[1..] {
             assert_eq!(asked.body["messages"][2]["tool_calls"][0]["id"], sent, "{}", asked.body);
         }
     }
 }
 
 #[tokio::test]
-async fn a_tool_is_called_by_its_own_name_whatever_name_was_sent() {
+async fn a_tool_is_called_by_its_own_name_although_another_was_sent() {
     for model in MODELS {
-        let strict = Strict::start(|asked: &Asked| {
+        let strict = StrictProvider::start(|asked: &RecordedRequest| {
             let tools = asked.body["tools"].to_string();
             let at = tools.find("_7zip_").expect("the tool is offered");
             let name = tools[at..].split('"').next().unwrap().to_owned();
-            let call = Call { id: "c1".to_owned(), name, args: json!({}) };
-            Said::calls(false, "", vec![call])
+            let call = ScriptedCall { id: "c1".to_owned(), name, args: json!({}) };
+            ScriptedReply::calls(false, "", vec![call])
         })
         .await;
-        let home = home(&strict, AgentOptions::new(model, Default::default()));
-        let session = agent(&home, Style::Native).await;
+        let harness = harness(&strict, AgentOptions::new(model, Default::default())).await;
+        let session = agent(&harness, Style::Native).await;
         let tool = ToolDeclaration {
             name: "7zip".to_owned(),
             description: "Packs a file.".to_owned(),
@@ -385,8 +409,8 @@ async fn a_tool_is_called_by_its_own_name_whatever_name_was_sent() {
             matches!(emission, Emission::Record(record)
                 if matches!(record.event, Event::Turn(TurnEvent::ToolCalled { .. })))
         };
-        let send = home.send(&session, "hello", Policy::Queue);
-        let told = home.listen_with(&session, vec![tool], is_called, send).await;
-        assert_eq!(told.called(), ["7zip"], "{model}: {:?}", strict.refused());
+        let send = harness.send(&session, "hello", Policy::Queue);
+        let log = harness.collect_with_tools(&session, vec![tool], is_called, send).await;
+        assert_eq!(log.called(), ["7zip"], "{model}: {:?}", strict.refused());
     }
 }

@@ -1,48 +1,53 @@
-//! Replies, as each wire has them.
+//! Replies in the format of each wire.
 
 use serde_json::{Value, json};
 
-use super::server::Wire;
+use super::server::StrictWire;
 
-/// What a model says.
+/// A scripted reply of a model.
 #[derive(Debug, Clone)]
-pub(super) enum Said {
+pub(super) enum ScriptedReply {
     /// The provider is down.
     Fails,
     /// Reasoning, a text and calls, each of which may be absent.
-    Reply { thinks: bool, text: String, calls: Vec<Call> },
+    Reply { thinks: bool, text: String, calls: Vec<ScriptedCall> },
 }
 
 /// A call: the provider's id, the tool and the arguments.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
+pub(super) struct ScriptedCall {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) args: Value,
 }
 
-impl Said {
+impl ScriptedReply {
     pub(super) fn text(text: &str) -> Self {
         Self::Reply { thinks: false, text: text.to_owned(), calls: Vec::new() }
     }
 
-    pub(super) fn calls(thinks: bool, text: &str, calls: Vec<Call>) -> Self {
+    pub(super) fn calls(thinks: bool, text: &str, calls: Vec<ScriptedCall>) -> Self {
         Self::Reply { thinks, text: text.to_owned(), calls }
     }
 }
 
-pub(super) fn sum(id: &str, expression: &str) -> Call {
+pub(super) fn sum(id: &str, expression: &str) -> ScriptedCall {
     let args = json!({ "expression": expression });
-    Call { id: id.to_owned(), name: "calculator".to_owned(), args }
+    ScriptedCall { id: id.to_owned(), name: "calculator".to_owned(), args }
 }
 
-/// Writes a reply. What it signs, numbered by the request, is remembered.
-pub(super) fn render(wire: Wire, said: &Said, number: usize, signed: &mut Vec<String>) -> String {
-    let Said::Reply { thinks, text, calls } = said else { return String::new() };
-    // Reasoning in plain words is signed by nobody; in MemGPT's style it is a part of what is said.
+/// Formats a reply. Its signatures, numbered by request, are recorded.
+pub(super) fn render(
+    wire: StrictWire,
+    said: &ScriptedReply,
+    number: usize,
+    signed: &mut Vec<String>,
+) -> String {
+    let ScriptedReply::Reply { thinks, text, calls } = said else { return String::new() };
+    // Plain reasoning is not signed; in MemGPT style it is part of the text.
     let word = match wire {
-        Wire::OpenAi | Wire::Ollama => "reasoned",
-        Wire::Responses | Wire::Anthropic | Wire::Gemini => "signed",
+        StrictWire::OpenAi | StrictWire::Ollama => "reasoned",
+        StrictWire::Responses | StrictWire::Anthropic | StrictWire::Gemini => "signed",
     };
     let signature = format!("{word}-{wire:?}-{number}");
     if *thinks {
@@ -50,11 +55,11 @@ pub(super) fn render(wire: Wire, said: &Said, number: usize, signed: &mut Vec<St
     }
     let thought = thinks.then_some(signature.as_str());
     match wire {
-        Wire::OpenAi => openai(thought, text, calls),
-        Wire::Responses => responses(thought, text, calls),
-        Wire::Anthropic => anthropic(thought, text, calls),
-        Wire::Gemini => gemini(thought, text, calls),
-        Wire::Ollama => ollama(thought, text, calls),
+        StrictWire::OpenAi => openai(thought, text, calls),
+        StrictWire::Responses => responses(thought, text, calls),
+        StrictWire::Anthropic => anthropic(thought, text, calls),
+        StrictWire::Gemini => gemini(thought, text, calls),
+        StrictWire::Ollama => ollama(thought, text, calls),
     }
 }
 
@@ -62,14 +67,14 @@ fn sse(events: &[Value]) -> String {
     events.iter().map(|event| format!("data: {event}\n\n")).collect()
 }
 
-fn openai(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
+fn openai(thought: Option<&str>, text: &str, calls: &[ScriptedCall]) -> String {
     let delta = |delta: Value| json!({"choices": [{"index": 0, "delta": delta}]});
     let mut events = Vec::new();
     events.extend(thought.map(|thought| delta(json!({"reasoning_content": thought}))));
     if !text.is_empty() {
         events.push(delta(json!({"content": text})));
     }
-    for (index, Call { id, name, args }) in calls.iter().enumerate() {
+    for (index, ScriptedCall { id, name, args }) in calls.iter().enumerate() {
         let function = json!({"name": name, "arguments": args.to_string()});
         events.push(delta(json!({"tool_calls": [
             {"index": index, "id": id, "type": "function", "function": function}
@@ -80,7 +85,7 @@ fn openai(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
     sse(&events) + "data: [DONE]\n\n"
 }
 
-fn responses(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
+fn responses(thought: Option<&str>, text: &str, calls: &[ScriptedCall]) -> String {
     let mut output = Vec::new();
     output.extend(thought.map(|thought| {
         let summary = json!([{"type": "summary_text", "text": "Hm."}]);
@@ -94,7 +99,7 @@ fn responses(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
             "content": [{"type": "output_text", "text": text, "annotations": []}],
         }));
     }
-    output.extend(calls.iter().map(|Call { id, name, args }| {
+    output.extend(calls.iter().map(|ScriptedCall { id, name, args }| {
         json!({
             "type": "function_call", "id": format!("fc_{id}"), "call_id": id, "name": name,
             "arguments": args.to_string(), "status": "completed",
@@ -113,7 +118,7 @@ fn responses(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
     sse(&events)
 }
 
-fn anthropic(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
+fn anthropic(thought: Option<&str>, text: &str, calls: &[ScriptedCall]) -> String {
     let usage = json!({"input_tokens": 1, "output_tokens": 1});
     let mut events = vec![json!({"type": "message_start", "message": {
         "id": "m", "type": "message", "role": "assistant", "content": [], "usage": usage
@@ -132,7 +137,7 @@ fn anthropic(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
         let delta = json!({"type": "text_delta", "text": text});
         blocks.push((json!({"type": "text", "text": ""}), vec![delta]));
     }
-    for Call { id, name, args } in calls {
+    for ScriptedCall { id, name, args } in calls {
         let delta = json!({"type": "input_json_delta", "partial_json": args.to_string()});
         blocks
             .push((json!({"type": "tool_use", "id": id, "name": name, "input": {}}), vec![delta]));
@@ -153,13 +158,13 @@ fn anthropic(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
     sse(&events)
 }
 
-fn gemini(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
+fn gemini(thought: Option<&str>, text: &str, calls: &[ScriptedCall]) -> String {
     let mut parts = Vec::new();
     parts.extend(thought.map(|_| json!({"text": "Hm.", "thought": true})));
     if !text.is_empty() {
         parts.push(json!({"text": text}));
     }
-    for (at, Call { name, args, .. }) in calls.iter().enumerate() {
+    for (at, ScriptedCall { name, args, .. }) in calls.iter().enumerate() {
         let mut part = json!({"functionCall": {"name": name, "args": args}});
         if let (0, Some(thought)) = (at, thought) {
             part["thoughtSignature"] = thought.into();
@@ -170,7 +175,7 @@ fn gemini(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
     sse(&[json!({"candidates": [{"content": content, "finishReason": "STOP"}]})])
 }
 
-fn ollama(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
+fn ollama(thought: Option<&str>, text: &str, calls: &[ScriptedCall]) -> String {
     let mut message = json!({"role": "assistant", "content": text});
     if let Some(thought) = thought {
         message["thinking"] = thought.into();
@@ -178,7 +183,7 @@ fn ollama(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
     if !calls.is_empty() {
         let calls = calls
             .iter()
-            .map(|Call { name, args, .. }| json!({"function": {"name": name, "arguments": args}}));
+            .map(|call| json!({"function": {"name": call.name, "arguments": call.args}}));
         message["tool_calls"] = calls.collect();
     }
     let said = json!({"model": "m", "message": message, "done": false});

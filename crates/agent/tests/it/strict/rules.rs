@@ -1,34 +1,35 @@
-//! What providers refuse, wire by wire. Each rule is from a provider's documents or error messages.
+//! Rules of each wire: requests that providers refuse. Each rule is from a provider's documents or
+//! error messages.
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::server::Wire;
+use super::server::StrictWire;
 
-type Checked = Result<(), String>;
+type RuleResult = Result<(), String>;
 
-/// Says why a request would be refused. `signed` is what this model has signed so far.
-pub(super) fn check(wire: Wire, model: &str, body: &Value, signed: &[String]) -> Checked {
+/// Checks a request. `signed` are the signatures that this model has sent so far.
+pub(super) fn check(wire: StrictWire, model: &str, body: &Value, signed: &[String]) -> RuleResult {
     for signature in signatures(body) {
         if !signed.contains(&signature) {
             return Err(format!("{signature} is not this model's"));
         }
     }
     match wire {
-        Wire::OpenAi => openai(body, signed),
-        Wire::Responses => responses(body),
-        Wire::Anthropic => anthropic(body),
-        Wire::Gemini => gemini(model, body),
-        Wire::Ollama => ollama(body),
+        StrictWire::OpenAi => openai(body, signed),
+        StrictWire::Responses => responses(body),
+        StrictWire::Anthropic => anthropic(body),
+        StrictWire::Gemini => gemini(model, body),
+        StrictWire::Ollama => ollama(body),
     }
 }
 
-fn ensure(holds: bool, why: impl Into<String>) -> Checked {
+fn ensure(holds: bool, why: impl Into<String>) -> RuleResult {
     if holds { Ok(()) } else { Err(why.into()) }
 }
 
-/// Everything in a request that some model signed.
+/// All signatures in a request.
 fn signatures(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) if text.starts_with("signed-") => vec![text.clone()],
@@ -46,7 +47,7 @@ fn list<'a>(value: &'a Value, key: &str) -> Vec<&'a Value> {
     value[key].as_array().map(|items| items.iter().collect()).unwrap_or_default()
 }
 
-fn readable(value: &Value, place: &str) -> Checked {
+fn readable(value: &Value, place: &str) -> RuleResult {
     let text = value.as_str().ok_or(format!("{place}: no text but {value}"))?;
     ensure(
         text.chars().any(|char| !char.is_whitespace() && !char.is_control()),
@@ -54,7 +55,7 @@ fn readable(value: &Value, place: &str) -> Checked {
     )
 }
 
-fn named(name: &Value, names: &mut HashSet<String>) -> Checked {
+fn named(name: &Value, names: &mut HashSet<String>) -> RuleResult {
     let name = name.as_str().unwrap_or_default();
     let fits = |char: char| char.is_ascii_alphanumeric() || "_-".contains(char);
     let begins = name.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_');
@@ -62,13 +63,13 @@ fn named(name: &Value, names: &mut HashSet<String>) -> Checked {
     ensure(names.insert(name.to_owned()), format!("the tool {name} twice"))
 }
 
-/// An id of a call, new and in a form that the provider takes.
+/// Checks a new call id: it is unique and in a form that the provider accepts.
 fn new_id(
     id: &Value,
     longest: usize,
     open: &mut Vec<String>,
     all: &mut HashSet<String>,
-) -> Checked {
+) -> RuleResult {
     let id = id.as_str().unwrap_or_default().to_owned();
     let fits = id.bytes().all(|byte| byte.is_ascii_graphic());
     ensure((1..=longest).contains(&id.len()) && fits, format!("the id {id:?}"))?;
@@ -77,14 +78,14 @@ fn new_id(
     Ok(())
 }
 
-fn close_id(id: &Value, open: &mut Vec<String>) -> Checked {
+fn close_id(id: &Value, open: &mut Vec<String>) -> RuleResult {
     let at = open.iter().position(|known| id == known).ok_or(format!("no open call {id}"))?;
     open.remove(at);
     Ok(())
 }
 
-/// A root that OpenAI and Anthropic take.
-fn root(schema: &Value) -> Checked {
+/// Checks a root that OpenAI and Anthropic accept.
+fn root(schema: &Value) -> RuleResult {
     ensure(schema["type"] == "object", format!("the root is no object: {schema}"))?;
     let barred = ["anyOf", "oneOf", "allOf", "enum", "not", "$ref"];
     let found = barred.iter().find(|key| schema.get(key).is_some());
@@ -92,8 +93,8 @@ fn root(schema: &Value) -> Checked {
     draft(schema, 0)
 }
 
-/// Valid JSON Schema of the newest draft, as far as tools break it.
-fn draft(schema: &Value, depth: usize) -> Checked {
+/// Checks JSON Schema of the newest draft, as far as tools violate it.
+fn draft(schema: &Value, depth: usize) -> RuleResult {
     ensure(depth < 40, "a schema too deep")?;
     let Some(object) = schema.as_object() else {
         return ensure(schema.is_boolean(), format!("no schema: {schema}"));
@@ -124,7 +125,7 @@ fn draft(schema: &Value, depth: usize) -> Checked {
     object.get("items").map_or(Ok(()), |items| draft(items, depth + 1))
 }
 
-fn openai(body: &Value, signed: &[String]) -> Checked {
+fn openai(body: &Value, signed: &[String]) -> RuleResult {
     let mut names = HashSet::new();
     ensure(body.get("tools").is_none_or(|tools| tools != &Value::Array(vec![])), "no tools")?;
     for tool in list(body, "tools") {
@@ -170,7 +171,7 @@ fn openai(body: &Value, signed: &[String]) -> Checked {
     ensure(matches!(before, "user" | "tool"), format!("the last message is of {before}"))
 }
 
-fn responses(body: &Value) -> Checked {
+fn responses(body: &Value) -> RuleResult {
     readable(&body["instructions"], "instructions")?;
     ensure(body["store"] == false, "it is stored")?;
     let mut names = HashSet::new();
@@ -212,7 +213,7 @@ fn responses(body: &Value) -> Checked {
     ensure(matches!(last, "user" | "function_call_output"), format!("the last item is {last}"))
 }
 
-fn anthropic(body: &Value) -> Checked {
+fn anthropic(body: &Value) -> RuleResult {
     let most = body["max_tokens"].as_u64().ok_or("no max_tokens")?;
     let budget = body["thinking"]["budget_tokens"].as_u64();
     let thinks = body["thinking"]["type"] == "enabled";
@@ -274,7 +275,7 @@ fn anthropic(body: &Value) -> Checked {
     ensure(messages.len() % 2 == 1, "the last message is not of the user")
 }
 
-fn gemini(model: &str, body: &Value) -> Checked {
+fn gemini(model: &str, body: &Value) -> RuleResult {
     for part in list(&body["systemInstruction"], "parts") {
         readable(&part["text"], "systemInstruction")?;
     }
@@ -325,8 +326,8 @@ fn gemini(model: &str, body: &Value) -> Checked {
     ensure(contents.len() % 2 == 1, "the last content is not of the user")
 }
 
-/// The subset of OpenAPI's schemas that Gemini has.
-fn google(schema: &Value, depth: usize) -> Checked {
+/// Checks Gemini's subset of OpenAPI schemas.
+fn google(schema: &Value, depth: usize) -> RuleResult {
     const KEYS: [&str; 12] = [
         "type",
         "format",
@@ -365,7 +366,7 @@ fn google(schema: &Value, depth: usize) -> Checked {
     object.get("items").map_or(Ok(()), |items| google(items, depth + 1))
 }
 
-fn ollama(body: &Value) -> Checked {
+fn ollama(body: &Value) -> RuleResult {
     ensure(body["options"]["num_ctx"].as_u64().is_some(), "no num_ctx")?;
     for tool in list(body, "tools") {
         let schema = &tool["function"]["parameters"];

@@ -1,5 +1,5 @@
-//! All providers behind one address, as strict as the real ones: a request that one of them would
-//! refuse gets status 400 and is noted.
+//! All providers behind one address, as strict as the real ones. An invalid request gets status 400
+//! and is recorded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::replies::{Said, render};
+use super::replies::{ScriptedReply, render};
 use super::rules;
 
 /// A provider's wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Wire {
+pub(super) enum StrictWire {
     OpenAi,
     Responses,
     Anthropic,
@@ -21,36 +21,39 @@ pub(super) enum Wire {
     Ollama,
 }
 
-/// A request that came.
+/// A recorded request.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub(super) wire: Wire,
+pub(super) struct RecordedRequest {
+    pub(super) wire: StrictWire,
     pub(super) model: String,
     pub(super) body: Value,
-    /// What is wrong with it; none for a request that the provider takes.
+    /// The violated rule. Absent for a valid request.
     pub(super) wrong: Option<String>,
 }
 
-/// Chooses the reply to a request that is as it should be.
-pub(super) type Chooser = Box<dyn FnMut(&Asked) -> Said + Send>;
+/// Chooses the reply to a valid request.
+pub(super) type ReplyChooser = Box<dyn FnMut(&RecordedRequest) -> ScriptedReply + Send>;
 
-pub(super) struct Strict {
+pub(super) struct StrictProvider {
     pub(super) host: String,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<StrictState>>,
 }
 
-struct State {
-    choose: Chooser,
-    asked: Vec<Asked>,
-    /// Signatures that each model has sent, and whether it has sent `reasoning_content`.
-    signed: HashMap<(Wire, String), Vec<String>>,
+struct StrictState {
+    choose: ReplyChooser,
+    asked: Vec<RecordedRequest>,
+    /// Signatures and `reasoning_content` that each model has sent.
+    signed: HashMap<(StrictWire, String), Vec<String>>,
 }
 
-impl Strict {
-    pub(super) async fn start(choose: impl FnMut(&Asked) -> Said + Send + 'static) -> Self {
+impl StrictProvider {
+    pub(super) async fn start(
+        choose: impl FnMut(&RecordedRequest) -> ScriptedReply + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
-        let state = State { choose: Box::new(choose), asked: Vec::new(), signed: HashMap::new() };
+        let state =
+            StrictState { choose: Box::new(choose), asked: Vec::new(), signed: HashMap::new() };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
@@ -61,38 +64,38 @@ impl Strict {
         Self { host, state }
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(super) fn requests(&self) -> Vec<RecordedRequest> {
         self.state.lock().unwrap().asked.clone()
     }
 
     /// Requests that a provider would refuse.
-    pub(super) fn refused(&self) -> Vec<Asked> {
-        self.asked().into_iter().filter(|asked| asked.wrong.is_some()).collect()
+    pub(super) fn refused(&self) -> Vec<RecordedRequest> {
+        self.requests().into_iter().filter(|asked| asked.wrong.is_some()).collect()
     }
 }
 
-impl State {
+impl StrictState {
     fn answer(&mut self, path: &str, body: Value) -> (u16, String) {
         let wire = match path.split('?').next().unwrap_or_default() {
-            "/v1/chat/completions" => Wire::OpenAi,
-            "/v1/responses" => Wire::Responses,
-            "/v1/messages" => Wire::Anthropic,
-            "/api/chat" => Wire::Ollama,
-            path if path.ends_with(":streamGenerateContent") => Wire::Gemini,
+            "/v1/chat/completions" => StrictWire::OpenAi,
+            "/v1/responses" => StrictWire::Responses,
+            "/v1/messages" => StrictWire::Anthropic,
+            "/api/chat" => StrictWire::Ollama,
+            path if path.ends_with(":streamGenerateContent") => StrictWire::Gemini,
             _ => return (404, json!({"error": {"message": "no such path"}}).to_string()),
         };
         let in_path = path.rsplit('/').next().and_then(|last| last.split(':').next());
         let model = body["model"].as_str().or(in_path).unwrap_or_default().to_owned();
         let signed = self.signed.entry((wire, model.clone())).or_default();
         let wrong = rules::check(wire, &model, &body, signed).err();
-        let asked = Asked { wire, model, body, wrong };
+        let asked = RecordedRequest { wire, model, body, wrong };
         self.asked.push(asked.clone());
         if let Some(why) = asked.wrong {
             let error = json!({"type": "invalid_request_error", "message": why});
             return (400, json!({"type": "error", "error": error}).to_string());
         }
         match (self.choose)(&asked) {
-            Said::Fails => {
+            ScriptedReply::Fails => {
                 let error = json!({"type": "api_error", "message": "down", "code": 500});
                 (500, json!({"type": "error", "error": error}).to_string())
             }
@@ -101,7 +104,7 @@ impl State {
     }
 }
 
-async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
+async fn serve(mut stream: TcpStream, state: Arc<Mutex<StrictState>>) {
     let Some((path, body)) = read_request(&mut stream).await else { return };
     let (status, body) = state.lock().unwrap().answer(&path, body);
     let kind = if status != 200 {

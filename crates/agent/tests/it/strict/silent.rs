@@ -1,68 +1,75 @@
-//! Turns in which a model says nothing to the person, and heartbeats in every spelling.
+//! Turns in which a model sends no message, and heartbeats in every spelling.
 
 use serde_json::{Value, json};
 use thoughtwire_agent::AgentOptions;
 use thoughtwire_proto::Style;
 
-use super::replies::{Call, Said};
-use super::server::Strict;
-use super::{MODELS, agent, home, script};
-use crate::home::Told;
+use super::replies::{ScriptedCall, ScriptedReply};
+use super::server::StrictProvider;
+use super::{MODELS, agent, harness, script};
+use crate::harness::TurnLog;
 
-/// A turn in MemGPT's style with these replies.
-async fn memgpt(replies: Vec<Said>) -> (Told, usize) {
-    let strict = Strict::start(script(replies)).await;
-    let home = home(&strict, AgentOptions::new(MODELS[0], Default::default()));
-    let session = agent(&home, Style::Memgpt).await;
-    let told = home.say(&session, "hello").await;
-    (told, strict.asked().len())
+/// A turn in MemGPT style with these replies.
+async fn memgpt(replies: Vec<ScriptedReply>) -> (TurnLog, usize) {
+    let strict = StrictProvider::start(script(replies)).await;
+    let harness = harness(&strict, AgentOptions::new(MODELS[0], Default::default())).await;
+    let session = agent(&harness, Style::Memgpt).await;
+    let log = harness.run_turn(&session, "hello").await;
+    (log, strict.requests().len())
 }
 
-fn call(name: &str, args: Value) -> Said {
-    Said::calls(false, "", vec![Call { id: "c1".to_owned(), name: name.to_owned(), args }])
+fn call(name: &str, args: Value) -> ScriptedReply {
+    ScriptedReply::calls(
+        false,
+        "",
+        vec![ScriptedCall { id: "c1".to_owned(), name: name.to_owned(), args }],
+    )
 }
 
 #[tokio::test]
 async fn every_way_to_ask_for_a_heartbeat_counts() {
     for wish in [json!(true), json!("true"), json!("True"), json!("yes"), json!(1), json!("1")] {
         let spoken = call("send_message", json!({"message": "One.", "request_heartbeat": wish}));
-        let (told, asked) =
+        let (log, asked) =
             memgpt(vec![spoken, call("send_message", json!({"message": "Two."}))]).await;
-        assert_eq!((told.message().as_str(), asked), ("One.\nTwo.", 2), "{wish}");
+        assert_eq!((log.message().as_str(), asked), ("One.\nTwo.", 2), "{wish}");
     }
     for wish in [json!(false), json!("false"), json!("no"), json!(0), json!(null)] {
         let spoken = call("send_message", json!({"message": "One.", "request_heartbeat": wish}));
-        let (told, asked) = memgpt(vec![spoken]).await;
-        assert_eq!((told.message().as_str(), asked), ("One.", 1), "{wish}");
+        let (log, asked) = memgpt(vec![spoken]).await;
+        assert_eq!((log.message().as_str(), asked), ("One.", 1), "{wish}");
     }
 }
 
 #[tokio::test]
 async fn a_turn_does_not_end_without_a_message() {
-    let (told, asked) = memgpt(vec![
+    let (log, asked) = memgpt(vec![
         call("current_time", json!({})),
         call("send_message", json!({"message": "Noted."})),
     ])
     .await;
-    assert_eq!((told.message().as_str(), asked), ("Noted.", 2), "{told:?}");
-    let (told, _) = memgpt(vec![Said::text("I answer in plain words.")]).await;
-    assert_eq!(told.message(), "I answer in plain words.", "{told:?}");
-    let (told, _) = memgpt(vec![Said::text("<think>Secret.</think>I answer.")]).await;
-    assert_eq!(told.message(), "I answer.", "{told:?}");
-    let (told, asked) = memgpt(vec![call("current_time", json!({}))]).await;
-    assert!(told.message().contains("without an answer"), "{told:?}");
-    assert_eq!(asked, 6, "it was given time to say something");
+    assert_eq!((log.message().as_str(), asked), ("Noted.", 2), "{log:?}");
+    let (log, _) = memgpt(vec![ScriptedReply::text("I answer in plain words.")]).await;
+    assert_eq!(log.message(), "I answer in plain words.", "{log:?}");
+    let (log, _) = memgpt(vec![ScriptedReply::text("<think>Secret.</think>I answer.")]).await;
+    assert_eq!(log.message(), "I answer.", "{log:?}");
+    let (log, asked) = memgpt(vec![call("current_time", json!({}))]).await;
+    assert!(log.message().contains("without an answer"), "{log:?}");
+    assert_eq!(asked, 6, "the turn had several steps for a message");
     for text in ["", "\n\n"] {
         for style in [Style::Native, Style::Memgpt] {
-            let strict = Strict::start(script(vec![Said::text(text)])).await;
-            let home = home(&strict, AgentOptions::new(MODELS[2], Default::default()));
-            let session = agent(&home, style).await;
-            let told = home.say(&session, "hello").await;
-            assert_eq!(told.end().0, "Completed", "{told:?}");
-            assert!(told.message().contains("without an answer"), "{told:?}");
-            home.say(&session, "and now?").await;
-            let body = strict.asked()[1].body.to_string();
-            assert!(!body.contains("without an answer"), "a model is not sent our words: {body}");
+            let strict = StrictProvider::start(script(vec![ScriptedReply::text(text)])).await;
+            let harness = harness(&strict, AgentOptions::new(MODELS[2], Default::default())).await;
+            let session = agent(&harness, style).await;
+            let log = harness.run_turn(&session, "hello").await;
+            assert_eq!(log.end().0, "Completed", "{log:?}");
+            assert!(log.message().contains("without an answer"), "{log:?}");
+            harness.run_turn(&session, "and now?").await;
+            let body = strict.requests()[1].body.to_string();
+            assert!(
+                !body.contains("without an answer"),
+                "the placeholder is not sent to models: {body}"
+            );
         }
     }
 }

@@ -1,10 +1,7 @@
 //! Access: keys, scopes, tickets and cookies, and the isolation of users.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
-use thoughtwire_server::{Need, ROUTES};
+use thoughtwire_server::{ROUTES, RequiredScope};
 
 use super::rest::{call, http};
 use super::support::{Live, TestClient};
@@ -204,9 +201,12 @@ async fn every_route_hides_another_users_things() {
             assert!(!text.contains(secret), "{method} {path} told bob of ada: {text}");
         }
         match need {
-            Need::Admin => assert_eq!(status, 403, "{method} {path}: {text}"),
-            Need::Open | Need::Known => {}
-            Need::Chat | Need::Agents | Need::AgentsOrDefault | Need::AgentsAndChat
+            RequiredScope::Admin => assert_eq!(status, 403, "{method} {path}: {text}"),
+            RequiredScope::Open | RequiredScope::Known => {}
+            RequiredScope::Chat
+            | RequiredScope::Agents
+            | RequiredScope::AgentsOrDefault
+            | RequiredScope::AgentsAndChat
                 if path.contains("{agent}")
                     || path.contains("{session}")
                     || path.contains("{chat}")
@@ -227,7 +227,10 @@ async fn every_route_hides_another_users_things() {
                     .replace(&format!("'{}'", hers.chat), "'chat-none'");
                 assert_eq!((other_status, other.to_string()), (404, same), "{method} {path}");
             }
-            Need::Chat | Need::Agents | Need::AgentsOrDefault | Need::AgentsAndChat => {
+            RequiredScope::Chat
+            | RequiredScope::Agents
+            | RequiredScope::AgentsOrDefault
+            | RequiredScope::AgentsAndChat => {
                 assert!(status < 300 || *path == "/v1/import", "{method} {path}: {status} {text}");
             }
         }
@@ -269,7 +272,7 @@ async fn every_route_requires_a_key_with_the_right_scope() {
             }
         };
         let bearer = |key: &str| vec![("authorization", format!("Bearer {key}"))];
-        let opens = *need == Need::Open;
+        let opens = *need == RequiredScope::Open;
         assert_eq!(
             asked(vec![]).await == 401,
             !opens || matches!(*path, "/v1/login" | "/api/auth/login" | "/api/auth/refresh"),
@@ -291,13 +294,19 @@ async fn every_route_requires_a_key_with_the_right_scope() {
             // The row of the default agent is in `first_run`: here it is another one.
             matches!(
                 need,
-                Need::Agents | Need::AgentsOrDefault | Need::AgentsAndChat | Need::Admin
+                RequiredScope::Agents
+                    | RequiredScope::AgentsOrDefault
+                    | RequiredScope::AgentsAndChat
+                    | RequiredScope::Admin
             ),
             "{method} {path} with `chat`"
         );
         assert_eq!(
             asked(bearer(&agents)).await == 403,
-            matches!(need, Need::Chat | Need::AgentsAndChat | Need::Admin),
+            matches!(
+                need,
+                RequiredScope::Chat | RequiredScope::AgentsAndChat | RequiredScope::Admin
+            ),
             "{method} {path} with `agents`"
         );
         assert_ne!(asked(bearer(&admin)).await, 403, "{method} {path} with `admin`");

@@ -1,13 +1,11 @@
 //! Backups, restores and retention.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::access::Guarded;
-use super::faults::Small;
 use super::rest::{call, http};
 use super::support::{Live, TestClient, events};
 use crate::usage::{Ran, thoughtwire};

@@ -2,7 +2,7 @@
 //! names, texts, errors, headers, pushed frames or figures.
 
 use serde_json::{Value, json};
-use thoughtwire_server::{Need, ROUTES};
+use thoughtwire_server::{ROUTES, RequiredScope};
 
 use super::access::{Belongings, Guarded, row};
 use super::rest::http;
@@ -125,7 +125,7 @@ async fn no_answer_to_one_user_has_anything_that_another_wrote() {
             let url = url.replace("query=plum", "query=word");
             let (status, answer) = raw(&guarded, &bob, method, &url, body).await;
             assert!(!answer.contains(MARK), "{method} {url} ({status}) told bob: {answer}");
-            assert!(*need != Need::Admin || status == 403, "{method} {url}: {status}");
+            assert!(*need != RequiredScope::Admin || status == 403, "{method} {url}: {status}");
         }
     }
     for path in ["/", "/healthz", "/readyz", "/health", "/nothing-here", "/v1/whoami"] {

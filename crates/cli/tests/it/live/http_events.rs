@@ -1,6 +1,6 @@
-//! Server-sent events: what a proxy sees of them, where they resume, and how they end.
+//! ServerAddress-sent events: what a proxy sees of them, where they resume, and how they end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -193,6 +193,87 @@ async fn streams_and_waits_count_among_their_users_connections_and_end_with_thei
     assert_eq!(call(&guarded.live, "DELETE", &revoke, &as_owner, None).await.0, 204);
     let ended = tokio::time::timeout(Duration::from_secs(30), waiting).await;
     assert_eq!(ended.expect("it ends with its key").unwrap().unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn streams_and_waits_end_when_their_key_expires() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, "load_models = true").unwrap();
+    let guarded = Guarded::with(&["--config", file.to_str().unwrap()]).await;
+    let (_, key) = guarded.key("ada", &["chat", "agents"]).await;
+    let spec = json!({"name": "ada", "model": "load:items=100000,bytes=8,rate=5,deltas=no"});
+    let (_, made) = guarded.call(&key, "POST", "/v1/agents", Some(spec)).await;
+    let session = made["agent"]["main_session"].as_str().unwrap().to_owned();
+    let short = json!({"user": "ada", "scopes": ["chat"], "expires_in_seconds": 2});
+    let (_, made) = guarded.call(&guarded.owner, "POST", "/v1/keys", Some(short)).await;
+    let short = made["secret"].as_str().unwrap().to_owned();
+    let started = Instant::now();
+    let path = format!("{}/v1/sessions/{session}", guarded.live.url);
+    let stream = http().get(format!("{path}/events")).bearer_auth(&short);
+    let mut stream = stream.header("accept", "text/event-stream").send().await.unwrap();
+    let wait = http().post(format!("{path}/inputs?wait=600")).bearer_auth(&short);
+    let waiting = tokio::spawn(wait.json(&json!({"text": "go"})).send());
+    let seen = until(&mut stream, |name, _| name == "closed").await;
+    let (_, _, closed) = seen.last().unwrap();
+    assert_eq!(closed["code"], "unauthorized", "{closed}");
+    assert!(closed["reason"].as_str().unwrap().contains("expired"), "{closed}");
+    assert!(seen.len() > 1, "the stream had events while the key was valid");
+    let refused = waiting.await.unwrap().unwrap();
+    assert_eq!(refused.status(), 401);
+    let refused: Value = refused.json().await.unwrap();
+    assert!(refused["error"]["reason"].as_str().unwrap().contains("expired"), "{refused}");
+    let took = started.elapsed();
+    assert!((1.5..10.0).contains(&took.as_secs_f64()), "they ended after {took:?}");
+    // The turn belongs to its session and goes on.
+    let (_, shown) = guarded.call(&key, "GET", &format!("/v1/sessions/{session}"), None).await;
+    assert_eq!(shown["session"]["running"], true, "{shown}");
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_is_cut_soon_after_its_key_was_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, "load_models = true\n[limits]\nconnections_per_user = 1").unwrap();
+    let guarded = Guarded::with(&["--config", file.to_str().unwrap()]).await;
+    let (id, revoked) = guarded.key("ada", &["chat", "agents"]).await;
+    let (_, other) = guarded.key("ada", &["chat"]).await;
+    // More than the two sockets between them hold.
+    let spec = json!({"name": "ada", "model": "load:items=6000,bytes=4000,rate=100000,deltas=no"});
+    let (_, made) = guarded.call(&revoked, "POST", "/v1/agents", Some(spec)).await;
+    let session = made["agent"]["main_session"].as_str().unwrap().to_owned();
+    let path = format!("/v1/sessions/{session}");
+    let say = Some(json!({"text": "go"}));
+    let inputs = format!("{path}/inputs?wait=600");
+    assert_eq!(guarded.call(&revoked, "POST", &inputs, say).await.0, 200);
+    let host = guarded.live.url.split("://").nth(1).unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut unread = socket.connect(host.parse().unwrap()).await.unwrap();
+    let request = format!(
+        "GET {path}/events?after=0 HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\
+         Authorization: Bearer {revoked}\r\n\r\n"
+    );
+    unread.write_all(request.as_bytes()).await.unwrap();
+    let mut head = [0; 12];
+    unread.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    // It has the user's only place, and keeps it while its key is valid.
+    let events = format!("{}{path}/events", guarded.live.url);
+    let status = async || {
+        let request = http().get(&events).bearer_auth(&other);
+        request.header("accept", "text/event-stream").send().await.unwrap().status()
+    };
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(status().await, 429);
+    let revoke = format!("/v1/keys/{id}");
+    assert_eq!(guarded.call(&guarded.owner, "DELETE", &revoke, None).await.0, 204);
+    let started = Instant::now();
+    while status().await != 200 {
+        assert!(started.elapsed() < Duration::from_secs(10), "the stream keeps its place");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop(unread);
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-use super::access::{Guarded, config, in_seconds};
+use super::access::Guarded;
+use super::logins::{config, in_seconds};
 
 const SECRET: &str = "a secret of thirty-two bytes, or more";
 

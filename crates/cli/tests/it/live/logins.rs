@@ -6,8 +6,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::access::{Guarded, owner_token};
-use super::rest::{call, http};
-use super::support::{Live, TestClient};
+use super::rest::http;
+use super::support::Live;
 
 #[tokio::test]
 async fn a_ticket_is_valid_once() {

@@ -28,6 +28,7 @@ mod native;
 mod offered_permissions;
 mod offers;
 mod openapi;
+mod openapi_document;
 mod operations;
 mod proven;
 mod rest;

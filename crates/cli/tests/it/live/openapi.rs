@@ -1,151 +1,13 @@
-//! `docs/openapi.json` against the routes, and against what they answer.
+//! A server's answers against `docs/openapi.json`.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use thoughtwire_server::{Need, ROUTES};
+use thoughtwire_server::{ROUTES, RequiredScope};
 
 use super::access::Guarded;
+use super::openapi_document::{check, closed, document, operations, parameters};
 use super::rest::http;
-
-fn document() -> Value {
-    serde_json::from_str(include_str!("../../../../../docs/openapi.json")).unwrap()
-}
-
-/// Every operation: its path, its method, and what is said of it.
-fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
-    let paths = document["paths"].as_object().unwrap().iter();
-    paths.flat_map(|(path, methods)| {
-        methods
-            .as_object()
-            .unwrap()
-            .iter()
-            .map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
-    })
-}
-
-/// What stands where a `$ref` may stand.
-fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
-    let Some(reference) = value.get("$ref") else { return value };
-    document
-        .pointer(&reference.as_str().unwrap()[1..])
-        .unwrap_or_else(|| panic!("{reference} leads nowhere"))
-}
-
-fn parameters<'a>(document: &'a Value, operation: &'a Value) -> impl Iterator<Item = &'a Value> {
-    operation["parameters"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|parameter| resolved(document, parameter))
-}
-
-fn walk(value: &Value, see: &mut impl FnMut(&Value)) {
-    see(value);
-    match value {
-        Value::Object(object) => object.values().for_each(|inner| walk(inner, see)),
-        Value::Array(array) => array.iter().for_each(|inner| walk(inner, see)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-/// Takes away the room that schemas leave for what is newer.
-fn close(value: &mut Value) {
-    match value {
-        Value::Object(object) => {
-            object.values_mut().for_each(close);
-            if object.get("properties").is_some_and(Value::is_object) {
-                object.insert("unevaluatedProperties".to_owned(), json!(false));
-            }
-        }
-        Value::Array(array) => array.iter_mut().for_each(close),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-fn closed() -> Value {
-    let mut document = document();
-    close(&mut document);
-    // An event of kind `usage` has its keys and one more.
-    document["components"]["schemas"]["Usage"]
-        .as_object_mut()
-        .unwrap()
-        .remove("unevaluatedProperties");
-    document
-}
-
-fn check(document: &Value, schema: &Value, value: &Value, what: &str) {
-    let schema = json!({"allOf": [schema], "components": document["components"]});
-    let validator = jsonschema::draft202012::new(&schema).unwrap();
-    let errors: Vec<_> = validator
-        .iter_errors(value)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
-    assert!(errors.is_empty(), "{what}: {value} is not as the document says: {errors:#?}");
-}
-
-#[test]
-fn every_route_is_in_the_document_with_what_it_needs() {
-    let document = document();
-    let documented: BTreeSet<_> =
-        operations(&document).map(|(path, method, _)| (path, method)).collect();
-    assert_eq!(documented, ROUTES.iter().map(|(method, path, _)| (*path, *method)).collect());
-    let mut names = BTreeSet::new();
-    for (method, path, need) in ROUTES {
-        let operation = &document["paths"][path][method];
-        let needed = match need {
-            Need::Open => json!([]),
-            Need::Known => json!([{"key": []}]),
-            Need::Chat => json!([{"key": ["chat"]}]),
-            Need::Agents => json!([{"key": ["agents"]}]),
-            Need::AgentsOrDefault => json!([{"key": ["agents"]}, {"key": ["chat"]}]),
-            Need::AgentsAndChat => json!([{"key": ["agents", "chat"]}]),
-            Need::Admin => json!([{"key": ["admin"]}]),
-        };
-        assert_eq!(operation["security"], needed, "{method} {path}");
-        assert!(
-            names.insert(operation["operationId"].as_str()),
-            "{method} {path} has another one's name"
-        );
-        assert!(operation["responses"]["default"].is_object(), "{method} {path} can be refused");
-        let places: BTreeSet<_> =
-            path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
-        let said = parameters(&document, operation).filter(|parameter| parameter["in"] == "path");
-        assert_eq!(
-            said.map(|parameter| parameter["name"].as_str().unwrap()).collect::<BTreeSet<_>>(),
-            places,
-            "{method} {path}"
-        );
-    }
-    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
-}
-
-#[test]
-fn its_references_lead_somewhere_and_its_examples_are_what_they_show() {
-    let document = document();
-    let mut used = BTreeSet::new();
-    walk(&document, &mut |value| {
-        if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
-            resolved(&document, value);
-            used.insert(reference.to_owned());
-        }
-    });
-    for kind in ["parameters", "responses", "schemas"] {
-        for name in document["components"][kind].as_object().unwrap().keys() {
-            assert!(
-                used.contains(&format!("#/components/{kind}/{name}")),
-                "nothing refers to {name}"
-            );
-        }
-    }
-    let closed = closed();
-    for (path, method, operation) in operations(&closed) {
-        let content = &operation["requestBody"]["content"]["application/json"];
-        if let Some(example) = content.get("example") {
-            check(&closed, &content["schema"], example, &format!("the example of {method} {path}"));
-        }
-    }
-}
 
 /// A server that is asked, and everything that it was asked and answered.
 struct Asked {
@@ -330,12 +192,22 @@ impl Asked {
 
     /// Makes an agent that asks for leave before it calculates; its main session.
     async fn agents(&mut self) -> String {
-        let spec = json!({"name": "ada", "persona": "You are Ada.", "model": "offline", "style": "native", "max_steps": 9});
+        let spec = json!({
+            "name": "ada",
+            "persona": "You are Ada.",
+            "model": "offline",
+            "style": "native",
+            "max_steps": 9,
+        });
         let made = self.json("POST /v1/agents", &[], Some(spec)).await;
         self.json("GET /v1/agents", &[], None).await;
         self.json("GET /v1/presets", &[], None).await;
         let ada = [("agent", "ada")];
-        let changes = json!({"permissions": {"calculator": "ask"}, "max_steps": null, "token_budget": 100_000});
+        let changes = json!({
+            "permissions": {"calculator": "ask"},
+            "max_steps": null,
+            "token_budget": 100_000,
+        });
         self.json("PATCH /v1/agents/{agent}", &ada, Some(changes)).await;
         let page = self.json("GET /v1/agents/{agent}", &ada, None).await;
         assert_eq!(page["mcp"][0]["name"], "nowhere");
@@ -355,7 +227,10 @@ impl Asked {
         .await;
         self.json("GET /v1/agents/{agent}/blocks", &ada, None).await;
         self.ask("DELETE /v1/agents/{agent}/blocks/{label}", &plans, &[], None).await;
-        let notes = json!({"notes": [{"text": "The key hangs behind the clock.", "source": "house.md"}, {"text": "The tea is in the tin."}]});
+        let notes = json!({"notes": [
+            {"text": "The key hangs behind the clock.", "source": "house.md"},
+            {"text": "The tea is in the tin."},
+        ]});
         self.json("POST /v1/agents/{agent}/archival", &ada, Some(notes)).await;
         let found = self
             .json("GET /v1/agents/{agent}/archival?query=clock&offset=0&limit=5", &ada, None)
@@ -411,7 +286,12 @@ impl Asked {
     }
 
     async fn sessions(&mut self) {
-        let new = json!({"agent": "ada", "title": "Tea", "instructions": "Be brief.", "history": [{"role": "user", "text": "Hi"}]});
+        let new = json!({
+            "agent": "ada",
+            "title": "Tea",
+            "instructions": "Be brief.",
+            "history": [{"role": "user", "text": "Hi"}],
+        });
         let session = self.json("POST /v1/sessions", &[], Some(new)).await["session"]
             .as_str()
             .unwrap()
@@ -516,7 +396,7 @@ async fn what_it_refuses_it_refuses_as_the_document_says() {
     let schema = |name: &str| &refusals[name]["content"]["application/json"]["schema"];
     let error = schema("Refused");
     for (method, path, need) in ROUTES {
-        if *need == Need::Open {
+        if *need == RequiredScope::Open {
             continue;
         }
         let refused = http()
@@ -542,7 +422,7 @@ async fn what_it_refuses_it_refuses_as_the_document_says() {
     let (_, there_are) =
         refused["error"]["reason"].as_str().unwrap().split_once("there are: ").unwrap();
     let settings =
-        document["components"]["schemas"]["AgentChange"]["properties"].as_object().unwrap();
+        document["components"]["schemas"]["AgentPatch"]["properties"].as_object().unwrap();
     assert_eq!(
         there_are.split(", ").collect::<BTreeSet<_>>(),
         settings.keys().map(String::as_str).collect()

@@ -1,16 +1,14 @@
 //! Operation of a server: metrics, readiness and slow connections.
 
-use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::access::Guarded;
+use super::backups::command;
 use super::faults::Small;
-use super::rest::{call, http};
-use super::support::{Live, TestClient, events};
-use crate::usage::{Ran, thoughtwire};
+use super::rest::http;
+use super::support::{Live, events};
 
 /// The figures, as `name{labels} value` lines.
 async fn figures(live: &Live, key: Option<&str>) -> (u16, String) {

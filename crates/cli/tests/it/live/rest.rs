@@ -128,7 +128,7 @@ async fn a_wait_that_times_out_returns_the_position_of_its_turn() {
 /// The commands that the README shows for those without a socket, each in one line.
 fn shown_commands() -> Vec<String> {
     let readme = include_str!("../../../../../README.md");
-    let (_, part) = readme.split_once("**Without a socket**").unwrap();
+    let (_, part) = readme.split_once("**REST**").unwrap();
     let block = part.split("```").nth(1).unwrap().replace("\\\n", "");
     block
         .lines()

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::access::{Guarded, owner_token};
-use super::operations::command;
+use super::backups::command;
 use super::rest::http;
 use super::support::{Live, TestClient};
 
@@ -113,4 +113,34 @@ async fn a_rotation_ends_logins_and_tickets_and_what_came_in_with_them() {
     assert_eq!(whoami(&guarded.live, "cookie", &again).await, 401);
     let owner = owner_token(&guarded.dir);
     assert_eq!(whoami(&guarded.live, "authorization", &format!("Bearer {owner}")).await, 200);
+}
+
+#[test]
+fn addresses_in_the_configuration_are_shown_without_their_credentials() {
+    let dir = tempfile::tempdir().unwrap();
+    let show = |text: &str| {
+        let file = dir.path().join("config.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_thoughtwire"));
+        command.args(["config", "show", "--json", "--config"]).arg(file);
+        let output = command.arg("--data-dir").arg(dir.path()).output().unwrap();
+        let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let (shown, text) = show(
+        "fetch_proxy = \"http://me:hush@proxy.test:3128\"\n\
+         [openai]\nbase_url = \"https://me:hush@openai.test/v1/?key=hush\"\n\
+         [ollama]\nbase_url = \"http://hush@ollama.test/\"\n",
+    );
+    assert!(shown && !text.contains("hush"), "{text}");
+    for address in [
+        "http://***@proxy.test:3128",
+        "https://***@openai.test/v1/?key=***",
+        "http://***@ollama.test/",
+    ] {
+        assert!(text.contains(address), "{text}");
+    }
+    let (shown, text) = show("fetch_proxy = \"socks5://me:hush@proxy.test:3128\"\n");
+    assert!(!shown && !text.contains("hush"), "{text}");
+    assert!(text.contains("fetch_proxy") && text.contains("socks5://***@proxy.test"), "{text}");
 }

@@ -88,19 +88,20 @@ impl Part {
                 "think" => drop(voice.internal_monologue(format!("{tag}:hm")).await?),
                 "say" => drop(voice.assistant_message(format!("{tag}:said")).await?),
                 "tool" => {
-                    let call = voice.tool_called("lookup", Default::default()).await?;
+                    let call = voice.tools().called("lookup", Default::default()).await?;
                     self.use_tool(&call, false).await?;
                     voice
-                        .tool_returned(&call, "lookup", ToolStatus::Success, "found", None)
+                        .tools()
+                        .returned(&call, "lookup", ToolStatus::Success, "found", None)
                         .await?;
                 }
                 "ask" => {
-                    let call = voice.tool_called("risky", Default::default()).await?;
+                    let call = voice.tools().called("risky", Default::default()).await?;
                     self.ask(&call, self.later(number)).await?;
                 }
                 "client" => {
-                    let call = voice.tool_called("outside", Default::default()).await?;
-                    voice.client_runs(&call, self.later(number)).await?;
+                    let call = voice.tools().called("outside", Default::default()).await?;
+                    voice.tools().client_runs(&call, self.later(number)).await?;
                 }
                 "stream" | "drip" | "pour" => {
                     let mut message = voice.open_message();
@@ -117,10 +118,11 @@ impl Part {
                 "nap" => tokio::time::sleep(Duration::from_millis(number)).await,
                 "remember" => {
                     let tag = format!(" [{tag}]");
-                    // What is refused, for example while the disk fails, is simply not remembered.
+                    // A refused edit, for example while the disk fails, is not remembered.
                     drop(
                         voice
-                            .edit_memory("human", move |block| Ok(format!("{}{tag}", block.text)))
+                            .memory()
+                            .edit("human", move |block| Ok(format!("{}{tag}", block.text)))
                             .await,
                     );
                 }
@@ -177,7 +179,9 @@ impl Part {
         for open in &self.turn.waiting {
             match (open.approval, open.awaited) {
                 (Some(until), _) => self.ask(&open.call, until).await?,
-                (None, Some(until)) => drop(self.voice.client_runs(&open.call, until).await?),
+                (None, Some(until)) => {
+                    drop(self.voice.tools().client_runs(&open.call, until).await?);
+                }
                 (None, None) => self.complain("a turn goes on with a call that waits for nobody"),
             }
         }
@@ -192,17 +196,18 @@ impl Part {
     }
 
     async fn ask(&self, call: &CallId, until: Timestamp) -> Result<(), AgentError> {
-        let decision = self.voice.approval(call, "risky", until).await?;
+        let decision = self.voice.tools().approval(call, "risky", until).await?;
         if decision == Decision::Approved {
             self.use_tool(call, true).await?;
         }
         self.voice
-            .tool_returned(call, "risky", ToolStatus::Success, format!("{decision:?}"), None)
+            .tools()
+            .returned(call, "risky", ToolStatus::Success, format!("{decision:?}"), None)
             .await?;
         Ok(())
     }
 
-    /// What a tool does cannot be taken back: the log on disk must know of it first.
+    /// Runs a tool. Its effect cannot be undone, so the log on disk must have the call first.
     async fn use_tool(&self, call: &CallId, approved: bool) -> Result<(), AgentError> {
         let before = Seq(self.turn.started().0 - 1);
         let records = self.turn.records_after(before, 10_000).await?;
@@ -215,8 +220,8 @@ impl Part {
         let settled = |event: &Event| {
             matches!(
                 event,
-                Event::Turn(TurnEvent::ApprovalSettled { call: settled, decision: Decision::Approved, .. })
-                    if settled == call
+                Event::Turn(TurnEvent::ApprovalSettled { call: settled, decision, .. })
+                    if settled == call && *decision == Decision::Approved
             )
         };
         let missing = if !records.iter().any(|record| called(&record.event)) {

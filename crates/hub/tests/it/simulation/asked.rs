@@ -10,7 +10,7 @@ pub(crate) struct Asked {
     pub(crate) id: Option<CommandId>,
     /// Where; nowhere for what makes an agent or a session.
     pub(crate) room: Option<usize>,
-    /// What makes its effect known: its words, or who asked.
+    /// Makes its effect known: its text, or the sender's name.
     pub(crate) tag: String,
     pub(crate) command: Command,
     pub(crate) yes: Option<CommandReply>,
@@ -69,7 +69,7 @@ impl Asked {
         self.check_times(records.iter().filter(|record| self.is_effect(record)).count())
     }
 
-    /// What it made: one session, as long as that was not deleted.
+    /// Checks that it made one session, unless that was deleted.
     pub(crate) fn check_made(
         &self,
         openings: &[Opening],
@@ -213,5 +213,11 @@ pub(crate) fn content(answer: &CommandReply) -> CommandReply {
 
 /// The refusals of a server that cannot save, or is about to stop.
 pub(crate) fn is_of_the_store(code: RefusalCode) -> bool {
-    matches!(code, RefusalCode::StoreFailed | RefusalCode::Stopping)
+    matches!(
+        code,
+        RefusalCode::StoreFailed
+            | RefusalCode::StoreFull
+            | RefusalCode::StoreUnknown
+            | RefusalCode::Stopping
+    )
 }

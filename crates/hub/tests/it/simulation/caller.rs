@@ -1,11 +1,13 @@
-//! A client of an older wire, and its connection as the server drives it: a real machine against the
-//! hub, with a line in between that can break with frames on it.
+//! A client of an older wire, and its connection as the server drives it: a real machine against
+//! the hub, with a line between them that can break with frames on it.
 //!
 //! ```text
 //! client ──typed──▶ machine ──requests──▶ hub
 //! client ◀──line─── frames and pings ◀─── tails
 //! client ──pongs──▶ proof ──────────────▶ store
 //! ```
+
+mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -14,7 +16,7 @@ use std::time::Duration;
 use crate::support::carry_out;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use thoughtwire_hub::{Clock, Hub, Presence, Proof, Read, Subscription, Wake};
+use thoughtwire_hub::{Clock, DeliveryProof, Hub, Presence, Read, Subscription, WakeSignal};
 use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
 use thoughtwire_proto::dialect::{
     FrameLimit,
@@ -63,7 +65,7 @@ struct Line {
     number: u32,
     machine: Box<dyn Machine>,
     joined: Option<broadcast::Receiver<Joined>>,
-    wake: Wake,
+    wake: WakeSignal,
     attached: BTreeMap<SessionId, Attachment>,
     answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<CommandReply, Refusal>)>>,
     orders: mpsc::UnboundedReceiver<Order>,
@@ -71,7 +73,7 @@ struct Line {
     on_line: VecDeque<Item>,
     pace: Pace,
     broken: Option<Instant>,
-    proof: Proof,
+    proof: DeliveryProof,
 }
 
 struct Attachment {
@@ -81,7 +83,7 @@ struct Attachment {
     proven: Seq,
 }
 
-/// What is on the line.
+/// One item on the line.
 enum Item {
     Record {
         session: SessionId,
@@ -135,7 +137,7 @@ impl Caller {
             on_line: VecDeque::new(),
             pace,
             broken: None,
-            proof: Proof::default(),
+            proof: DeliveryProof::default(),
         };
         tokio::spawn(line.run());
         Self { orders }
@@ -182,7 +184,7 @@ impl Line {
             };
             let (wake, proof_at, ends_at) = (
                 Arc::clone(&self.wake),
-                self.proof.look_at().unwrap_or(far),
+                self.proof.next_check().unwrap_or(far),
                 self.broken.unwrap_or(far),
             );
             tokio::select! {
@@ -193,7 +195,11 @@ impl Line {
                 () = wake.notified() => {}
                 opened = follow(&mut self.joined) => self.machine.joined(&opened),
                 () = tokio::time::sleep_until(read_at) => self.read(),
-                () = tokio::time::sleep_until(proof_at) => if self.proof.is_due() { self.ask_proof() },
+                () = tokio::time::sleep_until(proof_at) => {
+                    if self.proof.is_due() {
+                        self.ask_proof();
+                    }
+                }
             }
         }
         let now = self.clock.now();
@@ -264,117 +270,6 @@ impl Line {
                 Output::Request { tag, request } => self.request(tag, request).await,
             }
         }
-    }
-
-    async fn request(&mut self, tag: Tag, request: Request) {
-        match request.command {
-            Command::Connection(ConnectionCommand::Attach { session, start, .. }) => {
-                let outcome = self.attach(session, start).await;
-                self.machine.answer(tag, outcome);
-            }
-            Command::Connection(ConnectionCommand::Detach { session }) => {
-                let outcome = self.detach(&session).await;
-                self.machine.answer(tag, outcome);
-            }
-            Command::Connection(ConnectionCommand::DecideOldest { session, approve }) => {
-                let (hub, user) = (self.hub.clone(), self.user.clone());
-                let (ledger, caller) = (Arc::clone(&self.ledger), self.caller);
-                self.answers.push(Box::pin(async move {
-                    let outcome = match hub.oldest_approval(&user, &session).await {
-                        Ok(call) => {
-                            let from = Some("caller".to_owned());
-                            let command = SessionCommand::Decide { call, approve };
-                            hub.execute(&user, from, None, session, command).await
-                        }
-                        Err(refusal) => Err(refusal),
-                    };
-                    let outcome = outcome.map(CommandReply::Session);
-                    ledger.lock().unwrap().called(caller, &outcome);
-                    (tag, outcome)
-                }));
-            }
-            _ => {
-                let question = self.question(&request.command);
-                let answering =
-                    carry_out(&self.hub, &self.user, Some("caller".to_owned()), request).await;
-                let (ledger, caller, number) = (Arc::clone(&self.ledger), self.caller, self.number);
-                self.answers.push(Box::pin(async move {
-                    let outcome = tokio::task::coop::unconstrained(answering).await;
-                    match question {
-                        Some(question) => {
-                            if let Ok(CommandReply::Session(SessionReply::Input {
-                                input, ..
-                            })) = &outcome
-                            {
-                                ledger.lock().unwrap().callers[caller].said(number, input.clone());
-                            }
-                            question.answered(outcome.clone());
-                        }
-                        None => ledger.lock().unwrap().called(caller, &outcome),
-                    }
-                    (tag, outcome)
-                }));
-            }
-        }
-    }
-
-    /// What it says is asked like everybody's.
-    fn question(&self, command: &Command) -> Option<Question> {
-        let Command::Session { session, command: SessionCommand::Send { text, .. } } = command
-        else {
-            return None;
-        };
-        let number = {
-            let mut ledger = self.ledger.lock().unwrap();
-            let room = ledger.room_of(session);
-            let tag = text.split(' ').next().unwrap_or_default().to_owned();
-            ledger.asks(None, room, tag, command.clone())
-        };
-        Some(Question::new(&self.ledger, number))
-    }
-
-    async fn attach(&mut self, session: SessionId, start: Start) -> Result<CommandReply, Refusal> {
-        let (peer, is_proven) = (self.machine.peer().cloned(), matches!(start, Start::Proven(_)));
-        self.attached.remove(&session);
-        let before = self.ledger.lock().unwrap().view(&session);
-        let wake = Arc::clone(&self.wake);
-        let attached = self
-            .hub
-            .attach(&self.user, &session, start, wake, Presence::Client { tools: Vec::new() })
-            .await;
-        let (attached, subscription) = match attached {
-            Ok(attached) => attached,
-            Err(refusal) => {
-                self.ledger.lock().unwrap().not_joined(self.caller, &session, &refusal);
-                return Err(refusal);
-            }
-        };
-        let now = self.clock.now().as_millis();
-        let whose = (self.caller, self.number);
-        let certainty =
-            self.ledger.lock().unwrap().joined(whose, &session, &before, &attached, is_proven, now);
-        self.write(Item::Joined { session: session.clone(), after: attached.after, certainty });
-        let encoding = self.machine.encoding(&session);
-        let (proven, kept) = (attached.after, peer.is_some());
-        self.attached.insert(session, Attachment { subscription, encoding, peer, proven });
-        if kept {
-            let rows = self.proof_rows();
-            self.keep(rows, None).await;
-        }
-        Ok(CommandReply::Connection(ConnectionReply::Attached(attached)))
-    }
-
-    async fn detach(&mut self, session: &SessionId) -> Result<CommandReply, Refusal> {
-        let rows: Vec<Proven> =
-            self.proof_rows().into_iter().filter(|row| row.session == *session).collect();
-        if self.attached.remove(session).is_none() {
-            return Err(Refusal::new(RefusalCode::NotAttached, "not attached"));
-        }
-        let now = self.clock.now();
-        self.ledger.lock().unwrap().detached(self.caller, self.number, session, now.as_millis());
-        self.write(Item::Left(session.clone()));
-        self.keep(rows, Some(now)).await;
-        Ok(CommandReply::Connection(ConnectionReply::Done))
     }
 
     /// Writes what lies behind each cursor. Tells whether there was anything.
@@ -448,7 +343,7 @@ impl Line {
                     self.write(item);
                 }
                 if is_peer {
-                    self.proof.wants(&entry.emitted().emission);
+                    self.proof.note_sent(&entry.emitted().emission);
                 }
             }
         }
@@ -460,12 +355,12 @@ impl Line {
         let cursors = of_peers
             .map(|(session, attachment)| (session.clone(), attachment.subscription.cursor()))
             .collect();
-        let payload = self.proof.ask(cursors);
+        let payload = self.proof.ping_payload(cursors);
         self.write(Item::Ping(payload));
     }
 
     fn proven(&mut self, payload: &[u8]) {
-        for (session, seq) in self.proof.proven(payload) {
+        for (session, seq) in self.proof.acknowledge(payload) {
             if let Some(attachment) = self.attached.get_mut(&session) {
                 attachment.proven = attachment.proven.max(seq);
             }

@@ -1,10 +1,10 @@
-//! What the clients of the older wires heard, put down in the ledger.
+//! The ledger's part about clients of the older wires.
 
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
-    Attached, CommandReply, DirectoryReply, Emission, Emitted, PeerWire, Record, Refusal,
-    RefusalCode, SessionId,
+    Attached, CommandReply, DirectoryReply, Emission, PeerWire, Record, Refusal, RefusalCode,
+    SessionEmission, SessionId,
 };
 use thoughtwire_store::Proven;
 
@@ -15,7 +15,7 @@ use super::ledger::{DELETED, Ledger};
 /// The chat of a message to nobody in particular.
 const DEFAULT_CHAT: &str = "default";
 
-/// What was known of a session when somebody asked to be attached to it.
+/// State of a session as it was known when somebody asked to be attached to it.
 pub(crate) struct View {
     head: u64,
     gone: bool,
@@ -141,8 +141,10 @@ impl Ledger {
             PeerWire::Memgpt => vec![Encoding::Memgpt],
             PeerWire::Sparky => vec![sparky(&self.callers[caller].with), sparky(DEFAULT_CHAT)],
         };
-        let emitted =
-            Emitted { session: session.clone(), emission: Emission::Record(record.clone()) };
+        let emitted = SessionEmission {
+            session: session.clone(),
+            emission: Emission::Record(record.clone()),
+        };
         let fits = encodings.iter().any(|encoding| {
             encode(encoding, &emitted, FrameLimit::default()).iter().any(|frame| frame == text)
         });
@@ -152,7 +154,7 @@ impl Ledger {
     /// A frame that is no event's arrived at a client.
     pub(crate) fn heard_word(&mut self, caller: usize, text: &str) {
         self.tally.frames += 1;
-        let fits = !text.contains("an answer to another question");
+        let fits = !text.contains("replied to another command");
         self.hold(fits, || format!("caller {caller} is told {text}"));
     }
 

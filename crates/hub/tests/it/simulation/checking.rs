@@ -1,7 +1,8 @@
 //! What has to hold of the data on disk.
 
+use futures::FutureExt as _;
 use thoughtwire_proto::{Event, Seq, SessionEvent, SessionId};
-use thoughtwire_store::{SessionFilter, Store};
+use thoughtwire_store::{SessionFilter, Store, StoreRead};
 
 use super::asked::Opening;
 use super::history::History;
@@ -11,8 +12,8 @@ impl History {
     pub(crate) fn check_disk(&mut self, store: &Store, at_rest: bool) {
         self.check_rooms(store);
         for (room, session) in self.rooms_there() {
-            let stored = store.session(&session).unwrap().unwrap();
-            let records = store.events(stored.num, Seq::ZERO, usize::MAX).unwrap();
+            let stored = ready(store.directory().session(&session)).unwrap();
+            let records = ready(store.logs().records_after(&session, Seq::ZERO, usize::MAX));
             self.ledger.lock().unwrap().check_log(room, &records, &stored, at_rest);
             if at_rest {
                 self.done.records += records.len() as u64;
@@ -26,19 +27,14 @@ impl History {
 
     /// Holds the sessions on disk against those that were made and deleted; nothing of those is there.
     pub(crate) fn check_rooms(&mut self, store: &Store) {
-        let openings: Vec<Opening> = store
-            .sessions(&self.user, &SessionFilter::default())
-            .unwrap()
-            .into_iter()
-            .map(|listed| self.opening(store, &listed.id))
-            .collect();
+        let listed = store.directory().sessions(&self.user, &SessionFilter::default());
+        let openings: Vec<Opening> =
+            ready(listed).into_iter().map(|listed| self.opening(store, &listed.id)).collect();
         self.ledger.lock().unwrap().check_openings(&openings);
-        assert_eq!(self.disk.left_behind(), Vec::<String>::new(), "of sessions that are not there");
     }
 
     fn opening(&self, store: &Store, session: &SessionId) -> Opening {
-        let stored = store.session(session).unwrap().unwrap();
-        let on_disk = store.events(stored.num, Seq::ZERO, 1).unwrap();
+        let on_disk = ready(store.logs().records_after(session, Seq::ZERO, 1));
         let seen = {
             let ledger = self.ledger.lock().unwrap();
             let room = ledger.room_of(session);
@@ -51,7 +47,7 @@ impl History {
         else {
             panic!("{session} begins with {first:?}")
         };
-        let profile = store.agent_by_id(&agent).unwrap().unwrap();
+        let profile = ready(store.directory().agent_by_id(&agent)).unwrap();
         Opening {
             session: session.clone(),
             agent: profile.spec.name,
@@ -76,4 +72,9 @@ impl History {
         let complaint = self.ledger.lock().unwrap().complaint().cloned();
         assert_eq!(complaint, None);
     }
+}
+
+/// Reads at once, as a healthy store in memory does.
+pub(crate) fn ready<T>(read: StoreRead<T>) -> T {
+    read.now_or_never().expect("a read that does not wait").unwrap()
 }

@@ -1,4 +1,4 @@
-//! What histories were made of.
+//! Counts of what happened in histories.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::disk::Moment;
 use super::tally::Tally;
 
-/// What one history was made of.
+/// Counts of one history.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Done {
     pub(crate) steps: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Done {
     pub(crate) most_waiting: usize,
 }
 
-/// What all histories together were made of.
+/// Counts of all histories.
 #[derive(Default)]
 pub(crate) struct Sum {
     pub(crate) histories: u64,
@@ -73,8 +73,10 @@ impl fmt::Display for Sum {
         } = &self.done;
         write!(
             f,
-            "{} histories, {steps} steps; crashes {crashes:?}, {stops} planned stops, cut by a crash {stops_cut:?}, {faults} disk faults, \
-             {jumps} jumps of the clock; {tally}; {turns} turns, {records} events on disk; at most {most_waiting} writes waited",
+            "{} histories, {steps} steps; crashes {crashes:?}, {stops} planned stops, \
+             cut by a crash {stops_cut:?}, {faults} disk faults, {jumps} jumps of the clock; \
+             {tally}; {turns} turns, {records} events on disk; \
+             at most {most_waiting} writes waited",
             self.histories,
         )
     }

@@ -1,4 +1,4 @@
-//! What a client of an older wire has heard. It outlives its connections, as the client does.
+//! Frames that a client of an older wire has heard, over all its connections.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -17,7 +17,7 @@ pub(crate) struct Heard {
     connection: u32,
     /// Its connections that the server holds open.
     pub(crate) lines: u32,
-    /// Inputs of its own, by connection: of these the `MemGPT` wire shows where turns begin and end.
+    /// Inputs of its own, by connection. The `MemGPT` wire shows where their turns start and end.
     own: BTreeMap<u32, HashSet<ItemId>>,
     /// By room.
     pub(crate) followed: BTreeMap<usize, Followed>,
@@ -30,7 +30,7 @@ pub(crate) struct Followed {
     covered: Option<u64>,
     /// The last position of the connection it listens to; nothing when it is not attached.
     pub(crate) at: Option<u64>,
-    /// What lay between two positions heard: nothing that has to be shown, if all is well.
+    /// Gaps between heard positions. Nothing in them may be an event that has to be shown.
     leaps: Vec<Leap>,
     proofs: BTreeMap<u32, Proof>,
 }
@@ -43,7 +43,7 @@ struct Proof {
     least: u64,
     /// Whether it is on disk for sure.
     kept: bool,
-    /// When its connection was closed at the earliest; nothing while it is open, as far as the server knows.
+    /// Earliest time at which its connection was closed; none while the server takes it for open.
     closed_at: Option<i64>,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Joining {
     pub(crate) others: Others,
 }
 
-/// What the other clients of a peer have to do with a room.
+/// Positions of a peer's other clients in a room.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Others {
     /// The largest position that one has proven for sure.
@@ -99,7 +99,7 @@ pub(crate) enum Came {
     First,
     /// It goes on where it was, or before.
     On,
-    /// What it had proven counts no more, so it goes on at the head.
+    /// Its proof counts no more, so it goes on at the head.
     Anew,
 }
 
@@ -148,7 +148,7 @@ impl Heard {
         let followed = self.followed.entry(room).or_default();
         let own = followed.proven(now, swept);
         let began = followed.began().max(others.began);
-        // Of a connection that began further on, none of the peer's clients may ever have heard.
+        // None of the peer's clients may ever have heard of a connection that began further on.
         let certain = own.is_some() && began <= followed.covered.max(others.heard);
         let proven = own.max(others.proven);
         followed
@@ -172,7 +172,7 @@ impl Heard {
         }
     }
 
-    /// It hears from now on what comes behind a position. `others` is how far the peer's other clients
+    /// It hears everything behind a position from now on. `others` is how far its peer's clients
     /// have heard everything: what they have proven is not repeated to this one.
     pub(crate) fn comes(
         &mut self,
@@ -185,7 +185,7 @@ impl Heard {
         followed.at = Some(after);
         match followed.covered {
             Some(covered) if after <= covered => return Came::On,
-            // What is passed over must be of no interest to it.
+            // Passed-over events must be of no interest to it.
             Some(covered) if certainty == Certainty::Proven => {
                 let heard = others.map_or(covered, |others| others.max(covered));
                 followed.leap(heard, after + 1, 0);
@@ -262,8 +262,8 @@ impl Heard {
         }
     }
 
-    /// Holds what was heard of a room against its log: nothing that has to be shown was passed over.
-    /// What retention has deleted, all before `first`, may have been passed over.
+    /// Holds the frames heard of a room against its log. No event that has to be shown was passed
+    /// over, except those before `first`, which retention has deleted.
     pub(crate) fn check(
         &mut self,
         room: usize,
@@ -318,7 +318,7 @@ impl Followed {
     }
 }
 
-/// What an older wire has to show of a session.
+/// Whether an older wire has to show an event.
 fn is_shown(wire: PeerWire, event: &Event, is_own: impl Fn(&ItemId) -> bool) -> bool {
     match (event, wire) {
         (

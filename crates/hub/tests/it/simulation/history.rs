@@ -8,11 +8,12 @@ use std::time::Duration;
 use fastrand::Rng;
 use thoughtwire_hub::{Changed, Clock, Hub, HubOptions};
 use thoughtwire_proto::{SessionCommand, Timestamp, UserId};
-use thoughtwire_store::{Pen, Store};
+use thoughtwire_store::{RamDriver, Store};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::actor::Actor;
+use super::checking::ready;
 use super::count::Done;
 use super::disk::{Disk, Moment};
 use super::ledger::Ledger;
@@ -48,11 +49,11 @@ impl History {
         let mut dice = Rng::with_seed(seed);
         let mut ledger = Ledger::default();
         for (number, session) in template.sessions.iter().enumerate() {
-            ledger.open_room(session, number == 0);
+            ledger.open_room(session, number != 1);
         }
         Self {
             user: template.user.clone(),
-            disk: Disk::new(&template.file),
+            disk: Disk::new(&template.disk),
             ledger: Arc::new(Mutex::new(ledger)),
             wall: Arc::new(AtomicI64::new(1_767_225_600_000 + dice.i64(0..1_000_000_000))),
             dice,
@@ -78,27 +79,20 @@ impl History {
             self.check_complaints();
         }
         // Nothing more comes: what is there after one more start is what there is.
-        let (store, _pen) = self.open();
+        let (store, _driver) = self.open();
         self.check_disk(&store, true);
         self.done.tally = self.ledger.lock().unwrap().tally;
     }
 
     async fn live(&mut self, last: bool) -> End {
-        self.disk.heal();
         let began = Instant::now();
         let wall = Arc::clone(&self.wall);
         let clock = Clock::new(move || {
             let passed = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
             Timestamp::from_millis(wall.load(Ordering::Relaxed) + passed)
         });
-        if self.dice.u8(0..8) == 0 {
-            let before = self.disk.image();
-            let opened = self.open();
-            self.disk.crash_inside(&before, &mut self.dice);
-            drop(opened);
-            self.crashed(Moment::Start);
-        }
-        let (store, pen) = self.open();
+        let (store, driver) = self.open();
+        self.disk.heal(&driver);
         self.check_disk(&store, false);
         self.ledger.lock().unwrap().begins(self.wall.load(Ordering::Relaxed));
         let options = HubOptions {
@@ -112,9 +106,9 @@ impl History {
             clock: clock.clone(),
             ledger: Arc::clone(&self.ledger),
         };
-        let hub = Hub::new(Arc::new(store), Arc::new(agent), options).unwrap();
+        let hub = Hub::new(Arc::new(store), Arc::new(agent), options).await.unwrap();
         tokio::spawn(follow_list(hub.changes(), Arc::clone(&self.ledger)));
-        let mut life = Life::new(hub, clock, pen);
+        let mut life = Life::new(hub, clock, driver);
         let end = self.act(&mut life, last).await;
         self.wall.fetch_add(i64::try_from(began.elapsed().as_millis()).unwrap(), Ordering::Relaxed);
         end
@@ -133,11 +127,14 @@ impl History {
                 self.connect(life, number);
             }
         }
+        if self.dice.bool() {
+            self.worker_connects(life);
+        }
         for _ in 0..self.dice.u32(0..60) {
             self.done.steps += 1;
             self.step(life).await;
             self.check_complaints();
-            let waiting = life.pen.waiting();
+            let waiting = life.driver.waiting();
             self.done.most_waiting = self.done.most_waiting.max(waiting);
             let most = WAITING * self.ledger.lock().unwrap().rooms.len() + 8;
             assert!(waiting <= most, "{waiting} writes wait");
@@ -158,7 +155,7 @@ impl History {
     }
 
     async fn step(&mut self, life: &mut Life) {
-        match self.dice.u8(0..52) {
+        match self.dice.u8(0..58) {
             0..=8 => self.send(life),
             9..=10 => self.again(life),
             11..=12 => self.cancel(life),
@@ -176,9 +173,7 @@ impl History {
                 pass(millis).await;
             }
             32 => self.jump(),
-            33 => self.break_or_heal(),
-            34 => self.disk.checkpoint(),
-            35 => drop(life.pen.index()),
+            33..=34 => self.break_or_heal(life),
             36 => self.pass_on_time(life).await,
             37..=38 => self.make(life),
             39..=40 => self.delete(life),
@@ -188,6 +183,8 @@ impl History {
             47 => self.hang_up(life),
             48 => self.trim(life),
             49..=50 => self.wait_for_turn(life),
+            51..=53 => self.worker_connects(life),
+            54 => self.worker_crashes(life),
             _ => {}
         }
         // Some steps follow each other without a breath, some after everybody has done what there was to do.
@@ -236,7 +233,7 @@ impl History {
                 () = &mut stop => break,
                 () = pass(10) => match &mut writes {
                     None => drop(life.write(1024)),
-                    Some(0) if life.pen.waiting() > 0 || life.held.is_some() => return self.cut_stop(life),
+                    Some(0) if life.driver.waiting() > 0 || life.held.is_some() => return self.cut_stop(life),
                     Some(0) => {}
                     Some(left) => {
                         let most = self.dice.usize(1..4);
@@ -261,7 +258,7 @@ impl History {
         assert_eq!(under_way, None, "a planned stop answers everybody");
         if !self.ledger.lock().unwrap().shaken {
             for (room, session) in self.rooms_there() {
-                let stored = life.hub.store().session(&session).unwrap();
+                let stored = ready(life.hub.store().directory().session(&session));
                 let turn = stored.and_then(|stored| stored.state.turn().cloned());
                 assert!(
                     turn.is_none_or(|turn| turn.is_parked()),
@@ -270,7 +267,7 @@ impl History {
             }
         }
         self.done.stops += 1;
-        life.hub.store().close();
+        life.hub.store().close().await;
         End::Stopped
     }
 
@@ -283,7 +280,7 @@ impl History {
 
     /// Heals what is broken, and lets everything run to its end.
     async fn come_to_rest(&mut self, life: &mut Life) {
-        self.disk.heal();
+        self.disk.heal(&life.driver);
         self.finish_sweep(life).await;
         let places = self.ledger.lock().unwrap().places.len();
         for number in 0..places {
@@ -297,6 +294,7 @@ impl History {
             self.connect(life, number);
             life.callers[&number].pace(Pace::Eager);
         }
+        self.last_worker(life);
         let mut rounds = 0;
         loop {
             for _ in 0..20 {
@@ -309,7 +307,8 @@ impl History {
                 .rooms_there()
                 .into_iter()
                 .filter_map(|(room, session)| {
-                    Some((room, life.hub.store().session(&session).unwrap()?.state))
+                    let stored = ready(life.hub.store().directory().session(&session));
+                    Some((room, stored?.state))
                 })
                 .collect();
             let busy: Vec<_> = states
@@ -317,7 +316,7 @@ impl History {
                 .filter(|(_, state)| state.turn().is_some() || !state.queue().is_empty())
                 .collect();
             // A slow reader may be in the middle of its pause.
-            if busy.is_empty() && life.pen.waiting() == 0 && rounds > 3 {
+            if busy.is_empty() && life.driver.waiting() == 0 && rounds > 3 {
                 self.check_rooms(life.hub.store());
                 let head = |room| states.get(&room).map_or(0, |state| state.head().0);
                 self.ledger
@@ -348,13 +347,13 @@ impl History {
         self.wall.fetch_add(millis, Ordering::Relaxed);
     }
 
-    fn break_or_heal(&mut self) {
+    fn break_or_heal(&mut self, life: &Life) {
         if self.disk.is_broken() || self.dice.bool() {
-            self.disk.heal();
+            self.disk.heal(&life.driver);
             self.note("healed".to_owned());
             return;
         }
-        let what = self.disk.break_something(&mut self.dice);
+        let what = self.disk.break_something(&life.driver, &mut self.dice);
         self.done.faults += 1;
         {
             let mut ledger = self.ledger.lock().unwrap();
@@ -363,9 +362,9 @@ impl History {
         self.note(format!("fault: {what}"));
     }
 
-    fn open(&mut self) -> (Store, Pen) {
+    fn open(&mut self) -> (Store, RamDriver) {
         let now = Timestamp::from_millis(self.wall.load(Ordering::Relaxed));
-        Store::open_by_hand(self.disk.dir(), now).unwrap()
+        self.disk.open(now)
     }
 
     pub(crate) fn note(&mut self, what: String) {

@@ -1,23 +1,21 @@
-//! What everybody saw and was told: the model to which the hub is held.
+//! Everything that clients saw and were told: the model to which the hub is held.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use thoughtwire_hub::{Changed, Entry, Read};
+use thoughtwire_hub::{Changed, Read, TailEntry};
 use thoughtwire_proto::{
     Attached, CallId, Command, CommandId, CommandReply, DirectoryCommand, Emission, Record,
     Refusal, RefusalCode, SessionCommand, SessionId, Start,
 };
-use thoughtwire_store::StoredSession;
 
-use super::asked::{
-    Asked, Opening, content, is_duplicate, is_of_the_store, made_session, position,
-};
+use super::asked::{Asked, content, is_duplicate, is_of_the_store, made_session, position};
 use super::heard::Heard;
 use super::place::Place;
 use super::room::Room;
 use super::tally::Tally;
 use super::waiting::Waits;
+use super::working::VerbLedger;
 
 /// The words with which subscribers are told that a session is gone.
 pub(crate) const DELETED: &str = "the session was deleted";
@@ -35,16 +33,18 @@ pub(crate) struct Ledger {
     /// The newest time at which a connection of theirs was closed, and old proofs thrown away.
     pub(crate) swept: i64,
     /// Sessions that were there when this life began, or of which the list told since.
-    listed: HashSet<SessionId>,
+    pub(super) listed: HashSet<SessionId>,
     ran: HashSet<CallId>,
-    complaints: Vec<String>,
-    /// The disk fails now, or the server is stopping: refusals and failing reads are to be expected.
+    pub(super) complaints: Vec<String>,
+    /// The disk fails now, or the server is stopping: refusals and failing reads are expected.
     pub(crate) excused: bool,
     /// The disk has failed in this life: a sentence that was being said then may have been cut.
     pub(crate) shaken: bool,
     pub(crate) tally: Tally,
     /// Callers that wait for turns, as REST does.
     pub(crate) waits: Waits,
+    /// Answers to the verbs of workers.
+    pub(crate) verbs: VerbLedger,
 }
 
 impl Ledger {
@@ -98,7 +98,7 @@ impl Ledger {
         told.fold(seen, u64::max)
     }
 
-    /// The head of a place's room as far as anybody knows, and whether the room is known to be gone.
+    /// The known head of a place's room, and whether the room is known to be gone.
     pub(crate) fn known_of(&self, number: usize) -> (u64, bool) {
         let room = self.places[number].room;
         (self.head(room), self.rooms[room].gone)
@@ -144,7 +144,8 @@ impl Ledger {
         self.places.len() - 1
     }
 
-    /// `known` is what was known to be on disk when it asked, and whether the session was known to be gone.
+    /// `known` is the head on disk that was known when it asked, and whether the session was known
+    /// to be gone.
     pub(crate) fn attached(
         &mut self,
         number: usize,
@@ -170,7 +171,7 @@ impl Ledger {
         self.places[number].told_gone = true;
     }
 
-    pub(crate) fn entries(&mut self, number: usize, entries: &[Arc<Entry>]) {
+    pub(crate) fn entries(&mut self, number: usize, entries: &[Arc<TailEntry>]) {
         for entry in entries {
             let shaken = self.shaken;
             let place = &mut self.places[number];
@@ -261,7 +262,7 @@ impl Ledger {
         self.asked[number].room.is_some_and(|room| self.rooms[room].gone)
     }
 
-    /// Who asked is not there any more to hear the answer.
+    /// The asker has left and does not hear the answer.
     pub(crate) fn abandoned(&mut self, number: usize) {
         self.tally.abandoned += 1;
         let asked = &mut self.asked[number];
@@ -342,7 +343,7 @@ impl Ledger {
             RefusalCode::UnknownSession if !doomed => {
                 said("was refused in a session that is there")
             }
-            // What was done goes with its session, but for the deletion itself.
+            // Effects go with their session, except the deletion itself.
             _ if asked.yes.is_some() && (!doomed || deletes) => said("was done, then refused"),
             RefusalCode::Forbidden
                 if !(deletes && room.is_some_and(|room| self.rooms[room].is_main)) =>
@@ -359,7 +360,7 @@ impl Ledger {
         }
     }
 
-    // What there is.
+    // Data on disk.
 
     /// A server begins its work; what there is has been looked at.
     pub(crate) fn begins(&mut self, now: i64) {
@@ -370,144 +371,5 @@ impl Ledger {
             (room.was_gone, room.told_gone) = (room.gone, 0);
         }
         self.listed = self.rooms.iter().map(|room| room.session.clone()).collect();
-    }
-
-    /// Holds the sessions on disk against those that were made and deleted. What is found that
-    /// nobody was told of is known from now on.
-    pub(crate) fn check_openings(&mut self, openings: &[Opening]) {
-        for room in 0..self.rooms.len() {
-            let there = openings.iter().any(|opening| opening.session == self.rooms[room].session);
-            let (gone, doomed) = (self.rooms[room].gone, self.is_doomed(room));
-            self.hold(!(there && gone), || format!("room {room} is gone, and there"));
-            self.hold(there || doomed, || {
-                format!("room {room} is not there any more, and nobody deleted it")
-            });
-            if !gone && doomed {
-                self.tally.cut_done += u64::from(!there);
-                self.tally.cut_undone += u64::from(there);
-                self.settle_deletions(room, there);
-            }
-        }
-        let is_gone = |session: &SessionId| {
-            self.rooms.iter().any(|room| room.session == *session && room.gone)
-        };
-        let makers = self.asked.iter().filter(|asked| asked.room.is_none());
-        let mut wrong: Vec<String> =
-            makers.filter_map(|asked| asked.check_made(openings, is_gone)).collect();
-        let is_called =
-            |opening: &Opening| self.callers.iter().any(|heard| heard.has(&opening.agent));
-        for opening in openings {
-            let known = self.room_of(&opening.session).is_some();
-            if !known
-                && !self.asked.iter().any(|asked| asked.is_made(opening))
-                && !is_called(opening)
-            {
-                wrong.push(format!(
-                    "nobody asked for the session of {} with {:?}",
-                    opening.agent, opening.instructions
-                ));
-            }
-        }
-        for opening in openings {
-            self.open_room(&opening.session, opening.is_main);
-        }
-        self.complaints.extend(wrong);
-    }
-
-    /// What became of deletions without an answer is plain to see after a start.
-    fn settle_deletions(&mut self, room: usize, there: bool) {
-        self.rooms[room].gone = !there;
-        if there {
-            for asked in self.asked.iter_mut().filter(|asked| asked.deletes(room)) {
-                asked.lost = 0;
-            }
-        }
-    }
-
-    /// Holds a room's log on disk against all that was seen and said.
-    pub(crate) fn check_log(
-        &mut self,
-        room: usize,
-        records: &[Record],
-        stored: &StoredSession,
-        at_rest: bool,
-    ) {
-        // What lies before it may still be on its way out.
-        let first = stored.first.0;
-        let on_disk: Vec<_> =
-            records.iter().filter(|record| record.seq.0 >= first).cloned().collect();
-        let log = self.rooms[room].known_log(&on_disk);
-        if first > 1 && !self.rooms[room].is_trimmed {
-            self.complain(format!("room {room} begins at {first}, and nobody asked for it"));
-        }
-        if !log.is_whole {
-            let wrong = self.rooms[room].check_rest_of(&on_disk);
-            self.complaints.extend(wrong);
-            on_disk.iter().for_each(|record| self.see(room, record));
-            return;
-        }
-        let records = log.records.as_slice();
-        let mut wrong = self.rooms[room].check(records, &stored.state, at_rest);
-        wrong.extend(self.waits.check(room, records));
-        wrong.extend(
-            self.asked
-                .iter()
-                .filter(|asked| asked.room == Some(room))
-                .filter_map(|asked| asked.check(records)),
-        );
-        for (number, heard) in self.callers.iter_mut().enumerate() {
-            wrong.extend(
-                heard
-                    .check(room, records, first, at_rest)
-                    .into_iter()
-                    .map(|wrong| format!("caller {number}: {wrong}")),
-            );
-        }
-        self.complaints.extend(wrong);
-        for record in records {
-            self.see(room, record);
-        }
-    }
-
-    /// At rest: everybody has everything, every command has its answer, and who had to be told was.
-    pub(crate) fn check_rest(
-        &mut self,
-        head: impl Fn(usize) -> u64,
-        there: impl Fn(usize) -> bool,
-    ) {
-        let mut wrong = Vec::new();
-        for (number, place) in self.places.iter().enumerate().filter(|(number, _)| there(*number)) {
-            let complaint = match self.rooms[place.room].gone {
-                true => {
-                    (!place.told_gone).then(|| "was never told that its session is gone".to_owned())
-                }
-                false => place.check_rest(head(place.room)),
-            };
-            wrong.extend(complaint.map(|complaint| format!("place {number} {complaint}")));
-        }
-        if self.waits.under_way > 0 {
-            wrong.push(format!("{} still wait for turns that have ended", self.waits.under_way));
-        }
-        let deaf = self.callers.iter().filter(|heard| !heard.is_attached());
-        wrong.extend(deaf.map(|heard| format!("{} is not attached at the end", heard.peer.name)));
-        let unlisted =
-            self.rooms.iter().filter(|room| !room.gone && !self.listed.contains(&room.session));
-        wrong.extend(
-            unlisted.map(|room| format!("{} was made, and the list does not say so", room.session)),
-        );
-        let untold = |room: &&Room| room.gone && !room.was_gone && room.told_gone == 0;
-        wrong.extend(
-            self.rooms
-                .iter()
-                .filter(untold)
-                .map(|room| format!("{} is gone, and the list does not say so", room.session)),
-        );
-        wrong.extend(
-            self.asked
-                .iter()
-                .filter(|asked| asked.under_way > 0)
-                .map(|asked| format!("{} was never answered", asked.tag)),
-        );
-        self.complaints.extend(wrong);
     }
 }

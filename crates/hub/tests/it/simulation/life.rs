@@ -1,25 +1,29 @@
-//! A server that runs: its hub, the pen that writes for it, and who is connected.
+//! A server that runs: its hub, the driver that commits for it, and who is connected.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
 use thoughtwire_hub::{Clock, Hub};
-use thoughtwire_store::{Pen, Written};
+use thoughtwire_store::{CommittedWrites, RamDisk, RamDriver};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::caller::Caller;
-use super::disk::{Disk, Image, Moment};
+use super::disk::{Disk, Moment};
 use super::reader::Reader;
+use super::worker::SimWorker;
 
 pub(crate) struct Life {
     pub(crate) hub: Hub,
-    pub(crate) pen: Pen,
+    pub(crate) driver: RamDriver,
     /// A write that is on disk, of which nobody was told yet, and the disk before it.
-    pub(crate) held: Option<(Written, Image)>,
+    pub(crate) held: Option<(CommittedWrites, RamDisk)>,
     pub(crate) clock: Clock,
     pub(crate) readers: BTreeMap<usize, Reader>,
     pub(crate) callers: BTreeMap<usize, Caller>,
+    /// The worker that is connected, and one whose name it has taken.
+    pub(crate) worker: Option<SimWorker>,
+    pub(crate) replaced: Option<SimWorker>,
     /// Commands that were asked, answered or not.
     pub(crate) asking: Vec<AbortHandle>,
     /// A retention job that runs.
@@ -27,14 +31,16 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn new(hub: Hub, clock: Clock, pen: Pen) -> Self {
+    pub(crate) fn new(hub: Hub, clock: Clock, driver: RamDriver) -> Self {
         Self {
             hub,
-            pen,
+            driver,
             clock,
             held: None,
             readers: BTreeMap::new(),
             callers: BTreeMap::new(),
+            worker: None,
+            replaced: None,
             asking: Vec::new(),
             sweep: None,
         }
@@ -43,40 +49,26 @@ impl Life {
     /// Writes, and tells who waits. Tells whether there was anything to do.
     pub(crate) fn write(&mut self, most: usize) -> bool {
         let held = self.held.take().map(|(written, _)| written.tell()).is_some();
-        self.pen.write(most).map(Written::tell).is_some() || held
+        self.driver.commit(most).map(CommittedWrites::tell).is_some() || held
     }
 
     /// Writes, and leaves everybody in the dark about it for a while.
     pub(crate) fn hold(&mut self, disk: &Disk, most: usize) {
         if self.held.is_none() {
             let before = disk.image();
-            self.held = self.pen.write(most).map(|written| (written, before));
+            self.held = self.driver.commit(most).map(|written| (written, before));
         }
     }
 
     /// `kill -9`.
     pub(crate) fn crash(&mut self, disk: &mut Disk, dice: &mut Rng) -> Moment {
-        match (&self.held, dice.u8(0..8)) {
-            (Some((_, before)), _) => disk.crash_inside(before, dice),
-            (None, 0) => {
-                disk.crash_in_checkpoint(dice);
-                Moment::Checkpoint
-            }
-            (None, 1) => {
-                disk.crash(dice);
-                Moment::Between
-            }
-            (None, _) => {
-                // Nobody is told: the process is gone before it could.
-                self.hold(disk, dice.usize(1..20));
-                match &self.held {
-                    Some((_, before)) => disk.crash_inside(before, dice),
-                    None => {
-                        disk.crash(dice);
-                        Moment::Between
-                    }
-                }
-            }
+        if dice.u8(0..8) > 0 {
+            // Nobody is told: the process is gone before it could.
+            self.hold(disk, dice.usize(1..20));
+        }
+        match &self.held {
+            Some((_, before)) => disk.crash_at_commit(before, dice),
+            None => disk.crash(),
         }
     }
 }

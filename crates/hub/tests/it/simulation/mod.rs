@@ -1,8 +1,8 @@
 //! Histories made up by dice: everything that people, agents, disks and crashes do to a hub, held
 //! against what a hub promises.
 //!
-//! A history is its seed: virtual time, one thread, and a store whose writes happen when the dice say
-//! so make it the same every time. A failing one says how to see it again.
+//! A history is its seed. Virtual time, one thread, and a store whose writes happen when the dice
+//! say so make it the same every time. A failing one says how to see it again.
 //!
 //! - `THOUGHTWIRE_SEED=N` lives through that one, and tells what happened.
 //! - `THOUGHTWIRE_HISTORIES=N` says how many; 0 is for ever, from a seed of the day on.
@@ -17,16 +17,20 @@ mod disk;
 mod heard;
 mod history;
 mod ledger;
+mod ledger_checks;
 mod life;
 mod people;
 mod phoning;
 mod place;
 mod proof;
 mod reader;
+mod retaining;
 mod room;
 mod tally;
 mod template;
 mod waiting;
+mod worker;
+mod working;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,6 +44,9 @@ use template::Template;
 
 /// So many in every run of the tests; their seeds are the numbers from 0 on.
 const HISTORIES: u64 = 1_000;
+
+/// Command that lives through one seed again.
+const AGAIN: &str = "cargo test -p thoughtwire-hub --test it simulation -- --nocapture";
 
 /// How long one may take; most take less than a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -61,7 +68,7 @@ fn what_was_promised_holds_in_every_history() {
     let soaking = count != HISTORIES || first != 0;
     let (next, stop, sum, began) =
         (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(Sum::default()), Instant::now());
-    // What never rests lets no virtual time pass, and cannot be told to stop either.
+    // A history that never rests lets no virtual time pass, and cannot be told to stop either.
     let living = Mutex::new(HashMap::<u64, Instant>::new());
     let watch = || {
         while !stop.load(Ordering::Relaxed) && sum.lock().unwrap().histories < count {
@@ -69,9 +76,7 @@ fn what_was_promised_holds_in_every_history() {
             if let Some((seed, _)) =
                 living.lock().unwrap().iter().find(|(_, began)| began.elapsed() > PATIENCE)
             {
-                eprintln!(
-                    "it never rests\nagain: THOUGHTWIRE_SEED={seed} cargo test -p thoughtwire-hub --test it simulation -- --nocapture"
-                );
+                eprintln!("it never rests\nagain: THOUGHTWIRE_SEED={seed} {AGAIN}");
                 std::process::exit(1);
             }
         }
@@ -107,9 +112,7 @@ fn what_was_promised_holds_in_every_history() {
     let sum = sum.into_inner().unwrap();
     eprintln!("{} s: {sum}", began.elapsed().as_secs());
     for (seed, failure) in &sum.failures {
-        eprintln!(
-            "{failure}\nagain: THOUGHTWIRE_SEED={seed} cargo test -p thoughtwire-hub --test it simulation -- --nocapture"
-        );
+        eprintln!("{failure}\nagain: THOUGHTWIRE_SEED={seed} {AGAIN}");
     }
     assert!(
         sum.failures.is_empty(),

@@ -1,4 +1,4 @@
-//! What people do to a server.
+//! Steps of people with a server.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +14,7 @@ use super::ledger::Ledger;
 use super::life::Life;
 use super::place::Place;
 use super::reader::{Pace, Reader};
+use super::worker::OFFERED_AGENT;
 
 /// How many clients follow at most.
 const PLACES: usize = 6;
@@ -150,7 +151,7 @@ impl History {
                     Some(format!("{tag} from the start")),
                 );
                 Command::Directory(DirectoryCommand::CreateSession {
-                    agent: "ada".to_owned(),
+                    agent: if kind < 4 { OFFERED_AGENT } else { "ada" }.to_owned(),
                     title,
                     instructions,
                     history: Vec::new(),

@@ -1,4 +1,4 @@
-//! What people do who use a client of an older wire.
+//! Steps of people with a client of an older wire.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::life::Life;
 const CALLERS: usize = 3;
 
 impl History {
-    /// Somebody connects, for the first time or again, whether the server knows that they were away or not.
+    /// Somebody connects, for the first time or again. The server may not know that they were away.
     pub(crate) fn call(&mut self, life: &mut Life) {
         let callers = self.ledger.lock().unwrap().callers.len();
         let number = if callers < CALLERS { callers } else { self.dice.usize(0..callers) };
@@ -67,9 +67,14 @@ impl History {
         let (peer, with) = self.whose(number);
         self.note(format!("caller {number} connects: {:?}", peer.wire));
         caller.types(match peer.wire {
-            PeerWire::Memgpt => json!({"type": "command", "command": "load_agent", "name": with}).to_string(),
+            PeerWire::Memgpt => {
+                json!({"type": "command", "command": "load_agent", "name": with}).to_string()
+            }
             PeerWire::Sparky => {
-                json!({"type": "connect", "data": {"session_id": peer.name, "user_id": peer.space, "chat_id": with}}).to_string()
+                let data = json!({
+                    "session_id": peer.name, "user_id": peer.space, "chat_id": with,
+                });
+                json!({"type": "connect", "data": data}).to_string()
             }
         });
         life.callers.insert(number, caller);

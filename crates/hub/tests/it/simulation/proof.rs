@@ -1,4 +1,4 @@
-//! What clients of the older wires have proven to have read.
+//! Proofs of reading by clients of the older wires.
 
 use std::sync::{Arc, Mutex};
 

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use thoughtwire_hub::{Entry, Hub, Outlet, Presence, Read, Subscription, Wake};
+use thoughtwire_hub::{
+    DirectSink, Hub, Presence, Read, SharedSink, Subscription, TailEntry, WakeSignal,
+};
 use thoughtwire_proto::{Cursor, RefusalCode, Seq, SessionId, Start, UserId};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -20,16 +22,16 @@ pub(crate) enum Pace {
     Stalled,
 }
 
-/// Where its news go while it sleeps. Now and then it takes less than it is brought.
-struct Bowl {
+/// The sink of a parked reader. Now and then it accepts less than is pushed.
+struct LedgerSink {
     number: usize,
     ledger: Arc<Mutex<Ledger>>,
-    brought: AtomicUsize,
+    pushes: AtomicUsize,
 }
 
-impl Outlet for Bowl {
-    fn take(&self, entries: &[Arc<Entry>]) -> usize {
-        let taken = match self.brought.fetch_add(1, Ordering::Relaxed) % 5 {
+impl DirectSink<Arc<TailEntry>> for LedgerSink {
+    fn accept(&self, entries: &[Arc<TailEntry>]) -> usize {
+        let taken = match self.pushes.fetch_add(1, Ordering::Relaxed) % 5 {
             3 => entries.len() / 2,
             4 => 0,
             _ => entries.len(),
@@ -87,17 +89,17 @@ async fn read(
     mut paces: watch::Receiver<Pace>,
     ledger: &Arc<Mutex<Ledger>>,
 ) {
-    let outlet: Arc<dyn Outlet> =
-        Arc::new(Bowl { number, ledger: Arc::clone(ledger), brought: AtomicUsize::new(0) });
-    let wake: Wake = Arc::new(Notify::new());
+    let sink: SharedSink<Arc<TailEntry>> =
+        Arc::new(LedgerSink { number, ledger: Arc::clone(ledger), pushes: AtomicUsize::new(0) });
+    let wake: WakeSignal = Arc::new(Notify::new());
     let mut start = start;
     loop {
         let Some(cursor) =
-            read_on(hub, user, session, number, &start, &mut paces, ledger, &outlet, &wake).await
+            read_on(hub, user, session, number, &start, &mut paces, ledger, &sink, &wake).await
         else {
             return;
         };
-        // What lay behind its cursor was deleted: it attaches again, as a client does.
+        // Records behind its cursor were deleted. It attaches again, as a client does.
         start = Start::After(Cursor { epoch: None, seq: cursor });
     }
 }
@@ -112,8 +114,8 @@ async fn read_on(
     start: &Start,
     paces: &mut watch::Receiver<Pace>,
     ledger: &Arc<Mutex<Ledger>>,
-    outlet: &Arc<dyn Outlet>,
-    wake: &Wake,
+    sink: &SharedSink<Arc<TailEntry>>,
+    wake: &WakeSignal,
 ) -> Option<Seq> {
     let mut subscription: Subscription = loop {
         let known = ledger.lock().unwrap().known_of(number);
@@ -155,14 +157,14 @@ async fn read_on(
         }
         if !subscription.has_news() {
             if pace == Pace::Eager {
-                subscription.lend(outlet);
+                subscription.park(sink);
             }
             tokio::select! {
                 biased;
                 () = wake.notified() => {}
                 changed = paces.changed() => if changed.is_err() { return None },
             }
-            subscription.take_back();
+            subscription.unpark();
             continue;
         }
         match subscription.next().await {

@@ -23,6 +23,8 @@ pub(crate) struct Room {
     pub(crate) outside: Vec<CallId>,
     /// Somebody said how much of its log is kept.
     pub(crate) is_trimmed: bool,
+    /// The least number of events that anybody wanted to be kept.
+    pub(crate) least_kept: Option<u64>,
 }
 
 /// A room's log as far as it is known: what is on disk, behind what was seen before it was trimmed.
@@ -47,6 +49,7 @@ impl Room {
             questions,
             outside,
             is_trimmed: false,
+            least_kept: None,
         }
     }
 

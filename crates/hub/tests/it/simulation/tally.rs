@@ -9,7 +9,7 @@ pub(crate) struct Tally {
     pub(crate) acknowledged: u64,
     pub(crate) repeated: u64,
     pub(crate) refused: u64,
-    /// Whose askers left before the answer.
+    /// Commands whose askers left before the answer.
     pub(crate) abandoned: u64,
     /// Agents and sessions.
     pub(crate) made: u64,
@@ -23,8 +23,8 @@ pub(crate) struct Tally {
     pub(crate) attached: u64,
     pub(crate) read: u64,
     pub(crate) pieces: u64,
-    /// Attachments of clients of the older wires; those that went on where they were, and those whose
-    /// proof counted no more.
+    /// Attachments of clients of the older wires: all, those that went on at their position, and
+    /// those whose proof counted no more.
     pub(crate) callers_attached: u64,
     pub(crate) came_back: u64,
     pub(crate) came_anew: u64,
@@ -40,6 +40,11 @@ pub(crate) struct Tally {
     pub(crate) waited: u64,
     pub(crate) waited_trimmed: u64,
     pub(crate) waited_late: u64,
+    /// Turns that workers got, and their verbs: answered, repeated, refused.
+    pub(crate) handed_out: u64,
+    pub(crate) verbs: u64,
+    pub(crate) verbs_repeated: u64,
+    pub(crate) verbs_refused: u64,
 }
 
 impl Tally {
@@ -70,6 +75,10 @@ impl Tally {
             (&mut self.waited, other.waited),
             (&mut self.waited_trimmed, other.waited_trimmed),
             (&mut self.waited_late, other.waited_late),
+            (&mut self.handed_out, other.handed_out),
+            (&mut self.verbs, other.verbs),
+            (&mut self.verbs_repeated, other.verbs_repeated),
+            (&mut self.verbs_refused, other.verbs_refused),
         ] {
             *sum += one;
         }
@@ -80,10 +89,14 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} commands ({} acknowledged, {} of them as repeated, {} refused, {} left alone); {} agents and sessions made, {} deleted, \
-             {} deletions cut and done, {} cut and undone, {} subscribers told so, {} turned away; {} events read by {} subscribers, {} pieces; older wires: \
-             attached {} times ({} went on, {} began anew), {} frames ({} again), {} proofs; {} logs trimmed, {} readers told so; \
-             {} turns waited for, {} of them trimmed, {} too long",
+            "{} commands ({} acknowledged, {} of them as repeated, {} refused, {} left alone); \
+             {} agents and sessions made, {} deleted, {} deletions cut and done, \
+             {} cut and undone, {} subscribers told so, {} turned away; \
+             {} events read by {} subscribers, {} pieces; \
+             older wires: attached {} times ({} went on, {} began anew), {} frames ({} again), \
+             {} proofs; {} logs trimmed, {} readers told so; \
+             {} turns waited for, {} of them trimmed, {} too long; {} turns handed to workers, \
+             {} verbs ({} repeated, {} refused)",
             self.commands,
             self.acknowledged,
             self.repeated,
@@ -109,6 +122,10 @@ impl fmt::Display for Tally {
             self.waited,
             self.waited_trimmed,
             self.waited_late,
+            self.handed_out,
+            self.verbs,
+            self.verbs_repeated,
+            self.verbs_refused,
         )
     }
 }

@@ -5,31 +5,29 @@ use std::time::Duration;
 
 use thoughtwire_hub::{Hub, HubOptions, now};
 use thoughtwire_proto::{
-    AgentSpec, Command, CommandReply, DirectoryCommand, DirectoryReply, Request, SessionId, UserId,
+    AgentSpec, Command, CommandReply, DirectoryCommand, DirectoryReply, OFFERED, Request,
+    SessionId, UserId,
 };
-use thoughtwire_store::Store;
+use thoughtwire_store::RamDisk;
 
-use super::disk;
+use super::worker::OFFERED_AGENT;
 use crate::support::Puppet;
 
 pub(crate) struct Template {
     pub(crate) user: UserId,
-    /// The agent's main session first.
+    /// The main session of an agent, another one of it, and that of an offered agent.
     pub(crate) sessions: Vec<SessionId>,
-    pub(crate) file: Vec<u8>,
+    pub(crate) disk: RamDisk,
 }
 
 impl Template {
     pub(crate) fn make() -> Self {
-        let dir = disk::temporary();
+        let disk = RamDisk::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let (user, sessions) = runtime.block_on(async {
-            let hub = Hub::new(
-                Arc::new(Store::open(dir.path(), now()).unwrap()),
-                Arc::new(Puppet),
-                HubOptions::default(),
-            )
-            .unwrap();
+            let hub = Hub::new(Arc::new(disk.open(now())), Arc::new(Puppet), HubOptions::default())
+                .await
+                .unwrap();
             let user: UserId = "local".parse().unwrap();
             let ask = async |command| {
                 let request = Request { id: None, command };
@@ -54,12 +52,20 @@ impl Template {
             else {
                 panic!("no session")
             };
-            let sessions = vec![agent.main_session, second];
+            let spec = serde_json::json!({
+                "name": OFFERED_AGENT, "model": OFFERED, "permissions": { "risky": "ask" },
+            });
+            let offered = serde_json::from_value(spec).unwrap();
+            let CommandReply::Directory(DirectoryReply::Agent { profile: offered, .. }) =
+                ask(Command::Directory(DirectoryCommand::CreateAgent(offered))).await.unwrap()
+            else {
+                panic!("no agent")
+            };
+            let sessions = vec![agent.main_session, second, offered.main_session];
             hub.stop(Duration::ZERO).await;
-            hub.store().close();
+            hub.store().close().await;
             (user, sessions)
         });
-        let file = std::fs::read(dir.path().join("thoughtwire.db")).unwrap();
-        Self { user, sessions, file }
+        Self { user, sessions, disk }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use thoughtwire_hub::Awaited;
+use thoughtwire_hub::AwaitedTurn;
 use thoughtwire_proto::{
     Command, CommandReply, Event, InputEvent, ItemId, Record, Refusal, RefusalCode, SessionCommand,
     SessionReply, TurnEvent,
@@ -15,7 +15,7 @@ use super::history::History;
 use super::ledger::Ledger;
 use super::life::{Life, pass};
 
-/// What callers were told that waited for turns.
+/// Answers to callers that waited for turns.
 #[derive(Default)]
 pub(crate) struct Waits {
     /// Those that still wait in this life.
@@ -70,11 +70,11 @@ impl History {
         }
         let events = self.dice.u64(1..40);
         self.note(format!("room {room} keeps {events} events"));
-        self.ledger.lock().unwrap().rooms[room].is_trimmed = true;
+        self.ledger.lock().unwrap().rooms[room].keep(events);
         let keep = Retention { days: None, events: Some(events) };
         let (hub, user, ledger) = (life.hub.clone(), self.user.clone(), Arc::clone(&self.ledger));
         life.sweep = Some(tokio::spawn(async move {
-            // What a failing disk or a deletion hinders is done by the next sweep.
+            // The next sweep does what a failing disk or a deletion prevented.
             drop(hub.keep(&user, &session, keep).await);
             let shortened = hub.sweep().await.unwrap_or(0);
             ledger.lock().unwrap().tally.shortened += shortened as u64;
@@ -119,11 +119,11 @@ impl History {
             let outcome = tokio::time::timeout(limit, turn).await;
             let mut ledger = waiting.ledger.lock().unwrap();
             match outcome {
-                Ok(Ok(Awaited::Ended(records))) => {
+                Ok(Ok(AwaitedTurn::Ended(records))) => {
                     ledger.tally.waited += 1;
                     ledger.waits.told.push((room, input, seq.0, records));
                 }
-                Ok(Ok(Awaited::Trimmed(_))) => {
+                Ok(Ok(AwaitedTurn::Trimmed(_))) => {
                     (ledger.tally.waited, ledger.tally.waited_trimmed) =
                         (ledger.tally.waited + 1, ledger.tally.waited_trimmed + 1);
                     let fits = ledger.rooms[room].is_trimmed;

@@ -1,8 +1,9 @@
-//! Frames of `MemGPT`'s wire, both directions.
+//! `MemGPT`'s frames, in both directions.
 //!
 //! Observed in the modules `memgpt.server.websocket_protocol` (0.2.5) and
-//! `memgpt.server.ws_api.protocol` (0.2.11, 0.3.25): eleven functions, eight of the server's frames
-//! and three of the client's. 0.2.5 addresses an agent by `agent_name`, later ones by `agent_id`.
+//! `memgpt.server.ws_api.protocol` (0.2.11, 0.3.25). They have eleven functions, eight for frames
+//! of the server and three for frames of the client. 0.2.5 names an agent by `agent_name`, later
+//! versions by `agent_id`.
 #![allow(clippy::wildcard_enum_match_arm, reason = "JSON has these kinds and no others")]
 
 use crate::dialect::python::Json;
@@ -10,49 +11,49 @@ use crate::{Refusal, RefusalCode};
 
 /// A frame of either direction.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Frame {
+pub enum MemgptFrame {
     /// From a client.
-    Client(ClientFrame),
+    Client(MemgptClientFrame),
     /// From the server.
-    Server(ServerFrame),
+    Server(MemgptServerFrame),
 }
 
-/// The key with which a user message names its agent.
+/// The key by which a user message names its agent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AgentKey {
-    /// None: the agent that the connection is on.
+    /// No key: the agent that the connection is on.
     Absent,
-    /// `agent_name`, from 0.2.5; null as absent.
+    /// `agent_name`, from 0.2.5. Null counts as absent.
     Name(Json),
-    /// `agent_id`, from 0.2.11 on; null as absent.
+    /// `agent_id`, from 0.2.11 on. Null counts as absent.
     Id(Json),
 }
 
-/// What a client sends.
+/// A frame from a client.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ClientFrame {
-    /// `client_user_message`. The original passes any JSON on as the message.
+pub enum MemgptClientFrame {
+    /// `client_user_message`. The original accepts any JSON as the message.
     UserMessage {
-        /// What is said.
+        /// The message.
         message: Json,
-        /// To whom.
+        /// The agent.
         agent: AgentKey,
     },
     /// `client_command_create`.
     CreateAgent {
-        /// What the agent is made of; absent is refused when used.
+        /// The agent's description. A frame without it is refused when it is carried out.
         config: Option<Json>,
     },
     /// `client_command_load`.
     LoadAgent {
-        /// The agent's name or id; absent is refused when used.
+        /// The agent's name or id. A frame without it is refused when it is carried out.
         name: Option<Json>,
     },
 }
 
-/// The three kinds of `agent_response`.
+/// The three message types of `agent_response`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Says {
+pub enum ResponseKind {
     /// `server_agent_internal_monologue`.
     InternalMonologue,
     /// `server_agent_assistant_message`.
@@ -61,9 +62,9 @@ pub enum Says {
     FunctionMessage,
 }
 
-/// What a server sends. The originals put any JSON where a text is meant.
+/// A frame from a server. The originals accept any JSON where a text is expected.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ServerFrame {
+pub enum MemgptServerFrame {
     /// `server_error`.
     Error(Json),
     /// `server_command_response`.
@@ -75,13 +76,13 @@ pub enum ServerFrame {
     /// `server_agent_response_end`.
     ResponseEnd,
     /// An `agent_response`.
-    Response(Says, Json),
+    Response(ResponseKind, Json),
 }
 
-impl Says {
+impl ResponseKind {
     const ALL: [Self; 3] = [Self::InternalMonologue, Self::AssistantMessage, Self::FunctionMessage];
 
-    /// Its `message_type`.
+    /// The value of `message_type`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -92,12 +93,12 @@ impl Says {
     }
 }
 
-impl Frame {
+impl MemgptFrame {
     /// Reads a frame.
     ///
     /// # Errors
-    /// [`RefusalCode::BadFrame`] for what is no JSON object, [`RefusalCode::UnknownType`] for a type
-    /// or command that there is not, [`RefusalCode::BadRequest`] for a missing or wrong key.
+    /// [`RefusalCode::BadFrame`] if it is not a JSON object, [`RefusalCode::UnknownType`] for an
+    /// unknown type or command, [`RefusalCode::BadRequest`] for a missing or wrong key.
     pub fn decode(text: &str) -> Result<Self, Refusal> {
         Self::read(&Json::parse(text)?)
     }
@@ -105,7 +106,7 @@ impl Frame {
     /// Reads a frame from its parsed form.
     ///
     /// # Errors
-    /// As [`Frame::decode`].
+    /// Those of [`MemgptFrame::decode`].
     pub fn read(json: &Json) -> Result<Self, Refusal> {
         if !matches!(json, Json::Dict(_)) {
             return Err(Refusal::new(
@@ -134,14 +135,16 @@ impl Frame {
                     (None, Some(id)) => AgentKey::Id(id.clone()),
                     (None, None) => AgentKey::Absent,
                 };
-                Self::Client(ClientFrame::UserMessage { message: need("message")?, agent })
+                Self::Client(MemgptClientFrame::UserMessage { message: need("message")?, agent })
             }
             "command" => match need("command")? {
                 Json::Text(command) if command == "create_agent" => {
-                    Self::Client(ClientFrame::CreateAgent { config: json.get("config").cloned() })
+                    Self::Client(MemgptClientFrame::CreateAgent {
+                        config: json.get("config").cloned(),
+                    })
                 }
                 Json::Text(command) if command == "load_agent" => {
-                    Self::Client(ClientFrame::LoadAgent { name: json.get("name").cloned() })
+                    Self::Client(MemgptClientFrame::LoadAgent { name: json.get("name").cloned() })
                 }
                 other => {
                     let reason = format!(
@@ -151,23 +154,28 @@ impl Frame {
                     return Err(Refusal::new(RefusalCode::UnknownType, reason));
                 }
             },
-            "server_error" => Self::Server(ServerFrame::Error(need("message")?)),
-            "command_response" => Self::Server(ServerFrame::CommandResponse(need("status")?)),
-            "agent_response_error" => Self::Server(ServerFrame::ResponseError(need("message")?)),
-            "agent_response_start" => Self::Server(ServerFrame::ResponseStart),
-            "agent_response_end" => Self::Server(ServerFrame::ResponseEnd),
+            "server_error" => Self::Server(MemgptServerFrame::Error(need("message")?)),
+            "command_response" => Self::Server(MemgptServerFrame::CommandResponse(need("status")?)),
+            "agent_response_error" => {
+                Self::Server(MemgptServerFrame::ResponseError(need("message")?))
+            }
+            "agent_response_start" => Self::Server(MemgptServerFrame::ResponseStart),
+            "agent_response_end" => Self::Server(MemgptServerFrame::ResponseEnd),
             "agent_response" => {
                 let given = need("message_type")?;
-                let says = Says::ALL
-                    .into_iter()
-                    .find(|says| matches!(&given, Json::Text(text) if text == says.as_str()));
+                let response = ResponseKind::ALL.into_iter().find(
+                    |response| matches!(&given, Json::Text(text) if text == response.as_str()),
+                );
                 let unknown = || {
                     Refusal::new(
                         RefusalCode::BadRequest,
                         format!("there is no message_type {}", given.dumps()),
                     )
                 };
-                Self::Server(ServerFrame::Response(says.ok_or_else(unknown)?, need("message")?))
+                Self::Server(MemgptServerFrame::Response(
+                    response.ok_or_else(unknown)?,
+                    need("message")?,
+                ))
             }
             other => {
                 return Err(Refusal::new(
@@ -178,7 +186,7 @@ impl Frame {
         })
     }
 
-    /// Writes the frame as the original does: its key order, its separators.
+    /// Writes the frame with the original's order of keys and separators.
     #[must_use]
     pub fn encode(&self) -> String {
         let frame = |kind: &str, rest: Vec<(&str, Json)>| {
@@ -187,7 +195,7 @@ impl Frame {
             Json::Dict(members).dumps()
         };
         match self {
-            Self::Client(ClientFrame::UserMessage { message, agent }) => {
+            Self::Client(MemgptClientFrame::UserMessage { message, agent }) => {
                 let mut rest = vec![("message", message.clone())];
                 match agent {
                     AgentKey::Absent => {}
@@ -196,40 +204,40 @@ impl Frame {
                 }
                 frame("user_message", rest)
             }
-            Self::Client(ClientFrame::CreateAgent { config }) => {
+            Self::Client(MemgptClientFrame::CreateAgent { config }) => {
                 let mut rest = vec![("command", Json::text("create_agent"))];
                 rest.extend(config.clone().map(|config| ("config", config)));
                 frame("command", rest)
             }
-            Self::Client(ClientFrame::LoadAgent { name }) => {
+            Self::Client(MemgptClientFrame::LoadAgent { name }) => {
                 let mut rest = vec![("command", Json::text("load_agent"))];
                 rest.extend(name.clone().map(|name| ("name", name)));
                 frame("command", rest)
             }
-            Self::Server(ServerFrame::Error(message)) => {
+            Self::Server(MemgptServerFrame::Error(message)) => {
                 frame("server_error", vec![("message", message.clone())])
             }
-            Self::Server(ServerFrame::CommandResponse(status)) => {
+            Self::Server(MemgptServerFrame::CommandResponse(status)) => {
                 frame("command_response", vec![("status", status.clone())])
             }
-            Self::Server(ServerFrame::ResponseError(message)) => {
+            Self::Server(MemgptServerFrame::ResponseError(message)) => {
                 frame("agent_response_error", vec![("message", message.clone())])
             }
-            Self::Server(ServerFrame::ResponseStart) => frame("agent_response_start", vec![]),
-            Self::Server(ServerFrame::ResponseEnd) => frame("agent_response_end", vec![]),
-            Self::Server(ServerFrame::Response(says, message)) => frame(
+            Self::Server(MemgptServerFrame::ResponseStart) => frame("agent_response_start", vec![]),
+            Self::Server(MemgptServerFrame::ResponseEnd) => frame("agent_response_end", vec![]),
+            Self::Server(MemgptServerFrame::Response(response, message)) => frame(
                 "agent_response",
-                vec![("message_type", Json::text(says.as_str())), ("message", message.clone())],
+                vec![("message_type", Json::text(response.as_str())), ("message", message.clone())],
             ),
         }
     }
 }
 
-impl ServerFrame {
+impl MemgptServerFrame {
     /// The frame's text.
     #[must_use]
     pub fn encode(self) -> String {
-        Frame::Server(self).encode()
+        MemgptFrame::Server(self).encode()
     }
 
     /// A `server_error` with a text.
@@ -252,23 +260,24 @@ impl ServerFrame {
 
     /// An `agent_response` with a text.
     #[must_use]
-    pub fn response(says: Says, message: impl Into<String>) -> Self {
-        Self::Response(says, Json::text(message))
+    pub fn response(response: ResponseKind, message: impl Into<String>) -> Self {
+        Self::Response(response, Json::text(message))
     }
 }
 
-/// Reads a frame of either direction and writes it back: known keys only, in the wire's order.
+/// Reads a frame of either direction and writes it back with known keys only, in the protocol's
+/// order.
 ///
 /// # Errors
-/// As [`Frame::decode`].
+/// Those of [`MemgptFrame::decode`].
 pub fn normalise(line: &str) -> Result<String, Refusal> {
-    Frame::decode(line).map(|frame| frame.encode())
+    MemgptFrame::decode(line).map(|frame| frame.encode())
 }
 
 /// Writes a normalised frame as it is sent.
 ///
 /// # Errors
-/// As [`Frame::decode`].
+/// Those of [`MemgptFrame::decode`].
 pub fn render(line: &str) -> Result<String, Refusal> {
     normalise(line)
 }

@@ -1,41 +1,42 @@
-//! What a session's emissions look like on `MemGPT`'s wire.
+//! Encoding of a session's emissions for `MemGPT`.
 
-use super::codec::{Says, ServerFrame};
+use super::codec::{MemgptServerFrame, ResponseKind};
 use crate::dialect::python::Json;
-use crate::{Emission, Emitted, Event, Outcome, ToolStatus, TurnEvent};
+use crate::{Emission, Event, Outcome, SessionEmission, ToolStatus, TurnEvent};
 
-/// An emission's frames. Start, end and error of a turn are for the connection that asked, which its
-/// machine sees to; there are no frames for deltas, status and the rest.
+/// Frames of an emission. Start, end and error of a turn are only for the connection that sent the
+/// input; its machine filters them. Deltas, status and other emissions have no frames.
 #[must_use]
-pub fn encode(emitted: &Emitted) -> Vec<String> {
+pub fn encode(emitted: &SessionEmission) -> Vec<String> {
     let Emission::Record(record) = &emitted.emission else { return Vec::new() };
     let frame = match &record.event {
         Event::Turn(TurnEvent::Thought { text, .. }) => {
-            ServerFrame::response(Says::InternalMonologue, text)
+            MemgptServerFrame::response(ResponseKind::InternalMonologue, text)
         }
         Event::Turn(TurnEvent::Message { text, .. }) => {
-            ServerFrame::response(Says::AssistantMessage, text)
+            MemgptServerFrame::response(ResponseKind::AssistantMessage, text)
         }
-        Event::Turn(TurnEvent::ToolCalled { name, args, .. }) => ServerFrame::response(
-            Says::FunctionMessage,
+        Event::Turn(TurnEvent::ToolCalled { name, args, .. }) => MemgptServerFrame::response(
+            ResponseKind::FunctionMessage,
             format!("Running {name}({})", Json::from(args).dumps()),
         ),
         Event::Turn(TurnEvent::ToolReturned { status: ToolStatus::Success, text, .. }) => {
-            ServerFrame::response(Says::FunctionMessage, format!("Success: {text}"))
+            MemgptServerFrame::response(ResponseKind::FunctionMessage, format!("Success: {text}"))
         }
         Event::Turn(TurnEvent::ToolReturned { status: ToolStatus::Error, text, .. }) => {
-            ServerFrame::response(Says::FunctionMessage, format!("Error: {text}"))
+            MemgptServerFrame::response(ResponseKind::FunctionMessage, format!("Error: {text}"))
         }
-        // The wire has no word for it; the person who reads along can still be told where to answer.
-        Event::Turn(TurnEvent::ApprovalAsked { call, name, .. }) => ServerFrame::response(
-            Says::AssistantMessage,
+        // The protocol has no frame for an approval. A message tells its reader where to answer.
+        Event::Turn(TurnEvent::ApprovalAsked { call, name, .. }) => MemgptServerFrame::response(
+            ResponseKind::AssistantMessage,
             format!(
-                "I may not run {name} without your approval. Give or refuse it in `thoughtwire chat` or on the server's page (call {call})."
+                "I may not run {name} without your approval. Give or refuse it in \
+                 `thoughtwire chat` or on the server's page (call {call})."
             ),
         ),
-        Event::Turn(TurnEvent::Started { .. }) => ServerFrame::ResponseStart,
+        Event::Turn(TurnEvent::Started { .. }) => MemgptServerFrame::ResponseStart,
         Event::Turn(TurnEvent::Ended { outcome: Outcome::Completed, .. }) => {
-            ServerFrame::ResponseEnd
+            MemgptServerFrame::ResponseEnd
         }
         Event::Turn(TurnEvent::Ended {
             outcome: Outcome::Cancelled | Outcome::Failed | Outcome::Interrupted,
@@ -43,7 +44,7 @@ pub fn encode(emitted: &Emitted) -> Vec<String> {
             ..
         }) => {
             let reason = reason.as_deref().unwrap_or("the turn did not complete");
-            ServerFrame::response_error(format!("server.user_message failed with: {reason}"))
+            MemgptServerFrame::response_error(format!("server.user_message failed with: {reason}"))
         }
         Event::Session(_)
         | Event::Input(_)

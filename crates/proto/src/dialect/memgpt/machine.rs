@@ -1,70 +1,79 @@
-//! The `MemGPT` side of a connection: on one agent at a time, one frame after the other.
+//! The state machine of a `MemGPT` connection. It is on one agent at a time, and carries out one
+//! frame after the other.
 
 use std::collections::VecDeque;
 
-use super::codec::{AgentKey, ClientFrame, Frame, ServerFrame};
+use super::codec::{AgentKey, MemgptClientFrame, MemgptFrame, MemgptServerFrame};
 use super::fit::fit;
 use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
 use crate::dialect::FrameLimit;
 use crate::dialect::python::Json;
 use crate::{
-    AgentSpec, Command, CommandReply, ConnectionCommand, DirectoryCommand, DirectoryReply,
-    Emission, Emitted, Event, InputEvent, ItemId, PeerRef, PeerWire, Policy, Refusal, RefusalCode,
-    Request, Seq, SessionCommand, SessionId, SessionReply, Start, Style, TurnEvent,
+    AgentProfile, AgentSpec, Command, CommandReply, ConnectionCommand, DirectoryCommand, Emission,
+    Event, InputEvent, ItemId, PeerRef, PeerWire, Policy, Refusal, RefusalCode, Request, Seq,
+    SessionCommand, SessionEmission, SessionId, Start, Style, TurnEvent,
 };
 
-/// Frames that may wait for those before them.
-const WAITING: usize = 64;
+/// Maximum number of frames that wait for earlier ones.
+const MAX_WAITING: usize = 64;
 
 /// A `MemGPT` client's connection.
 pub struct MemgptMachine {
     outbox: Outbox,
-    /// The peer, when the client gave a name to be known by again.
+    /// Name that the client gave, by which it is recognised when it reconnects.
     client: Option<String>,
     peer: Option<PeerRef>,
-    on: Option<On>,
-    waiting: VecDeque<ClientFrame>,
-    /// What the frame in hand waits for; nothing when the next may begin.
-    doing: Option<(Tag, Doing)>,
+    agent: Option<CurrentAgent>,
+    waiting: VecDeque<MemgptClientFrame>,
+    /// The request that the current frame waits for. Without one, the next frame may begin.
+    pending: Option<(Tag, MemgptStep)>,
     /// Inputs of this connection whose turns have not ended.
-    asked: Vec<ItemId>,
+    inputs: Vec<ItemId>,
 }
 
 /// The agent that the connection is on.
-struct On {
+struct CurrentAgent {
     id: String,
     name: String,
     session: SessionId,
 }
 
-/// A step of carrying out a frame.
-enum Doing {
+impl From<AgentProfile> for CurrentAgent {
+    fn from(profile: AgentProfile) -> Self {
+        let AgentProfile { id, spec, main_session } = profile;
+        Self { id: id.to_string(), name: spec.name, session: main_session }
+    }
+}
+
+/// A step in carrying out a frame.
+enum MemgptStep {
     OpeningPeer,
     Creating,
-    Finding { name: String, then: Then },
-    Detaching { on: On, then: Then },
-    Attaching { on: On, then: Then },
+    Finding { name: String, then: AfterSwitch },
+    Detaching { agent: CurrentAgent, then: AfterSwitch },
+    Attaching { agent: CurrentAgent, then: AfterSwitch },
     Sending,
 }
 
-/// What follows once the connection is on the agent.
-enum Then {
-    Say(String),
+/// Continuation once the connection is on the agent.
+enum AfterSwitch {
+    Send(String),
     Respond(String),
 }
 
 impl MemgptMachine {
-    /// A new connection; `client` is the name in its URL's `?client=`, by which what it missed is found again.
+    /// Makes the machine of a new connection. `client` is the name in the URL's `?client=`, by
+    /// which the client is recognised when it reconnects.
     #[must_use]
     pub fn new(client: Option<String>) -> Self {
         let mut machine = Self {
             outbox: Outbox::default(),
             client,
             peer: None,
-            on: None,
+            agent: None,
             waiting: VecDeque::new(),
-            doing: None,
-            asked: Vec::new(),
+            pending: None,
+            inputs: Vec::new(),
         };
         if let Some(name) = machine.client.clone() {
             machine.request(
@@ -73,34 +82,35 @@ impl MemgptMachine {
                     space: String::new(),
                     name: Some(name),
                 },
-                Doing::OpeningPeer,
+                MemgptStep::OpeningPeer,
             );
         }
         machine
     }
 
-    /// The same connection with another size limit for its own frames.
+    /// Sets another size limit for its own frames.
     #[must_use]
     pub fn with_frame_limit(mut self, limit: FrameLimit) -> Self {
         self.outbox.set_limit(limit);
         self
     }
 
-    fn request(&mut self, command: impl Into<Command>, doing: Doing) {
+    fn request(&mut self, command: impl Into<Command>, step: MemgptStep) {
         let tag = self.outbox.request(Request { id: None, command: command.into() });
-        self.doing = Some((tag, doing));
+        self.pending = Some((tag, step));
     }
 
-    fn tell(&mut self, frame: ServerFrame) {
+    fn tell(&mut self, frame: MemgptServerFrame) {
         self.outbox.frame(frame.encode());
     }
 
-    /// Begins waiting frames until one has to wait itself.
-    fn go_on(&mut self) {
-        while self.doing.is_none() {
+    /// Carries out waiting frames until one has to wait.
+    fn advance(&mut self) {
+        while self.pending.is_none() {
             let Some(frame) = self.waiting.front() else { return };
-            if self.switches(frame) && !self.asked.is_empty() {
-                // Its own turns first; the end of the last one comes here again.
+            if self.switches(frame) && !self.inputs.is_empty() {
+                // The connection's own turns must end first. The end of the last one continues
+                // here.
                 return;
             }
             match self.waiting.pop_front() {
@@ -110,59 +120,65 @@ impl MemgptMachine {
         }
     }
 
-    /// Whether a frame leads to another agent than the one the connection is on.
-    fn switches(&self, frame: &ClientFrame) -> bool {
-        let Some(on) = &self.on else { return false };
+    /// Whether a frame switches to another agent.
+    fn switches(&self, frame: &MemgptClientFrame) -> bool {
+        let Some(agent) = &self.agent else { return false };
         let named = match frame {
-            ClientFrame::CreateAgent { .. } => return true,
-            ClientFrame::LoadAgent { name: Some(name) } => name,
-            ClientFrame::UserMessage {
-                agent: AgentKey::Name(name) | AgentKey::Id(name), ..
+            MemgptClientFrame::CreateAgent { .. } => return true,
+            MemgptClientFrame::LoadAgent { name: Some(name) } => name,
+            MemgptClientFrame::UserMessage {
+                agent: AgentKey::Name(name) | AgentKey::Id(name),
+                ..
             } => name,
-            ClientFrame::LoadAgent { name: None }
-            | ClientFrame::UserMessage { agent: AgentKey::Absent, .. } => return false,
+            MemgptClientFrame::LoadAgent { name: None }
+            | MemgptClientFrame::UserMessage { agent: AgentKey::Absent, .. } => return false,
         };
         !matches!(named, Json::Null)
-            && !matches!(named, Json::Text(named) if *named == on.id || *named == on.name)
+            && !matches!(named, Json::Text(named) if *named == agent.id || *named == agent.name)
     }
 
-    fn begin(&mut self, frame: ClientFrame) {
+    fn begin(&mut self, frame: MemgptClientFrame) {
         match frame {
-            ClientFrame::CreateAgent { config } => match spec_of(config.as_ref()) {
+            MemgptClientFrame::CreateAgent { config } => match agent_spec(config.as_ref()) {
                 Ok(spec) => {
-                    self.request(DirectoryCommand::CreateAgent(Box::new(spec)), Doing::Creating)
+                    self.request(
+                        DirectoryCommand::CreateAgent(Box::new(spec)),
+                        MemgptStep::Creating,
+                    );
                 }
-                Err(reason) => self.tell(ServerFrame::command_response(format!(
+                Err(reason) => self.tell(MemgptServerFrame::command_response(format!(
                     "Error: Failed to init agent - {reason}"
                 ))),
             },
-            ClientFrame::LoadAgent { name: None | Some(Json::Null) } => {
-                self.tell(ServerFrame::command_response("Error: 'name' not provided"));
+            MemgptClientFrame::LoadAgent { name: None | Some(Json::Null) } => {
+                self.tell(MemgptServerFrame::command_response("Error: 'name' not provided"));
             }
-            ClientFrame::LoadAgent { name: Some(Json::Text(name)) } => {
-                let then = Then::Respond(format!("OK: Agent '{name}' loaded"));
+            MemgptClientFrame::LoadAgent { name: Some(Json::Text(name)) } => {
+                let then = AfterSwitch::Respond(format!("OK: Agent '{name}' loaded"));
                 self.go_to(name, then);
             }
-            ClientFrame::LoadAgent { name: Some(other) } => {
+            MemgptClientFrame::LoadAgent { name: Some(other) } => {
                 let reason = format!(
                     "Error: Failed to load agent '{}' - a name is a string",
                     other.to_str()
                 );
-                self.tell(ServerFrame::command_response(reason));
+                self.tell(MemgptServerFrame::command_response(reason));
             }
-            ClientFrame::UserMessage { message, agent } => {
-                // What is not a text reaches the agent as Python would print it, as with the original.
+            MemgptClientFrame::UserMessage { message, agent } => {
+                // A message that is not a string reaches the agent as Python prints it, as in the
+                // original.
                 let text = message.to_str();
                 match agent {
                     AgentKey::Name(Json::Text(name)) | AgentKey::Id(Json::Text(name)) => {
-                        self.go_to(name, Then::Say(text));
+                        self.go_to(name, AfterSwitch::Send(text));
                     }
                     AgentKey::Absent | AgentKey::Name(Json::Null) | AgentKey::Id(Json::Null) => {
-                        match &self.on {
-                            Some(_) => self.say(text),
+                        match &self.agent {
+                            Some(_) => self.send(text),
                             None => {
-                                let reason = "agent_name was not specified in the request, and no agent is loaded; load or create one";
-                                self.tell(ServerFrame::response_error(reason));
+                                let reason = "agent_name was not specified in the request, and no \
+                                              agent is loaded; load or create one";
+                                self.tell(MemgptServerFrame::response_error(reason));
                             }
                         }
                     }
@@ -171,148 +187,126 @@ impl MemgptMachine {
                             "No agent has been initialized - an agent is named by a string, not {}",
                             other.kind()
                         );
-                        self.tell(ServerFrame::response_error(reason));
+                        self.tell(MemgptServerFrame::response_error(reason));
                     }
                 }
             }
         }
     }
 
-    fn go_to(&mut self, name: String, then: Then) {
-        match &self.on {
-            Some(on) if on.id == name || on.name == name => self.arrived(then),
+    fn go_to(&mut self, name: String, then: AfterSwitch) {
+        match &self.agent {
+            Some(agent) if agent.id == name || agent.name == name => self.arrived(then),
             Some(_) | None => self.request(
                 DirectoryCommand::FindAgent { agent: name.clone() },
-                Doing::Finding { name, then },
+                MemgptStep::Finding { name, then },
             ),
         }
     }
 
-    fn arrived(&mut self, then: Then) {
+    fn arrived(&mut self, then: AfterSwitch) {
         match then {
-            Then::Say(text) => self.say(text),
-            Then::Respond(status) => self.tell(ServerFrame::command_response(status)),
+            AfterSwitch::Send(text) => self.send(text),
+            AfterSwitch::Respond(status) => self.tell(MemgptServerFrame::command_response(status)),
         }
     }
 
-    fn say(&mut self, text: String) {
-        let Some(on) = &self.on else { return };
-        let session = on.session.clone();
+    fn send(&mut self, text: String) {
+        let Some(agent) = &self.agent else { return };
+        let session = agent.session.clone();
         let command = SessionCommand::Send { text, attachments: Vec::new(), policy: Policy::Queue };
-        self.request(command.on(session), Doing::Sending);
+        self.request(command.on(session), MemgptStep::Sending);
     }
 
-    fn switch_to(&mut self, on: On, then: Then) {
-        match self.on.take() {
-            Some(old) if old.session != on.session => {
+    fn switch_to(&mut self, agent: CurrentAgent, then: AfterSwitch) {
+        match self.agent.take() {
+            Some(old) if old.session != agent.session => {
                 self.request(
                     ConnectionCommand::Detach { session: old.session },
-                    Doing::Detaching { on, then },
+                    MemgptStep::Detaching { agent, then },
                 );
             }
-            Some(_) | None => self.attach(on, then),
+            Some(_) | None => self.attach(agent, then),
         }
     }
 
-    fn attach(&mut self, on: On, then: Then) {
+    fn attach(&mut self, agent: CurrentAgent, then: AfterSwitch) {
         let start = self.peer.clone().map_or(Start::Head, Start::Proven);
         self.request(
-            ConnectionCommand::Attach { session: on.session.clone(), start, tools: Vec::new() },
-            Doing::Attaching { on, then },
+            ConnectionCommand::Attach { session: agent.session.clone(), start, tools: Vec::new() },
+            MemgptStep::Attaching { agent, then },
         );
     }
 
-    fn did(&mut self, doing: Doing, outcome: Result<CommandReply, Refusal>) {
-        match (doing, outcome) {
-            (
-                Doing::OpeningPeer,
-                Ok(CommandReply::Directory(DirectoryReply::Peer { peer, .. })),
-            ) => self.peer = Some(peer),
-            (Doing::OpeningPeer, Err(refusal)) => self
-                .tell(ServerFrame::error(format!("the client's name cannot be used: {refusal}"))),
-            (
-                Doing::Creating,
-                Ok(CommandReply::Directory(DirectoryReply::Agent { profile, .. })),
-            ) => {
-                let on = On {
-                    id: profile.id.to_string(),
-                    name: profile.spec.name,
-                    session: profile.main_session,
-                };
-                self.switch_to(on, Then::Respond("OK: Agent initialized".to_owned()));
-            }
-            (Doing::Creating, Err(refusal)) => {
-                self.tell(ServerFrame::command_response(format!(
+    fn finish(&mut self, step: MemgptStep, outcome: Result<CommandReply, Refusal>) {
+        match step {
+            MemgptStep::OpeningPeer => match outcome.and_then(CommandReply::peer) {
+                Ok(opened) => self.peer = Some(opened.peer),
+                Err(refusal) => self.tell(MemgptServerFrame::error(format!(
+                    "the client's name cannot be used: {refusal}"
+                ))),
+            },
+            MemgptStep::Creating => match outcome.and_then(CommandReply::agent) {
+                Ok(profile) => {
+                    let then = AfterSwitch::Respond("OK: Agent initialized".to_owned());
+                    self.switch_to(profile.into(), then);
+                }
+                Err(refusal) => self.tell(MemgptServerFrame::command_response(format!(
                     "Error: Failed to init agent - {refusal}"
-                )));
-            }
-            (
-                Doing::Finding { then, .. },
-                Ok(CommandReply::Directory(DirectoryReply::Agent { profile, .. })),
-            ) => {
-                let on = On {
-                    id: profile.id.to_string(),
-                    name: profile.spec.name,
-                    session: profile.main_session,
-                };
-                self.switch_to(on, then);
-            }
-            (Doing::Finding { name, then: Then::Respond(_) }, Err(refusal)) => {
-                self.tell(ServerFrame::command_response(format!(
-                    "Error: Failed to load agent '{name}' - {refusal}"
-                )));
-            }
-            (Doing::Finding { then: Then::Say(_), .. }, Err(refusal)) => {
-                self.tell(ServerFrame::response_error(format!(
-                    "No agent has been initialized - {refusal}"
-                )));
-            }
-            // Detached or not attached any more: either way the way is free.
-            (Doing::Detaching { on, then }, Ok(_) | Err(_)) => self.attach(on, then),
-            (Doing::Attaching { on, then }, Ok(_)) => {
-                self.on = Some(on);
-                self.arrived(then);
-            }
-            (Doing::Attaching { on, then: Then::Respond(_) }, Err(refusal)) => {
-                self.tell(ServerFrame::command_response(format!(
-                    "Error: Failed to load agent '{}' - {refusal}",
-                    on.name
-                )));
-            }
-            (Doing::Attaching { then: Then::Say(_), .. }, Err(refusal)) => {
-                self.tell(ServerFrame::response_error(format!(
-                    "No agent has been initialized - {refusal}"
-                )));
-            }
-            (Doing::Sending, Ok(CommandReply::Session(SessionReply::Input { input, .. }))) => {
-                self.asked.push(input)
-            }
-            (Doing::Sending, Err(refusal)) => {
-                self.tell(ServerFrame::response_error(format!(
+                ))),
+            },
+            MemgptStep::Finding { name, then } => match outcome.and_then(CommandReply::agent) {
+                Ok(profile) => self.switch_to(profile.into(), then),
+                Err(refusal) => self.fail_switch(&name, &then, &refusal),
+            },
+            // The connection is no longer attached, whether the command succeeded or not.
+            MemgptStep::Detaching { agent, then } => self.attach(agent, then),
+            MemgptStep::Attaching { agent, then } => match outcome {
+                Ok(_) => {
+                    self.agent = Some(agent);
+                    self.arrived(then);
+                }
+                Err(refusal) => self.fail_switch(&agent.name, &then, &refusal),
+            },
+            MemgptStep::Sending => match outcome.and_then(CommandReply::input) {
+                Ok(input) => self.inputs.push(input),
+                Err(refusal) => self.tell(MemgptServerFrame::response_error(format!(
                     "server.user_message failed with: {refusal}"
-                )));
-            }
-            (
-                Doing::OpeningPeer | Doing::Creating | Doing::Finding { .. } | Doing::Sending,
-                Ok(_),
-            ) => {
-                self.tell(ServerFrame::error("the server gave an answer to another question"));
-            }
+                ))),
+            },
         }
+    }
+
+    /// Reports that the connection cannot switch to an agent.
+    fn fail_switch(&mut self, name: &str, then: &AfterSwitch, refusal: &Refusal) {
+        self.tell(match then {
+            AfterSwitch::Respond(_) => MemgptServerFrame::command_response(format!(
+                "Error: Failed to load agent '{name}' - {refusal}"
+            )),
+            AfterSwitch::Send(_) => MemgptServerFrame::response_error(format!(
+                "No agent has been initialized - {refusal}"
+            )),
+        });
     }
 
     fn refuse(&mut self, refusal: &Refusal, text: &str) {
         self.outbox.note(refusal.code);
-        // The original's opening words; the sender's own frame may be quoted to it, nobody else's.
+        // The original's opening words. A frame may be quoted only to its own sender.
         let frame = if refusal.code != RefusalCode::UnknownType {
-            ServerFrame::command_response(format!(
+            MemgptServerFrame::command_response(format!(
                 "Error: bad data from client - {}",
                 refusal.reason
             ))
         } else if is_command(text) {
-            ServerFrame::error(format!("unrecognized client command type: {}", refusal.reason))
+            MemgptServerFrame::error(format!(
+                "unrecognized client command type: {}",
+                refusal.reason
+            ))
         } else {
-            ServerFrame::error(format!("unrecognized client package data type: {}", refusal.reason))
+            MemgptServerFrame::error(format!(
+                "unrecognized client package data type: {}",
+                refusal.reason
+            ))
         };
         self.tell(frame);
     }
@@ -320,14 +314,14 @@ impl MemgptMachine {
 
 impl Machine for MemgptMachine {
     fn frame(&mut self, text: &str) {
-        match Frame::decode(text) {
-            Ok(Frame::Client(frame)) => {
+        match MemgptFrame::decode(text) {
+            Ok(MemgptFrame::Client(frame)) => {
                 self.waiting.push_back(frame);
-                self.go_on();
+                self.advance();
             }
-            Ok(Frame::Server(_)) => {
+            Ok(MemgptFrame::Server(_)) => {
                 self.outbox.note(RefusalCode::UnknownType);
-                self.tell(ServerFrame::error(
+                self.tell(MemgptServerFrame::error(
                     "unrecognized client package data type: a server's frame, sent by a client",
                 ));
             }
@@ -337,26 +331,27 @@ impl Machine for MemgptMachine {
 
     fn unreadable(&mut self, _frame: &[u8], refusal: &Refusal) {
         self.outbox.note(refusal.code);
-        self.tell(ServerFrame::command_response(format!(
+        self.tell(MemgptServerFrame::command_response(format!(
             "Error: bad data from client - {}",
             refusal.reason
         )));
     }
 
     fn authenticated(&mut self, _outcome: Result<(), Refusal>) {
-        // This wire has no credential: the request that opened it brought one.
+        // This dialect has no credentials in frames: the upgrade request authenticated the
+        // connection.
     }
 
     fn answer(&mut self, tag: Tag, outcome: Result<CommandReply, Refusal>) {
-        match self.doing.take() {
-            Some((expected, doing)) if expected == tag => {
+        match self.pending.take() {
+            Some((expected, step)) if expected == tag => {
                 if let Err(refusal) = &outcome {
                     self.outbox.note(refusal.code);
                 }
-                self.did(doing, outcome);
-                self.go_on();
+                self.finish(step, outcome);
+                self.advance();
             }
-            other => self.doing = other,
+            other => self.pending = other,
         }
     }
 
@@ -368,24 +363,24 @@ impl Machine for MemgptMachine {
         self.peer.as_ref()
     }
 
-    fn shows(&mut self, emitted: &Emitted) -> bool {
+    fn shows(&mut self, emitted: &SessionEmission) -> bool {
         let Emission::Record(record) = &emitted.emission else { return true };
         if let Event::Turn(TurnEvent::Started { input }) = &record.event {
-            return self.asked.contains(input);
+            return self.inputs.contains(input);
         }
         if let Event::Turn(TurnEvent::Ended { input, .. }) = &record.event {
-            let before = self.asked.len();
-            self.asked.retain(|asked| asked != input);
-            let ours = self.asked.len() != before;
+            let before = self.inputs.len();
+            self.inputs.retain(|own| own != input);
+            let ours = self.inputs.len() != before;
             if ours {
-                self.go_on();
+                self.advance();
             }
             return ours;
         }
         if let Event::Input(InputEvent::Withdrawn { input }) = &record.event {
-            // Withdrawn from elsewhere: its turn will not come.
-            self.asked.retain(|asked| asked != input);
-            self.go_on();
+            // The input was withdrawn by another client, so it will have no turn.
+            self.inputs.retain(|own| own != input);
+            self.advance();
             return false;
         }
         true
@@ -394,20 +389,20 @@ impl Machine for MemgptMachine {
     fn caught_up(&mut self, _session: &SessionId, _seq: Seq) {}
 
     fn detached(&mut self, session: &SessionId, reason: &str) {
-        if self.on.as_ref().is_some_and(|on| on.session == *session) {
-            self.on = None;
-            self.asked.clear();
-            self.tell(ServerFrame::error(format!("the agent is gone: {reason}")));
-            self.go_on();
+        if self.agent.as_ref().is_some_and(|agent| agent.session == *session) {
+            self.agent = None;
+            self.inputs.clear();
+            self.tell(MemgptServerFrame::error(format!("the agent is gone: {reason}")));
+            self.advance();
         }
     }
 
     fn going_away(&mut self, _reason: &str, _retry_after_ms: u64) {
-        // The close code says it; an error frame would end somebody's turn for a lock-step client.
+        // The close code says it. An error frame would end a turn for a lock-step client.
     }
 
     fn is_full(&self) -> bool {
-        self.waiting.len() >= WAITING || self.outbox.len() >= WAITING
+        self.waiting.len() >= MAX_WAITING || self.outbox.len() >= MAX_WAITING
     }
 
     fn is_greeted(&self) -> bool {
@@ -423,17 +418,18 @@ impl Machine for MemgptMachine {
     }
 }
 
-/// Whether a frame is one of type `command`.
+/// Whether a frame has the type `command`.
 fn is_command(text: &str) -> bool {
     Json::parse(text)
         .is_ok_and(|json| matches!(json.get("type"), Some(Json::Text(kind)) if kind == "command"))
 }
 
-/// An agent's making from a `config`: a name is made up where there is none, keys we do not know are kept.
-fn spec_of(config: Option<&Json>) -> Result<AgentSpec, String> {
+/// Reads an agent's description from a `config`. An absent name is generated later; unknown keys
+/// are kept.
+fn agent_spec(config: Option<&Json>) -> Result<AgentSpec, String> {
     let config = match config {
         Some(Json::Dict(config)) => config,
-        // The original's words for a missing key are Python's KeyError.
+        // The original reports a missing key by Python's `KeyError`, which prints this.
         None => return Err("'config'".to_owned()),
         Some(other) => return Err(format!("config is an object; this is {}", other.kind())),
     };
@@ -452,7 +448,7 @@ fn spec_of(config: Option<&Json>) -> Result<AgentSpec, String> {
             "name" => spec.name = text(value)?.unwrap_or_default(),
             "persona" => spec.persona = text(value)?,
             "human" => spec.human = text(value)?,
-            // MemGPT's clients name models of their own provider here; one of ours is `provider/name`.
+            // MemGPT's clients name models of their own provider. One of ours is `provider/name`.
             "model" => match text(value)? {
                 Some(model) if model.contains('/') || model.contains(':') || model == "offline" => {
                     spec.model = Some(model);

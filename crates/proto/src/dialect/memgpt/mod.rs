@@ -1,9 +1,10 @@
 //! `MemGPT`'s WebSocket protocol, as `pymemgpt` 0.2.5 to 0.3.25 speak it.
 //!
 //! ```
-//! use thoughtwire_proto::dialect::memgpt::{ClientFrame, Frame};
-//! let Frame::Client(ClientFrame::LoadAgent { name }) = Frame::decode(r#"{"type": "command", "command": "load_agent", "name": "ada"}"#)?
-//! else { panic!() };
+//! use thoughtwire_proto::dialect::memgpt::{MemgptClientFrame, MemgptFrame};
+//! let frame = r#"{"type": "command", "command": "load_agent", "name": "ada"}"#;
+//! let frame = MemgptFrame::decode(frame)?;
+//! let MemgptFrame::Client(MemgptClientFrame::LoadAgent { name }) = frame else { panic!() };
 //! assert_eq!(name.map(|name| name.to_str()).as_deref(), Some("ada"));
 //! # Ok::<(), thoughtwire_proto::Refusal>(())
 //! ```
@@ -13,7 +14,9 @@ mod encode;
 mod fit;
 mod machine;
 
-pub use codec::{AgentKey, ClientFrame, Frame, Says, ServerFrame, normalise, render};
+pub use codec::{
+    AgentKey, MemgptClientFrame, MemgptFrame, MemgptServerFrame, ResponseKind, normalise, render,
+};
 pub use encode::encode;
 pub(crate) use fit::fit;
 pub use machine::MemgptMachine;

@@ -1,9 +1,9 @@
-//! What clients say.
+//! Frames from clients.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::fields::{Any, Fields, bad, cursor};
+use super::fields::{Any, FrameFields, bad, cursor};
 use super::id_scan::find_id;
 use super::offer;
 use super::wire::{ClientWire, to_text};
@@ -20,44 +20,46 @@ use crate::{
 /// use thoughtwire_proto::{Cursor, Seq, Start};
 ///
 /// let start = Start::After(Cursor { epoch: None, seq: Seq::ZERO });
-/// let attach = ClientFrame { id: None, body: ClientBody::Attach { session: "s-1".parse()?, start, tools: vec![] } };
+/// let body = ClientBody::Attach { session: "s-1".parse()?, start, tools: vec![] };
+/// let attach = ClientFrame { id: None, body };
 /// assert_eq!(attach.encode(), r#"{"type":"attach","session":"s-1","after":0}"#);
 /// assert_eq!(ClientFrame::decode(&attach.encode())?, attach);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientFrame {
-    /// The client's own name for this command: it makes it take effect once, and is what answers carry.
+    /// The client's id for this command. It is its idempotency key, and its answer carries it.
     pub id: Option<CommandId>,
-    /// What it asks.
+    /// The frame's content.
     pub body: ClientBody,
 }
 
-/// What a client's frame asks, by `type`.
+/// Content of a client's frame, by `type`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClientBody {
-    /// `hello`: who the client is; needed only to authenticate.
+    /// `hello`: authenticates the connection.
     Hello {
         /// The key.
         token: Option<String>,
-        /// What the client calls itself.
+        /// The client's name for itself.
         client: Option<String>,
     },
-    /// `attach`: read a session.
+    /// `attach`: subscribe to a session.
     Attach {
-        /// Which.
+        /// The session.
         session: SessionId,
-        /// From where. [`Start::Proven`] is of the older wires and is written as the head.
+        /// Position to start from. [`Start::Proven`] is only for the older dialects; it is written
+        /// as the head.
         start: Start,
         /// Tools that this client runs.
         tools: Vec<ToolDeclaration>,
     },
-    /// `detach`: stop reading it.
+    /// `detach`: end the attachment.
     Detach {
-        /// Which.
+        /// The session.
         session: SessionId,
     },
-    /// `create_agent`: make an agent and its main session.
+    /// `create_agent`: create an agent and its main session.
     CreateAgent {
         /// Its name.
         name: String,
@@ -76,30 +78,30 @@ pub enum ClientBody {
         agent: String,
         /// The session's title.
         title: Option<String>,
-        /// What it adds to the agent's persona.
+        /// Instructions, which are added to the agent's persona.
         instructions: Option<String>,
-        /// Words from before it.
+        /// Messages from before the session.
         history: Vec<HistoryEntry>,
     },
-    /// `delete_session`: delete it and its log.
+    /// `delete_session`: delete a session and its log.
     DeleteSession {
-        /// Which.
+        /// The session.
         session: SessionId,
     },
-    /// `send`: say something.
+    /// `send`: send an input.
     Send {
-        /// To which session's agent.
+        /// The session.
         session: SessionId,
-        /// The words.
+        /// The text.
         text: String,
         /// References to files.
         attachments: Vec<String>,
-        /// What to do if a turn runs; absent for `queue`.
+        /// Treatment of the input if a turn runs; absent for `queue`.
         policy: Option<Policy>,
     },
-    /// `withdraw`: take a queued input back.
+    /// `withdraw`: remove an input from the queue.
     Withdraw {
-        /// The session; absent for whichever attached one has it.
+        /// The session; absent to try every attached one.
         session: Option<SessionId>,
         /// The input.
         input: ItemId,
@@ -108,55 +110,55 @@ pub enum ClientBody {
     Cancel {
         /// The session.
         session: SessionId,
-        /// The turn, when only that one is meant.
+        /// The turn, to end only that one.
         turn: Option<TurnId>,
     },
-    /// `decide`: settle an approval.
+    /// `decide`: answer a request for approval.
     Decide {
-        /// The session; absent for whichever attached one has it.
+        /// The session; absent to try every attached one.
         session: Option<SessionId>,
         /// The call.
         call: CallId,
-        /// Yes or no.
+        /// The decision.
         decision: Verdict,
     },
     /// `tool_return`: the result of a tool that this client ran.
     ToolReturn {
-        /// The session; absent for whichever attached one has it.
+        /// The session; absent to try every attached one.
         session: Option<SessionId>,
         /// The call.
         call: CallId,
-        /// Whether it worked.
+        /// Whether the call succeeded.
         status: ToolStatus,
         /// The result or the error.
         text: String,
-        /// The result in richer form.
+        /// The result in a richer form.
         content: Option<Value>,
     },
     /// `rename`: give a session a title.
     Rename {
-        /// Which.
+        /// The session.
         session: SessionId,
         /// The title.
         title: String,
     },
-    /// `watch`: follow the list of sessions.
+    /// `watch`: subscribe to the list of sessions.
     Watch,
     /// `offer`: run turns for an agent.
     Offer(Box<Offer>),
-    /// `say`: speak in a turn that this connection runs.
+    /// `say`: send a verb about a turn that this connection runs.
     Say {
         /// The turn.
         turn: TurnId,
-        /// What is said.
+        /// The verb.
         verb: Verb,
     },
     /// `ping`: answered by `pong`.
     Ping,
 }
 
-/// What a client may answer to an approval.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+/// A client's answer to a request for approval.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -166,13 +168,13 @@ pub enum Verdict {
     Denied,
 }
 
-/// A client's frame that cannot be taken, with the id that its refusal should carry.
+/// A client's frame that cannot be decoded, with the id for its refusal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{refusal}")]
 pub struct Undecoded {
-    /// The frame's `id`, if it has a valid one; also of a frame that cannot be parsed.
+    /// The frame's `id` if it has a valid one, even if the rest cannot be parsed.
     pub id: Option<CommandId>,
-    /// What was wrong.
+    /// The refusal.
     pub refusal: Refusal,
 }
 
@@ -200,21 +202,22 @@ impl ClientFrame {
     /// Reads a frame.
     ///
     /// # Errors
-    /// With [`BadFrame`](crate::RefusalCode::BadFrame) when it is no JSON object,
-    /// [`TooLarge`](crate::RefusalCode::TooLarge) when it is nested too deep,
-    /// [`UnknownType`](crate::RefusalCode::UnknownType), and else
-    /// [`BadRequest`](crate::RefusalCode::BadRequest), naming the key.
+    /// [`BadFrame`](crate::RefusalCode::BadFrame) if it is not a JSON object,
+    /// [`TooLarge`](crate::RefusalCode::TooLarge) if it is nested too deeply,
+    /// [`UnknownType`](crate::RefusalCode::UnknownType) for an unknown type, else
+    /// [`BadRequest`](crate::RefusalCode::BadRequest) with the key's name.
     pub fn decode(text: &str) -> Result<Self, Undecoded> {
-        Fields::parse(text)
+        FrameFields::parse(text)
             .map_err(|refusal| Undecoded { id: find_id(text.as_bytes()), refusal })
             .and_then(Self::from_fields)
     }
 
-    pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Undecoded> {
+    pub(super) fn from_fields(mut fields: FrameFields) -> Result<Self, Undecoded> {
         let id = fields.take("id").map_err(|refusal| Undecoded { id: None, refusal })?;
         match ClientBody::read(&mut fields) {
             Ok(ClientBody::Say { verb, .. }) if id.is_none() && verb.needs_id() => {
-                let reason = "say needs \"id\" with this \"verb\", so that it can be said again without being said twice";
+                let reason = "say needs \"id\" with this \"verb\", so that it can be said again \
+                              without being said twice";
                 Err(Undecoded { id, refusal: bad(reason.to_owned()) })
             }
             Ok(body) => Ok(Self { id, body }),
@@ -295,7 +298,7 @@ impl ClientFrame {
 }
 
 impl ClientBody {
-    fn read(fields: &mut Fields) -> Result<Self, Refusal> {
+    fn read(fields: &mut FrameFields) -> Result<Self, Refusal> {
         Ok(match fields.kind() {
             "hello" => Self::Hello { token: fields.take("token")?, client: fields.take("client")? },
             "attach" => {
@@ -360,7 +363,7 @@ impl ClientBody {
         })
     }
 
-    /// The command it asks for. `hello` and `ping` ask for none.
+    /// The frame's command. `hello` and `ping` have none.
     pub(super) fn into_command(self) -> Option<Command> {
         Some(match self {
             Self::Hello { .. } | Self::Ping => return None,
@@ -410,7 +413,7 @@ impl ClientBody {
     }
 }
 
-/// The command for a session, or for whichever attached session has its input or call.
+/// The command for a session, or for the attached session that has its input or call.
 fn on_or_attached(session: Option<SessionId>, command: SessionCommand) -> Command {
     match session {
         Some(session) => command.on(session),

@@ -1,9 +1,9 @@
-//! What an attached session shows, encoded once for all native connections.
+//! Encoding of an attached session's emissions, once for all native connections.
 
 use super::wire::{ServerWire, to_text};
 use crate::{Delta, Emission, Partial, Record, SessionId};
 
-/// The frame of an emission: the same for every connection of this dialect.
+/// Frame of an emission. It is the same for every connection of this dialect.
 ///
 /// ```
 /// use thoughtwire_proto::{Emission, dialect::native};

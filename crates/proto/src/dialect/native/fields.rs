@@ -1,4 +1,4 @@
-//! A frame's keys, taken one by one, with reasons that name the key that was wrong.
+//! Reads a frame's keys one by one. Refusals name the key that is wrong.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::client::Verdict;
-use super::server::Limits;
+use super::server::ConnectionLimits;
 use super::wire::AgentRead;
 use crate::{
     Cursor, Decision, Disposition, Epoch, Event, HistoryEntry, Id, Input, Policy, Refusal,
@@ -15,22 +15,22 @@ use crate::{
     ToolStatus, TurnId,
 };
 
-/// The most characters of the sender's own words that a reason repeats.
+/// Maximum number of characters of the sender's text that a refusal quotes.
 const ECHOED: usize = 40;
 
 /// An object with a `type`.
 #[derive(Default)]
-pub(super) struct Fields {
+pub(super) struct FrameFields {
     kind: String,
     map: Map<String, Value>,
 }
 
-/// What a key's value has to be, in words that finish the sentence "it must be …".
-pub(super) trait Shape: DeserializeOwned {
+/// A type that a key's value may have. Its description completes the sentence "it must be …".
+pub(super) trait FieldType: DeserializeOwned {
     const SHAPE: &'static str;
 }
 
-impl Fields {
+impl FrameFields {
     pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
         if text.trim().is_empty() {
             return Err(Refusal::new(
@@ -40,7 +40,7 @@ impl Fields {
         }
         match serde_json::from_str(text) {
             Ok(value) => Self::of(value),
-            // The parser's own limit; it has no code for it.
+            // The parser's own limit, for which it has no error code.
             Err(error) if error.to_string().starts_with("recursion limit") => Err(Refusal::new(
                 RefusalCode::TooLarge,
                 "the frame is nested more than 127 levels deep",
@@ -81,16 +81,16 @@ impl Fields {
         self.map.contains_key(key)
     }
 
-    /// Takes a key that has to be there.
-    pub(super) fn need<T: Shape>(&mut self, key: &str) -> Result<T, Refusal> {
+    /// Takes a required key.
+    pub(super) fn need<T: FieldType>(&mut self, key: &str) -> Result<T, Refusal> {
         match self.map.shift_remove(key) {
             Some(value) => self.read(key, value),
             None => Err(bad(format!("{} needs {key:?} ({})", self.kind, T::SHAPE))),
         }
     }
 
-    /// Takes a key that may be absent, but not null.
-    pub(super) fn take<T: Shape>(&mut self, key: &str) -> Result<Option<T>, Refusal> {
+    /// Takes an optional key. Null is refused.
+    pub(super) fn take<T: FieldType>(&mut self, key: &str) -> Result<Option<T>, Refusal> {
         match self.map.shift_remove(key) {
             Some(Value::Null) => {
                 Err(bad(format!("the {key:?} of {} is null; leave the key out instead", self.kind)))
@@ -100,22 +100,22 @@ impl Fields {
         }
     }
 
-    /// The refusal of a type that is not known on this side.
+    /// The refusal of an unknown type.
     pub(super) fn unknown(&self) -> Refusal {
         let kind: String = self.kind.chars().take(ECHOED).collect();
         Refusal::new(RefusalCode::UnknownType, format!("the type {kind:?} is not known here"))
     }
 
-    /// Reads all keys that are left.
+    /// Reads all remaining keys.
     ///
     /// # Errors
-    /// In the words of what reads them.
+    /// The reader's error.
     pub(super) fn rest<T: DeserializeOwned>(&mut self) -> Result<T, Refusal> {
         T::deserialize(Value::Object(std::mem::take(&mut self.map)))
             .map_err(|error| bad(format!("{}: {error}", self.kind)))
     }
 
-    /// The whole object again, with its `type` in front.
+    /// The whole object, with `type` first.
     pub(super) fn into_object(self) -> Map<String, Value> {
         let mut object = Map::new();
         object.insert("type".to_owned(), Value::String(self.kind));
@@ -123,126 +123,126 @@ impl Fields {
         object
     }
 
-    fn read<T: Shape>(&self, key: &str, value: Value) -> Result<T, Refusal> {
+    fn read<T: FieldType>(&self, key: &str, value: Value) -> Result<T, Refusal> {
         T::deserialize(value)
             .map_err(|_| bad(format!("the {key:?} of {} must be {}", self.kind, T::SHAPE)))
     }
 }
 
-/// A refusal of a key.
+/// A refusal because of a key.
 pub(super) fn bad(reason: String) -> Refusal {
     Refusal::new(RefusalCode::BadRequest, reason)
 }
 
-/// Any JSON value but null.
+/// Any JSON value except null.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Any(pub(super) Value);
 
-impl<K> Shape for Id<K> {
+impl<K> FieldType for Id<K> {
     const SHAPE: &'static str = "a string of 1 to 64 printable characters";
 }
 
-impl Shape for String {
+impl FieldType for String {
     const SHAPE: &'static str = "a string";
 }
 
-impl Shape for bool {
+impl FieldType for bool {
     const SHAPE: &'static str = "true or false";
 }
 
-impl Shape for u64 {
+impl FieldType for u64 {
     const SHAPE: &'static str = "a whole number, not negative";
 }
 
-impl Shape for Seq {
+impl FieldType for Seq {
     const SHAPE: &'static str = "a whole number, not negative";
 }
 
-impl Shape for Timestamp {
+impl FieldType for Timestamp {
     const SHAPE: &'static str = "an instant as RFC 3339 writes it";
 }
 
-impl Shape for Any {
+impl FieldType for Any {
     const SHAPE: &'static str = "a JSON value";
 }
 
-impl Shape for Policy {
+impl FieldType for Policy {
     const SHAPE: &'static str = "\"queue\", \"interrupt\", \"reject\" or \"steer\"";
 }
 
-impl Shape for Disposition {
+impl FieldType for Disposition {
     const SHAPE: &'static str = "\"started\", \"queued\" or \"steered\"";
 }
 
-impl Shape for Style {
+impl FieldType for Style {
     const SHAPE: &'static str = "\"native\" or \"memgpt\"";
 }
 
-impl Shape for Verdict {
+impl FieldType for Verdict {
     const SHAPE: &'static str = "\"approved\" or \"denied\"";
 }
 
-impl Shape for ToolStatus {
+impl FieldType for ToolStatus {
     const SHAPE: &'static str = "\"success\" or \"error\"";
 }
 
-impl Shape for StreamKind {
+impl FieldType for StreamKind {
     const SHAPE: &'static str = "\"thought\", \"message\" or \"tool_args\"";
 }
 
-impl Shape for Event {
+impl FieldType for Event {
     const SHAPE: &'static str = "an event: an object with a \"kind\" and that kind's keys";
 }
 
-impl Shape for Limits {
+impl FieldType for ConnectionLimits {
     const SHAPE: &'static str = "an object of whole numbers";
 }
 
-impl Shape for AgentRead {
+impl FieldType for AgentRead {
     const SHAPE: &'static str = "an agent: an object with at least \"id\" and \"name\"";
 }
 
-impl Shape for SessionListing {
+impl FieldType for SessionListing {
     const SHAPE: &'static str = "a session as lists show it";
 }
 
-impl Shape for Vec<String> {
+impl FieldType for Vec<String> {
     const SHAPE: &'static str = "a list of strings";
 }
 
-impl Shape for Vec<HistoryEntry> {
+impl FieldType for Vec<HistoryEntry> {
     const SHAPE: &'static str =
         "a list of {\"role\": \"user\" or \"assistant\", \"text\": a string}";
 }
 
-impl Shape for Map<String, Value> {
+impl FieldType for Map<String, Value> {
     const SHAPE: &'static str = "an object";
 }
 
-impl Shape for BTreeMap<SessionId, Seq> {
+impl FieldType for BTreeMap<SessionId, Seq> {
     const SHAPE: &'static str = "an object of sessions and positions";
 }
 
-impl Shape for Vec<TurnId> {
+impl FieldType for Vec<TurnId> {
     const SHAPE: &'static str = "a list of turns";
 }
 
-impl Shape for Vec<Input> {
+impl FieldType for Vec<Input> {
     const SHAPE: &'static str = "a list of inputs";
 }
 
-impl Shape for Decision {
+impl FieldType for Decision {
     const SHAPE: &'static str = "\"approved\", \"denied\", \"expired\" or \"void\"";
 }
 
-impl Shape for Vec<ToolDeclaration> {
+impl FieldType for Vec<ToolDeclaration> {
     const SHAPE: &'static str =
         "a list of {\"name\": a string, \"description\"?: a string, \"parameters\"?: an object}";
 }
 
-/// A cursor's two keys, of which the epoch means nothing alone.
-pub(super) fn cursor(fields: &mut Fields) -> Result<Option<Cursor>, Refusal> {
+/// Takes the two keys of a cursor. An epoch alone is refused.
+pub(super) fn cursor(fields: &mut FrameFields) -> Result<Option<Cursor>, Refusal> {
     let seq = fields.take::<Seq>("after")?;
     let epoch = fields.take::<Epoch>("epoch")?;
     match (seq, epoch) {

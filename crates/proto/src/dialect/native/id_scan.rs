@@ -1,10 +1,10 @@
-//! The `id` of a frame that cannot be parsed: a tolerant scan for the top-level key.
+//! Finds the `id` of a frame that cannot be parsed: a tolerant scan for the top-level key.
 
 use crate::CommandId;
 
-/// Finds the last valid top-level `id` of a frame, in one pass and without recursion. Nothing but
-/// the structure up to the id has to be JSON: depth, numbers, surrogates, encoding and what follows
-/// the object may be anything.
+/// Finds the last valid top-level `id` of a frame, in one pass and without recursion. Only the
+/// structure up to the id must be JSON. Depth, numbers, surrogates, encoding and everything after
+/// the object may be invalid.
 pub(super) fn find_id(frame: &[u8]) -> Option<CommandId> {
     let mut scan = Scan { frame, at: 0 };
     let start = frame.iter().position(|byte| *byte == b'{')?;
@@ -51,7 +51,7 @@ pub(super) fn find_id(frame: &[u8]) -> Option<CommandId> {
     found
 }
 
-/// What the object's next string is.
+/// Role of the object's next string.
 #[derive(Clone, Copy)]
 enum Expected {
     Key,
@@ -72,8 +72,8 @@ impl<'a> Scan<'a> {
         byte
     }
 
-    /// Reads to the end of a string whose first quote was read. Returns it with both quotes;
-    /// nothing if it does not end.
+    /// Reads to the end of a string after its first quote. Returns it with both quotes, or `None`
+    /// if it does not end.
     fn string(&mut self) -> Option<&'a [u8]> {
         let start = self.at - 1;
         loop {
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_found_wherever_the_frame_can_be_followed() {
+    fn an_id_is_found_in_damaged_frames() {
         let deep = format!(r#"{{"content":{}1{},"id":"m1"}}"#, "[".repeat(500), "]".repeat(500));
         let objects = format!(r#"{{"content":{},"id":"m1"}}"#, r#"{"id":"no","a":"#.repeat(300));
         let cases: [(&[u8], Option<&str>); 30] = [

@@ -1,9 +1,9 @@
-//! `frame decode` and `frame encode`: one frame of either direction, judged by its shape.
+//! `frame decode` and `frame encode`: one frame of either direction, recognised by its `type`.
 
 use serde_json::Value;
 
 use super::client::ClientFrame;
-use super::fields::Fields;
+use super::fields::FrameFields;
 use super::server::ServerFrame;
 use super::wire::to_text;
 use crate::{Refusal, RefusalCode};
@@ -14,7 +14,7 @@ enum Either {
     Server(ServerFrame),
 }
 
-/// Reads a frame of either direction and gives it back normalised: known keys only, in the wire's order.
+/// Reads a frame of either direction and returns it with known keys only, in the protocol's order.
 ///
 /// ```
 /// use thoughtwire_proto::dialect::native::normalise;
@@ -29,7 +29,7 @@ enum Either {
 /// # Errors
 /// What is wrong with it; a type that neither direction has is [`RefusalCode::UnknownType`].
 pub fn normalise(line: &str) -> Result<Value, Refusal> {
-    let value = match read(Fields::parse(line)?)? {
+    let value = match read(FrameFields::parse(line)?)? {
         Either::Client(frame) => serde_json::to_value(frame.wire()),
         Either::Server(frame) => serde_json::to_value(frame.wire()),
     };
@@ -41,17 +41,17 @@ pub fn normalise(line: &str) -> Result<Value, Refusal> {
 /// Writes a normalised frame as it is sent.
 ///
 /// # Errors
-/// As [`normalise`].
+/// Those of [`normalise`].
 pub fn render(frame: &Value) -> Result<String, Refusal> {
-    Ok(match read(Fields::of(frame.clone())?)? {
+    Ok(match read(FrameFields::of(frame.clone())?)? {
         Either::Client(frame) => to_text(&frame.wire()),
         Either::Server(frame) => to_text(&frame.wire()),
     })
 }
 
-/// The two directions share one type, `cancel`, and what a server says with it a client could say as well:
-/// so a type tells its direction.
-fn read(fields: Fields) -> Result<Either, Refusal> {
+/// Reads a frame by its type, which tells its direction. The directions share only the type
+/// `cancel`, and a server's `cancel` is also a valid one of a client.
+fn read(fields: FrameFields) -> Result<Either, Refusal> {
     if ClientFrame::KINDS.contains(&fields.kind()) {
         return ClientFrame::from_fields(fields)
             .map(Either::Client)
@@ -65,7 +65,7 @@ fn read(fields: Fields) -> Result<Either, Refusal> {
         | ServerFrame::CaughtUp { .. }
         | ServerFrame::Ack(_)
         | ServerFrame::Refused(_)
-        | ServerFrame::Emitted(_)
+        | ServerFrame::SessionEmission(_)
         | ServerFrame::Session(_)
         | ServerFrame::SessionGone { .. }
         | ServerFrame::Directed(_)

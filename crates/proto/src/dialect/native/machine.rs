@@ -1,4 +1,4 @@
-//! One native connection's side of the conversation.
+//! The state machine of a native connection.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -6,7 +6,7 @@ use super::PROTOCOL;
 use super::client::{ClientBody, ClientFrame};
 use super::id_scan::find_id;
 use super::part::fit;
-use super::server::{Ack, Acked, Attachment, Limits, Refused, ServerFrame};
+use super::server::{Ack, Acked, AttachedFrame, ConnectionLimits, RefusedFrame, ServerFrame};
 use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
 use crate::dialect::FrameLimit;
 use crate::{
@@ -15,19 +15,21 @@ use crate::{
     SessionReply,
 };
 
-/// Commands under way and outputs not yet taken, per connection; with so many the socket is not read.
-const UNDER_WAY: usize = 64;
+/// Maximum number of unanswered commands and waiting outputs of a connection. At this number the
+/// socket is not read.
+const MAX_PENDING: usize = 64;
 
-/// The machine of a `thoughtwire.v1` connection.
+/// State machine of a `thoughtwire.v1` connection.
 ///
 /// ```
 /// use thoughtwire_proto::connection::{Machine, Output};
-/// use thoughtwire_proto::dialect::native::{Limits, NativeMachine};
+/// use thoughtwire_proto::dialect::native::{ConnectionLimits, NativeMachine};
 ///
-/// let mut machine = NativeMachine::new(Limits::default(), "thoughtwire/0.1.0".to_owned(), false);
+/// let limits = ConnectionLimits::default();
+/// let mut machine = NativeMachine::new(limits, "thoughtwire/0.1.0".to_owned(), false);
 /// machine.frame(r#"{"type":"ping"}"#);
-/// let welcome = r#"{"type":"welcome","protocol":"thoughtwire.v1","server":"thoughtwire/0.1.0","limits":{}}"#;
-/// assert_eq!(machine.poll(), Some(Output::Frame(welcome.to_owned())));
+/// let Some(Output::Frame(welcome)) = machine.poll() else { panic!("no frame") };
+/// assert!(welcome.starts_with(r#"{"type":"welcome","protocol":"thoughtwire.v1""#));
 /// assert_eq!(machine.poll(), Some(Output::Frame(r#"{"type":"pong"}"#.to_owned())));
 /// assert_eq!(machine.poll(), None);
 /// ```
@@ -35,28 +37,28 @@ const UNDER_WAY: usize = 64;
 pub struct NativeMachine {
     outbox: Outbox,
     greeting: Greeting,
-    /// Sessions this connection may be attached to.
+    /// Maximum number of attached sessions.
     room: usize,
     attached: HashSet<SessionId>,
-    under_way: HashMap<Tag, UnderWay>,
+    pending: HashMap<Tag, PendingCommand>,
     /// Frames that came while a `hello` was being checked.
     held: VecDeque<String>,
 }
 
-/// How far the client has come in saying who it is.
+/// Progress of the client's authentication.
 #[derive(Debug)]
 enum Greeting {
-    /// It has to.
+    /// A `hello` is required.
     Awaited,
     /// Its `hello` is being checked.
-    Checked { id: Option<CommandId>, before: Before },
-    /// It need not, or did without having to.
+    Checked { id: Option<CommandId>, before: GreetingBefore },
+    /// No `hello` is required any more.
     Open(Hello),
 }
 
-/// What a refused `hello` falls back to.
+/// State to which a refused `hello` returns.
 #[derive(Debug, Clone, Copy)]
-enum Before {
+enum GreetingBefore {
     Awaited,
     Open,
 }
@@ -70,24 +72,25 @@ enum Hello {
 
 /// A request that is not answered yet.
 #[derive(Debug)]
-struct UnderWay {
+struct PendingCommand {
     id: Option<CommandId>,
-    about: About,
+    effect: PendingEffect,
 }
 
+/// Effect of a request's success on the attachments.
 #[derive(Debug)]
-enum About {
+enum PendingEffect {
     Attach(SessionId),
     Detach(SessionId),
-    Else,
+    None,
 }
 
 impl NativeMachine {
-    /// A new connection's machine: it has a `welcome` to send. `server` is the server's name and
-    /// version; with `needs_hello` nothing but `hello` and `ping` is taken until the client has said
-    /// who it is.
+    /// Makes the machine of a new connection, which first sends `welcome`. `server` is the server's
+    /// name and version. With `needs_hello`, only `hello` and `ping` are accepted until the client
+    /// has authenticated.
     #[must_use]
-    pub fn new(limits: Limits, server: String, needs_hello: bool) -> Self {
+    pub fn new(limits: ConnectionLimits, server: String, needs_hello: bool) -> Self {
         let limit = limits
             .frame_bytes
             .and_then(|bytes| usize::try_from(bytes).ok())
@@ -103,7 +106,7 @@ impl NativeMachine {
                 .and_then(|most| usize::try_from(most).ok())
                 .unwrap_or(usize::MAX),
             attached: HashSet::new(),
-            under_way: HashMap::new(),
+            pending: HashMap::new(),
             held: VecDeque::new(),
         }
     }
@@ -135,15 +138,15 @@ impl NativeMachine {
 
     fn hello(&mut self, id: Option<CommandId>, token: Option<String>, client: Option<String>) {
         let before = match self.greeting {
-            Greeting::Awaited => Before::Awaited,
-            Greeting::Open(Hello::Unsaid) => Before::Open,
-            // Who the client is does not change under its attachments.
+            Greeting::Awaited => GreetingBefore::Awaited,
+            Greeting::Open(Hello::Unsaid) => GreetingBefore::Open,
+            // The client's identity must not change while it has attachments.
             Greeting::Open(Hello::Said) | Greeting::Checked { .. } => {
                 return self.refuse(
                     id,
                     Refusal::new(
                         RefusalCode::BadRequest,
-                        "hello was said already; it is said once per connection",
+                        "hello was accepted already; a connection sends it once",
                     ),
                 );
             }
@@ -156,31 +159,31 @@ impl NativeMachine {
         if !self.is_greeted() {
             return self.refuse(
                 id,
-                Refusal::new(RefusalCode::Unauthorized, "say hello first, with a \"token\""),
+                Refusal::new(RefusalCode::Unauthorized, "send hello with a \"token\" first"),
             );
         }
         let Some(command) = body.into_command() else { return };
         match self.admit(&command) {
-            Ok(about) => {
+            Ok(effect) => {
                 let tag = self.outbox.request(Request { id: id.clone(), command });
-                self.under_way.insert(tag, UnderWay { id, about });
+                self.pending.insert(tag, PendingCommand { id, effect });
             }
             Err(refusal) => self.refuse(id, refusal),
         }
     }
 
-    /// Refuses what can be refused without asking anybody.
-    fn admit(&self, command: &Command) -> Result<About, Refusal> {
+    /// Refuses commands that need nobody else's answer to be refused.
+    fn admit(&self, command: &Command) -> Result<PendingEffect, Refusal> {
         match command {
             Command::Connection(ConnectionCommand::Attach { session, .. }) => {
                 if !self.is_attached(session) && self.attachments() >= self.room {
                     let reason = format!(
-                        "this connection is attached to {} sessions, the most it may be; detach from one first",
+                        "this connection is attached to {} sessions, the most allowed; detach one",
                         self.room
                     );
                     return Err(Refusal::new(RefusalCode::TooManySessions, reason));
                 }
-                Ok(About::Attach(session.clone()))
+                Ok(PendingEffect::Attach(session.clone()))
             }
             Command::Connection(ConnectionCommand::Detach { session }) => {
                 if !self.is_attached(session) {
@@ -189,7 +192,7 @@ impl NativeMachine {
                         format!("this connection is not attached to {session}"),
                     ));
                 }
-                Ok(About::Detach(session.clone()))
+                Ok(PendingEffect::Detach(session.clone()))
             }
             Command::Session {
                 command: SessionCommand::Send { text, attachments, .. }, ..
@@ -205,11 +208,11 @@ impl NativeMachine {
                 | ConnectionCommand::DecideOldest { .. },
             )
             | Command::Session { .. }
-            | Command::Directory(_) => Ok(About::Else),
+            | Command::Directory(_) => Ok(PendingEffect::None),
         }
     }
 
-    /// Attached, or about to be.
+    /// Whether a session is attached, or an `attach` for it is unanswered.
     fn is_attached(&self, session: &SessionId) -> bool {
         self.attached.contains(session) || self.attaching().any(|other| other == session)
     }
@@ -221,15 +224,15 @@ impl NativeMachine {
     }
 
     fn attaching(&self) -> impl Iterator<Item = &SessionId> {
-        self.under_way.values().filter_map(|under_way| match &under_way.about {
-            About::Attach(session) => Some(session),
-            About::Detach(_) | About::Else => None,
+        self.pending.values().filter_map(|pending| match &pending.effect {
+            PendingEffect::Attach(session) => Some(session),
+            PendingEffect::Detach(_) | PendingEffect::None => None,
         })
     }
 
     fn refuse(&mut self, id: Option<CommandId>, refusal: Refusal) {
         self.outbox.note(refusal.code);
-        self.outbox.frame(ServerFrame::Refused(Refused::new(id, refusal)).encode());
+        self.outbox.frame(ServerFrame::Refused(RefusedFrame::new(id, refusal)).encode());
     }
 
     fn ack(&mut self, id: Option<CommandId>, acked: Acked, duplicate: bool) {
@@ -242,7 +245,7 @@ impl NativeMachine {
         match reply {
             ConnectionReply::Attached(attached) => {
                 self.attached.insert(attached.session.clone());
-                self.outbox.frame(ServerFrame::Attached(Attachment::new(id, attached)).encode());
+                self.outbox.frame(ServerFrame::Attached(AttachedFrame::new(id, attached)).encode());
             }
             ConnectionReply::Offered { agent, worker, turns } => {
                 self.ack(id, Acked::Offered { agent, worker, turns }, false);
@@ -269,13 +272,14 @@ impl NativeMachine {
     fn directory_reply(&mut self, id: Option<CommandId>, reply: DirectoryReply) {
         match reply {
             DirectoryReply::Agent { profile, duplicate } => {
-                self.ack(id, Acked::Agent(Box::new(profile)), duplicate);
+                self.ack(id, Acked::Agent(profile), duplicate);
             }
             DirectoryReply::Session { session, duplicate } => {
                 self.ack(id, Acked::Session(session), duplicate);
             }
-            // Peers and chats belong to the older wires; this one never asks for them.
-            DirectoryReply::Peer { .. } | DirectoryReply::Chat { .. } => {}
+            DirectoryReply::Peer { .. } | DirectoryReply::Chat { .. } => {
+                self.refuse(id, CommandReply::mismatch());
+            }
         }
     }
 
@@ -286,7 +290,7 @@ impl NativeMachine {
 
 impl Machine for NativeMachine {
     fn frame(&mut self, text: &str) {
-        // Who pipelines behind its hello is not punished for it.
+        // Frames sent directly after a hello wait for its outcome.
         if self.is_checked() {
             self.held.push_back(text.to_owned());
         } else {
@@ -310,7 +314,7 @@ impl Machine for NativeMachine {
                 self.ack(id, Acked::Done { seq: None }, false);
             }
             Err(refusal) => {
-                if let Before::Open = before {
+                if let GreetingBefore::Open = before {
                     self.greeting = Greeting::Open(Hello::Unsaid);
                 }
                 self.refuse(id, refusal);
@@ -324,12 +328,12 @@ impl Machine for NativeMachine {
     }
 
     fn answer(&mut self, tag: Tag, outcome: Result<CommandReply, Refusal>) {
-        let Some(UnderWay { id, about }) = self.under_way.remove(&tag) else { return };
+        let Some(PendingCommand { id, effect }) = self.pending.remove(&tag) else { return };
         let reply = match outcome {
             Ok(reply) => reply,
             Err(refusal) => return self.refuse(id, refusal),
         };
-        if let About::Detach(session) = about {
+        if let PendingEffect::Detach(session) = effect {
             self.attached.remove(&session);
         }
         match reply {
@@ -372,13 +376,13 @@ impl Machine for NativeMachine {
     }
 
     fn is_full(&self) -> bool {
-        self.is_checked() || self.under_way.len() + self.outbox.len() >= UNDER_WAY
+        self.is_checked() || self.pending.len() + self.outbox.len() >= MAX_PENDING
     }
 
     fn is_greeted(&self) -> bool {
         match self.greeting {
-            Greeting::Awaited | Greeting::Checked { before: Before::Awaited, .. } => false,
-            Greeting::Checked { before: Before::Open, .. } | Greeting::Open(_) => true,
+            Greeting::Awaited | Greeting::Checked { before: GreetingBefore::Awaited, .. } => false,
+            Greeting::Checked { before: GreetingBefore::Open, .. } | Greeting::Open(_) => true,
         }
     }
 

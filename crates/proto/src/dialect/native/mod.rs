@@ -1,8 +1,9 @@
-//! `thoughtwire.v1`, the native wire: positions, resume, acknowledgements, cancel, approvals, deltas.
+//! `thoughtwire.v1`, the native dialect: positions, resume, acknowledgements, cancel, approvals,
+//! deltas.
 //!
-//! JSON text frames with a `type`. Optional keys are absent, never null; unknown keys are ignored; of a
-//! key that is there twice the last one counts. Both directions are decoded and encoded, so clients
-//! are written with this module as well.
+//! Frames are JSON texts with a `type`. Optional keys are absent, never null. Unknown keys are
+//! ignored, and the last of duplicate keys counts. Both directions are decoded and encoded, so
+//! clients can be written with this module.
 //!
 //! ```
 //! use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame, ServerFrame};
@@ -16,7 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It refuses to know whether what a frame names is there: that is the hub's to say.
+//! The dialect does not check whether the things that a frame names exist. The hub does.
 
 mod client;
 mod encode;
@@ -40,8 +41,8 @@ pub use encode::encode;
 pub use line::{normalise, render};
 pub use machine::NativeMachine;
 pub(crate) use part::fit;
-pub use part::{Part, PartJoiner};
-pub use server::{Ack, Acked, Attachment, Limits, Refused, ServerFrame};
+pub use part::{FramePart, PartJoiner};
+pub use server::{Ack, Acked, AttachedFrame, ConnectionLimits, RefusedFrame, ServerFrame};
 
-/// The protocol's name: what `welcome` says and the WebSocket sub-protocol.
+/// Name of the protocol, in `welcome` and as the WebSocket sub-protocol.
 pub const PROTOCOL: &str = "thoughtwire.v1";

@@ -1,11 +1,11 @@
-//! Offering an agent: reading what programs say, and writing what they are told.
+//! Frames of workers: reads their offers and verbs, and writes directives.
 
-use super::fields::{Any, Fields, bad};
+use super::fields::{Any, FrameFields, bad};
 use super::wire::ServerWire;
 use crate::{Directive, Offer, Refusal, Usage, Verb};
 
-/// The keys of `offer`.
-pub(super) fn read(fields: &mut Fields) -> Result<Offer, Refusal> {
+/// Reads the keys of `offer`.
+pub(super) fn read(fields: &mut FrameFields) -> Result<Offer, Refusal> {
     Ok(Offer {
         agent: fields.need("agent")?,
         worker: fields.take("worker")?,
@@ -17,8 +17,8 @@ pub(super) fn read(fields: &mut Fields) -> Result<Offer, Refusal> {
     })
 }
 
-/// The keys of `say`, but for those that all verbs have.
-pub(super) fn read_verb(fields: &mut Fields) -> Result<Verb, Refusal> {
+/// Reads the keys of `say` that depend on the verb.
+pub(super) fn read_verb(fields: &mut FrameFields) -> Result<Verb, Refusal> {
     let verb: String = fields.need("verb")?;
     Ok(match verb.as_str() {
         "internal_monologue" => Verb::InternalMonologue { text: fields.need("text")? },
@@ -61,8 +61,8 @@ pub(super) fn read_verb(fields: &mut Fields) -> Result<Verb, Refusal> {
     })
 }
 
-/// What is told, by its type.
-pub(super) fn read_directive(fields: &mut Fields) -> Result<Directive, Refusal> {
+/// Reads a directive by its type.
+pub(super) fn read_directive(fields: &mut FrameFields) -> Result<Directive, Refusal> {
     Ok(match fields.kind() {
         "run" => Directive::Run(Box::new(fields.rest()?)),
         "cancel" => {
@@ -88,7 +88,7 @@ pub(super) fn read_directive(fields: &mut Fields) -> Result<Directive, Refusal> 
     })
 }
 
-/// A directive as it is written.
+/// The directive as it is written.
 pub(super) fn wire(directive: &Directive) -> ServerWire<'_> {
     match directive {
         Directive::Run(run) => ServerWire::Run(run),

@@ -1,15 +1,15 @@
-//! Frames larger than the limit, as parts: the `data` of all parts, concatenated, is the frame's
-//! text.
+//! Parts of frames that are larger than the limit. The `data` of all parts, concatenated, is the
+//! frame's text.
 
 use super::server::ServerFrame;
 use super::wire::{ServerWire, to_text};
 use crate::connection::Frame;
 use crate::dialect::limit::{FrameLimit, pieces};
-use crate::{Emission, Emitted, Refusal, RefusalCode, Seq, SessionId};
+use crate::{Emission, Refusal, RefusalCode, Seq, SessionEmission, SessionId};
 
 /// One part of a frame that is larger than the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct FramePart {
     /// The frame's session, if it has one.
     pub session: Option<SessionId>,
     /// The event's position, if the frame is an event.
@@ -44,10 +44,10 @@ pub struct PartJoiner {
 }
 
 impl PartJoiner {
-    /// Takes a frame as it came; gives back a whole one, or nothing while parts are missing.
+    /// Takes the next frame. Returns a whole frame, or `None` while parts are missing.
     ///
     /// # Errors
-    /// When parts are missing, come in another order, or their text is no frame.
+    /// Parts are missing or out of order, or their text is not a frame.
     pub fn take(&mut self, frame: ServerFrame) -> Result<Option<ServerFrame>, Refusal> {
         let broken = |what: String| Err(Refusal::new(RefusalCode::BadFrame, what));
         let ServerFrame::Part(part) = frame else {
@@ -79,7 +79,7 @@ impl PartJoiner {
     }
 }
 
-/// A frame as it is sent: itself if it is within the limit, else its parts.
+/// Splits a frame into parts if it is larger than the limit.
 pub(crate) fn fit(frame: Frame, limit: FrameLimit) -> Vec<Frame> {
     if frame.len() <= limit.bytes() {
         return vec![frame];
@@ -94,10 +94,10 @@ pub(crate) fn fit(frame: Frame, limit: FrameLimit) -> Vec<Frame> {
     (0..).zip(&pieces).map(|(number, piece)| part(number, parts, piece)).collect()
 }
 
-/// The session and position that a frame is about.
+/// The session and position of a frame.
 fn about(frame: &ServerFrame) -> (Option<SessionId>, Option<Seq>) {
     match frame {
-        ServerFrame::Emitted(Emitted { session, emission }) => {
+        ServerFrame::SessionEmission(SessionEmission { session, emission }) => {
             let seq = if let Emission::Record(record) = emission { Some(record.seq) } else { None };
             (Some(session.clone()), seq)
         }
@@ -118,7 +118,7 @@ fn about(frame: &ServerFrame) -> (Option<SessionId>, Option<Seq>) {
     }
 }
 
-/// The bytes that a character takes in a JSON text.
+/// Number of bytes of a character in a JSON text.
 fn escaped(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,

@@ -1,4 +1,4 @@
-//! The wire's types for `sdk/python`, generated from the server's JSON Schemas.
+//! Generates the protocol's types for `sdk/python` from the server's JSON Schemas.
 //!
 //! `UPDATE_PYTHON=1 cargo test -p thoughtwire-proto python_types` renews the committed file.
 
@@ -36,7 +36,7 @@ class UnknownEvent:
 
 "#;
 
-/// The widest line, in characters.
+/// Maximum length of a line, in characters.
 const WIDTH: usize = 100;
 
 /// Verbs that the server does not acknowledge, and that therefore have no id.
@@ -105,7 +105,7 @@ fn docstring(text: &str) -> String {
     if text.chars().count() + 10 <= WIDTH {
         return format!("    \"\"\"{text}\"\"\"\n");
     }
-    // The summary line is a sentence of its own where the text has several.
+    // The summary line is one sentence if the text has several.
     let (first, rest) = text.split_once(". ").map_or((text, ""), |(first, rest)| (first, rest));
     let head = if rest.is_empty() { first.to_owned() } else { format!("{first}.") };
     let mut lines = wrapped(&format!("\"\"\"{head}"), WIDTH - 4);

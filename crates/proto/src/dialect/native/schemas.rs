@@ -1,54 +1,16 @@
-//! The shapes of the wire as JSON Schemas, written from the server's own types: those of the frames go
-//! into `docs/schemas/native.json`, those that REST shows as well into `docs/openapi.json`.
+//! Generates the JSON Schemas of the frames in `docs/schemas/native.json` from the server's types.
 //!
-//! `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas` writes them anew.
+//! `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas` renews the committed file.
 
 use std::path::{Path, PathBuf};
 
-use schemars::generate::SchemaSettings;
+use schemars::Schema;
 use schemars::transform::{Transform, transform_subschemas};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use super::client::Verdict;
 use super::wire::{ClientWire, ServerWire};
-use crate::{
-    AgentProfile, AgentSpec, Disposition, Event, HistoryEntry, Policy, Record, RefusalCode,
-    SessionListing,
-};
-
-/// On this wire what is optional is absent, never null.
-#[derive(Clone)]
-struct NeverNull;
-
-impl Transform for NeverNull {
-    fn transform(&mut self, schema: &mut Schema) {
-        let of_null = |schema: &Value| schema.get("type").is_some_and(|kind| kind == "null");
-        if let Some(Value::Array(kinds)) = schema.get_mut("type") {
-            kinds.retain(|kind| kind != "null");
-            if let [kind] = kinds.as_slice() {
-                let kind = kind.clone();
-                schema.insert("type".to_owned(), kind);
-            }
-        }
-        if let Some(Value::Array(either)) = schema.get_mut("anyOf") {
-            either.retain(|schema| !of_null(schema));
-            if let [Value::Object(only)] = either.as_slice() {
-                let only = only.clone();
-                schema.remove("anyOf");
-                for (key, value) in only {
-                    schema.insert(key, value);
-                }
-            }
-        }
-        transform_subschemas(self, schema);
-    }
-}
-
-fn generator(definitions: &'static str) -> SchemaGenerator {
-    let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(NeverNull);
-    settings.with(|settings| settings.definitions_path = definitions.into()).into_generator()
-}
+use crate::Event;
+use crate::schema::generator;
 
 fn native() -> Value {
     let mut generator = generator("/$defs");
@@ -57,38 +19,17 @@ fn native() -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The frames of thoughtwire.v1",
-        "description": "A newer server may send types, kinds and keys that are not here: pass over what you do not know.",
+        "description": "A newer server may send other types, kinds and keys: ignore unknown ones.",
         "anyOf": [client, server],
         "$defs": generator.take_definitions(true),
     })
-}
-
-/// The document, with our own shapes in it.
-fn openapi(mut document: Value) -> Value {
-    fn want<T: JsonSchema>(generator: &mut SchemaGenerator) {
-        generator.subschema_for::<T>();
-    }
-    let mut generator = generator("/components/schemas");
-    want::<AgentProfile>(&mut generator);
-    want::<AgentSpec>(&mut generator);
-    want::<Disposition>(&mut generator);
-    want::<HistoryEntry>(&mut generator);
-    want::<Policy>(&mut generator);
-    want::<Record>(&mut generator);
-    want::<RefusalCode>(&mut generator);
-    want::<SessionListing>(&mut generator);
-    want::<Verdict>(&mut generator);
-    for (name, schema) in generator.take_definitions(true) {
-        document["components"]["schemas"][name] = schema;
-    }
-    document
 }
 
 fn docs(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
 }
 
-/// Holds a file to what it is to be, or makes it so.
+/// Compares a file with its expected content, or renews it.
 fn hold(name: &str, wanted: &Value) {
     let text = format!("{wanted:#}\n");
     if std::env::var_os("UPDATE_SCHEMAS").is_some() {
@@ -97,23 +38,20 @@ fn hold(name: &str, wanted: &Value) {
     let written = std::fs::read_to_string(docs(name)).unwrap_or_default();
     assert!(
         written == text,
-        "docs/{name} is of another version: run `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas`"
+        "docs/{name} is out of date: run `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto \
+         schemas`"
     );
 }
 
 #[test]
 fn the_schemas_are_those_of_the_server() {
     hold("schemas/native.json", &native());
-    // All else in it is written by hand.
-    let text = std::fs::read_to_string(docs("openapi.json")).expect("docs/openapi.json is there");
-    let document = serde_json::from_str(&text).expect("docs/openapi.json is JSON");
-    hold("openapi.json", &openapi(document));
 }
 
-/// Takes away the room that schemas leave for what is newer.
+/// Forbids the additional keys and kinds that schemas allow for newer versions.
 #[derive(Clone, Default)]
 struct Closed {
-    /// Definitions of objects that are written into others, beside their `type` or `kind`.
+    /// Definitions of objects that are flattened into others, beside their `type` or `kind`.
     parts: Vec<String>,
 }
 
@@ -137,7 +75,7 @@ impl Transform for Closed {
     }
 }
 
-/// Of one of the definitions; nothing newer is let pass.
+/// A validator for one definition that allows nothing newer.
 fn validator(definition: &Value) -> jsonschema::Validator {
     let mut schema = Schema::try_from(native()).expect("a schema");
     let mut closed = Closed::default();

@@ -1,17 +1,17 @@
-//! What servers say.
+//! Frames from servers.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::encode::emission;
-use super::fields::Fields;
+use super::fields::FrameFields;
 use super::offer;
-use super::part::{Part, fit};
+use super::part::{FramePart, fit};
 use super::wire::{AgentRead, ServerWire, to_text};
 use crate::dialect::FrameLimit;
 use crate::{
-    AgentId, AgentProfile, Attached, CommandId, Delta, Directive, Disposition, Emission, Emitted,
-    Epoch, Input, ItemId, Partial, Record, Refusal, RefusalCode, Retry, Seq, SessionId,
+    AgentId, AgentProfile, Attached, CommandId, Delta, Directive, Disposition, Emission, Epoch,
+    Input, ItemId, Partial, Record, Refusal, RefusalCode, Retry, Seq, SessionEmission, SessionId,
     SessionListing, Start, TurnId, WorkerId,
 };
 
@@ -31,15 +31,15 @@ use crate::{
 pub enum ServerFrame {
     /// `welcome`: the first frame of every connection.
     Welcome {
-        /// The wire: [`super::PROTOCOL`].
+        /// Name of the protocol: [`super::PROTOCOL`].
         protocol: String,
         /// The server's name and version.
         server: String,
-        /// What it allows.
-        limits: Limits,
+        /// The connection's limits.
+        limits: ConnectionLimits,
     },
-    /// `attached`: the yes to an `attach`.
-    Attached(Attachment),
+    /// `attached`: confirms an `attach`.
+    Attached(AttachedFrame),
     /// `caught_up`: every event up to the head of the attachment was sent.
     CaughtUp {
         /// The session.
@@ -47,26 +47,27 @@ pub enum ServerFrame {
         /// The last position sent.
         seq: Seq,
     },
-    /// `ack`: the yes to a command that had an `id`.
+    /// `ack`: confirms a command that had an `id`.
     Ack(Ack),
-    /// `refused`: the no to a command or a frame.
-    Refused(Refused),
-    /// `event`, `delta`, `partial`, `status`, `presence`: what an attached session shows.
-    Emitted(Emitted),
-    /// `session`: a session of the watched list, new or changed.
+    /// `refused`: refuses a command or a frame.
+    Refused(RefusedFrame),
+    /// `event`, `delta`, `partial`, `status`, `presence`: an emission of an attached session.
+    SessionEmission(SessionEmission),
+    /// `session`: a new or changed session, after `watch`.
     Session(SessionListing),
-    /// `session_gone`: it left the list.
+    /// `session_gone`: a session was deleted, after `watch`.
     SessionGone {
         /// The session.
         session: SessionId,
     },
-    /// `run`, `cancel`, `approval_settled`, `tool_returned`, `offer_ended`: what a program that offers an agent is told.
+    /// `run`, `cancel`, `approval_settled`, `tool_returned`, `offer_ended`: a directive to a
+    /// worker.
     Directed(Directive),
     /// `detached`: the server ended an attachment.
     Detached {
         /// The session.
         session: SessionId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// `pong`.
@@ -76,125 +77,131 @@ pub enum ServerFrame {
     },
     /// `goaway`: the server is about to stop.
     GoAway {
-        /// Why.
+        /// The reason.
         reason: String,
-        /// When to come again.
+        /// Time to wait before reconnecting, in milliseconds.
         retry_after_ms: u64,
     },
     /// `part`: one part of a frame that is larger than the limit.
-    Part(Part),
-    /// A type that this version does not know, as it came.
+    Part(FramePart),
+    /// A frame of a type that this version does not know, kept as sent.
     Other(Map<String, Value>),
 }
 
-/// What a server allows one connection. A limit that is absent is not told.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+/// Limits of one connection. A limit may be absent.
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema, ts_rs::TS),
+    schemars(rename = "Limits"),
+    ts(optional_fields, rename = "Limits")
+)]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// The largest frame in bytes.
+pub struct ConnectionLimits {
+    /// Maximum size of a frame in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_bytes: Option<u64>,
-    /// The most sessions attached at once.
+    /// Maximum number of attached sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached_sessions: Option<u64>,
-    /// The most inputs that wait in one session.
+    /// Maximum number of queued inputs of one session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_inputs: Option<u64>,
 }
 
-/// Where an attachment begins, as `attached` says it.
+/// Start of an attachment, as `attached` says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attachment {
+pub struct AttachedFrame {
     /// The `id` of the `attach`.
     pub id: Option<CommandId>,
     /// The session.
     pub session: SessionId,
     /// Its agent.
     pub agent: AgentId,
-    /// The log's lifetime.
+    /// Epoch of the log.
     pub epoch: Epoch,
-    /// Where the log now begins.
+    /// First position that the log still has.
     pub first: Seq,
-    /// Its newest position.
+    /// The newest position.
     pub head: Seq,
-    /// False when the cursor could not be honoured and the whole log follows instead.
+    /// False if the cursor could not be used and the whole log follows.
     pub recovered: bool,
     /// The running turn.
     pub turn: Option<TurnId>,
 }
 
-/// The yes to a command.
+/// Confirmation of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ack {
     /// The command's id.
     pub id: CommandId,
-    /// What was done.
+    /// The result.
     pub acked: Acked,
-    /// This id was seen before, and nothing was done again.
+    /// True if this id was seen before and nothing was done again.
     pub duplicate: bool,
 }
 
-/// What an [`Ack`] says yes to.
+/// Result that an [`Ack`] confirms.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Acked {
-    /// An agent was made. [`crate::AgentSpec::extra`] does not travel.
+    /// An agent was created. [`crate::AgentSpec::extra`] is not sent.
     Agent(Box<AgentProfile>),
     /// A session was opened.
     Session(SessionId),
     /// An input was accepted and is on disk.
     Input {
-        /// Where its `user_message` stands.
+        /// Position of its `user_message`.
         seq: Seq,
-        /// What became of it.
+        /// Disposition of the input.
         disposition: Disposition,
         /// The input's id.
         input: Option<ItemId>,
     },
-    /// Turns of an agent will come.
+    /// Turns of an agent will be assigned to this worker.
     Offered {
         /// The agent.
         agent: Box<AgentProfile>,
-        /// The name under which it is offered.
+        /// The worker's name.
         worker: WorkerId,
-        /// The turns that are still this worker's.
+        /// Turns that are still assigned to this worker.
         turns: Vec<TurnId>,
     },
-    /// What was said ended no turn: these inputs joined it.
+    /// The turn continues, because these inputs joined it.
     Steered {
         /// The event's position.
         seq: Option<Seq>,
         /// The inputs.
         inputs: Vec<Input>,
     },
-    /// Done; where it left an event, its position.
+    /// The command took effect.
     Done {
-        /// The event's position.
+        /// Position of the event, if the command wrote one.
         seq: Option<Seq>,
     },
 }
 
-/// The no to a command or a frame.
+/// Refusal of a command or a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedFrame {
     /// The command's id, if it had one.
     pub id: Option<CommandId>,
     /// The code; one of [`RefusalCode`], unless the server is newer.
     pub code: String,
-    /// What was wrong, and what to do.
+    /// A sentence that says what is wrong and what to do.
     pub reason: String,
-    /// Whether the same may succeed later.
+    /// Whether the same command may succeed later.
     pub retry: Retry,
 }
 
-impl Attachment {
-    /// The frame for a hub's answer.
+impl AttachedFrame {
+    /// Makes the frame from a reply.
     #[must_use]
     pub fn new(id: Option<CommandId>, attached: Attached) -> Self {
         let Attached { session, agent, epoch, first, head, recovered, after: _, turn } = attached;
         Self { id, session, agent, epoch, first, head, recovered, turn }
     }
 
-    /// The same in the vocabulary, for who asked for `start`: it says behind which position events follow.
+    /// The attachment in the vocabulary. `start` is what the client asked for; it determines the
+    /// position after which events follow.
     #[must_use]
     pub fn attached(&self, start: &Start) -> Attached {
         let before_first = Seq(self.first.0.saturating_sub(1));
@@ -209,7 +216,7 @@ impl Attachment {
     }
 }
 
-impl Refused {
+impl RefusedFrame {
     /// The frame for a refusal.
     #[must_use]
     pub fn new(id: Option<CommandId>, refusal: Refusal) -> Self {
@@ -221,7 +228,7 @@ impl Refused {
         }
     }
 
-    /// The code, if this version knows it.
+    /// The code; `None` if this version does not know it.
     #[must_use]
     pub fn known(&self) -> Option<RefusalCode> {
         RefusalCode::ALL.into_iter().find(|code| code.as_str() == self.code)
@@ -229,15 +236,15 @@ impl Refused {
 }
 
 impl ServerFrame {
-    /// Reads a frame. A type that is not known is kept as [`ServerFrame::Other`].
+    /// Reads a frame. An unknown type is kept as [`ServerFrame::Other`].
     ///
     /// # Errors
-    /// As [`super::ClientFrame::decode`], but for unknown types.
+    /// Those of [`super::ClientFrame::decode`], except for unknown types.
     pub fn decode(text: &str) -> Result<Self, Refusal> {
-        Self::from_fields(Fields::parse(text)?)
+        Self::from_fields(FrameFields::parse(text)?)
     }
 
-    pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Refusal> {
+    pub(super) fn from_fields(mut fields: FrameFields) -> Result<Self, Refusal> {
         let fields = &mut fields;
         Ok(match fields.kind() {
             "welcome" => Self::Welcome {
@@ -245,7 +252,7 @@ impl ServerFrame {
                 server: fields.need("server")?,
                 limits: fields.need("limits")?,
             },
-            "attached" => Self::Attached(Attachment {
+            "attached" => Self::Attached(AttachedFrame {
                 id: fields.take("id")?,
                 session: fields.need("session")?,
                 agent: fields.need("agent")?,
@@ -263,16 +270,18 @@ impl ServerFrame {
                 acked: Acked::read(fields)?,
                 duplicate: fields.take("duplicate")?.unwrap_or_default(),
             }),
-            "refused" => Self::Refused(Refused {
+            "refused" => Self::Refused(RefusedFrame {
                 id: fields.take("id")?,
                 code: fields.need("code")?,
                 reason: fields.need("reason")?,
                 retry: if fields.need("retry")? { Retry::Later } else { Retry::Never },
             }),
-            "event" | "delta" | "partial" | "status" | "presence" => Self::Emitted(Emitted {
-                session: fields.need("session")?,
-                emission: read_emission(fields)?,
-            }),
+            "event" | "delta" | "partial" | "status" | "presence" => {
+                Self::SessionEmission(SessionEmission {
+                    session: fields.need("session")?,
+                    emission: read_emission(fields)?,
+                })
+            }
             "session" => Self::Session(fields.need("listing")?),
             "session_gone" => Self::SessionGone { session: fields.need("session")? },
             "detached" => {
@@ -286,7 +295,7 @@ impl ServerFrame {
                 reason: fields.need("reason")?,
                 retry_after_ms: fields.need("retry_after_ms")?,
             },
-            "part" => Self::Part(Part {
+            "part" => Self::Part(FramePart {
                 session: fields.take("session")?,
                 seq: fields.take("seq")?,
                 part: fields.need("part")?,
@@ -303,7 +312,7 @@ impl ServerFrame {
         to_text(&self.wire())
     }
 
-    /// Writes the frame as it is sent: itself if it is within the limit, else its parts.
+    /// Writes the frame as it is sent: in parts if it is larger than the limit.
     #[must_use]
     pub fn encode_within(&self, limit: FrameLimit) -> Vec<String> {
         fit(self.encode(), limit)
@@ -314,7 +323,7 @@ impl ServerFrame {
             Self::Welcome { protocol, server, limits } => {
                 ServerWire::Welcome { protocol, server, limits }
             }
-            Self::Attached(Attachment {
+            Self::Attached(AttachedFrame {
                 id,
                 session,
                 agent,
@@ -335,13 +344,15 @@ impl ServerFrame {
             },
             Self::CaughtUp { session, seq } => ServerWire::CaughtUp { session, seq: *seq },
             Self::Ack(ack) => ack.wire(),
-            Self::Refused(Refused { id, code, reason, retry }) => ServerWire::Refused {
+            Self::Refused(RefusedFrame { id, code, reason, retry }) => ServerWire::Refused {
                 id: id.as_ref(),
                 code,
                 reason,
                 retry: matches!(retry, Retry::Later),
             },
-            Self::Emitted(Emitted { session, emission: shown }) => emission(session, shown),
+            Self::SessionEmission(SessionEmission { session, emission: shown }) => {
+                emission(session, shown)
+            }
             Self::Session(listing) => ServerWire::Session { listing },
             Self::SessionGone { session } => ServerWire::SessionGone { session },
             Self::Detached { session, reason } => ServerWire::Detached { session, reason },
@@ -350,7 +361,7 @@ impl ServerFrame {
             Self::GoAway { reason, retry_after_ms } => {
                 ServerWire::Goaway { reason, retry_after_ms: *retry_after_ms }
             }
-            Self::Part(Part { session, seq, part, parts, data }) => ServerWire::Part {
+            Self::Part(FramePart { session, seq, part, parts, data }) => ServerWire::Part {
                 session: session.as_ref(),
                 seq: *seq,
                 part: *part,
@@ -401,7 +412,7 @@ impl Ack {
 }
 
 impl Acked {
-    fn read(fields: &mut Fields) -> Result<Self, Refusal> {
+    fn read(fields: &mut FrameFields) -> Result<Self, Refusal> {
         if fields.has("agent") {
             let agent: AgentRead = fields.need("agent")?;
             let agent = Box::new(agent.into_profile(fields.need("session")?));
@@ -422,7 +433,7 @@ impl Acked {
     }
 }
 
-fn read_emission(fields: &mut Fields) -> Result<Emission, Refusal> {
+fn read_emission(fields: &mut FrameFields) -> Result<Emission, Refusal> {
     Ok(match fields.kind() {
         "event" => {
             let (seq, at, turn) = (fields.need("seq")?, fields.need("at")?, fields.take("turn")?);

@@ -1,13 +1,13 @@
-//! The wire's types for `sdk/typescript`, written from the server's own.
+//! Generates the protocol's types for `sdk/typescript` from the server's types.
 //!
-//! `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript` writes them anew.
+//! `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript` renews the committed file.
 
 use std::path::Path;
 
 use ts_rs::{Config, TS};
 
 use super::client::Verdict;
-use super::server::Limits;
+use super::server::ConnectionLimits;
 use super::wire::{AgentWire, ClientWire, ServerWire};
 use crate::connection::Close;
 use crate::{
@@ -17,11 +17,18 @@ use crate::{
 };
 
 const HEAD: &str = "\
-// Written from the server's own types: `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript`.
-// A newer server may send types, kinds and keys that are not here: pass over what you do not know.
+// Generated from the server's types. Renew it with
+// `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript`.
+// A newer server may send other types, kinds and keys: ignore unknown ones.
 
 /** Any JSON. */
-export type JsonValue = number | string | boolean | JsonValue[] | { [key: string]: JsonValue } | null;
+export type JsonValue =
+\t| number
+\t| string
+\t| boolean
+\t| JsonValue[]
+\t| { [key: string]: JsonValue }
+\t| null;
 ";
 
 #[test]
@@ -57,14 +64,15 @@ fn the_typescript_types_are_those_of_the_server() {
     write(Awaits::decl(&config));
     write(Permission::decl(&config));
     write(Verb::decl(&config));
-    write(Limits::decl(&config));
+    write(ConnectionLimits::decl(&config));
     let last: Vec<u16> = Close::ALL
         .into_iter()
         .filter(|close| close.retry() == Retry::Never)
         .map(Close::code)
         .collect();
     text.push_str(&format!(
-        "\n/** Close codes after which the same would end the same way. */\nexport const FINAL_CODES: readonly number[] = {last:?};\n"
+        "\n/** Close codes after which a new connection would end the same way. */\n\
+         export const FINAL_CODES: readonly number[] = {last:?};\n"
     ));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/typescript/src/generated.ts");
     if std::env::var_os("UPDATE_TYPESCRIPT").is_some() {
@@ -73,6 +81,6 @@ fn the_typescript_types_are_those_of_the_server() {
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == text,
-        "sdk/typescript/src/generated.ts is of another version: run the command in its first line"
+        "sdk/typescript/src/generated.ts is out of date: run the command in its first lines"
     );
 }

@@ -1,19 +1,19 @@
-//! The frames as they are written: one struct per type, its keys in the order of the wire.
+//! Frames as they are written: one variant per type, with its keys in the protocol's order.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::client::Verdict;
-use super::server::Limits;
+use super::server::ConnectionLimits;
 use crate::{
     AgentId, AgentProfile, AgentSettings, AgentSpec, CallId, CommandId, Decision, Disposition,
     Epoch, Event, HistoryEntry, Input, ItemId, Offer, Policy, Run, Seq, SessionId, SessionListing,
     StreamKind, Style, Timestamp, ToolDeclaration, ToolStatus, TurnId, Verb, WorkerId,
 };
 
-/// What clients write.
+/// Frames that clients write.
 #[cfg_attr(
-    test,
+    feature = "schema",
     derive(schemars::JsonSchema, ts_rs::TS),
     schemars(rename = "ClientFrame"),
     ts(optional_fields, rename = "ClientFrame")
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ClientWire<'a> {
-    /// Names the client, and shows a token where the connection has none yet.
+    /// Authenticates the connection, and names the client.
     Hello {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -30,7 +30,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         client: Option<&'a str>,
     },
-    /// Reads a session: after a position, the newest events, or from the head.
+    /// Subscribes to a session: after a position, from the newest events, or from the head.
     Attach {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -42,7 +42,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         last: Option<u64>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<ToolDeclaration>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<ToolDeclaration>>"))]
         tools: &'a [ToolDeclaration],
     },
     /// Stops reading a session. Its turns continue.
@@ -75,7 +75,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         instructions: Option<&'a str>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<HistoryEntry>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<HistoryEntry>>"))]
         history: &'a [HistoryEntry],
     },
     /// Deletes a session and its log.
@@ -91,12 +91,12 @@ pub(super) enum ClientWire<'a> {
         session: &'a SessionId,
         text: &'a str,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<String>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>"))]
         attachments: &'a [String],
         #[serde(skip_serializing_if = "Option::is_none")]
         policy: Option<Policy>,
     },
-    /// Takes a queued input back.
+    /// Removes an input from the queue.
     Withdraw {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -140,7 +140,7 @@ pub(super) enum ClientWire<'a> {
         session: &'a SessionId,
         title: &'a str,
     },
-    /// Follows the list of sessions.
+    /// Subscribes to the list of sessions.
     Watch {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -152,7 +152,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(flatten)]
         offer: &'a Offer,
     },
-    /// Says something in a turn that this worker runs.
+    /// A verb about a turn that this worker runs.
     Say {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -160,16 +160,16 @@ pub(super) enum ClientWire<'a> {
         #[serde(flatten)]
         verb: &'a Verb,
     },
-    /// Asks whether the server is there.
+    /// Asks for a `pong`.
     Ping {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
     },
 }
 
-/// What servers write.
+/// Frames that servers write.
 #[cfg_attr(
-    test,
+    feature = "schema",
     derive(schemars::JsonSchema, ts_rs::TS),
     schemars(rename = "ServerFrame"),
     ts(optional_fields, rename = "ServerFrame")
@@ -178,7 +178,7 @@ pub(super) enum ClientWire<'a> {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ServerWire<'a> {
     /// The first frame of a connection.
-    Welcome { protocol: &'a str, server: &'a str, limits: &'a Limits },
+    Welcome { protocol: &'a str, server: &'a str, limits: &'a ConnectionLimits },
     /// Success of an `attach`.
     Attached {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -192,7 +192,7 @@ pub(super) enum ServerWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         turn: Option<&'a TurnId>,
     },
-    /// Everything up to `seq` was sent; what follows is live.
+    /// All events up to `seq` were sent. Everything after it is live.
     CaughtUp { session: &'a SessionId, seq: Seq },
     /// Success of a command. Its effect is on disk.
     Ack {
@@ -213,13 +213,13 @@ pub(super) enum ServerWire<'a> {
         /// To an `offer`: the turns that this worker still runs.
         #[serde(skip_serializing_if = "Option::is_none")]
         turns: Option<&'a [TurnId]>,
-        /// To a `finish`: the inputs that joined the turn in the meantime.
+        /// To a `finish`: the inputs that joined the turn meanwhile.
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<Input>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<Input>>"))]
         steered: &'a [Input],
-        /// Whether the command took effect before, under the same id.
+        /// Whether a command with this id took effect before.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
-        #[cfg_attr(test, ts(as = "Option<bool>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<bool>"))]
         duplicate: bool,
     },
     /// Refusal of a command.
@@ -296,7 +296,8 @@ pub(super) enum ServerWire<'a> {
     OfferEnded { agent: &'a AgentId, worker: &'a WorkerId, reason: &'a str },
     /// The server is about to stop.
     Goaway { reason: &'a str, retry_after_ms: u64 },
-    /// One part of a frame that exceeds the size limit. Joined, the `data` of all parts is the frame.
+    /// One part of a frame that is larger than the limit. The `data` of all parts, concatenated, is
+    /// the frame's text.
     Part {
         #[serde(skip_serializing_if = "Option::is_none")]
         session: Option<&'a SessionId>,
@@ -306,15 +307,15 @@ pub(super) enum ServerWire<'a> {
         parts: u64,
         data: &'a str,
     },
-    /// A type that this version does not know, as it came; it has its own `type`.
+    /// A frame of an unknown type, as sent. It has its own `type`.
     #[serde(untagged)]
-    #[cfg_attr(test, schemars(skip), ts(skip))]
+    #[cfg_attr(feature = "schema", schemars(skip), ts(skip))]
     Other(&'a Map<String, Value>),
 }
 
 /// An agent as an `ack` shows it.
 #[cfg_attr(
-    test,
+    feature = "schema",
     derive(schemars::JsonSchema, ts_rs::TS),
     schemars(rename = "Agent"),
     ts(optional_fields, rename = "Agent")
@@ -351,7 +352,7 @@ impl<'a> From<&'a AgentProfile> for AgentWire<'a> {
     }
 }
 
-/// An agent read back from an `ack`; its main session stands beside it.
+/// An agent read from an `ack`. Its main session is beside it.
 #[derive(Deserialize)]
 pub(super) struct AgentRead {
     pub(super) id: AgentId,

@@ -4,9 +4,9 @@ use super::payload::Payload;
 use crate::dialect::python::Json;
 use crate::{Refusal, RefusalCode};
 
-/// One `WSMessage`: a typed payload, and beside it the labels of where it belongs.
+/// One `WSMessage`: a typed payload and its labels.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Message {
+pub struct WsMessage {
     /// The type and its data.
     pub payload: Payload,
     /// Sparky's session.
@@ -17,7 +17,7 @@ pub struct Message {
     pub chat_id: Option<String>,
 }
 
-impl Message {
+impl WsMessage {
     /// A message without labels.
     #[must_use]
     pub fn new(payload: Payload) -> Self {
@@ -27,8 +27,8 @@ impl Message {
     /// Reads a frame.
     ///
     /// # Errors
-    /// [`RefusalCode::BadFrame`] for what is no JSON object, [`RefusalCode::UnknownType`] for a type
-    /// that there is not, [`RefusalCode::BadRequest`] and [`RefusalCode::EmptyText`] for wrong data.
+    /// [`RefusalCode::BadFrame`] if it is not a JSON object, [`RefusalCode::UnknownType`] for an
+    /// unknown type, [`RefusalCode::BadRequest`] and [`RefusalCode::EmptyText`] for wrong data.
     pub fn from_text(text: &str) -> Result<Self, Refusal> {
         Self::from_dict(&Json::parse(text)?)
     }
@@ -36,7 +36,7 @@ impl Message {
     /// Reads a frame from its parsed form.
     ///
     /// # Errors
-    /// As [`Message::from_text`].
+    /// Those of [`WsMessage::from_text`].
     pub fn from_dict(json: &Json) -> Result<Self, Refusal> {
         if !matches!(json, Json::Dict(_)) {
             return Err(Refusal::new(
@@ -73,7 +73,7 @@ impl Message {
         })
     }
 
-    /// The frame's parsed form: labels only where there is something in them.
+    /// The frame's parsed form. Empty labels are left out.
     #[must_use]
     pub fn to_dict(&self) -> Json {
         let mut frame = vec![
@@ -102,15 +102,15 @@ impl Message {
 /// Reads a frame of any type and writes it back normalised.
 ///
 /// # Errors
-/// As [`Message::from_text`].
+/// Those of [`WsMessage::from_text`].
 pub fn normalise(line: &str) -> Result<String, Refusal> {
-    Message::from_text(line).map(|message| message.to_text())
+    WsMessage::from_text(line).map(|message| message.to_text())
 }
 
 /// Writes a normalised frame as it is sent.
 ///
 /// # Errors
-/// As [`Message::from_text`].
+/// Those of [`WsMessage::from_text`].
 pub fn render(line: &str) -> Result<String, Refusal> {
     normalise(line)
 }

@@ -1,27 +1,32 @@
-//! What a session's emissions look like on Sparky's wire.
+//! Encoding of a session's emissions for Sparky.
 
-use super::codec::Message;
+use super::codec::WsMessage;
 use super::payload::Payload;
 use crate::dialect::python::Json;
-use crate::{Emission, Emitted, Event, Outcome, ToolStatus, TurnEvent};
+use crate::{Emission, Event, Outcome, SessionEmission, ToolStatus, TurnEvent};
 
-/// The code of a turn that a new input ended.
+/// Code of a turn that a new input interrupted.
 const INTERRUPTED: &str = "interrupted";
 
-/// The messages that settle an approval on a wire that has no frame for it.
+/// Messages that answer a request for approval, because the dialect has no frame for it.
 pub(super) const APPROVE: &str = "/approve";
 pub(super) const DENY: &str = "/deny";
 
-/// An emission's frames, labelled. User texts are not echoed; there are no frames for deltas.
+/// Frames of an emission, with labels. User messages are not echoed, and deltas have no frames.
 #[must_use]
-pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str) -> Vec<String> {
+pub fn encode(
+    emitted: &SessionEmission,
+    session_id: &str,
+    user_id: &str,
+    chat_id: &str,
+) -> Vec<String> {
     let status = |message: &str| Payload::Status { message: message.to_owned(), task_id: None };
     let payload = match &emitted.emission {
         Emission::Status { text, .. } => status(text),
         Emission::Delta(_) | Emission::Partial(_) | Emission::Presence { .. } => return Vec::new(),
         Emission::Record(record) => match &record.event {
             Event::Turn(TurnEvent::Started { .. }) => status("Thinking..."),
-            // The wire has no word for it, so a status says what waits and how to answer.
+            // The dialect has no frame for it. A status names the call and how to answer.
             Event::Turn(TurnEvent::ApprovalAsked { name, .. }) => {
                 status(&format!("{name} waits for your approval: answer {APPROVE} or {DENY}"))
             }
@@ -58,7 +63,7 @@ pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str)
                 if code.as_deref() == Some(INTERRUPTED) {
                     status("Previous message cancelled")
                 } else {
-                    status("Message cancelled")
+                    status("WsMessage cancelled")
                 }
             }
             Event::Turn(TurnEvent::Ended {
@@ -80,7 +85,7 @@ pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str)
     };
     let label = |text: &str| Some(text.to_owned());
     vec![
-        Message {
+        WsMessage {
             payload,
             session_id: label(session_id),
             user_id: label(user_id),

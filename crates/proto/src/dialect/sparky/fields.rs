@@ -1,19 +1,18 @@
-//! Reading an object's fields as pydantic does in its lax mode, which Sparky's models use.
+//! Reads an object's fields as pydantic's lax mode does, which Sparky's models use.
 //!
-//! Which value becomes which is pydantic's conversion table; seen in the recorded conversations for
-//! version 2.14.
+//! The conversions are those of pydantic's table, as in the recorded conversations (version 2.14).
 #![allow(clippy::wildcard_enum_match_arm, reason = "JSON has these kinds and no others")]
 
 use crate::dialect::python::Json;
 use crate::{Refusal, RefusalCode};
 
 /// The fields of one payload.
-pub(super) struct Fields<'a> {
+pub(super) struct SparkyFields<'a> {
     pub(super) kind: &'a str,
     pub(super) data: &'a Json,
 }
 
-impl Fields<'_> {
+impl SparkyFields<'_> {
     pub(super) fn text(&self, name: &str) -> Result<String, Refusal> {
         match self.need(name)? {
             Json::Text(text) => Ok(text.clone()),
@@ -69,7 +68,7 @@ impl Fields<'_> {
         }
     }
 
-    /// A list of objects, or nothing.
+    /// A list of objects; null counts as absent.
     pub(super) fn optional_dicts(&self, name: &str) -> Result<Option<Vec<Json>>, Refusal> {
         match self.data.get(name) {
             None | Some(Json::Null) => Ok(None),
@@ -83,7 +82,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Whatever is there, null as nothing.
+    /// Any value; null counts as absent.
     pub(super) fn any(&self, name: &str) -> Option<Json> {
         self.data.get(name).filter(|value| !matches!(value, Json::Null)).cloned()
     }
@@ -106,7 +105,7 @@ fn int(value: &Json) -> Option<i128> {
     match value {
         Json::Bool(truth) => Some(i128::from(*truth)),
         Json::Int(digits) => digits.parse().ok(),
-        // Beyond 2^63 a float's neighbours are far from it, and pydantic refuses it.
+        // Neighbouring floats beyond 2^63 are far apart, and pydantic refuses them.
         Json::Float(number) if number.fract() == 0.0 && number.abs() < 9.223_372_036_854_775e18 => {
             format!("{number:.0}").parse().ok()
         }
@@ -115,7 +114,8 @@ fn int(value: &Json) -> Option<i128> {
     }
 }
 
-/// `" +1_000.00 "` is 1000: surrounding space, a sign, single underscores between digits, zeros behind a point.
+/// Reads `" +1_000.00 "` as 1000: allows surrounding space, a sign, single underscores between
+/// digits, and zeros after a point.
 fn int_of_text(text: &str) -> Option<i128> {
     let text = text.trim();
     let (negative, digits) = match text.strip_prefix('-') {

@@ -1,23 +1,23 @@
 //! Sparky frames within the size limit.
 
-use super::codec::Message;
+use super::codec::WsMessage;
 use super::payload::Payload;
 use crate::connection::Frame;
 use crate::dialect::limit::FrameLimit;
 use crate::dialect::python::Json;
 use crate::dialect::shorten::{clipped, cut, shorten, shorten_frame};
 
-/// A frame as it is sent: a long text as several frames of its kind, anything else shortened.
+/// Splits a long text into several frames of its kind, and shortens any other large frame.
 pub(crate) fn fit(frame: Frame, limit: FrameLimit) -> Vec<Frame> {
     if frame.len() <= limit.bytes() {
         return vec![frame];
     }
-    let frames = Message::from_text(&frame).ok().and_then(|message| fitted(&message, limit));
+    let frames = WsMessage::from_text(&frame).ok().and_then(|message| fitted(&message, limit));
     frames.unwrap_or_else(|| vec![shorten_frame(frame, limit)])
 }
 
-fn fitted(message: &Message, limit: FrameLimit) -> Option<Vec<Frame>> {
-    let with = |payload: Payload| Message { payload, ..message.clone() }.to_text();
+fn fitted(message: &WsMessage, limit: FrameLimit) -> Option<Vec<Frame>> {
+    let with = |payload: Payload| WsMessage { payload, ..message.clone() }.to_text();
     match &message.payload {
         Payload::Message { text, file_id, task_id } => cut(text, limit, |piece| {
             with(Payload::Message {
@@ -52,8 +52,8 @@ fn fitted(message: &Message, limit: FrameLimit) -> Option<Vec<Frame>> {
             let mut args = shorten(args.clone(), room);
             let text = args.dumps();
             if text.len() > room {
-                // Too many short values: their text instead, which a reader can still make sense
-                // of.
+                // There are too many short values. Their text replaces them, which is still
+                // readable.
                 let room = room.checked_sub(r#"{"shortened": ""}"#.len())?;
                 args = Json::Dict(vec![("shortened".to_owned(), Json::text(clipped(&text, room)))]);
             }

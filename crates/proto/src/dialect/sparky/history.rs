@@ -1,11 +1,11 @@
-//! A line of `history` in `connect`.
+//! Entries of `history` in `connect`.
 #![allow(clippy::wildcard_enum_match_arm, reason = "JSON has these kinds and no others")]
 
 use crate::dialect::python::Json;
 use crate::{HistoryEntry, Role};
 
-/// Reads a line: `role` and either `content`, `text` or `parts`, as language models' clients have
-/// them. The error is the sentence for the client.
+/// Reads an entry: `role`, and one of `content`, `text` and `parts`, as clients of language models
+/// have them. The error is a sentence for the client.
 pub(super) fn entry(json: &Json) -> Result<HistoryEntry, String> {
     let role = match json.get("role") {
         Some(Json::Text(role)) if role == "user" => Role::User,

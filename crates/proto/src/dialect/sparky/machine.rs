@@ -1,25 +1,28 @@
-//! The Sparky side of a connection: `connect` first, then all chats of the session.
+//! The state machine of a Sparky connection: first `connect`, then all chats of the session.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use super::codec::Message;
+use super::chats::Chats;
+use super::codec::WsMessage;
 use super::encode::{APPROVE, DENY};
 use super::fit::fit;
 use super::history::entry;
 use super::payload::{Generation, Payload};
+use super::step::{AfterOpen, Connecting, PendingWork, SparkyStep};
 use super::tools::Tools;
+use crate::command::OpenedPeer;
 use crate::connection::{Encoding, Joined, Machine, Outbox, Output, Tag};
 use crate::dialect::FrameLimit;
 use crate::dialect::python::Json;
 use crate::{
-    Command, CommandReply, ConnectionCommand, Cursor, DEFAULT_CHAT, DirectoryCommand,
-    DirectoryReply, HistoryEntry, PeerRef, PeerWire, Policy, Refusal, RefusalCode, Request, Seq,
-    SessionCommand, SessionId, Start,
+    Command, CommandReply, ConnectionCommand, Cursor, DEFAULT_CHAT, DirectoryCommand, HistoryEntry,
+    PeerRef, PeerWire, Policy, Refusal, RefusalCode, Request, Seq, SessionCommand, SessionId,
+    Start,
 };
 
-/// Frames that may wait for those before them.
-const WAITING: usize = 64;
-/// Peer of every client without sessions: what it has proven to have read is its user's.
+/// Maximum number of frames that wait for earlier ones.
+const MAX_WAITING: usize = 64;
+/// Peer of all clients without sessions. Their proven positions are shared per user.
 const CHATS_PEER: &str = "~chats";
 
 /// A Sparky client's connection.
@@ -27,91 +30,28 @@ pub struct SparkyMachine {
     outbox: Outbox,
     tools: Tools,
     /// Set by `connect`.
-    generation: Generation,
-    /// Set by `connect`; what further frames are labelled with.
-    peer: Option<PeerRef>,
+    pub(super) generation: Generation,
+    /// Set by `connect`. Labels of later frames come from it.
+    pub(super) peer: Option<PeerRef>,
     ready: bool,
-    /// The chat that is spoken in.
-    chat: Option<String>,
-    chats: HashMap<SessionId, String>,
-    sessions: HashMap<String, SessionId>,
-    /// What new chats are opened with.
+    pub(super) chats: Chats,
+    /// Instructions for new chats.
     personality: Option<String>,
     history: Vec<HistoryEntry>,
-    waiting: VecDeque<Waiting>,
-    doing: Option<(Tag, Doing)>,
-    connecting: Option<Connecting>,
-}
-
-/// What `connect` asked for, until it is answered.
-struct Connecting {
-    session_id: Option<String>,
-    /// Empty where the driver decides.
-    user_id: String,
-    chat: Option<(String, Option<String>)>,
-    /// Whether the peer was never seen before; known once it is opened.
-    is_new: bool,
-}
-
-/// What waits for its turn to be done.
-enum Waiting {
-    Frame(Payload),
-    Join(Joined),
-}
-
-enum Doing {
-    OpeningPeer,
-    /// Attaching a chat that another connection of the session opened.
-    Joining(SessionId),
-    /// Attaching the chats that the session has already; the rest is still to do.
-    Rejoining {
-        rest: Vec<(String, SessionId)>,
-        session: SessionId,
-    },
-    OpeningChat {
-        then: Then,
-    },
-    Attaching {
-        opened: Opened,
-        then: Then,
-    },
-    Instructing,
-    /// Saying something in a session; the words again, if they may be said once more.
-    Sending {
-        session: SessionId,
-        words: Option<(String, Option<String>)>,
-    },
-    Deciding,
-}
-
-/// A chat that was opened.
-struct Opened {
-    chat: String,
-    is_new: bool,
-    model: Option<String>,
-}
-
-/// What follows once a chat is open and attached.
-enum Then {
-    /// `chat_ready`, for who asked for the chat.
-    Announce { started: bool },
-    /// The message that came before a chat was chosen.
-    Say { text: String, file_id: Option<String> },
-    /// The instructions that came before a chat was chosen.
-    Instruct { text: String },
-    /// `ready`, where `connect` named a chat.
-    Greet,
+    waiting: VecDeque<PendingWork>,
+    pending: Option<(Tag, SparkyStep)>,
+    pub(super) connecting: Option<Connecting>,
 }
 
 impl SparkyMachine {
-    /// The same connection with another size limit for its own frames.
+    /// Sets another size limit for its own frames.
     #[must_use]
     pub fn with_frame_limit(mut self, limit: FrameLimit) -> Self {
         self.outbox.set_limit(limit);
         self
     }
 
-    /// A new connection to a server whose agents have these tools.
+    /// Makes the machine of a new connection. The server's agents have these tools.
     #[must_use]
     pub fn new(tools: Tools) -> Self {
         Self {
@@ -120,24 +60,22 @@ impl SparkyMachine {
             generation: Generation::Sessions,
             peer: None,
             ready: false,
-            chat: None,
-            chats: HashMap::new(),
-            sessions: HashMap::new(),
+            chats: Chats::default(),
             personality: None,
             history: Vec::new(),
             waiting: VecDeque::new(),
-            doing: None,
+            pending: None,
             connecting: None,
         }
     }
 
-    fn tell(&mut self, payload: Payload, chat: Option<String>) {
+    pub(super) fn tell(&mut self, payload: Payload, chat: Option<String>) {
         let session_id = self.session_label().map(str::to_owned);
         let user_id = self.peer.as_ref().map(|peer| peer.space.clone());
-        self.outbox.frame(Message { payload, session_id, user_id, chat_id: chat }.to_text());
+        self.outbox.frame(WsMessage { payload, session_id, user_id, chat_id: chat }.to_text());
     }
 
-    /// The `session_id` of its frames; the later generation has none.
+    /// The `session_id` of its frames. Clients of the later generation have none.
     fn session_label(&self) -> Option<&str> {
         match self.generation {
             Generation::Sessions => self.peer.as_ref().map(|peer| peer.name.as_str()),
@@ -145,28 +83,28 @@ impl SparkyMachine {
         }
     }
 
-    fn complain(&mut self, message: impl Into<String>) {
-        let chat = self.chat.clone();
+    pub(super) fn complain(&mut self, message: impl Into<String>) {
+        let chat = self.chats.selected().cloned();
         self.tell(Payload::Error { message: message.into(), task_id: None }, chat);
     }
 
-    fn request(&mut self, command: impl Into<Command>, doing: Doing) {
+    pub(super) fn request(&mut self, command: impl Into<Command>, step: SparkyStep) {
         let tag = self.outbox.request(Request { id: None, command: command.into() });
-        self.doing = Some((tag, doing));
+        self.pending = Some((tag, step));
     }
 
-    fn go_on(&mut self) {
-        while self.doing.is_none() && self.connecting.is_none() {
+    fn advance(&mut self) {
+        while self.pending.is_none() && self.connecting.is_none() {
             match self.waiting.pop_front() {
-                Some(Waiting::Frame(payload)) if self.ready => self.begin(payload),
-                Some(Waiting::Frame(payload)) => self.greet(payload),
-                Some(Waiting::Join(joined)) => self.join(joined),
+                Some(PendingWork::Frame(payload)) if self.ready => self.begin(payload),
+                Some(PendingWork::Frame(payload)) => self.greet(payload),
+                Some(PendingWork::Join(joined)) => self.join(joined),
                 None => return,
             }
         }
     }
 
-    /// A frame before `ready`.
+    /// Carries out a frame before `ready`.
     fn greet(&mut self, payload: Payload) {
         let Payload::Connect {
             generation,
@@ -201,49 +139,58 @@ impl SparkyMachine {
         self.connecting = Some(Connecting { session_id, user_id, chat, is_new: false });
     }
 
-    /// A frame of a connection that is ready.
+    /// Carries out a frame after `ready`.
     fn begin(&mut self, payload: Payload) {
         match payload {
-            Payload::Message { text, .. } if is_verdict(&text) => match self
-                .current()
-                .or_else(|| self.only_chat())
-            {
+            Payload::Message { text, .. } if is_approval_answer(&text) => {
+                match self.chats.current().or_else(|| self.chats.only()) {
+                    Some(session) => {
+                        let approve = text.trim() == APPROVE;
+                        self.request(
+                            ConnectionCommand::DecideOldest { session, approve },
+                            SparkyStep::Deciding,
+                        );
+                    }
+                    None => {
+                        self.outbox.note(RefusalCode::BadRequest);
+                        self.complain(
+                            "Nothing was settled: switch to the chat that is meant first",
+                        );
+                    }
+                }
+            }
+            Payload::Message { text, file_id, .. } => match self.chats.current() {
                 Some(session) => {
-                    let approve = text.trim() == APPROVE;
-                    self.request(
-                        ConnectionCommand::DecideOldest { session, approve },
-                        Doing::Deciding,
-                    );
+                    let again = Some((text.clone(), file_id.clone()));
+                    self.send(session, text, file_id, again);
                 }
-                None => {
-                    self.outbox.note(RefusalCode::BadRequest);
-                    self.complain("Nothing was settled: switch to the chat that is meant first");
-                }
-            },
-            Payload::Message { text, file_id, .. } => match self.current() {
-                Some(session) => {
-                    let words = Some((text.clone(), file_id.clone()));
-                    self.say(session, text, file_id, words);
-                }
-                None => self.open(self.chat.clone(), None, Then::Say { text, file_id }),
+                None => self.open(
+                    self.chats.selected().cloned(),
+                    None,
+                    AfterOpen::Send { text, file_id },
+                ),
             },
             Payload::Personality { text } => {
                 self.personality = Some(text.clone());
-                match self.current() {
+                match self.chats.current() {
                     Some(session) => self.request(
                         SessionCommand::Instruct { instructions: text }.on(session),
-                        Doing::Instructing,
+                        SparkyStep::Instructing,
                     ),
-                    None => self.open(self.chat.clone(), None, Then::Instruct { text }),
+                    None => self.open(
+                        self.chats.selected().cloned(),
+                        None,
+                        AfterOpen::Instruct { text },
+                    ),
                 }
             }
             Payload::StartChat { chat_id, chat_name } => {
-                self.open(Some(chat_id), chat_name, Then::Announce { started: true });
+                self.open(Some(chat_id), chat_name, AfterOpen::Announce { started: true });
             }
             Payload::SwitchChat { chat_id } => {
-                self.open(Some(chat_id), None, Then::Announce { started: false });
+                self.open(Some(chat_id), None, AfterOpen::Announce { started: false });
             }
-            // As the original, which ignores what only a server says, and a second `connect`.
+            // Ignored as in the original: frames of a server, and a second `connect`.
             Payload::Connect { .. }
             | Payload::SessionInfo { .. }
             | Payload::ToolLoadingProgress { .. }
@@ -261,23 +208,23 @@ impl SparkyMachine {
 
     fn join(&mut self, joined: Joined) {
         let Joined { peer, chat, session, is_new } = joined;
-        if self.peer.as_ref() != Some(&peer) || self.chats.contains_key(&session) {
+        if self.peer.as_ref() != Some(&peer) || self.chats.has(&session) {
             return;
         }
         match self.generation {
             Generation::Sessions => {}
-            // Such a client is in one chat at a time: in the default one until it chooses another.
-            Generation::Chats if self.chat.is_none() && chat == DEFAULT_CHAT => {}
+            // Such a client is in one chat at a time, and in the default one until it chooses
+            // another.
+            Generation::Chats if self.chats.selected().is_none() && chat == DEFAULT_CHAT => {}
             Generation::Chats => return,
         }
-        // Who chose none is in the default one, also when another connection opens it.
-        if self.chat.is_none() && chat == DEFAULT_CHAT {
-            self.chat = Some(chat.clone());
+        // A client that chose no chat is in the default one, even if another connection opened it.
+        if self.chats.selected().is_none() && chat == DEFAULT_CHAT {
+            self.chats.select(chat.clone());
         }
-        self.chats.insert(session.clone(), chat.clone());
-        self.sessions.insert(chat, session.clone());
-        // A chat that is new to everybody is read from its beginning, so that nothing of it is missed;
-        // another one from where the peer has read it. At its head, this connection would prove what
+        self.chats.insert(chat, session.clone());
+        // A new chat is read from its beginning, so that nothing is missed. Another chat is read
+        // from the peer's proven position. From its head, this connection would prove frames that
         // no connection was sent.
         let start = if is_new {
             Start::After(Cursor { epoch: None, seq: Seq::ZERO })
@@ -286,67 +233,57 @@ impl SparkyMachine {
         };
         self.request(
             ConnectionCommand::Attach { session: session.clone(), start, tools: Vec::new() },
-            Doing::Joining(session),
+            SparkyStep::Joining(session),
         );
     }
 
-    fn current(&self) -> Option<SessionId> {
-        self.chat.as_ref().and_then(|chat| self.sessions.get(chat)).cloned()
-    }
-
-    /// The session's chat, while there is one alone.
-    fn only_chat(&self) -> Option<SessionId> {
-        let mut chats = self.chats.keys();
-        chats.next().filter(|_| chats.next().is_none()).cloned()
-    }
-
-    /// Opens a chat; without a name the one that the user selected last, else the default one.
-    fn open(&mut self, chat: Option<String>, title: Option<String>, then: Then) {
+    /// Opens a chat. Without a name it is the one that the user selected last, else the default
+    /// one.
+    pub(super) fn open(&mut self, chat: Option<String>, title: Option<String>, then: AfterOpen) {
         let Some(peer) = self.peer.clone() else { return };
         let (instructions, history) = (self.personality.clone(), self.history.clone());
         self.request(
             DirectoryCommand::OpenChat { peer, chat, title, instructions, history },
-            Doing::OpeningChat { then },
+            SparkyStep::OpeningChat { then },
         );
     }
 
-    fn say(
+    pub(super) fn send(
         &mut self,
         session: SessionId,
         text: String,
         file_id: Option<String>,
-        words: Option<(String, Option<String>)>,
+        again: Option<(String, Option<String>)>,
     ) {
         let attachments = file_id.into_iter().collect();
-        let doing = Doing::Sending { session: session.clone(), words };
+        let step = SparkyStep::Sending { session: session.clone(), again };
         self.request(
             SessionCommand::Send { text, attachments, policy: Policy::Interrupt }.on(session),
-            doing,
+            step,
         );
     }
 
-    fn rejoin(&mut self, mut rest: Vec<(String, SessionId)>) {
+    pub(super) fn rejoin(&mut self, mut rest: Vec<(String, SessionId)>) {
         match (rest.pop(), self.peer.clone()) {
             (Some((chat, session)), Some(peer)) => {
-                self.chats.insert(session.clone(), chat.clone());
-                self.sessions.insert(chat, session.clone());
+                self.chats.insert(chat, session.clone());
                 let attach = ConnectionCommand::Attach {
                     session: session.clone(),
                     start: Start::Proven(peer),
                     tools: Vec::new(),
                 };
-                self.request(attach, Doing::Rejoining { rest, session });
+                self.request(attach, SparkyStep::Rejoining { rest, session });
             }
             (_, _) => {
                 match self.connecting.as_mut().and_then(|connecting| connecting.chat.take()) {
-                    Some((chat, title)) => self.open(Some(chat), title, Then::Greet),
+                    Some((chat, title)) => self.open(Some(chat), title, AfterOpen::Greet),
                     None => self.welcome(),
                 }
             }
         }
     }
 
-    fn welcome(&mut self) {
+    pub(super) fn welcome(&mut self) {
         let is_new = self.connecting.take().is_some_and(|connecting| connecting.is_new);
         self.ready = true;
         let ready = Payload::Ready {
@@ -362,18 +299,13 @@ impl SparkyMachine {
 
     fn tell_progress(&mut self) {
         for progress in self.tools.progress() {
-            self.outbox.frame(Message::new(progress).to_text());
+            self.outbox.frame(WsMessage::new(progress).to_text());
         }
     }
 
-    /// The peer is known: goes on to its chats.
-    fn known(
-        &mut self,
-        peer: PeerRef,
-        is_new: bool,
-        mut chats: Vec<(String, SessionId)>,
-        selected: Option<String>,
-    ) {
+    /// Continues with the chats of a peer that was opened.
+    pub(super) fn opened_peer(&mut self, opened: OpenedPeer) {
+        let OpenedPeer { peer, is_new, mut chats, selected } = opened;
         self.peer = Some(peer.clone());
         let names_chat = match &mut self.connecting {
             Some(connecting) => {
@@ -390,15 +322,16 @@ impl SparkyMachine {
                 chats.retain(|(chat, _)| goes_on && chat == DEFAULT_CHAT);
             }
         }
-        // Only what is still a chat of the session can be selected.
-        self.chat = selected.filter(|selected| chats.iter().any(|(chat, _)| chat == selected));
+        // Only an existing chat of the session can be selected.
+        let selected = selected.filter(|selected| chats.iter().any(|(chat, _)| chat == selected));
+        self.chats.select(selected);
         match self.generation {
             Generation::Sessions => {
                 let info = Payload::SessionInfo {
                     session_id: peer.name,
                     is_new,
                     reconnected: !is_new,
-                    chat_id: self.chat.clone(),
+                    chat_id: self.chats.selected().cloned(),
                 };
                 self.tell(info, None);
                 if is_new {
@@ -409,130 +342,14 @@ impl SparkyMachine {
         }
         self.rejoin(chats);
     }
-
-    fn did(&mut self, doing: Doing, outcome: Result<CommandReply, Refusal>) {
-        match (doing, outcome) {
-            (
-                Doing::OpeningPeer,
-                Ok(CommandReply::Directory(DirectoryReply::Peer { peer, is_new, chats, selected })),
-            ) => {
-                self.known(peer, is_new, chats, selected);
-            }
-            (Doing::OpeningPeer, Err(refusal)) => {
-                self.connecting = None;
-                self.complain(format!("Invalid message format: {refusal}"));
-            }
-            (Doing::Joining(_), Ok(_)) => {}
-            (Doing::Joining(session), Err(_)) => {
-                // Deleted meanwhile.
-                if let Some(chat) = self.chats.remove(&session) {
-                    self.sessions.remove(&chat);
-                }
-            }
-            (Doing::Rejoining { rest, .. }, Ok(_)) => self.rejoin(rest),
-            (Doing::Rejoining { rest, session }, Err(_)) => {
-                // Deleted meanwhile.
-                if let Some(chat) = self.chats.remove(&session) {
-                    self.sessions.remove(&chat);
-                }
-                self.rejoin(rest);
-            }
-            (
-                Doing::OpeningChat { then },
-                Ok(CommandReply::Directory(DirectoryReply::Chat { chat, session, is_new, model })),
-            ) => {
-                self.chat = Some(chat.clone());
-                let opened = Opened { chat, is_new, model };
-                if self.chats.contains_key(&session) {
-                    self.entered(&session, opened, then);
-                } else if let Some(peer) = self.peer.clone() {
-                    self.chats.insert(session.clone(), opened.chat.clone());
-                    self.sessions.insert(opened.chat.clone(), session.clone());
-                    self.request(
-                        ConnectionCommand::Attach {
-                            session,
-                            start: Start::Proven(peer),
-                            tools: Vec::new(),
-                        },
-                        Doing::Attaching { opened, then },
-                    );
-                }
-            }
-            (Doing::Attaching { opened, then }, Ok(_)) => {
-                if let Some(session) = self.sessions.get(&opened.chat).cloned() {
-                    self.entered(&session, opened, then);
-                }
-            }
-            (Doing::Attaching { opened, then }, Err(refusal)) => {
-                if let Some(session) = self.sessions.remove(&opened.chat) {
-                    self.chats.remove(&session);
-                }
-                self.did(Doing::OpeningChat { then }, Err(refusal));
-            }
-            (Doing::OpeningChat { then }, Err(refusal)) => match &then {
-                Then::Announce { started: true } => {
-                    self.complain(format!("Error starting chat: {refusal}"));
-                }
-                Then::Announce { started: false } => {
-                    self.complain(format!("Error switching chat: {refusal}"));
-                }
-                Then::Say { .. } => self.complain(format!("Error processing message: {refusal}")),
-                Then::Instruct { .. } => self.complain(format!("Invalid message: {refusal}")),
-                Then::Greet => {
-                    self.complain(format!("Error starting chat: {refusal}"));
-                    self.welcome();
-                }
-            },
-            (Doing::Instructing | Doing::Sending { .. } | Doing::Deciding, Ok(_)) => {}
-            // Deleted a moment ago, and this connection has not heard of it yet.
-            (Doing::Sending { session, words: Some((text, file_id)) }, Err(refusal))
-                if refusal.code == RefusalCode::UnknownSession =>
-            {
-                self.detached(&session, &refusal.reason);
-                self.open(self.chat.clone(), None, Then::Say { text, file_id });
-            }
-            (Doing::Deciding, Err(refusal)) => {
-                self.complain(format!("Nothing was settled: {refusal}"));
-            }
-            (Doing::Instructing, Err(refusal)) => {
-                self.complain(format!("Invalid message: {refusal}"));
-            }
-            (Doing::Sending { .. }, Err(refusal)) => {
-                self.complain(format!("Error processing message: {refusal}"));
-            }
-            (Doing::OpeningPeer | Doing::OpeningChat { .. }, Ok(_)) => {
-                self.complain("the server gave an answer to another question");
-            }
-        }
-    }
-
-    fn entered(&mut self, session: &SessionId, opened: Opened, then: Then) {
-        let Opened { chat, is_new, model } = opened;
-        match then {
-            Then::Announce { .. } => {
-                let model = match self.generation {
-                    Generation::Sessions => None,
-                    Generation::Chats => model,
-                };
-                let ready = Payload::ChatReady { chat_id: chat.clone(), is_new, model };
-                self.tell(ready, Some(chat));
-            }
-            Then::Say { text, file_id } => self.say(session.clone(), text, file_id, None),
-            Then::Instruct { text } => self.request(
-                SessionCommand::Instruct { instructions: text }.on(session.clone()),
-                Doing::Instructing,
-            ),
-            Then::Greet => self.welcome(),
-        }
-    }
 }
 
 impl Machine for SparkyMachine {
     fn frame(&mut self, text: &str) {
-        match Message::from_text(text) {
+        match WsMessage::from_text(text) {
             Ok(message) => {
-                self.waiting.push_back(Waiting::Frame(message.payload));
-                self.go_on();
+                self.waiting.push_back(PendingWork::Frame(message.payload));
+                self.advance();
             }
             Err(refusal)
                 if refusal.code == RefusalCode::UnknownType && is_ping(text) && self.ready => {}
@@ -561,35 +378,35 @@ impl Machine for SparkyMachine {
                 };
                 self.request(
                     DirectoryCommand::OpenPeer { wire: PeerWire::Sparky, space, name },
-                    Doing::OpeningPeer,
+                    SparkyStep::OpeningPeer,
                 );
             }
             Err(refusal) => {
                 self.outbox.note(refusal.code);
                 self.connecting = None;
                 self.complain(refusal.reason);
-                self.go_on();
+                self.advance();
             }
         }
     }
 
     fn answer(&mut self, tag: Tag, outcome: Result<CommandReply, Refusal>) {
-        match self.doing.take() {
-            Some((expected, doing)) if expected == tag => {
+        match self.pending.take() {
+            Some((expected, step)) if expected == tag => {
                 if let Err(refusal) = &outcome {
                     self.outbox.note(refusal.code);
                 }
-                self.did(doing, outcome);
-                self.go_on();
+                self.finish(step, outcome);
+                self.advance();
             }
-            other => self.doing = other,
+            other => self.pending = other,
         }
     }
 
     fn encoding(&self, session: &SessionId) -> Encoding {
         let name = self.session_label().unwrap_or_default();
         let space = self.peer.as_ref().map(|peer| peer.space.as_str()).unwrap_or_default();
-        let chat = self.chats.get(session).map(String::as_str).unwrap_or_default();
+        let chat = self.chats.name(session).unwrap_or_default();
         Encoding::Sparky { session_id: name.into(), user_id: space.into(), chat_id: chat.into() }
     }
 
@@ -603,19 +420,17 @@ impl Machine for SparkyMachine {
 
     fn joined(&mut self, joined: &Joined) {
         if self.peer.as_ref() == Some(&joined.peer) {
-            self.waiting.push_back(Waiting::Join(joined.clone()));
-            self.go_on();
+            self.waiting.push_back(PendingWork::Join(joined.clone()));
+            self.advance();
         }
     }
 
     fn caught_up(&mut self, _session: &SessionId, _seq: Seq) {}
 
     fn detached(&mut self, session: &SessionId, _reason: &str) {
-        // The chat was deleted elsewhere. It stays selected, since its client still shows it:
-        // what is said in it next opens it anew.
-        if let Some(chat) = self.chats.remove(session) {
-            self.sessions.remove(&chat);
-        }
+        // The chat was deleted by another client. It stays selected, because its client still shows
+        // it. The next message in it opens it again.
+        self.chats.remove(session);
     }
 
     fn going_away(&mut self, reason: &str, _retry_after_ms: u64) {
@@ -623,7 +438,7 @@ impl Machine for SparkyMachine {
     }
 
     fn is_full(&self) -> bool {
-        self.waiting.len() >= WAITING || self.outbox.len() >= WAITING
+        self.waiting.len() >= MAX_WAITING || self.outbox.len() >= MAX_WAITING
     }
 
     fn is_greeted(&self) -> bool {
@@ -639,12 +454,12 @@ impl Machine for SparkyMachine {
     }
 }
 
-/// Whether a message settles an approval instead of saying something.
-fn is_verdict(text: &str) -> bool {
+/// Whether a message answers a request for approval.
+fn is_approval_answer(text: &str) -> bool {
     matches!(text.trim(), APPROVE | DENY)
 }
 
-/// Sparky's terminal client was to send these as a heartbeat.
+/// Whether a frame is the heartbeat that Sparky's terminal client was meant to send.
 fn is_ping(text: &str) -> bool {
     Json::parse(text)
         .is_ok_and(|json| matches!(json.get("type"), Some(Json::Text(kind)) if kind == "ping"))

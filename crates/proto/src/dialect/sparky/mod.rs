@@ -1,14 +1,15 @@
-//! Sparky's `WSMessage` protocol in both of its generations: commit 932ae57, which has `session_id`
-//! and `session_info`, and the later one without them (see [`Generation`]).
+//! Sparky's `WSMessage` protocol in both generations: commit 932ae57, which has `session_id` and
+//! `session_info`, and the later one without them (see [`Generation`]).
 //!
 //! ```
-//! use thoughtwire_proto::dialect::sparky::{Message, Payload};
-//! let message = Message::from_text(r#"{"type": "message", "data": "Hello"}"#)?;
+//! use thoughtwire_proto::dialect::sparky::{WsMessage, Payload};
+//! let message = WsMessage::from_text(r#"{"type": "message", "data": "Hello"}"#)?;
 //! assert!(matches!(&message.payload, Payload::Message { text, .. } if text == "Hello"));
 //! assert_eq!(message.to_text(), r#"{"type": "message", "data": {"text": "Hello"}}"#);
 //! # Ok::<(), thoughtwire_proto::Refusal>(())
 //! ```
 
+mod chats;
 mod codec;
 mod encode;
 mod fields;
@@ -16,9 +17,11 @@ mod fit;
 mod history;
 mod machine;
 mod payload;
+mod replies;
+mod step;
 mod tools;
 
-pub use codec::{Message, normalise, render};
+pub use codec::{WsMessage, normalise, render};
 pub use encode::encode;
 pub(crate) use fit::fit;
 pub use machine::SparkyMachine;

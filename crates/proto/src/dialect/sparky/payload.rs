@@ -1,27 +1,27 @@
-//! The payload of each message type.
+//! Payloads of the message types.
 
-use super::fields::Fields;
+use super::fields::SparkyFields;
 use crate::dialect::python::Json;
 use crate::{Refusal, RefusalCode};
 
-/// Generation of a client, as its `connect` tells.
+/// Generation of a client, recognised by its `connect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Generation {
-    /// Commit 932ae57 and those up to 66cb622: `connect` has the key `session_id`, null included.
-    /// Its clients wait for `session_info`.
+    /// Commit 932ae57 and later ones before 66cb622. `connect` has the key `session_id`, even if
+    /// null. Clients wait for `session_info`.
     Sessions,
-    /// From 66cb622 on: no `session_id` anywhere. `session_info` is an unknown type to its clients.
+    /// From 66cb622 on. There is no `session_id`, and clients do not know `session_info`.
     Chats,
 }
 
-/// What a message carries: one variant per type, named as on the wire.
+/// Payload of a message: one variant per type, with the type's name.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(
     missing_docs,
     reason = "the fields are the wire's own, named and described by the protocol"
 )]
 pub enum Payload {
-    /// A client says who it is.
+    /// A client connects.
     Connect {
         generation: Generation,
         session_id: Option<String>,
@@ -32,27 +32,27 @@ pub enum Payload {
         chat_id: Option<String>,
         chat_name: Option<String>,
     },
-    /// What either side says.
+    /// A message of the user or the agent.
     Message { text: String, file_id: Option<String>, task_id: Option<String> },
-    /// How the agent shall be, from now on.
+    /// New instructions for the agent.
     Personality { text: String },
-    /// Begin a chat.
+    /// Create and select a chat.
     StartChat { chat_id: String, chat_name: Option<String> },
-    /// Go on with a chat.
+    /// Select a chat.
     SwitchChat { chat_id: String },
-    /// The answer to `connect`.
+    /// Answer to `connect`.
     SessionInfo { session_id: String, is_new: bool, reconnected: bool, chat_id: Option<String> },
     /// A tool is being loaded.
     ToolLoadingProgress { tool_name: String, status: String, message: String },
-    /// The session can be used.
+    /// The session is ready.
     Ready { session_id: Option<String>, tools_loaded: i128 },
-    /// A chat can be used.
+    /// A chat is ready.
     ChatReady { chat_id: String, is_new: bool, model: Option<String> },
-    /// The agent thought something.
+    /// The agent had a thought.
     Thought { text: String, task_id: Option<String> },
     /// The agent calls a tool.
     ToolUse { name: String, args: Json, task_id: Option<String> },
-    /// The tool came back.
+    /// A tool returned.
     ToolResult {
         name: String,
         result: String,
@@ -61,23 +61,23 @@ pub enum Payload {
         messages: Option<Json>,
         task_id: Option<String>,
     },
-    /// What the agent is about.
+    /// A note about the agent's activity.
     Status { message: String, task_id: Option<String> },
-    /// Something went wrong.
+    /// An error.
     Error { message: String, task_id: Option<String> },
-    /// What a turn cost.
+    /// Cost of a turn.
     TokenUsage {
         input_tokens: i128,
         output_tokens: i128,
         total_tokens: i128,
         cached_tokens: Option<i128>,
     },
-    /// What a turn may cost.
+    /// Estimated cost of a turn.
     TokenEstimate { estimated_tokens: i128, source: String },
 }
 
 impl Payload {
-    /// Its type on the wire.
+    /// Name of the type on the protocol.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -100,14 +100,15 @@ impl Payload {
         }
     }
 
-    /// Reads a type's `data`. What is no object is the type's text, as Python would print it.
+    /// Reads the `data` of a type. A value that is not an object becomes the type's text, as Python
+    /// prints it.
     pub(super) fn read(kind: &str, data: Option<&Json>) -> Result<Self, Refusal> {
         let plain = match data {
-            Some(data @ Json::Dict(_)) => return Self::of_fields(&Fields { kind, data }),
+            Some(data @ Json::Dict(_)) => return Self::of_fields(&SparkyFields { kind, data }),
             Some(Json::Null) | None => None,
             Some(other) => Some(other),
         };
-        // Where there is nothing, the original would print "None" and take that for the text.
+        // Without a value, the original would take Python's "None" as the text.
         let printed = || match plain {
             Some(value) => Ok(value.to_str()),
             None => Err(Refusal::new(RefusalCode::BadRequest, format!("{kind} needs \"data\""))),
@@ -188,7 +189,7 @@ impl Payload {
         })
     }
 
-    fn of_fields(fields: &Fields<'_>) -> Result<Self, Refusal> {
+    fn of_fields(fields: &SparkyFields<'_>) -> Result<Self, Refusal> {
         let task_id = || fields.optional_text("task_id");
         Ok(match fields.kind {
             "connect" => Self::Connect {
@@ -204,7 +205,7 @@ impl Payload {
                 chat_id: fields.optional_text("chat_id")?,
                 chat_name: fields.optional_text("chat_name")?,
             },
-            // The original invents "<Empty message>" where there is no text.
+            // The original invents "<Empty message>" if there is no text.
             "message" => Self::Message {
                 text: fields.text("text")?,
                 file_id: fields.optional_text("file_id")?,
@@ -266,7 +267,8 @@ impl Payload {
         })
     }
 
-    /// Its `data`, with the keys that the original writes always, and the others where they are set.
+    /// The value of `data`, with the keys that the original always writes, and others if they are
+    /// set.
     pub(super) fn to_data(&self) -> Json {
         let mut data = Data(Vec::new());
         match self {
@@ -280,7 +282,7 @@ impl Payload {
                 chat_id,
                 chat_name,
             } => {
-                // A frame that only the later generation writes has no place for a session.
+                // The later generation's frames have no `session_id`.
                 let is_later = [token, chat_id, chat_name].into_iter().any(Option::is_some);
                 match generation {
                     Generation::Chats if is_later => {}

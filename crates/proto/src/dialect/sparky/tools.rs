@@ -1,38 +1,39 @@
-//! What a client is told of tools while a connection begins.
+//! Tools that a client is told about while it connects.
 
 use super::payload::Payload;
 
-/// Tools of a server's agents, as a new client is told of them.
+/// Tools of a server's agents, as reported to a new client.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Tools {
-    /// How many tools can be used, built-in ones included.
+    /// Number of available tools, including built-in ones.
     pub loaded: usize,
-    /// The servers that bring tools of their own, each told once.
+    /// MCP servers that provide tools.
     pub servers: Vec<ServerLoading>,
 }
 
-/// A server of tools (MCP).
+/// An MCP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLoading {
     /// Its name.
     pub name: String,
-    /// How far it is.
+    /// Progress of its start.
     pub loading: Loading,
 }
 
-/// How far a server of tools is.
+/// Progress of an MCP server's start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loading {
     /// It is being started.
     Begun,
-    /// Its tools can be used.
+    /// Its tools are available.
     Loaded,
-    /// It cannot be used; why.
+    /// It cannot be used, for this reason.
     Failed(String),
 }
 
 impl Tools {
-    /// The `tool_loading_progress` messages: per server `loading`, then its outcome if there is one.
+    /// Makes the `tool_loading_progress` messages: per server `loading`, then the outcome if there
+    /// is one.
     pub(super) fn progress(&self) -> Vec<Payload> {
         let told = |server: &ServerLoading| {
             let name = &server.name;

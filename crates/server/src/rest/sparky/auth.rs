@@ -1,57 +1,59 @@
-//! Logging in from Sparky's page. A key is the password, and the key decides whose it is. Without
-//! keys there is nothing to prove: the name says which name space is meant.
+//! Logins of Sparky's page. A key is the password, and determines the user. Without keys nothing is
+//! checked, and the user name selects the name space.
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use thoughtwire_proto::rest::Auth;
 use thoughtwire_proto::{Refusal, check_name};
 
-use super::{Told, own_space};
+use super::{SparkyNotice, SparkyResult, own_space};
 use crate::access::{Identity, named_by, naming, unauthorized};
-use crate::config::Auth;
-use crate::rest::{Rest, Shared, bad, read};
+use crate::rest::{Created, JsonBody, RestState, SharedRest, bad, read};
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
-pub(in crate::rest) struct LoginBody {
+pub(in crate::rest) struct SparkyLogin {
     username: String,
     password: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(transform = thoughtwire_proto::schema::optional("email")))]
 #[derive(Deserialize)]
-pub(in crate::rest) struct RegisterBody {
+pub(in crate::rest) struct SparkyRegistration {
     username: String,
     #[serde(default)]
     email: String,
     password: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
-pub(in crate::rest) struct RefreshBody {
+pub(in crate::rest) struct SparkyRefresh {
     refresh_token: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
-struct Tokens {
+pub(in crate::rest) struct SparkyTokens {
     access_token: String,
     refresh_token: String,
+    #[cfg_attr(test, schemars(extend("const" = "bearer")))]
     token_type: &'static str,
 }
 
-impl Tokens {
-    /// One token for both: it is renewed for as long as its login lasts.
-    fn of(token: String) -> Response {
-        let tokens =
-            Self { refresh_token: token.clone(), access_token: token, token_type: "bearer" };
-        Json(tokens).into_response()
+impl SparkyTokens {
+    /// Uses one token for both, since it is renewed for as long as its login lasts.
+    fn new(token: String) -> Self {
+        Self { refresh_token: token.clone(), access_token: token, token_type: "bearer" }
     }
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
-struct User {
+pub(in crate::rest) struct SparkyUser {
     id: String,
     username: String,
     email: String,
@@ -60,7 +62,7 @@ struct User {
     roles: [&'static str; 1],
 }
 
-impl User {
+impl SparkyUser {
     fn new(id: String, email: String) -> Self {
         let username = id.clone();
         Self { id, username, email, is_active: true, is_verified: true, roles: ["user"] }
@@ -73,32 +75,33 @@ fn checked(username: &str) -> Result<&str, Refusal> {
     Ok(username)
 }
 
-/// Whoever has the password; a refusal says what a password is here.
-fn known(rest: &Rest, password: &str) -> Result<Identity, Refusal> {
+/// Finds the owner of a password. The refusal explains that a key is the password.
+fn known(rest: &RestState, password: &str) -> Result<Identity, Refusal> {
     rest.access.token(password.trim()).map_err(|_| {
         unauthorized(
-            "Incorrect username or password: the password is a key, as `thoughtwire keys add` shows it",
+            "Incorrect username or password: the password is a key, as `thoughtwire keys add` \
+             shows it",
         )
     })
 }
 
 pub(in crate::rest) async fn login(
-    State(rest): Shared,
-    body: Result<Json<LoginBody>, JsonRejection>,
-) -> Told {
-    let LoginBody { username, password } = read(body)?;
+    State(rest): SharedRest,
+    body: JsonBody<SparkyLogin>,
+) -> SparkyResult<Json<SparkyTokens>> {
+    let SparkyLogin { username, password } = read(body)?;
     let token = match rest.access.guard.auth {
         Auth::None => naming(checked(&username)?),
         Auth::Keys => rest.access.login.write(&known(&rest, &password)?)?.0,
     };
-    Ok(Tokens::of(token))
+    Ok(Json(SparkyTokens::new(token)))
 }
 
 pub(in crate::rest) async fn register(
-    State(rest): Shared,
-    body: Result<Json<RegisterBody>, JsonRejection>,
-) -> Told {
-    let RegisterBody { username, email, password } = read(body)?;
+    State(rest): SharedRest,
+    body: JsonBody<SparkyRegistration>,
+) -> SparkyResult<Created<SparkyUser>> {
+    let SparkyRegistration { username, email, password } = read(body)?;
     let id = match rest.access.guard.auth {
         Auth::None => checked(&username)?.to_owned(),
         Auth::Keys => known(&rest, &password)
@@ -111,14 +114,14 @@ pub(in crate::rest) async fn register(
             .user
             .to_string(),
     };
-    Ok((StatusCode::CREATED, Json(User::new(id, email))).into_response())
+    Ok(Created(SparkyUser::new(id, email)))
 }
 
 pub(in crate::rest) async fn refresh(
-    State(rest): Shared,
-    body: Result<Json<RefreshBody>, JsonRejection>,
-) -> Told {
-    let RefreshBody { refresh_token } = read(body)?;
+    State(rest): SharedRest,
+    body: JsonBody<SparkyRefresh>,
+) -> SparkyResult<Json<SparkyTokens>> {
+    let SparkyRefresh { refresh_token } = read(body)?;
     let token = match rest.access.guard.auth {
         Auth::None => {
             let name = named_by(&refresh_token)
@@ -127,15 +130,19 @@ pub(in crate::rest) async fn refresh(
         }
         Auth::Keys => rest.access.login.write(&rest.access.token(&refresh_token)?)?.0,
     };
-    Ok(Tokens::of(token))
+    Ok(Json(SparkyTokens::new(token)))
 }
 
-/// The page forgets its tokens by itself; there is nothing to do here.
-pub(in crate::rest) async fn logout() -> Response {
-    Json(json!({"message": "Logged out successfully"})).into_response()
+/// Does nothing, since the page deletes its tokens by itself.
+pub(in crate::rest) async fn logout() -> Json<SparkyNotice> {
+    Json(SparkyNotice { message: "Logged out successfully" })
 }
 
-pub(in crate::rest) async fn me(State(rest): Shared, caller: Identity, headers: HeaderMap) -> Told {
+pub(in crate::rest) async fn me(
+    State(rest): SharedRest,
+    caller: Identity,
+    headers: HeaderMap,
+) -> SparkyResult<Json<SparkyUser>> {
     let id = own_space(&rest.access, &caller, &headers);
-    Ok(Json(User::new(id, String::new())).into_response())
+    Ok(Json(SparkyUser::new(id, String::new())))
 }

@@ -1,54 +1,103 @@
 //! A Sparky user's chats.
 
+use std::convert::Infallible;
+
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use thoughtwire_proto::{Refusal, RefusalCode, SessionCommand, Timestamp};
+use thoughtwire_proto::{Refusal, RefusalCode, SessionCommand, SessionId, Timestamp};
 use thoughtwire_store::StoredChat;
 
-use super::{Detail, Told, check_space, not_found};
+use super::{SparkyRefused, SparkyResult, check_space, not_found};
 use crate::access::Identity;
-use crate::rest::{Query, Rest, Shared, read};
+use crate::rest::{JsonBody, QueryParams, RestState, SharedRest, read};
 
-/// Chats of a page of the list, unless it says another number.
+/// Number of chats on a page of the list, unless the request names another.
 const PAGE: usize = 100;
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
-pub(in crate::rest) struct ListQuery {
+pub(in crate::rest) struct ChatsQuery {
+    /// Most chats of the answer.
     limit: Option<usize>,
+    /// Number of chats to pass over.
     offset: Option<usize>,
+    /// Whether archived chats are listed.
     #[serde(default)]
     include_archived: bool,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
-pub(in crate::rest) struct RenameBody {
+pub(in crate::rest) struct SparkyRename {
     chat_name: String,
 }
 
-/// A chat in both generations' shape: the earlier one reads `session_id`, the later one `model`.
+/// A chat in the form of both generations. The earlier one reads `session_id`, the later `model`.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
-struct Chat {
+pub(in crate::rest) struct SparkyChat {
     chat_id: String,
     chat_name: String,
-    session_id: String,
+    session_id: SessionId,
     created_at: Timestamp,
     updated_at: Timestamp,
     archived: bool,
     model: Option<String>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
-struct Chats {
+pub(in crate::rest) struct SparkyChats {
     user_id: String,
-    chats: Vec<Chat>,
+    chats: Vec<SparkyChat>,
 }
 
-impl From<StoredChat> for Chat {
+/// A chat that was renamed.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Serialize)]
+pub(in crate::rest) struct SparkyRenamed {
+    chat_id: String,
+    chat_name: String,
+    updated_at: Timestamp,
+}
+
+/// A chat that was deleted.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Serialize)]
+pub(in crate::rest) struct SparkyDeleted {
+    message: &'static str,
+    chat_id: String,
+}
+
+/// A chat that was archived.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Serialize)]
+pub(in crate::rest) struct SparkyArchived {
+    message: &'static str,
+    chat_id: String,
+    archived_at: Timestamp,
+}
+
+/// A chat that was taken back from the archive.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Serialize)]
+pub(in crate::rest) struct SparkyUnarchived {
+    message: &'static str,
+    chat_id: String,
+    updated_at: Timestamp,
+}
+
+/// Another model for a chat.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Deserialize)]
+pub(in crate::rest) struct SparkyModelChange {
+    #[expect(dead_code, reason = "every change is refused")]
+    model: String,
+}
+
+impl From<StoredChat> for SparkyChat {
     fn from(stored: StoredChat) -> Self {
         let named = |title: &String| !title.trim().is_empty();
         let chat_name = stored
@@ -58,7 +107,7 @@ impl From<StoredChat> for Chat {
         Self {
             chat_id: stored.chat,
             chat_name,
-            session_id: stored.session.to_string(),
+            session_id: stored.session,
             created_at: stored.created_at,
             updated_at: stored.updated_at,
             archived: stored.archived_at.is_some(),
@@ -68,36 +117,34 @@ impl From<StoredChat> for Chat {
 }
 
 pub(in crate::rest) async fn list(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
     Path(space): Path<String>,
-    Query(query): Query<ListQuery>,
-) -> Told {
+    QueryParams(query): QueryParams<ChatsQuery>,
+) -> SparkyResult<Json<SparkyChats>> {
     check_space(&rest, &caller, &headers, &space).await?;
-    let (user, wanted) = (caller.user, space.clone());
-    let stored =
-        rest.hub.read(move |store| store.chats(&user, &wanted, query.include_archived)).await?;
+    let peers = rest.hub.store().peers();
+    let stored = peers.chats(&caller.user, &space, query.include_archived).await?;
     let chats = stored
         .into_iter()
         .skip(query.offset.unwrap_or(0))
         .take(query.limit.unwrap_or(PAGE))
-        .map(Chat::from)
+        .map(SparkyChat::from)
         .collect();
-    Ok(Json(Chats { user_id: space, chats }).into_response())
+    Ok(Json(SparkyChats { user_id: space, chats }))
 }
 
-/// A chat of a name space that the caller may see.
+/// Finds a chat in a name space that the caller may see.
 async fn find(
-    rest: &Rest,
+    rest: &RestState,
     caller: &Identity,
     headers: &HeaderMap,
     space: &str,
     chat: &str,
-) -> Result<StoredChat, Detail> {
+) -> Result<StoredChat, SparkyRefused> {
     check_space(rest, caller, headers, space).await?;
-    let (user, wanted) = (caller.user.clone(), chat.to_owned());
-    let named = rest.hub.read(move |store| store.chats_named(&user, &wanted)).await?;
+    let named = rest.hub.store().peers().chats_named(&caller.user, chat).await?;
     named
         .into_iter()
         .find(|stored| stored.space == space)
@@ -105,81 +152,76 @@ async fn find(
 }
 
 pub(in crate::rest) async fn rename(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-    body: Result<Json<RenameBody>, JsonRejection>,
-) -> Told {
-    let RenameBody { chat_name } = read(body)?;
+    body: JsonBody<SparkyRename>,
+) -> SparkyResult<Json<SparkyRenamed>> {
+    let SparkyRename { chat_name } = read(body)?;
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     let rename = SessionCommand::Rename { title: chat_name.clone() };
     rest.execute(&caller.user, None, stored.session, rename).await?;
-    let now = thoughtwire_hub::now();
-    let answer = json!({"chat_id": chat, "chat_name": chat_name, "updated_at": now});
-    Ok(Json(answer).into_response())
+    let updated_at = thoughtwire_hub::now();
+    Ok(Json(SparkyRenamed { chat_id: chat, chat_name, updated_at }))
 }
 
 pub(in crate::rest) async fn delete(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told {
+) -> SparkyResult<Json<SparkyDeleted>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     rest.execute(&caller.user, None, stored.session, SessionCommand::Delete).await?;
-    let answer = json!({"message": "Chat deleted successfully", "chat_id": chat});
-    Ok(Json(answer).into_response())
+    let message = "Chat deleted successfully";
+    Ok(Json(SparkyDeleted { message, chat_id: chat }))
 }
 
 pub(in crate::rest) async fn archive(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told {
+) -> SparkyResult<Json<SparkyArchived>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
-    // Archived again it keeps its time.
+    // A chat that is archived already keeps its time.
     let at = stored.archived_at.unwrap_or_else(thoughtwire_hub::now);
     keep_archived(&rest, &caller, &stored, Some(at)).await?;
-    let answer =
-        json!({"message": "Chat archived successfully", "chat_id": chat, "archived_at": at});
-    Ok(Json(answer).into_response())
+    let message = "Chat archived successfully";
+    Ok(Json(SparkyArchived { message, chat_id: chat, archived_at: at }))
 }
 
 pub(in crate::rest) async fn unarchive(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told {
+) -> SparkyResult<Json<SparkyUnarchived>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     keep_archived(&rest, &caller, &stored, None).await?;
-    let answer = json!({
-        "message": "Chat unarchived successfully",
-        "chat_id": chat,
-        "updated_at": stored.updated_at,
-    });
-    Ok(Json(answer).into_response())
+    let message = "Chat unarchived successfully";
+    Ok(Json(SparkyUnarchived { message, chat_id: chat, updated_at: stored.updated_at }))
 }
 
 async fn keep_archived(
-    rest: &Rest,
+    rest: &RestState,
     caller: &Identity,
     stored: &StoredChat,
     at: Option<Timestamp>,
-) -> Result<(), Detail> {
-    let archived = rest.hub.store().archive_chat(&caller.user, &stored.space, &stored.chat, at);
-    archived.await.map_err(|error| Detail(Refusal::from(&error)))
+) -> Result<(), SparkyRefused> {
+    let peers = rest.hub.store().peers();
+    Ok(peers.archive_chat(&caller.user, &stored.space, &stored.chat, at).await?)
 }
 
-/// Refuses another model for one chat: all chats of a user are one agent's, and it has one model.
+/// Refuses another model for one chat, since all chats of a user share one agent and its model.
 pub(in crate::rest) async fn model(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told {
+    _body: JsonBody<SparkyModelChange>,
+) -> SparkyResult<Infallible> {
     find(&rest, &caller, &headers, &space, &chat).await?;
     let reason = "a chat has the model of its agent; change it with `thoughtwire agents edit`";
     Err(Refusal::new(RefusalCode::Unsupported, reason).into())

@@ -1,31 +1,31 @@
-//! Anthropic's Messages.
+//! Decoder of Anthropic's Messages API.
 
 use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
-use super::assembly::Assembly;
-use super::decoder::{Decoder, Input, Taken};
-use super::json::{Step, count, key, list, raw_at, text};
-use crate::model::remote::said::Said;
+use super::assembly::ReplyAssembly;
+use super::decoder::{DecodeOutcome, DecoderInput, StreamDecoder};
+use super::json::{PathStep, count, key, list, raw_at, text};
+use crate::model::remote::provider_error::ProviderError;
 
-/// Content blocks come one after the other, but some gateways let them overlap: only the first open
-/// block is written, and what comes of the others waits.
+/// Content blocks arrive one after the other, but some gateways interleave them. Only the first
+/// open block is written; deltas of the others wait.
 #[derive(Default)]
-pub(super) struct Anthropic {
-    blocks: VecDeque<Block>,
-    usage: Counts,
+pub(super) struct AnthropicDecoder {
+    blocks: VecDeque<ContentBlock>,
+    usage: CacheCounts,
 }
 
-struct Block {
+struct ContentBlock {
     index: Option<String>,
-    kind: Kind,
+    kind: BlockKind,
     /// Deltas that wait until the blocks before this one have ended.
-    waiting: Vec<Delta>,
+    waiting: Vec<BlockDelta>,
     is_over: bool,
 }
 
-enum Kind {
+enum BlockKind {
     Text,
     Thinking {
         words: String,
@@ -39,14 +39,14 @@ enum Kind {
         id: Option<String>,
         name: String,
         input: Option<String>,
-        told: bool,
+        has_args: bool,
     },
-    /// A kind that is not known, or that no client acts on.
+    /// A kind that is unknown, or that clients do not act on.
     Other,
 }
 
-impl Kind {
-    /// How many bytes a block of this kind begins with.
+impl BlockKind {
+    /// Number of bytes in the start of a block.
     fn bytes(&self) -> usize {
         match self {
             Self::Text | Self::Other => 0,
@@ -60,14 +60,14 @@ impl Kind {
     }
 }
 
-enum Delta {
+enum BlockDelta {
     Text(String),
     Thinking(String),
     Signature(String),
     Json(String),
 }
 
-impl Delta {
+impl BlockDelta {
     fn bytes(&self) -> usize {
         match self {
             Self::Text(text) | Self::Thinking(text) | Self::Signature(text) | Self::Json(text) => {
@@ -77,18 +77,18 @@ impl Delta {
     }
 }
 
-/// About how many bytes a block takes by itself.
+/// Approximate overhead of a block, in bytes.
 const BLOCK_BYTES: usize = 1 << 10;
 
 #[derive(Default)]
-struct Counts {
+struct CacheCounts {
     input: u64,
     written: u64,
     read: u64,
 }
 
-impl Decoder for Anthropic {
-    fn take(&mut self, input: &Input<'_>, reply: &mut Assembly) -> Taken {
+impl StreamDecoder for AnthropicDecoder {
+    fn take(&mut self, input: &DecoderInput<'_>, reply: &mut ReplyAssembly) -> DecodeOutcome {
         let value = input.value;
         let kind = value.get("type").and_then(Value::as_str).unwrap_or(input.event);
         match kind {
@@ -97,7 +97,8 @@ impl Decoder for Anthropic {
                 self.count(message.and_then(|message| message.get("usage")), reply);
             }
             "content_block_start" => {
-                let raw = raw_at(input.text, &[Step::Key("content_block"), Step::Key("input")]);
+                let raw =
+                    raw_at(input.text, &[PathStep::Key("content_block"), PathStep::Key("input")]);
                 self.begin(key(value.get("index")), value.get("content_block"), raw, reply);
             }
             "content_block_delta" => self.delta(value, reply),
@@ -107,24 +108,24 @@ impl Decoder for Anthropic {
                 self.count(value.get("usage"), reply);
                 stopped(delta, reply);
             }
-            "message_stop" => return Taken::Last,
+            "message_stop" => return DecodeOutcome::Last,
             "message" => {
                 self.whole(value, input.text, reply);
-                return Taken::Whole;
+                return DecodeOutcome::Whole;
             }
             "ping" => {}
             "" if value.get("content").is_some_and(Value::is_array) => {
                 self.whole(value, input.text, reply);
-                return Taken::Whole;
+                return DecodeOutcome::Whole;
             }
-            "" => return Taken::Unknown,
+            "" => return DecodeOutcome::Unknown,
             // Kinds to come; the API's documentation asks clients to ignore them.
             _ => {}
         }
-        Taken::Known
+        DecodeOutcome::Known
     }
 
-    fn finish(&mut self, reply: &mut Assembly) {
+    fn finish(&mut self, reply: &mut ReplyAssembly) {
         while let Some(mut block) = self.blocks.pop_front() {
             block.write(reply);
             block.end(reply);
@@ -132,25 +133,28 @@ impl Decoder for Anthropic {
     }
 }
 
-impl Anthropic {
+impl AnthropicDecoder {
     fn begin(
         &mut self,
         index: Option<String>,
         block: Option<&Value>,
         raw_input: Option<&str>,
-        reply: &mut Assembly,
+        reply: &mut ReplyAssembly,
     ) {
         let Some(block) = block else { return };
         let (kind, first) = match block.get("type").and_then(Value::as_str).unwrap_or_default() {
-            "text" => (Kind::Text, text(block, "text").map(|text| Delta::Text(text.to_owned()))),
+            "text" => {
+                (BlockKind::Text, text(block, "text").map(|text| BlockDelta::Text(text.to_owned())))
+            }
             "thinking" => {
                 let signature = text(block, "signature").unwrap_or_default().to_owned();
-                let words = text(block, "thinking").map(|text| Delta::Thinking(text.to_owned()));
-                (Kind::Thinking { words: String::new(), signature }, words)
+                let words =
+                    text(block, "thinking").map(|text| BlockDelta::Thinking(text.to_owned()));
+                (BlockKind::Thinking { words: String::new(), signature }, words)
             }
             "redacted_thinking" => {
                 let data = text(block, "data").unwrap_or_default().to_owned();
-                (Kind::Redacted { data }, None)
+                (BlockKind::Redacted { data }, None)
             }
             "tool_use" => {
                 let input = match block.get("input") {
@@ -162,20 +166,20 @@ impl Anthropic {
                 let input = input.filter(|input| !input.trim().is_empty());
                 let id = text(block, "id").map(str::to_owned);
                 let name = text(block, "name").unwrap_or_default().to_owned();
-                (Kind::Call { at: None, id, name, input, told: false }, None)
+                (BlockKind::Call { at: None, id, name, input, has_args: false }, None)
             }
-            _ => (Kind::Other, None),
+            _ => (BlockKind::Other, None),
         };
-        reply.grow(BLOCK_BYTES + index.as_ref().map_or(0, String::len) + kind.bytes());
+        reply.count_bytes(BLOCK_BYTES + index.as_ref().map_or(0, String::len) + kind.bytes());
         let waiting = first.into_iter().collect();
-        self.blocks.push_back(Block { index, kind, waiting, is_over: false });
+        self.blocks.push_back(ContentBlock { index, kind, waiting, is_over: false });
         self.write(reply);
     }
 
-    fn delta(&mut self, value: &Value, reply: &mut Assembly) {
+    fn delta(&mut self, value: &Value, reply: &mut ReplyAssembly) {
         let Some(delta) = value.get("delta") else { return };
         let string = |key: &str| text(delta, key).map(str::to_owned);
-        // The type may be missing: then the key tells.
+        // If the type is missing, the key decides.
         let keys = [
             ("text", "text_delta"),
             ("thinking", "thinking_delta"),
@@ -185,52 +189,55 @@ impl Anthropic {
         let by_key = || keys.iter().find(|(key, _)| delta.get(key).is_some()).map(|(_, of)| *of);
         let of = delta.get("type").and_then(Value::as_str).or_else(by_key).unwrap_or_default();
         let (delta, kind) = match of {
-            "text_delta" => (string("text").map(Delta::Text), Some(Kind::Text)),
+            "text_delta" => (string("text").map(BlockDelta::Text), Some(BlockKind::Text)),
             "thinking_delta" => {
                 let (words, signature) = (String::new(), String::new());
-                (string("thinking").map(Delta::Thinking), Some(Kind::Thinking { words, signature }))
+                (
+                    string("thinking").map(BlockDelta::Thinking),
+                    Some(BlockKind::Thinking { words, signature }),
+                )
             }
-            "signature_delta" => (string("signature").map(Delta::Signature), None),
-            "input_json_delta" => (string("partial_json").map(Delta::Json), None),
+            "signature_delta" => (string("signature").map(BlockDelta::Signature), None),
+            "input_json_delta" => (string("partial_json").map(BlockDelta::Json), None),
             _ => return,
         };
         let Some(delta) = delta else { return };
         let index = key(value.get("index"));
         let at = match &index {
-            Some(index) => self.place(index, &delta),
+            Some(index) => self.block_of_delta(index, &delta),
             None => self.blocks.len().checked_sub(1),
         };
         match (at.and_then(|at| self.blocks.get_mut(at)), kind) {
             (Some(block), _) => {
-                // It is counted where it is written; until then it may wait for long.
-                reply.grow(delta.bytes());
+                // The text is counted again when it is written; until then it may wait for long.
+                reply.count_bytes(delta.bytes());
                 block.waiting.push(delta);
             }
             // The block's start is missing.
             (None, Some(kind)) => {
-                reply.grow(BLOCK_BYTES + delta.bytes());
+                reply.count_bytes(BLOCK_BYTES + delta.bytes());
                 let waiting = vec![delta];
-                self.blocks.push_back(Block { index, kind, waiting, is_over: false });
+                self.blocks.push_back(ContentBlock { index, kind, waiting, is_over: false });
             }
             (None, None) => return,
         }
         self.write(reply);
     }
 
-    /// The block of a delta with an index.
-    fn place(&self, index: &str, delta: &Delta) -> Option<usize> {
+    /// Index of the block that a delta belongs to.
+    fn block_of_delta(&self, index: &str, delta: &BlockDelta) -> Option<usize> {
         let with_index =
             self.blocks.iter().rposition(|block| block.index.as_deref() == Some(index));
         match delta {
-            Delta::Text(_) | Delta::Thinking(_) | Delta::Signature(_) => with_index,
-            // Arguments whose index is no block's are those of the last call.
-            Delta::Json(_) => with_index.or_else(|| {
-                self.blocks.iter().rposition(|block| matches!(block.kind, Kind::Call { .. }))
+            BlockDelta::Text(_) | BlockDelta::Thinking(_) | BlockDelta::Signature(_) => with_index,
+            // Arguments with an unknown index belong to the last call.
+            BlockDelta::Json(_) => with_index.or_else(|| {
+                self.blocks.iter().rposition(|block| matches!(block.kind, BlockKind::Call { .. }))
             }),
         }
     }
 
-    fn stop(&mut self, index: Option<&str>, reply: &mut Assembly) {
+    fn stop(&mut self, index: Option<&str>, reply: &mut ReplyAssembly) {
         let block = match &index {
             Some(_) => self.blocks.iter_mut().rfind(|block| block.index.as_deref() == index),
             None => self.blocks.back_mut(),
@@ -241,8 +248,8 @@ impl Anthropic {
         self.write(reply);
     }
 
-    /// Writes the first open block, and those behind it once it is over.
-    fn write(&mut self, reply: &mut Assembly) {
+    /// Writes the first open block. If it has ended, the blocks behind it follow.
+    fn write(&mut self, reply: &mut ReplyAssembly) {
         while let Some(block) = self.blocks.front_mut() {
             block.write(reply);
             if !block.is_over {
@@ -254,12 +261,12 @@ impl Anthropic {
     }
 
     /// Reads a reply that was not streamed.
-    fn whole(&mut self, message: &Value, raw: &str, reply: &mut Assembly) {
+    fn whole(&mut self, message: &Value, raw: &str, reply: &mut ReplyAssembly) {
         for (at, block) in list(message.get("content")).iter().enumerate() {
             if reply.excess().is_some() {
                 return;
             }
-            let way = [Step::Key("content"), Step::At(at), Step::Key("input")];
+            let way = [PathStep::Key("content"), PathStep::At(at), PathStep::Key("input")];
             let input = block.get("input").and_then(|_| raw_at(raw, &way));
             self.begin(None, Some(block), input, reply);
             self.stop(None, reply);
@@ -268,10 +275,10 @@ impl Anthropic {
         stopped(message, reply);
     }
 
-    /// Counts tokens. Those of the cache are not among the input's here, as they are elsewhere.
-    fn count(&mut self, counts: Option<&Value>, reply: &mut Assembly) {
+    /// Counts tokens. Unlike elsewhere, cached tokens are not included in the input tokens here.
+    fn count(&mut self, counts: Option<&Value>, reply: &mut ReplyAssembly) {
         let Some(counts) = counts else { return };
-        let Counts { input, written, read } = &mut self.usage;
+        let CacheCounts { input, written, read } = &mut self.usage;
         *input = count(counts.get("input_tokens")).unwrap_or(*input);
         *written = count(counts.get("cache_creation_input_tokens")).unwrap_or(*written);
         *read = count(counts.get("cache_read_input_tokens")).unwrap_or(*read);
@@ -282,54 +289,55 @@ impl Anthropic {
     }
 }
 
-impl Block {
-    /// Writes what waits of a block whose turn it is.
-    fn write(&mut self, reply: &mut Assembly) {
-        if let Kind::Call { at: at @ None, id, name, .. } = &mut self.kind {
+impl ContentBlock {
+    /// Writes the waiting deltas of the first open block.
+    fn write(&mut self, reply: &mut ReplyAssembly) {
+        if let BlockKind::Call { at: at @ None, id, name, .. } = &mut self.kind {
             *at = reply.open_call(id.as_deref(), name);
         }
         for delta in self.waiting.drain(..) {
             match (&mut self.kind, delta) {
-                (Kind::Text, Delta::Text(text)) => reply.say(&text),
-                (Kind::Thinking { words, .. }, Delta::Thinking(text)) => {
-                    reply.think(&text);
+                (BlockKind::Text, BlockDelta::Text(text)) => reply.push_content(&text),
+                (BlockKind::Thinking { words, .. }, BlockDelta::Thinking(text)) => {
+                    reply.push_thought(&text);
                     words.push_str(&text);
                 }
-                (Kind::Thinking { signature, .. }, Delta::Signature(more)) => {
+                (BlockKind::Thinking { signature, .. }, BlockDelta::Signature(more)) => {
                     signature.push_str(&more);
                 }
-                (Kind::Call { at: Some(at), told, .. }, Delta::Json(json)) => {
-                    *told = true;
-                    reply.args(*at, &json);
+                (BlockKind::Call { at: Some(at), has_args, .. }, BlockDelta::Json(json)) => {
+                    *has_args = true;
+                    reply.push_args(*at, &json);
                 }
-                // A delta of another kind than its block: what it says counts.
-                (_, Delta::Text(text)) => reply.say(&text),
-                (_, Delta::Thinking(text)) => reply.think(&text),
-                (_, Delta::Signature(_) | Delta::Json(_)) => {}
+                // A delta of another kind than its block: the delta's kind counts.
+                (_, BlockDelta::Text(text)) => reply.push_content(&text),
+                (_, BlockDelta::Thinking(text)) => reply.push_thought(&text),
+                (_, BlockDelta::Signature(_) | BlockDelta::Json(_)) => {}
             }
         }
     }
 
-    fn end(&mut self, reply: &mut Assembly) {
+    fn end(&mut self, reply: &mut ReplyAssembly) {
         match &mut self.kind {
-            Kind::Text | Kind::Other => {}
-            Kind::Thinking { signature, .. } if signature.is_empty() => {}
-            Kind::Thinking { words, signature } => reply
-                .keep(json!({"type": "thinking", "thinking": &*words, "signature": &*signature})),
-            Kind::Redacted { data } => {
-                reply.keep(json!({"type": "redacted_thinking", "data": data.as_str()}));
+            BlockKind::Text | BlockKind::Other => {}
+            BlockKind::Thinking { signature, .. } if signature.is_empty() => {}
+            BlockKind::Thinking { words, signature } => reply.keep_thought(
+                json!({"type": "thinking", "thinking": &*words, "signature": &*signature}),
+            ),
+            BlockKind::Redacted { data } => {
+                reply.keep_thought(json!({"type": "redacted_thinking", "data": data.as_str()}));
             }
-            Kind::Call { at: Some(at), input: Some(input), told: false, .. } => {
-                reply.args(*at, input);
+            BlockKind::Call { at: Some(at), input: Some(input), has_args: false, .. } => {
+                reply.push_args(*at, input);
             }
-            Kind::Call { .. } => {}
+            BlockKind::Call { .. } => {}
         }
     }
 }
 
-fn stopped(message: &Value, reply: &mut Assembly) {
+fn stopped(message: &Value, reply: &mut ReplyAssembly) {
     let Some(word) = text(message, "stop_reason") else { return };
     let details = message.get("stop_details").and_then(|details| text(details, "explanation"));
-    let said = details.map(Said::in_words);
-    reply.stopped(word, said);
+    let cause = details.map(ProviderError::in_words);
+    reply.stopped(word, cause);
 }

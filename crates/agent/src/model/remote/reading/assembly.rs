@@ -1,89 +1,89 @@
-//! A reply that is being put together: the pieces that decoders make of a provider's frames.
+//! Assembly of a reply: decoders write to it, and pieces come out.
 
 use std::collections::VecDeque;
 
 use serde_json::Value;
 use thoughtwire_proto::{Style, Usage};
 
-use super::calls::{CallPiece, Calls, TooMany};
-use super::json::{self, Joiner};
-use super::stop::Reason;
-use super::think::{Part, ThinkTags};
-use crate::model::Piece;
-use crate::model::remote::said::Said;
-use crate::model::remote::{Kept, KeptReasoning, KeptThought};
+use super::calls::{CallAssembly, CallPiece, TooManyCalls};
+use super::json::{self, SurrogateJoiner};
+use super::stop::StopReason;
+use super::think::{ContentPart, ThinkTags};
+use crate::model::ReplyPiece;
+use crate::model::remote::provider_error::ProviderError;
+use crate::model::remote::{ProviderReasoning, ProviderState, ProviderThought};
 
-/// Most bytes of one thought, one message or one call's arguments. Models write at most a few
+/// Largest size of one thought, message or call's arguments, in bytes. Models write at most a few
 /// hundred thousand tokens.
 const MAX_ITEM_BYTES: usize = 2 << 20;
-/// Most bytes of all that one reply says, its signatures included.
+/// Largest size of a reply with its signatures, in bytes.
 const MAX_REPLY_BYTES: usize = 8 << 20;
-/// Most bytes of a tool's name, which may come in pieces.
+/// Largest size of a tool's name, in bytes, which may arrive in parts.
 const MAX_NAME_BYTES: usize = 1 << 10;
-/// Pieces that came together and are sent one by one; more of them are joined.
+/// Number of queued pieces that are sent one by one. Further ones are joined.
 const SINGLE_PIECES: usize = 64;
 
-/// What decoders write to.
-pub(in crate::model::remote) struct Assembly {
+/// A reply under construction. Decoders write to it.
+pub(in crate::model::remote) struct ReplyAssembly {
     style: Style,
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<ReplyPiece>,
     tags: ThinkTags,
-    thought: Joiner,
-    message: Joiner,
-    /// Whether halves of characters came. Without them, text passes as it is.
-    has_halves: bool,
-    calls: Calls,
-    kept: Kept,
+    thought: SurrogateJoiner,
+    message: SurrogateJoiner,
+    /// Whether surrogate halves arrived. Without them, text passes unchanged.
+    has_surrogates: bool,
+    calls: CallAssembly,
+    kept: ProviderState,
     usage: Usage,
-    stop: Option<Stop>,
+    stop: Option<StopCause>,
     size: usize,
-    item: usize,
-    writing: Writing,
+    item_size: usize,
+    writing: TextTarget,
     excess: Option<&'static str>,
 }
 
-/// Why the model stopped, and the provider's words for it.
+/// The reason why the model stopped, and the provider's words for it.
 #[derive(Debug, Clone)]
-pub(super) struct Stop {
-    pub(super) reason: Reason,
+pub(super) struct StopCause {
+    pub(super) reason: StopReason,
     pub(super) word: String,
-    pub(super) said: Option<Said>,
+    pub(super) cause: Option<ProviderError>,
 }
 
-/// What the last piece of text belongs to.
+/// The item that the last text belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Writing {
+enum TextTarget {
     Nothing,
     Thought,
     Message,
 }
 
-impl Assembly {
+impl ReplyAssembly {
     pub(in crate::model::remote) fn new(style: Style, tools: Vec<String>, made_by: String) -> Self {
         Self {
             style,
             pieces: VecDeque::new(),
             tags: ThinkTags::default(),
-            thought: Joiner::default(),
-            message: Joiner::default(),
-            has_halves: false,
-            calls: Calls::new(tools),
-            kept: Kept { made_by, ..Kept::default() },
+            thought: SurrogateJoiner::default(),
+            message: SurrogateJoiner::default(),
+            has_surrogates: false,
+            calls: CallAssembly::new(tools),
+            kept: ProviderState { made_by, ..ProviderState::default() },
             usage: Usage::default(),
             stop: None,
             size: 0,
-            item: 0,
-            writing: Writing::Nothing,
+            item_size: 0,
+            writing: TextTarget::Nothing,
             excess: None,
         }
     }
 
-    /// Notes that strings from now on may have halves of characters.
-    pub(super) fn expect_halves(&mut self) {
-        self.has_halves = true;
+    /// From now on, strings may contain surrogate halves.
+    pub(super) fn expect_surrogates(&mut self) {
+        self.has_surrogates = true;
     }
 
-    pub(super) fn pop(&mut self) -> Option<Piece> {
+    pub(super) fn pop(&mut self) -> Option<ReplyPiece> {
         self.pieces.pop_front()
     }
 
@@ -91,17 +91,17 @@ impl Assembly {
         !self.pieces.is_empty()
     }
 
-    /// What there is too much of, when the reply is larger than it may be.
+    /// Names the size limit that the reply exceeds, if any.
     pub(super) fn excess(&self) -> Option<&'static str> {
         self.excess
     }
 
-    /// How many bytes the reply has: it grows with everything but keep-alives.
+    /// Size of the reply in bytes. Everything except keep-alives adds to it.
     pub(super) fn size(&self) -> usize {
         self.size
     }
 
-    pub(super) fn stop(&self) -> Option<&Stop> {
+    pub(super) fn stop(&self) -> Option<&StopCause> {
         self.stop.as_ref()
     }
 
@@ -109,45 +109,50 @@ impl Assembly {
         &mut self.usage
     }
 
-    /// Notes why the model stopped. The first reason other than a normal end is kept.
-    pub(super) fn stopped(&mut self, word: &str, said: Option<Said>) {
-        self.stopped_for(Reason::of(word), word, said);
+    /// Records why the model stopped. The first reason other than a normal end wins.
+    pub(super) fn stopped(&mut self, word: &str, cause: Option<ProviderError>) {
+        self.stopped_for(StopReason::of(word), word, cause);
     }
 
-    pub(super) fn stopped_for(&mut self, reason: Reason, word: &str, said: Option<Said>) {
-        if self.stop.as_ref().is_none_or(|stop| stop.reason == Reason::Finished) {
+    pub(super) fn stopped_for(
+        &mut self,
+        reason: StopReason,
+        word: &str,
+        cause: Option<ProviderError>,
+    ) {
+        if self.stop.as_ref().is_none_or(|stop| stop.reason == StopReason::Finished) {
             let word = word.chars().take(64).collect();
-            self.stop = Some(Stop { reason, word, said });
+            self.stop = Some(StopCause { reason, word, cause });
         }
     }
 
-    /// Adds to a thought.
-    pub(super) fn think(&mut self, text: &str) {
-        let text = self.joined(text, Writing::Thought);
-        self.put(Writing::Thought, text);
+    /// Appends to a thought.
+    pub(super) fn push_thought(&mut self, text: &str) {
+        let text = self.joined(text, TextTarget::Thought);
+        self.push_text(TextTarget::Thought, text);
     }
 
-    /// Adds to the content, in which thoughts may stand between tags.
-    pub(super) fn say(&mut self, text: &str) {
-        let text = self.joined(text, Writing::Message);
+    /// Appends to the content, which may contain thoughts in tags.
+    pub(super) fn push_content(&mut self, text: &str) {
+        let text = self.joined(text, TextTarget::Message);
         let parts = self.tags.push(&text);
-        self.put_parts(parts);
+        self.push_parts(parts);
     }
 
-    /// Adds to the words with which the model refuses.
-    pub(super) fn refuse(&mut self, text: &str) {
+    /// Appends to the text of a refusal.
+    pub(super) fn push_refusal(&mut self, text: &str) {
         if !text.is_empty() {
-            self.stopped_for(Reason::Refused, "refusal", None);
-            let text = self.joined(text, Writing::Message);
-            self.put(Writing::Message, text);
+            self.stopped_for(StopReason::Refused, "refusal", None);
+            let text = self.joined(text, TextTarget::Message);
+            self.push_text(TextTarget::Message, text);
         }
     }
 
-    /// Takes a piece of a call in chat completions.
+    /// Adds a part of a call in chat completions.
     pub(super) fn call_piece(&mut self, piece: CallPiece<'_>) {
         let names = [piece.index.as_deref(), piece.id, piece.name];
         let names: usize = names.into_iter().flatten().map(str::len).sum();
-        self.grow(piece.args.len() + names);
+        self.count_bytes(piece.args.len() + names);
         if piece.name.is_some_and(|name| name.len() > MAX_NAME_BYTES)
             || self.calls.longest_name() > MAX_NAME_BYTES
         {
@@ -164,13 +169,9 @@ impl Assembly {
         }
     }
 
-    pub(super) fn begin_list(&mut self) {
-        self.calls.begin_list();
-    }
-
-    /// Opens a call; gives its place. There is none when there are too many already.
+    /// Opens a call and returns its index. Absent if there are too many calls.
     pub(super) fn open_call(&mut self, id: Option<&str>, name: &str) -> Option<usize> {
-        self.grow(name.len() + id.map_or(0, str::len));
+        self.count_bytes(name.len() + id.map_or(0, str::len));
         if name.len() > MAX_NAME_BYTES {
             self.excess.get_or_insert("bytes in a tool's name");
         }
@@ -185,8 +186,8 @@ impl Assembly {
     }
 
     /// Appends to a call's arguments.
-    pub(super) fn args(&mut self, at: usize, json: &str) {
-        self.grow(json.len());
+    pub(super) fn push_args(&mut self, at: usize, json: &str) {
+        self.count_bytes(json.len());
         if self.calls.args(at).len() + json.len() > MAX_ITEM_BYTES {
             self.excess.get_or_insert("arguments of one call");
         }
@@ -197,7 +198,7 @@ impl Assembly {
         }
     }
 
-    /// Makes a call that comes whole.
+    /// Adds a complete call.
     pub(super) fn whole_call(
         &mut self,
         id: Option<&str>,
@@ -206,157 +207,154 @@ impl Assembly {
         signature: Option<&str>,
     ) {
         if let Some(at) = self.open_call(id, name) {
-            self.args(at, args);
+            self.push_args(at, args);
             if let Some(signature) = signature {
-                self.grow(signature.len());
+                self.count_bytes(signature.len());
                 self.calls.sign(at, signature);
             }
         }
     }
 
-    pub(super) fn calls(&mut self) -> &mut Calls {
+    pub(super) fn calls(&mut self) -> &mut CallAssembly {
         &mut self.calls
     }
 
     /// Keeps a thought for later requests.
-    pub(super) fn keep(&mut self, block: Value) {
+    pub(super) fn keep_thought(&mut self, block: Value) {
         let size = block.as_object().map_or(0, |block| {
             block.values().filter_map(Value::as_str).map(str::len).sum::<usize>() + 64
         });
-        self.grow(size);
+        self.count_bytes(size);
         if self.excess.is_none() {
             let calls_before = self.calls.len();
-            let after_text = self.writing == Writing::Message;
-            self.kept.thoughts.push(KeptThought { block, calls_before, after_text });
+            let after_text = self.writing == TextTarget::Message;
+            self.kept.thoughts.push(ProviderThought { block, calls_before, after_text });
         }
     }
 
-    pub(super) fn kept_thoughts(&mut self) -> &mut Vec<KeptThought> {
+    pub(super) fn kept_thoughts(&mut self) -> &mut Vec<ProviderThought> {
         &mut self.kept.thoughts
     }
 
     pub(super) fn sign_text(&mut self, signature: &str) {
-        self.grow(signature.len());
+        self.count_bytes(signature.len());
         self.kept.text_signature = Some(signature.to_owned());
     }
 
-    /// Keeps reasoning that came as text under a key.
+    /// Keeps reasoning that arrived as text under a key.
     pub(super) fn keep_reasoning(&mut self, key: &str, text: &str) {
-        self.grow(text.len());
+        self.count_bytes(text.len());
         if self.excess.is_none() {
-            let new = || KeptReasoning { key: key.to_owned(), text: String::new() };
+            let new = || ProviderReasoning { key: key.to_owned(), text: String::new() };
             self.kept.reasoning.get_or_insert_with(new).text.push_str(text);
         }
     }
 
-    /// Ends the reply: everything that was held back goes out, and what the provider wants back.
+    /// Ends the reply: releases all text that was held back, and the provider state.
     pub(super) fn finish(&mut self) -> Usage {
         self.finish_text();
         self.calls.finish(&mut self.pieces);
         self.calls.keep(&mut self.kept);
         let kept = std::mem::take(&mut self.kept);
         if !kept.is_empty() {
-            self.pieces.push_back(Piece::Kept(kept));
+            self.pieces.push_back(ReplyPiece::ProviderState(kept));
         }
         self.usage
     }
 
-    /// What was held back of the text, when the reply broke off.
-    pub(super) fn break_off(&mut self) {
-        self.finish_text();
-    }
-
-    /// Ends the text: what was held back of it goes out.
-    fn finish_text(&mut self) {
-        for writing in [Writing::Thought, Writing::Message] {
+    /// Ends the text and releases what was held back.
+    pub(super) fn finish_text(&mut self) {
+        for writing in [TextTarget::Thought, TextTarget::Message] {
             let joiner = match writing {
-                Writing::Thought | Writing::Nothing => &mut self.thought,
-                Writing::Message => &mut self.message,
+                TextTarget::Thought | TextTarget::Nothing => &mut self.thought,
+                TextTarget::Message => &mut self.message,
             };
             let Some(left) = joiner.finish() else { continue };
             match writing {
-                Writing::Thought | Writing::Nothing => self.put(writing, left.to_string()),
-                Writing::Message => {
+                TextTarget::Thought | TextTarget::Nothing => {
+                    self.push_text(writing, left.to_string());
+                }
+                TextTarget::Message => {
                     let parts = self.tags.push(&left.to_string());
-                    self.put_parts(parts);
+                    self.push_parts(parts);
                 }
             }
         }
         let parts = self.tags.finish();
-        self.put_parts(parts);
+        self.push_parts(parts);
     }
 
-    fn joined(&mut self, text: &str, writing: Writing) -> String {
-        if !self.has_halves {
+    fn joined(&mut self, text: &str, writing: TextTarget) -> String {
+        if !self.has_surrogates {
             return text.to_owned();
         }
         match writing {
-            Writing::Thought | Writing::Nothing => self.thought.push(text),
-            Writing::Message => self.message.push(text),
+            TextTarget::Thought | TextTarget::Nothing => self.thought.push(text),
+            TextTarget::Message => self.message.push(text),
         }
     }
 
-    /// Arguments whose halves of characters became escapes again: the other half may follow.
+    /// Arguments with surrogate halves as escapes again, because the other half may follow.
     fn joined_args(&self, args: &str) -> Option<String> {
-        if self.has_halves { json::escape_halves(args) } else { None }
+        if self.has_surrogates { json::escape_surrogates(args) } else { None }
     }
 
-    fn put_parts(&mut self, parts: Vec<Part>) {
+    fn push_parts(&mut self, parts: Vec<ContentPart>) {
         for part in parts {
             match part {
-                Part::Thought(text) => self.put(Writing::Thought, text),
-                Part::Text(text) => self.put(Writing::Message, text),
-                Part::WasThought => self.pieces.push_back(Piece::WasThought),
+                ContentPart::Thought(text) => self.push_text(TextTarget::Thought, text),
+                ContentPart::Text(text) => self.push_text(TextTarget::Message, text),
+                ContentPart::WasThought => self.pieces.push_back(ReplyPiece::WasThought),
             }
         }
     }
 
-    fn put(&mut self, writing: Writing, text: String) {
+    fn push_text(&mut self, writing: TextTarget, text: String) {
         if text.is_empty() {
             return;
         }
         if self.writing != writing {
-            (self.writing, self.item) = (writing, 0);
+            (self.writing, self.item_size) = (writing, 0);
         }
-        self.item += text.len();
-        self.grow(text.len());
-        if self.item > MAX_ITEM_BYTES {
+        self.item_size += text.len();
+        self.count_bytes(text.len());
+        if self.item_size > MAX_ITEM_BYTES {
             self.excess.get_or_insert("text");
         }
         if self.excess.is_none() {
             let piece = match (writing, self.style) {
-                (Writing::Message, Style::Native) => Piece::Message(text),
-                (Writing::Message, Style::Memgpt) => Piece::Monologue(text),
-                (Writing::Thought | Writing::Nothing, _) => Piece::Thought(text),
+                (TextTarget::Message, Style::Native) => ReplyPiece::Message(text),
+                (TextTarget::Message, Style::Memgpt) => ReplyPiece::Monologue(text),
+                (TextTarget::Thought | TextTarget::Nothing, _) => ReplyPiece::Thought(text),
             };
             enqueue(&mut self.pieces, piece);
         }
     }
 
-    /// Counts bytes that the reply keeps.
-    pub(super) fn grow(&mut self, bytes: usize) {
+    /// Counts bytes of the reply.
+    pub(super) fn count_bytes(&mut self, bytes: usize) {
         self.size += bytes;
         if self.size > MAX_REPLY_BYTES {
             self.excess.get_or_insert("text");
         }
     }
 
-    fn count_calls(&mut self, taken: &Result<(), TooMany>) {
+    fn count_calls(&mut self, taken: &Result<(), TooManyCalls>) {
         if taken.is_err() {
             self.excess.get_or_insert("tool calls");
         }
     }
 }
 
-/// Queues a piece. Behind many others it is joined with the last one, if both are of one text: a
+/// Queues a piece. Behind many others it is joined with the last one of the same text, so that a
 /// flood of small pieces costs no more than a few large ones.
-pub(super) fn enqueue(pieces: &mut VecDeque<Piece>, piece: Piece) {
+pub(super) fn enqueue(pieces: &mut VecDeque<ReplyPiece>, piece: ReplyPiece) {
     let last = if pieces.len() < SINGLE_PIECES { None } else { pieces.back_mut() };
     match (last, piece) {
-        (Some(Piece::Thought(text)), Piece::Thought(more))
-        | (Some(Piece::Message(text)), Piece::Message(more))
-        | (Some(Piece::Monologue(text)), Piece::Monologue(more)) => text.push_str(&more),
-        (Some(Piece::Args { index, json }), Piece::Args { index: other, json: more })
+        (Some(ReplyPiece::Thought(text)), ReplyPiece::Thought(more))
+        | (Some(ReplyPiece::Message(text)), ReplyPiece::Message(more))
+        | (Some(ReplyPiece::Monologue(text)), ReplyPiece::Monologue(more)) => text.push_str(&more),
+        (Some(ReplyPiece::Args { index, json }), ReplyPiece::Args { index: other, json: more })
             if *index == other =>
         {
             json.push_str(&more);

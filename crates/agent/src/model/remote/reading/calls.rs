@@ -1,61 +1,61 @@
-//! A reply's tool calls, put together from pieces.
+//! Assembly of a reply's tool calls from parts.
 
 use std::collections::VecDeque;
 
 use super::assembly::enqueue;
-use crate::model::Piece;
-use crate::model::remote::kept::MADE_UP;
-use crate::model::remote::{Kept, KeptCall};
+use crate::model::ReplyPiece;
+use crate::model::remote::provider_state::MADE_UP;
+use crate::model::remote::{ProviderCall, ProviderState};
 
-/// Most calls of one reply.
+/// Largest number of calls in one reply.
 const MAX_CALLS: usize = 128;
 
-/// A piece of a call in chat completions, where providers differ most.
+/// A part of a call in chat completions, where providers differ most.
 #[derive(Debug, Default)]
 pub(super) struct CallPiece<'a> {
-    /// Names the call within the reply. It is only compared.
+    /// Identifies the call within the reply. It is only compared.
     pub(super) index: Option<String>,
     pub(super) id: Option<&'a str>,
     pub(super) name: Option<&'a str>,
     pub(super) args: &'a str,
-    /// Whether the list that this piece stands in has others.
+    /// Whether other parts are in the same list.
     pub(super) has_siblings: bool,
 }
 
 /// The calls of a reply.
-pub(super) struct Calls {
-    /// Names of the tools that were offered: they tell a name's pieces from its repetitions.
+pub(super) struct CallAssembly {
+    /// Names of the offered tools, which distinguish parts of a name from repetitions.
     tools: Vec<String>,
-    calls: Vec<Call>,
-    /// How many of them were announced. They are announced in order.
+    calls: Vec<PartialCall>,
+    /// Number of calls that were announced, in order.
     announced: usize,
-    /// Number of the list of pieces that is being read.
+    /// Number of the list of parts that is being read.
     list: u64,
 }
 
-/// There are more than [`MAX_CALLS`].
-pub(super) struct TooMany;
+/// More calls than [`MAX_CALLS`].
+pub(super) struct TooManyCalls;
 
 #[derive(Default)]
-struct Call {
+struct PartialCall {
     index: Option<String>,
     /// The id as sent.
     id: Option<String>,
     /// The id as announced.
-    given: String,
+    announced_id: String,
     name: String,
     args: String,
-    /// How many bytes of the arguments went out.
+    /// Number of bytes of the arguments that were sent on.
     sent: usize,
-    braces: Braces,
+    braces: BraceCounter,
     signature: Option<String>,
-    /// The list in which its last piece stood.
+    /// Number of the list that its last part was in.
     list: u64,
-    /// A name that came once more, without arguments, when those were whole.
+    /// A name that arrived once more, without arguments, after the arguments were complete.
     renamed: Option<String>,
 }
 
-impl Calls {
+impl CallAssembly {
     pub(super) fn new(tools: Vec<String>) -> Self {
         Self { tools, calls: Vec::new(), announced: 0, list: 0 }
     }
@@ -64,22 +64,22 @@ impl Calls {
         self.calls.len()
     }
 
-    /// How many bytes the longest name has.
+    /// Length of the longest name, in bytes.
     pub(super) fn longest_name(&self) -> usize {
         self.calls.iter().map(|call| call.name.len()).max().unwrap_or(0)
     }
 
-    /// Opens a call of a wire that tells one from another; gives its place.
-    pub(super) fn open(&mut self, id: Option<&str>, name: &str) -> Result<usize, TooMany> {
-        self.add(Call {
+    /// Opens a call on a wire that identifies calls, and returns its index.
+    pub(super) fn open(&mut self, id: Option<&str>, name: &str) -> Result<usize, TooManyCalls> {
+        self.add(PartialCall {
             id: id.filter(|id| !id.is_empty()).map(str::to_owned),
             name: name.to_owned(),
-            ..Call::default()
+            ..PartialCall::default()
         })
     }
 
     /// Appends to an open call's arguments.
-    pub(super) fn append(&mut self, at: usize, json: &str, pieces: &mut VecDeque<Piece>) {
+    pub(super) fn append(&mut self, at: usize, json: &str, pieces: &mut VecDeque<ReplyPiece>) {
         if let Some(call) = self.calls.get_mut(at) {
             call.append(json);
             self.announce(Announce::Known, pieces);
@@ -97,12 +97,12 @@ impl Calls {
         self.calls.get(at).map_or("", |call| &call.args)
     }
 
-    /// Number of bytes of the longest arguments.
+    /// Length of the longest arguments, in bytes.
     pub(super) fn longest(&self) -> usize {
         self.calls.iter().map(|call| call.args.len()).max().unwrap_or(0)
     }
 
-    /// Whether the first `among` calls have one that a repetition would look like.
+    /// Whether one of the first `among` calls equals this call.
     pub(super) fn has_same(&self, among: usize, id: Option<&str>, name: &str, args: &str) -> bool {
         self.calls
             .iter()
@@ -110,17 +110,17 @@ impl Calls {
             .any(|call| call.name == name && call.args == args && call.id.as_deref() == id)
     }
 
-    /// Begins a list of pieces: two that have a name each are never of one call.
+    /// Begins a list of parts. Two named parts of one list never belong to the same call.
     pub(super) fn begin_list(&mut self) {
         self.list += 1;
     }
 
-    /// Takes a piece of a call.
+    /// Adds a part of a call.
     pub(super) fn piece(
         &mut self,
         piece: CallPiece<'_>,
-        pieces: &mut VecDeque<Piece>,
-    ) -> Result<(), TooMany> {
+        pieces: &mut VecDeque<ReplyPiece>,
+    ) -> Result<(), TooManyCalls> {
         let piece = CallPiece {
             id: piece.id.filter(|id| !id.is_empty()),
             name: piece.name.filter(|name| !name.is_empty()),
@@ -136,7 +136,11 @@ impl Calls {
                     (None, Some(last)) => last.renamed.take().unwrap_or_default(),
                     (Some(_), _) | (None, None) => String::new(),
                 };
-                self.add(Call { index: piece.index.clone(), name, ..Call::default() })?
+                self.add(PartialCall {
+                    index: piece.index.clone(),
+                    name,
+                    ..PartialCall::default()
+                })?
             }
         };
         let list = self.list;
@@ -157,34 +161,37 @@ impl Calls {
         Ok(())
     }
 
-    /// Ends the reply: all calls are announced by then, except what has neither name nor arguments.
-    pub(super) fn finish(&mut self, pieces: &mut VecDeque<Piece>) {
+    /// Ends the reply: announces all calls, except those with neither name nor arguments.
+    pub(super) fn finish(&mut self, pieces: &mut VecDeque<ReplyPiece>) {
         self.announce(Announce::All, pieces);
     }
 
-    /// What the calls add to what their provider wants to see again.
-    pub(super) fn keep(&self, kept: &mut Kept) {
-        let keep =
-            |call: &Call| KeptCall { id: call.given.clone(), signature: call.signature.clone() };
-        kept.calls = self.calls.iter().filter(|call| !call.given.is_empty()).map(keep).collect();
+    /// Adds the calls to the provider state.
+    pub(super) fn keep(&self, kept: &mut ProviderState) {
+        let keep = |call: &PartialCall| ProviderCall {
+            id: call.announced_id.clone(),
+            signature: call.signature.clone(),
+        };
+        kept.calls =
+            self.calls.iter().filter(|call| !call.announced_id.is_empty()).map(keep).collect();
     }
 
-    fn add(&mut self, call: Call) -> Result<usize, TooMany> {
+    fn add(&mut self, call: PartialCall) -> Result<usize, TooManyCalls> {
         if self.calls.len() >= MAX_CALLS {
-            return Err(TooMany);
+            return Err(TooManyCalls);
         }
         self.calls.push(call);
         Ok(self.calls.len() - 1)
     }
 
-    /// The open call that a piece belongs to; none when it begins a new one.
+    /// The open call that a part belongs to. Absent if it begins a new call.
     fn find(&self, piece: &CallPiece<'_>) -> Option<usize> {
         let last = self.calls.len().checked_sub(1)?;
         let at_index = || {
             let index = piece.index.as_ref()?;
             self.calls.iter().rposition(|call| call.index.as_ref() == Some(index))
         };
-        let is_same_index = |call: &Call| {
+        let is_same_index = |call: &PartialCall| {
             call.index.is_none() || piece.index.is_none() || call.index == piece.index
         };
         let with_id = piece.id.and_then(|id| {
@@ -196,7 +203,7 @@ impl Calls {
             (Some(at), _) => at,
             (None, Some(_)) => match at_index() {
                 Some(at) => at,
-                // The index came with later pieces only.
+                // The index arrived only with later parts.
                 None => (piece.name.is_none()
                     && piece.id.is_none()
                     && self.calls.get(last)?.index.is_none())
@@ -208,12 +215,12 @@ impl Calls {
         let has_new_id = with_id.is_none() && piece.id.is_some() && call.id.is_some();
         (!has_new_id || !call.ends_before_new_id(piece))
             .then_some(())
-            .filter(|()| !self.begins_anew(call, piece))
+            .filter(|()| !self.begins_another(call, piece))
             .map(|()| at)
     }
 
-    /// Whether a piece that looks like one of this call begins another.
-    fn begins_anew(&self, call: &Call, piece: &CallPiece<'_>) -> bool {
+    /// Whether a part that seems to belong to this call begins another one.
+    fn begins_another(&self, call: &PartialCall, piece: &CallPiece<'_>) -> bool {
         let differs = !piece.args.is_empty() && piece.args.trim() != call.args.trim();
         let Some(name) = piece.name else {
             return call.braces.whole && call.renamed.is_some() && differs;
@@ -226,22 +233,22 @@ impl Calls {
             || (is_other && !is_known(&format!("{}{name}", call.name)))
     }
 
-    /// Announces calls whose names are known, in order, and sends the arguments that came.
-    fn announce(&mut self, which: Announce, pieces: &mut VecDeque<Piece>) {
+    /// Announces calls with known names, in order, and sends their arguments.
+    fn announce(&mut self, which: Announce, pieces: &mut VecDeque<ReplyPiece>) {
         let count = self.calls.len();
         for at in 0..count {
             let is_announced = at < self.announced;
-            let given: Vec<String> = if is_announced {
+            let announced_id: Vec<String> = if is_announced {
                 Vec::new()
             } else {
-                self.calls.iter().take(at).map(|call| call.given.clone()).collect()
+                self.calls.iter().take(at).map(|call| call.announced_id.clone()).collect()
             };
             let Some(call) = self.calls.get_mut(at) else { return };
             if !is_announced {
                 let is_known = self.tools.contains(&call.name);
                 let is_due = match which {
                     Announce::All => true,
-                    // Its arguments say that its name is whole; so does a call behind it.
+                    // Its arguments show that its name is complete; so does a call behind it.
                     Announce::Known => is_known && (call.is_sendable() || at + 1 < count),
                 };
                 if !is_due {
@@ -251,41 +258,41 @@ impl Calls {
                 if call.name.is_empty() && call.args.trim().is_empty() {
                     continue;
                 }
-                call.given = match &call.id {
-                    Some(id) if !given.contains(id) => id.clone(),
+                call.announced_id = match &call.id {
+                    Some(id) if !announced_id.contains(id) => id.clone(),
                     Some(_) | None => format!("{MADE_UP}{:016x}", fastrand::u64(..)),
                 };
-                pieces.push_back(Piece::Call {
+                pieces.push_back(ReplyPiece::Call {
                     index: at,
                     name: call.name.clone(),
-                    provider_id: Some(call.given.clone()),
+                    provider_id: Some(call.announced_id.clone()),
                 });
             }
             let may_send = call.is_sendable() || which == Announce::All;
             if let Some(json) =
                 call.args.get(call.sent..).filter(|json| may_send && !json.is_empty())
             {
-                enqueue(pieces, Piece::Args { index: at, json: json.to_owned() });
+                enqueue(pieces, ReplyPiece::Args { index: at, json: json.to_owned() });
                 call.sent = call.args.len();
             }
         }
     }
 }
 
-/// Which calls are announced.
+/// Selects the calls to announce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Announce {
     Known,
     All,
 }
 
-impl Call {
+impl PartialCall {
     fn append(&mut self, json: &str) {
         self.args.push_str(json);
         self.braces.read(json);
     }
 
-    /// Appends a piece of the arguments, which may repeat what came before it.
+    /// Appends a part of the arguments, which may repeat earlier parts.
     fn merge(&mut self, piece: &str) {
         if piece.is_empty() || (self.braces.whole && piece.trim() == self.args.trim()) {
             return;
@@ -293,9 +300,10 @@ impl Call {
         // `{}` stands for arguments that are still to come.
         if self.sent == 0 && self.args.trim() == "{}" && piece.trim_start().starts_with('{') {
             self.args.clear();
-            self.braces = Braces::default();
+            self.braces = BraceCounter::default();
         }
-        // An object never goes on with what it began with: these are all arguments so far.
+        // An object never continues with its own beginning, so this part repeats all arguments so
+        // far.
         let more = match piece.strip_prefix(self.args.as_str()) {
             Some(more) if self.args.starts_with('{') => more,
             Some(_) | None => piece,
@@ -303,19 +311,19 @@ impl Call {
         self.append(more);
     }
 
-    /// Whether there are arguments to send: those that are only `{}` may be replaced.
+    /// Whether there are arguments to send. Arguments that are only `{}` may still be replaced.
     fn is_sendable(&self) -> bool {
         !matches!(self.args.trim(), "" | "{" | "{}")
     }
 
-    /// Whether a piece with another id begins another call. Some providers make up a new id for
-    /// each piece of one.
+    /// Whether a part with another id begins another call. Some providers make up a new id for each
+    /// part of one call.
     fn ends_before_new_id(&self, piece: &CallPiece<'_>) -> bool {
         piece.name.is_some() || self.braces.whole || self.name.is_empty()
     }
 }
 
-/// Joins what came of a name with what comes: the rest of it, all of it, or all of it once more.
+/// Joins parts of a name: a part may be the rest of it, all of it, or all of it once more.
 fn merge_names(so_far: &str, piece: &str, is_known: impl Fn(&str) -> bool) -> String {
     let joined = format!("{so_far}{piece}");
     if so_far.is_empty() || piece.is_empty() {
@@ -333,41 +341,41 @@ fn merge_names(so_far: &str, piece: &str, is_known: impl Fn(&str) -> bool) -> St
     }
 }
 
-/// Tells when a JSON object that comes in pieces is whole.
+/// Detects when a JSON object that arrives in parts is complete.
 #[derive(Default)]
-struct Braces {
+struct BraceCounter {
     depth: u32,
-    string: Within,
+    string: StringState,
     whole: bool,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Within {
+enum StringState {
     #[default]
     Nothing,
     String,
     Escape,
 }
 
-impl Braces {
+impl BraceCounter {
     fn read(&mut self, json: &str) {
         for byte in json.bytes() {
             self.string = match (self.string, byte) {
-                (Within::Escape, _) => Within::String,
-                (Within::String, b'\\') => Within::Escape,
-                (Within::String, b'"') => Within::Nothing,
-                (Within::String, _) => Within::String,
-                (Within::Nothing, b'"') => Within::String,
-                (Within::Nothing, b'{') => {
+                (StringState::Escape, _) => StringState::String,
+                (StringState::String, b'\\') => StringState::Escape,
+                (StringState::String, b'"') => StringState::Nothing,
+                (StringState::String, _) => StringState::String,
+                (StringState::Nothing, b'"') => StringState::String,
+                (StringState::Nothing, b'{') => {
                     self.depth = self.depth.saturating_add(1);
-                    Within::Nothing
+                    StringState::Nothing
                 }
-                (Within::Nothing, b'}') => {
+                (StringState::Nothing, b'}') => {
                     self.depth = self.depth.saturating_sub(1);
                     self.whole |= self.depth == 0;
-                    Within::Nothing
+                    StringState::Nothing
                 }
-                (Within::Nothing, _) => Within::Nothing,
+                (StringState::Nothing, _) => StringState::Nothing,
             };
         }
     }

@@ -1,28 +1,28 @@
-//! What the decoders of all wires have in common.
+//! The trait of the decoders of all wires.
 
 use serde_json::Value;
 
-use super::assembly::Assembly;
+use super::assembly::ReplyAssembly;
 
 /// A JSON value of a reply.
-pub(super) struct Input<'a> {
-    /// The event's type; empty where there is none.
+pub(super) struct DecoderInput<'a> {
+    /// The event's type; empty if there is none.
     pub(super) event: &'a str,
     pub(super) value: &'a Value,
     /// The text that `value` was parsed from.
     pub(super) text: &'a str,
 }
 
-/// What a decoder makes of an input.
+/// Result of decoding a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// It is none of the wire's.
+pub(super) enum DecodeOutcome {
+    /// The value does not belong to the wire.
     Unknown,
-    /// It is, and the reply goes on.
+    /// The value belongs to the wire, and the reply continues.
     Known,
-    /// It is a whole reply that was not streamed. More may follow.
+    /// The value is a complete reply that was not streamed. More may follow.
     Whole,
-    /// It is the last one.
+    /// The value is the last one.
     Last,
 }
 
@@ -30,13 +30,13 @@ pub(super) enum Taken {
 ///
 /// Providers leave out, repeat and misspell most of what they document: a decoder reads what is
 /// there and ignores what it does not know.
-pub(super) trait Decoder: Send {
-    fn take(&mut self, input: &Input<'_>, reply: &mut Assembly) -> Taken;
+pub(super) trait StreamDecoder: Send {
+    fn take(&mut self, input: &DecoderInput<'_>, reply: &mut ReplyAssembly) -> DecodeOutcome;
 
-    /// Writes what was held back, when the reply is over.
-    fn finish(&mut self, _reply: &mut Assembly) {}
+    /// Writes the text that was held back, at the end of the reply.
+    fn finish(&mut self, _reply: &mut ReplyAssembly) {}
 
-    /// Whether all that was begun has ended, on a wire that says so in several places.
+    /// Whether everything that began has ended, on a wire that marks ends in several places.
     fn has_ended(&self) -> bool {
         false
     }

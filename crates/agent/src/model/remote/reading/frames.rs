@@ -1,38 +1,37 @@
-//! A reply's bytes, cut into the JSON values that they carry: server-sent events, lines of JSON, or
-//! one body that was not streamed.
+//! Framing of a reply: server-sent events, lines of JSON, or one body that was not streamed.
 
 use serde_json::Value;
 
 use super::json;
 
-/// Most bytes of one line, one event or one body that was not streamed.
+/// Longest line, event or body that was not streamed, in bytes.
 pub(super) const MAX_FRAME_BYTES: usize = 4 << 20;
 
-/// How the values of a wire are framed.
+/// Framing of a wire's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(super) enum StreamFraming {
     /// Server-sent events.
     Events,
     /// One JSON value on each line.
     Lines,
 }
 
-/// What a reply's bytes carry.
+/// A frame of a reply.
 #[derive(Debug, PartialEq)]
-pub(super) enum Frame {
+pub(super) enum StreamFrame {
     /// A JSON value.
     Value {
-        /// The event's type; empty where there is none.
+        /// The event's type; empty if there is none.
         event: String,
         value: Value,
         /// The JSON text of the value.
         text: String,
-        /// Whether its strings have halves of characters.
-        halves: bool,
+        /// Whether its strings contain surrogate halves.
+        has_surrogates: bool,
     },
-    /// Text that is no JSON.
+    /// Text that is not JSON.
     Words { event: String, text: String },
-    /// JSON that broke off or is not well-formed.
+    /// JSON that was cut off or is not well-formed.
     Broken { text: String },
     /// The marker of a stream's end, `[DONE]`.
     End,
@@ -40,27 +39,27 @@ pub(super) enum Frame {
 
 /// A line, an event or a body is longer than [`MAX_FRAME_BYTES`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub(super) struct FrameTooLong;
 
-/// Cuts bytes into frames.
-pub(super) struct Framer {
-    framing: Framing,
-    lines: Lines,
+/// Splits bytes into frames.
+pub(super) struct StreamFramer {
+    framing: StreamFraming,
+    lines: LineSplitter,
     event: String,
     data: Option<String>,
-    /// Lines that belong to no frame: a body that was not streamed, or no reply at all.
+    /// Lines outside of frames: a body that was not streamed, or not a reply at all.
     stray: String,
     framed: bool,
 }
 
-impl Framer {
-    pub(super) fn new(framing: Framing) -> Self {
+impl StreamFramer {
+    pub(super) fn new(framing: StreamFraming) -> Self {
         let (event, data, stray) = (String::new(), None, String::new());
-        Self { framing, lines: Lines::default(), event, data, stray, framed: false }
+        Self { framing, lines: LineSplitter::default(), event, data, stray, framed: false }
     }
 
-    /// Takes the next bytes; gives the frames that are whole by now.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, TooLong> {
+    /// Adds bytes and returns the frames that are complete.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<StreamFrame>, FrameTooLong> {
         let mut frames = Vec::new();
         let mut rest = bytes;
         loop {
@@ -70,8 +69,8 @@ impl Framer {
         }
     }
 
-    /// Ends the reply; gives the frames that its last bytes make.
-    pub(super) fn finish(&mut self) -> Result<Vec<Frame>, TooLong> {
+    /// Ends the reply and returns the last frames.
+    pub(super) fn finish(&mut self) -> Result<Vec<StreamFrame>, FrameTooLong> {
         let mut frames = Vec::new();
         if let Some(line) = self.lines.finish() {
             self.line(&line, &mut frames)?;
@@ -84,14 +83,18 @@ impl Framer {
         Ok(frames)
     }
 
-    fn line(&mut self, line: &str, frames: &mut Vec<Frame>) -> Result<(), TooLong> {
+    fn line(&mut self, line: &str, frames: &mut Vec<StreamFrame>) -> Result<(), FrameTooLong> {
         match self.framing {
-            Framing::Events => self.event_line(line, frames),
-            Framing::Lines => self.json_line(line, frames),
+            StreamFraming::Events => self.event_line(line, frames),
+            StreamFraming::Lines => self.json_line(line, frames),
         }
     }
 
-    fn event_line(&mut self, line: &str, frames: &mut Vec<Frame>) -> Result<(), TooLong> {
+    fn event_line(
+        &mut self,
+        line: &str,
+        frames: &mut Vec<StreamFrame>,
+    ) -> Result<(), FrameTooLong> {
         if line.is_empty() {
             self.dispatch(frames);
             return Ok(());
@@ -106,27 +109,27 @@ impl Framer {
                 }
                 data.push_str(value);
                 if data.len() > MAX_FRAME_BYTES {
-                    return Err(TooLong);
+                    return Err(FrameTooLong);
                 }
             }
             "event" => value.clone_into(&mut self.event),
             "" | "id" | "retry" => {}
-            // Some gateways write an error between the events, without a field of its own.
+            // Some gateways write an error between the events, without a field name.
             _ if self.framed => frames.extend(self::value("", line.trim())),
-            // Unknown fields are ignored, except in what may be no stream at all.
-            _ => return self.put_aside(line),
+            // Unknown fields are ignored, unless this may not be a stream at all.
+            _ => return self.keep_stray(line),
         }
         Ok(())
     }
 
-    fn json_line(&mut self, line: &str, frames: &mut Vec<Frame>) -> Result<(), TooLong> {
-        // Some gateways write server-sent events here, too.
+    fn json_line(&mut self, line: &str, frames: &mut Vec<StreamFrame>) -> Result<(), FrameTooLong> {
+        // Some gateways send server-sent events on this wire, too.
         let json = line.strip_prefix("data:").unwrap_or(line).trim();
         if json.is_empty() || json.starts_with(':') || json.starts_with("event:") {
             return Ok(());
         }
         if json == "[DONE]" {
-            frames.push(Frame::End);
+            frames.push(StreamFrame::End);
         } else if self.stray.is_empty()
             && let Some(frame) = value("", json)
         {
@@ -135,19 +138,19 @@ impl Framer {
         } else if self.framed {
             read("", json, frames);
         } else {
-            return self.put_aside(line);
+            return self.keep_stray(line);
         }
         Ok(())
     }
 
-    fn put_aside(&mut self, line: &str) -> Result<(), TooLong> {
+    fn keep_stray(&mut self, line: &str) -> Result<(), FrameTooLong> {
         self.stray.push_str(line);
         self.stray.push('\n');
-        if self.stray.len() > MAX_FRAME_BYTES { Err(TooLong) } else { Ok(()) }
+        if self.stray.len() > MAX_FRAME_BYTES { Err(FrameTooLong) } else { Ok(()) }
     }
 
-    /// Ends the event that is being read.
-    fn dispatch(&mut self, frames: &mut Vec<Frame>) {
+    /// Ends the current event.
+    fn dispatch(&mut self, frames: &mut Vec<StreamFrame>) {
         let event = std::mem::take(&mut self.event);
         let Some(data) = self.data.take() else { return };
         if !data.trim().is_empty() {
@@ -157,21 +160,21 @@ impl Framer {
     }
 }
 
-/// Reads what an event or a body says: one JSON value, several below each other, or words.
-fn read(event: &str, data: &str, frames: &mut Vec<Frame>) {
+/// Parses the data of an event or a body: one JSON value, several lines of values, or text.
+fn read(event: &str, data: &str, frames: &mut Vec<StreamFrame>) {
     if data == "[DONE]" {
-        frames.push(Frame::End);
+        frames.push(StreamFrame::End);
     } else if let Some(frame) = value(event, data) {
         frames.push(frame);
     } else if data.lines().count() > 1 && data.lines().all(|line| is_frame(line.trim())) {
-        // Events whose blank lines are missing, or a stream of lines.
+        // Events without blank lines between them, or a stream of lines.
         for line in data.lines().map(str::trim).filter(|line| !line.is_empty()) {
             read(event, line, frames);
         }
     } else if data.starts_with(['{', '[']) {
-        frames.push(Frame::Broken { text: data.to_owned() });
+        frames.push(StreamFrame::Broken { text: data.to_owned() });
     } else {
-        frames.push(Frame::Words { event: event.to_owned(), text: data.to_owned() });
+        frames.push(StreamFrame::Words { event: event.to_owned(), text: data.to_owned() });
     }
 }
 
@@ -179,23 +182,23 @@ fn is_frame(line: &str) -> bool {
     line.is_empty() || line == "[DONE]" || json::parse(line).is_ok()
 }
 
-/// The frame of a JSON object or list.
-fn value(event: &str, text: &str) -> Option<Frame> {
+/// Parses a JSON object or list.
+fn value(event: &str, text: &str) -> Option<StreamFrame> {
     if !text.starts_with(['{', '[']) {
         return None;
     }
     let parsed = json::parse(text).ok()?;
-    Some(Frame::Value {
+    Some(StreamFrame::Value {
         event: event.to_owned(),
-        halves: parsed.halves,
+        has_surrogates: parsed.has_surrogates,
         text: parsed.text.into_owned(),
         value: parsed.value,
     })
 }
 
-/// Cuts bytes into lines that end with LF, CR or CRLF, wherever the bytes are torn.
+/// Splits bytes into lines that end with LF, CR or CRLF, independent of chunk boundaries.
 #[derive(Default)]
-struct Lines {
+struct LineSplitter {
     line: Vec<u8>,
     /// Whether the last byte was a CR: an LF that follows belongs to it.
     after_cr: bool,
@@ -203,9 +206,9 @@ struct Lines {
     begun: bool,
 }
 
-impl Lines {
-    /// The next line of `bytes`, which moves on behind it; none when it is not whole yet.
-    fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<String>, TooLong> {
+impl LineSplitter {
+    /// Takes the next line from `bytes`. Absent if the line is not complete.
+    fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<String>, FrameTooLong> {
         if bytes.is_empty() {
             return Ok(None);
         }
@@ -226,14 +229,14 @@ impl Lines {
         Ok(Some(self.take()))
     }
 
-    /// What stands behind the last line end.
+    /// The rest behind the last line end.
     fn finish(&mut self) -> Option<String> {
         (!self.line.is_empty()).then(|| self.take())
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), FrameTooLong> {
         if self.line.len() + bytes.len() > MAX_FRAME_BYTES {
-            return Err(TooLong);
+            return Err(FrameTooLong);
         }
         self.line.extend_from_slice(bytes);
         Ok(())
@@ -254,19 +257,19 @@ impl Lines {
 mod tests {
     use super::*;
 
-    /// The frames as text: `event|json`, `words`, `broken` or `end`.
-    fn shown(frames: Vec<Frame>) -> Vec<String> {
+    /// Formats frames as text: `event|json`, `event: text`, `broken text` or `end`.
+    fn shown(frames: Vec<StreamFrame>) -> Vec<String> {
         let show = |frame| match frame {
-            Frame::Value { event, value, .. } => format!("{event}|{value}"),
-            Frame::Words { event, text } => format!("{event}: {text}"),
-            Frame::Broken { text } => format!("broken {text}"),
-            Frame::End => "end".to_owned(),
+            StreamFrame::Value { event, value, .. } => format!("{event}|{value}"),
+            StreamFrame::Words { event, text } => format!("{event}: {text}"),
+            StreamFrame::Broken { text } => format!("broken {text}"),
+            StreamFrame::End => "end".to_owned(),
         };
         frames.into_iter().map(show).collect()
     }
 
-    fn frames(framing: Framing, pieces: &[&[u8]]) -> Vec<String> {
-        let mut framer = Framer::new(framing);
+    fn frames(framing: StreamFraming, pieces: &[&[u8]]) -> Vec<String> {
+        let mut framer = StreamFramer::new(framing);
         let mut frames = Vec::new();
         for piece in pieces {
             frames.extend(framer.push(piece).unwrap());
@@ -276,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_the_same_wherever_their_bytes_are_torn() {
+    fn events_do_not_depend_on_chunk_boundaries() {
         let stream = "\u{FEFF}: comment\nevent: a\ndata: {\"t\":\"über 🦀\"}\n\n\
                       event: b\ndata:{\ndata: \"n\": 1}\nid: 7\n\ndata\n\ndata: [DONE]\n\n";
         let wanted = [r#"a|{"t":"über 🦀"}"#, r#"b|{"n":1}"#, "end"];
@@ -284,16 +287,20 @@ mod tests {
             let stream = stream.replace('\n', line_end).into_bytes();
             for cut in 0..=stream.len() {
                 let (first, second) = stream.split_at(cut);
-                assert_eq!(frames(Framing::Events, &[first, second]), wanted, "{line_end:?} {cut}");
+                assert_eq!(
+                    frames(StreamFraming::Events, &[first, second]),
+                    wanted,
+                    "{line_end:?} {cut}"
+                );
             }
             let single: Vec<&[u8]> = stream.chunks(1).collect();
-            assert_eq!(frames(Framing::Events, &single), wanted, "{line_end:?}");
+            assert_eq!(frames(StreamFraming::Events, &single), wanted, "{line_end:?}");
         }
     }
 
     #[test]
-    fn frames_of_unusual_streams() {
-        use Framing::{Events, Lines};
+    fn unusual_streams_are_framed() {
+        use StreamFraming::{Events, Lines};
         for (framing, stream, wanted) in [
             // The last blank line is missing.
             (Events, "data: {\"a\":1}", &[r#"|{"a":1}"#][..]),
@@ -328,19 +335,19 @@ mod tests {
     }
 
     #[test]
-    fn nothing_grows_beyond_its_limit() {
+    fn frames_of_every_kind_are_bounded() {
         for (framing, piece) in [
-            (Framing::Events, "data: no line end"),
-            (Framing::Events, "data: lines of one event\n"),
-            (Framing::Events, "not a stream\n"),
-            (Framing::Lines, "not a stream\n"),
-            (Framing::Lines, "no line end"),
+            (StreamFraming::Events, "data: no line end"),
+            (StreamFraming::Events, "data: lines of one event\n"),
+            (StreamFraming::Events, "not a stream\n"),
+            (StreamFraming::Lines, "not a stream\n"),
+            (StreamFraming::Lines, "no line end"),
         ] {
-            let mut framer = Framer::new(framing);
+            let mut framer = StreamFramer::new(framing);
             let piece = piece.repeat(1000);
-            let most = 2 * MAX_FRAME_BYTES / piece.len();
-            let taken = (0..most).take_while(|_| framer.push(piece.as_bytes()).is_ok()).count();
-            assert!(taken < most, "{piece:.30}");
+            let max = 2 * MAX_FRAME_BYTES / piece.len();
+            let taken = (0..max).take_while(|_| framer.push(piece.as_bytes()).is_ok()).count();
+            assert!(taken < max, "{piece:.30}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! JSON as providers send it: halves of characters, and numbers that must stay as written.
+//! Tolerant JSON: surrogate halves in strings, and numbers that stay as written.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,43 +6,44 @@ use std::collections::HashMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// First of the 2,048 code points that stand for half a character (a lone surrogate) while a reply
-/// is read. They are the last ones of a private-use plane.
-const FIRST_HALF: u32 = 0x0010_F800;
+/// First of the 2,048 code points that stand for a lone surrogate while a reply is read. They are
+/// the last ones of a private-use plane.
+const FIRST_SURROGATE: u32 = 0x0010_F800;
 
-/// A parsed text.
-pub(super) struct Parsed<'a> {
+/// A parsed JSON text.
+pub(super) struct ParsedJson<'a> {
     pub(super) value: Value,
     /// The text that `value` was parsed from.
     pub(super) text: Cow<'a, str>,
-    /// Whether some of its strings have half a character, as [`Joiner`] reads it.
-    pub(super) halves: bool,
+    /// Whether some of its strings contain surrogate halves, which [`SurrogateJoiner`] joins.
+    pub(super) has_surrogates: bool,
 }
 
-/// Parses a JSON text. A lone surrogate in a string is no error, as it is for `serde_json`.
-pub(super) fn parse(text: &str) -> Result<Parsed<'_>, serde_json::Error> {
+/// Parses a JSON text. Unlike in `serde_json`, a lone surrogate in a string is not an error.
+pub(super) fn parse(text: &str) -> Result<ParsedJson<'_>, serde_json::Error> {
     match serde_json::from_str(text) {
-        Ok(value) => Ok(Parsed { value, text: Cow::Borrowed(text), halves: false }),
+        Ok(value) => Ok(ParsedJson { value, text: Cow::Borrowed(text), has_surrogates: false }),
         Err(error) => {
-            let Some(marked) = mark_halves(text) else { return Err(error) };
+            let Some(marked) = mark_surrogates(text) else { return Err(error) };
             let value = serde_json::from_str(&marked)?;
-            Ok(Parsed { value, text: Cow::Owned(marked), halves: true })
+            Ok(ParsedJson { value, text: Cow::Owned(marked), has_surrogates: true })
         }
     }
 }
 
-/// Replaces lone surrogates in a JSON text by U+FFFD; none if there are none.
-pub(crate) fn without_halves(text: &str) -> Option<String> {
-    mark_halves(text).map(|marked| {
+/// Replaces lone surrogates in a JSON text by U+FFFD. Absent if there are none.
+pub(crate) fn without_surrogates(text: &str) -> Option<String> {
+    mark_surrogates(text).map(|marked| {
         marked
             .chars()
-            .map(|c| if half(c).is_some() { char::REPLACEMENT_CHARACTER } else { c })
+            .map(|c| if surrogate_of(c).is_some() { char::REPLACEMENT_CHARACTER } else { c })
             .collect()
     })
 }
 
-/// Replaces escapes of lone surrogates by code points that stand for them; none if there are none.
-fn mark_halves(text: &str) -> Option<String> {
+/// Replaces escapes of lone surrogates by the code points that stand for them. Absent if there are
+/// none.
+fn mark_surrogates(text: &str) -> Option<String> {
     let mut marked = String::new();
     let mut rest = text;
     let mut found = false;
@@ -67,7 +68,7 @@ fn mark_halves(text: &str) -> Option<String> {
                 continue;
             }
             Some(_) => 6,
-            // The character behind the backslash may have several bytes where the text is no JSON.
+            // The character behind the backslash may have several bytes if the text is not JSON.
             None => 1 + escape.chars().nth(1).map_or(0, char::len_utf8),
         };
         let (escape, behind) = escape.split_at_checked(length).unwrap_or((escape, ""));
@@ -89,21 +90,21 @@ fn unit(text: &str) -> Option<u16> {
 }
 
 fn mark(unit: u16) -> Option<char> {
-    char::from_u32(FIRST_HALF + u32::from(unit) - 0xD800)
+    char::from_u32(FIRST_SURROGATE + u32::from(unit) - 0xD800)
 }
 
 /// The surrogate that a code point stands for.
-fn half(c: char) -> Option<u16> {
-    let offset = u32::from(c).checked_sub(FIRST_HALF)?;
+fn surrogate_of(c: char) -> Option<u16> {
+    let offset = u32::from(c).checked_sub(FIRST_SURROGATE)?;
     u16::try_from(offset + 0xD800).ok()
 }
 
-/// Writes halves of characters within a JSON text as escapes again; none if there are none.
-pub(super) fn escape_halves(text: &str) -> Option<String> {
-    text.chars().any(|c| half(c).is_some()).then(|| {
+/// Writes surrogate halves in a JSON text as escapes again. Absent if there are none.
+pub(super) fn escape_surrogates(text: &str) -> Option<String> {
+    text.chars().any(|c| surrogate_of(c).is_some()).then(|| {
         let mut escaped = String::with_capacity(text.len());
         for c in text.chars() {
-            match half(c) {
+            match surrogate_of(c) {
                 Some(unit) => escaped.push_str(&format!("\\u{unit:04x}")),
                 None => escaped.push(c),
             }
@@ -112,18 +113,18 @@ pub(super) fn escape_halves(text: &str) -> Option<String> {
     })
 }
 
-/// Joins halves of characters that came in pieces of one text.
+/// Joins surrogate halves that arrived in different pieces of one text.
 #[derive(Default)]
-pub(super) struct Joiner {
+pub(super) struct SurrogateJoiner {
     high: Option<u16>,
 }
 
-impl Joiner {
-    /// Takes the next piece; gives what is known of the text by now.
+impl SurrogateJoiner {
+    /// Adds a piece and returns the text that is complete.
     pub(super) fn push(&mut self, piece: &str) -> String {
         let mut joined = String::with_capacity(piece.len());
         for c in piece.chars() {
-            match (self.high.take(), half(c)) {
+            match (self.high.take(), surrogate_of(c)) {
                 (None, None) => joined.push(c),
                 (None, Some(high @ 0xD800..=0xDBFF)) => self.high = Some(high),
                 (None, Some(_)) => joined.push(char::REPLACEMENT_CHARACTER),
@@ -146,28 +147,28 @@ impl Joiner {
         joined
     }
 
-    /// Ends the text: half a character that is left becomes U+FFFD.
+    /// Ends the text: a remaining half becomes U+FFFD.
     pub(super) fn finish(&mut self) -> Option<char> {
         self.high.take().map(|_| char::REPLACEMENT_CHARACTER)
     }
 }
 
-/// A step on the way to a value within another.
+/// A step on the path to a value inside another.
 #[derive(Clone, Copy)]
-pub(super) enum Step<'a> {
+pub(super) enum PathStep<'a> {
     Key(&'a str),
     At(usize),
 }
 
-/// The text of a value within a JSON text, so that its numbers stay as written.
-pub(super) fn raw_at<'a>(text: &'a str, path: &[Step<'_>]) -> Option<&'a str> {
+/// The text of a value inside a JSON text, so that its numbers stay as written.
+pub(super) fn raw_at<'a>(text: &'a str, path: &[PathStep<'_>]) -> Option<&'a str> {
     let mut raw: &'a RawValue = serde_json::from_str(text).ok()?;
     for step in path {
         raw = match step {
-            Step::Key(key) => serde_json::from_str::<HashMap<String, &'a RawValue>>(raw.get())
+            PathStep::Key(key) => serde_json::from_str::<HashMap<String, &'a RawValue>>(raw.get())
                 .ok()?
                 .remove(*key)?,
-            Step::At(at) => {
+            PathStep::At(at) => {
                 serde_json::from_str::<Vec<&'a RawValue>>(raw.get()).ok()?.get(*at).copied()?
             }
         };
@@ -175,17 +176,17 @@ pub(super) fn raw_at<'a>(text: &'a str, path: &[Step<'_>]) -> Option<&'a str> {
     Some(raw.get())
 }
 
-/// A string that is not empty.
+/// A non-empty string under a key.
 pub(super) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// A string under one of two spellings of a key.
+/// A value under one of two spellings of a key.
 pub(super) fn either<'a>(value: &'a Value, camel: &str, snake: &str) -> Option<&'a Value> {
     value.get(camel).or_else(|| value.get(snake)).filter(|value| !value.is_null())
 }
 
-/// The entries of a list; a value that is no list counts as its only entry, and null as none.
+/// The entries of a list. Any other value counts as the only entry, and null as none.
 pub(super) fn list(value: Option<&Value>) -> &[Value] {
     match value {
         None | Some(Value::Null) => &[],
@@ -194,7 +195,7 @@ pub(super) fn list(value: Option<&Value>) -> &[Value] {
     }
 }
 
-/// A name for a number that comes from the network: it is only ever compared.
+/// A number from the network as a string that is only compared.
 pub(super) fn key(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::Number(number) => Some(match number.as_f64() {
@@ -206,15 +207,15 @@ pub(super) fn key(value: Option<&Value>) -> Option<String> {
     }
 }
 
-/// A count of tokens; absurd ones are left out.
+/// A number of tokens. Absurd values are ignored.
 pub(super) fn count(value: Option<&Value>) -> Option<u64> {
-    const MOST: u64 = 1 << 40;
+    const MAX: u64 = 1 << 40;
     let value = value?;
     let number = value.as_u64().or_else(|| {
         let float = value.as_f64().filter(|float| (0.0..1e12).contains(float))?;
         Some(float as u64)
     })?;
-    (number <= MOST).then_some(number)
+    (number <= MAX).then_some(number)
 }
 
 #[cfg(test)]
@@ -222,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_of_characters_are_joined_or_replaced() {
+    fn surrogate_halves_are_joined_or_replaced() {
         for (pieces, joined) in [
             (&[r#""a\ud83e""#, r#""\udd80b""#][..], "a🦀b"),
             (&[r#""\ud83e\udd80""#], "🦀"),
@@ -233,12 +234,12 @@ mod tests {
             (&[r#""\\ud83e \n""#], "\\ud83e \n"),
             (&["\"\u{10FFFF}\""], "\u{10FFFF}"),
         ] {
-            let mut joiner = Joiner::default();
+            let mut joiner = SurrogateJoiner::default();
             let mut text = String::new();
             for piece in pieces {
                 let parsed = parse(piece).unwrap();
                 let piece = parsed.value.as_str().unwrap();
-                text += &if parsed.halves || joiner.high.is_some() {
+                text += &if parsed.has_surrogates || joiner.high.is_some() {
                     joiner.push(piece)
                 } else {
                     piece.to_owned()
@@ -252,13 +253,13 @@ mod tests {
     #[test]
     fn raw_values_keep_their_numbers() {
         let text = r#"{"a": [0, {"b": {"n": 1000000000000000000001, "d": 1.10}}]}"#;
-        let path = [Step::Key("a"), Step::At(1), Step::Key("b")];
+        let path = [PathStep::Key("a"), PathStep::At(1), PathStep::Key("b")];
         assert_eq!(raw_at(text, &path), Some(r#"{"n": 1000000000000000000001, "d": 1.10}"#));
-        assert_eq!(raw_at(text, &[Step::Key("a"), Step::At(2)]), None);
+        assert_eq!(raw_at(text, &[PathStep::Key("a"), PathStep::At(2)]), None);
     }
 
     #[test]
-    fn numbers_from_the_network_are_only_names() {
+    fn numbers_from_the_network_are_compared_as_text() {
         let keys = [("0", Some("0")), ("0.0", Some("0")), ("-1", Some("-1")), ("\"0\"", Some("0"))];
         for (json, name) in keys {
             assert_eq!(key(Some(&serde_json::from_str(json).unwrap())).as_deref(), name, "{json}");

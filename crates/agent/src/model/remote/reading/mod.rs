@@ -1,5 +1,5 @@
-//! Reading replies: bytes become frames, frames become pieces, each step without I/O of its own.
-//! One module per wire has its decoder; [`Reading`] has the connection, the clock and the bounds.
+//! Reading of replies: bytes become frames, and frames become pieces, without I/O in either step.
+//! Each wire has a decoder; [`ReplyStream`] has the connection, the clock and the bounds.
 
 mod anthropic;
 mod assembly;
@@ -10,6 +10,7 @@ mod gemini;
 pub(crate) mod json;
 mod ollama;
 mod openai;
+mod output_item;
 mod responses;
 mod stop;
 #[cfg(test)]
@@ -22,132 +23,138 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::explain::{Progress, broken_off, reported, too_much, unreadable};
-use super::said::Said;
-use super::transport::Body;
-use super::{Address, Wire};
-use crate::model::{Awaited, Done, ModelError, Piece, Timeouts};
-use assembly::Stop;
-use decoder::{Decoder, Input, Taken};
-use frames::{Frame, Framer, Framing};
-use stop::Reason;
+use super::explain::{ReplyProgress, connection_broke, reported, too_much, unreadable};
+use super::provider_error::ProviderError;
+use super::transport::ReplyBody;
+use super::{Address, ProviderWire};
+use crate::model::{ModelError, ModelWait, ReplyEnd, ReplyPiece, Timeouts};
+use assembly::StopCause;
+use decoder::{DecodeOutcome, DecoderInput, StreamDecoder};
+use frames::{StreamFrame, StreamFramer, StreamFraming};
+use stop::StopReason;
 
-pub(in crate::model::remote) use assembly::Assembly;
+pub(in crate::model::remote) use assembly::ReplyAssembly;
 
-/// Most bytes that a reply may take on its way: each word comes in some hundred bytes of JSON.
+/// Largest number of bytes of a stream: each word comes in some hundred bytes of JSON.
 const MAX_STREAM_BYTES: usize = 128 << 20;
-/// Most bytes that may come while the reply does not grow: signs of life, echoes of the request.
+/// Largest number of bytes without new output, such as keep-alives and echoes of the request.
 const MAX_IDLE_BYTES: usize = 32 << 20;
-/// How many times longer than in silence a reply may go on without a word, if there are signs of
-/// life: keep-alives must not hold a turn for ever.
-const KEPT_ALIVE: u32 = 5;
-/// How long more is waited for behind the reason for which the model stopped, where the end of the
-/// stream is not marked. Only a count of tokens follows there, or with some gateways more words.
+/// Factor by which keep-alives may extend the time without output. They must not hold a turn for
+/// ever.
+const KEEP_ALIVE_FACTOR: u32 = 5;
+/// Time to wait behind the reason why the model stopped, if the end of the stream is not marked.
+/// Only a token count follows there, or more text from some gateways.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// A reply that is being read. Dropping it ends the request.
-pub(super) struct Reading {
-    body: Body,
+/// A reply that is being read. Dropping it cancels the request.
+pub(super) struct ReplyStream {
+    body: ReplyBody,
     address: Address,
     timeouts: Timeouts,
-    framer: Framer,
-    decoder: Box<dyn Decoder>,
-    reply: Assembly,
-    progress: Progress,
+    framer: StreamFramer,
+    decoder: Box<dyn StreamDecoder>,
+    reply: ReplyAssembly,
+    progress: ReplyProgress,
     bytes: usize,
-    /// How many of them came since the reply last grew.
+    /// Number of bytes since the reply last grew.
     idle_bytes: usize,
-    /// When the last bytes came.
-    alive: Instant,
-    /// When the reply last grew.
-    grown: Instant,
-    /// What came instead of a reply.
-    unknown: Option<Said>,
-    /// Whether a frame of the wire came.
+    /// Time of the last bytes.
+    last_bytes_at: Instant,
+    /// Time at which the reply last grew.
+    grown_at: Instant,
+    /// Content that arrived instead of a reply.
+    unknown: Option<ProviderError>,
+    /// Whether a frame of the wire arrived.
     known: bool,
-    /// JSON that is not whole: at the end of a stream it broke off there.
+    /// Whether the last JSON was incomplete: at the end of a stream, it was cut off there.
     broken: bool,
-    ready: VecDeque<Result<Piece, ModelError>>,
-    over: bool,
+    ready: VecDeque<Result<ReplyPiece, ModelError>>,
+    is_over: bool,
 }
 
-impl Reading {
+impl ReplyStream {
     pub(super) fn new(
-        body: Body,
+        body: ReplyBody,
         address: Address,
-        reply: Assembly,
+        reply: ReplyAssembly,
         timeouts: Timeouts,
         asked: Instant,
     ) -> Self {
-        let (framing, decoder): (Framing, Box<dyn Decoder>) = match address.wire {
-            Wire::OpenAi => (Framing::Events, Box::new(openai::OpenAi::default())),
-            Wire::Responses => (Framing::Events, Box::new(responses::Responses::default())),
-            Wire::Anthropic => (Framing::Events, Box::new(anthropic::Anthropic::default())),
-            Wire::Gemini => (Framing::Events, Box::new(gemini::Gemini)),
-            Wire::Ollama => (Framing::Lines, Box::new(ollama::Ollama)),
+        let (framing, decoder): (StreamFraming, Box<dyn StreamDecoder>) = match address.wire {
+            ProviderWire::OpenAi => {
+                (StreamFraming::Events, Box::new(openai::OpenAiDecoder::default()))
+            }
+            ProviderWire::Responses => {
+                (StreamFraming::Events, Box::new(responses::ResponsesDecoder::default()))
+            }
+            ProviderWire::Anthropic => {
+                (StreamFraming::Events, Box::new(anthropic::AnthropicDecoder::default()))
+            }
+            ProviderWire::Gemini => (StreamFraming::Events, Box::new(gemini::GeminiDecoder)),
+            ProviderWire::Ollama => (StreamFraming::Lines, Box::new(ollama::OllamaDecoder)),
         };
         Self {
             body,
             address,
             timeouts,
-            framer: Framer::new(framing),
+            framer: StreamFramer::new(framing),
             decoder,
             reply,
-            progress: Progress::Nothing,
+            progress: ReplyProgress::Nothing,
             bytes: 0,
             idle_bytes: 0,
-            alive: asked,
-            grown: asked,
+            last_bytes_at: asked,
+            grown_at: asked,
             unknown: None,
             known: false,
             broken: false,
             ready: VecDeque::new(),
-            over: false,
+            is_over: false,
         }
     }
 
-    /// The next piece; none when the reply is over.
-    pub(super) async fn next(&mut self) -> Option<Result<Piece, ModelError>> {
+    /// The next piece. Absent when the reply is over.
+    pub(super) async fn next(&mut self) -> Option<Result<ReplyPiece, ModelError>> {
         loop {
             if let Some(piece) = self.reply.pop() {
-                self.progress = Progress::Begun;
+                self.progress = ReplyProgress::Begun;
                 return Some(Ok(piece));
             }
             if let Some(last) = self.ready.pop_front() {
                 return Some(last);
             }
-            if self.over {
+            if self.is_over {
                 return None;
             }
             match tokio::time::timeout_at(self.deadline(), self.body.next()).await {
                 Ok(Ok(Some(bytes))) => self.take(bytes.as_ref()),
                 Ok(Ok(None)) => self.end_of_body(),
-                // All was said already, even if the connection did not end as it should.
+                // The reply was complete, even if the connection did not end properly.
                 Ok(Err(_)) if self.has_stopped() => self.complete(),
-                Ok(Err(_)) => self.fail(broken_off(&self.address, self.progress)),
+                Ok(Err(_)) => self.fail(connection_broke(&self.address, self.progress)),
                 Err(_) if self.has_stopped() => self.complete(),
-                Err(_) => self.fail(self.too_late()),
+                Err(_) => self.fail(self.timed_out()),
             }
         }
     }
 
-    /// When waiting for more bytes ends.
+    /// Time at which waiting for more bytes ends.
     fn deadline(&self) -> Instant {
-        let patience = self.patience();
-        let silence = self.alive + patience;
-        let kept_alive = self.grown + patience.saturating_mul(KEPT_ALIVE);
-        let deadline = silence.min(kept_alive);
+        let time_limit = self.time_limit();
+        let silence = self.last_bytes_at + time_limit;
+        let keep_alive_limit = self.grown_at + time_limit.saturating_mul(KEEP_ALIVE_FACTOR);
+        let deadline = silence.min(keep_alive_limit);
         if self.has_stopped() {
-            deadline.min(self.grown.max(self.alive) + LINGER)
+            deadline.min(self.grown_at.max(self.last_bytes_at) + LINGER)
         } else {
             deadline
         }
     }
 
-    fn patience(&self) -> Duration {
+    fn time_limit(&self) -> Duration {
         match self.progress {
-            Progress::Nothing => self.timeouts.first,
-            Progress::Begun => self.timeouts.silence,
+            ReplyProgress::Nothing => self.timeouts.first,
+            ReplyProgress::Begun => self.timeouts.silence,
         }
     }
 
@@ -156,208 +163,209 @@ impl Reading {
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        self.alive = Instant::now();
+        self.last_bytes_at = Instant::now();
         self.bytes = self.bytes.saturating_add(bytes.len());
         self.idle_bytes = self.idle_bytes.saturating_add(bytes.len());
         let before = self.reply.size();
         match self.framer.push(bytes) {
             Ok(frames) => self.take_frames(frames),
-            Err(frames::TooLong) => self.fail(too_much("bytes in one part", &self.address)),
+            Err(frames::FrameTooLong) => self.fail(too_much("bytes in one part", &self.address)),
         }
         if self.reply.size() > before {
-            self.grown = self.alive;
+            self.grown_at = self.last_bytes_at;
             self.idle_bytes = 0;
         }
-        if self.idle_bytes > MAX_IDLE_BYTES && !self.over {
+        if self.idle_bytes > MAX_IDLE_BYTES && !self.is_over {
             self.fail(too_much("bytes without a word", &self.address));
         }
-        if self.bytes > MAX_STREAM_BYTES && !self.over {
+        if self.bytes > MAX_STREAM_BYTES && !self.is_over {
             self.fail(too_much("bytes", &self.address));
         }
     }
 
-    fn take_frames(&mut self, frames: Vec<Frame>) {
+    fn take_frames(&mut self, frames: Vec<StreamFrame>) {
         for frame in frames {
-            if self.over {
+            if self.is_over {
                 return;
             }
             self.take_frame(frame);
             if let Some(what) = self.reply.excess()
-                && !self.over
+                && !self.is_over
             {
                 self.fail(too_much(what, &self.address));
             }
         }
     }
 
-    fn take_frame(&mut self, frame: Frame) {
+    fn take_frame(&mut self, frame: StreamFrame) {
         if std::mem::take(&mut self.broken) {
             return self.fail(unreadable(self.unknown.as_ref(), &self.address));
         }
         match frame {
-            Frame::Value { event, value, text, halves } => {
-                if halves {
-                    self.reply.expect_halves();
+            StreamFrame::Value { event, value, text, has_surrogates } => {
+                if has_surrogates {
+                    self.reply.expect_surrogates();
                 }
-                if let Some(said) = Said::in_frame(&event, &value) {
-                    return self.fail(reported(&said, &self.address));
+                if let Some(cause) = ProviderError::in_frame(&event, &value) {
+                    return self.fail(reported(&cause, &self.address));
                 }
-                let input = Input { event: &event, value: &value, text: &text };
+                let input = DecoderInput { event: &event, value: &value, text: &text };
                 match self.decoder.take(&input, &mut self.reply) {
-                    Taken::Unknown => self.unknown = Some(Said::in_value(&value)),
-                    Taken::Known => self.known = true,
-                    Taken::Whole => {
+                    DecodeOutcome::Unknown => self.unknown = Some(ProviderError::in_value(&value)),
+                    DecodeOutcome::Known => self.known = true,
+                    DecodeOutcome::Whole => {
                         self.known = true;
                         if !self.has_stopped() {
                             self.reply.stopped("stop", None);
                         }
                     }
-                    Taken::Last => self.complete(),
+                    DecodeOutcome::Last => self.complete(),
                 }
             }
-            Frame::Words { event, text } => {
-                let said = Said::in_words(&text);
+            StreamFrame::Words { event, text } => {
+                let cause = ProviderError::in_words(&text);
                 if event == "error" {
-                    self.fail(reported(&said, &self.address));
+                    self.fail(reported(&cause, &self.address));
                 } else if !self.known {
-                    self.unknown = Some(said);
+                    self.unknown = Some(cause);
                 }
             }
-            Frame::Broken { text } => {
+            StreamFrame::Broken { text } => {
                 self.broken = true;
-                self.unknown = Some(Said::in_words(&text));
+                self.unknown = Some(ProviderError::in_words(&text));
             }
-            Frame::End => match self.unknown.take().filter(|_| !self.known) {
-                // What came before the end was no reply.
-                Some(said) => self.fail(not_a_reply(&said, &self.address)),
+            StreamFrame::End => match self.unknown.take().filter(|_| !self.known) {
+                // Everything before the end marker was not a reply.
+                Some(cause) => self.fail(not_a_reply(&cause, &self.address)),
                 None => self.complete(),
             },
         }
     }
 
-    /// The connection closed: the reply is complete if its model had stopped.
+    /// Handles a closed connection: the reply is complete if its model had stopped.
     fn end_of_body(&mut self) {
         match self.framer.finish() {
             Ok(frames) => self.take_frames(frames),
-            Err(frames::TooLong) => self.fail(too_much("bytes in one part", &self.address)),
+            Err(frames::FrameTooLong) => self.fail(too_much("bytes in one part", &self.address)),
         }
-        if self.over {
+        if self.is_over {
             return;
         }
         if self.has_stopped() || self.decoder.has_ended() {
             self.complete();
-        } else if let (Some(said), false, false) = (&self.unknown, self.known, self.broken) {
-            // An error in words of its own, or a proxy's page.
-            let error = not_a_reply(said, &self.address);
+        } else if let (Some(cause), false, false) = (&self.unknown, self.known, self.broken) {
+            // An error in a format of its own, or a proxy's page.
+            let error = not_a_reply(cause, &self.address);
             self.fail(error);
         } else {
-            let begun = self.progress == Progress::Begun || self.reply.has_pieces();
-            let progress = if begun { Progress::Begun } else { Progress::Nothing };
-            self.fail(broken_off(&self.address, progress));
+            let begun = self.progress == ReplyProgress::Begun || self.reply.has_pieces();
+            let progress = if begun { ReplyProgress::Begun } else { ReplyProgress::Nothing };
+            self.fail(connection_broke(&self.address, progress));
         }
     }
 
-    /// The reply is over.
+    /// Completes the reply.
     fn complete(&mut self) {
-        self.over = true;
+        self.is_over = true;
         self.decoder.finish(&mut self.reply);
         let usage = self.reply.finish();
         if let Some(what) = self.reply.excess() {
             return self.fail(too_much(what, &self.address));
         }
         match self.reply.stop().and_then(|stop| ending(stop, &self.address)) {
-            Some(Ending::Stopped(error)) => {
-                let done = Done { usage, last: None, stopped: Some(error) };
-                self.ready.push_back(Ok(Piece::Done(done)));
+            Some(ReplyEnding::Stopped(error)) => {
+                let done = ReplyEnd { usage, last: None, stopped: Some(error) };
+                self.ready.push_back(Ok(ReplyPiece::End(done)));
             }
-            Some(Ending::Failed(error)) => self.fail(error),
+            Some(ReplyEnding::Failed(error)) => self.fail(error),
             None => {
-                let done = Done { usage, last: None, stopped: None };
-                self.ready.push_back(Ok(Piece::Done(done)));
+                let done = ReplyEnd { usage, last: None, stopped: None };
+                self.ready.push_back(Ok(ReplyPiece::End(done)));
             }
         }
-        // If the body's end is here already, the connection can be used again.
+        // If the body has ended already, the connection can be reused.
         drop(self.body.next().now_or_never());
     }
 
-    /// The reply broke off: what was held back of it goes out before the error.
+    /// Fails the reply. Text that was held back is sent before the error.
     fn fail(&mut self, error: ModelError) {
-        self.over = true;
+        self.is_over = true;
         self.decoder.finish(&mut self.reply);
-        self.reply.break_off();
+        self.reply.finish_text();
         self.ready.push_back(Err(error));
     }
 
-    fn too_late(&self) -> ModelError {
+    fn timed_out(&self) -> ModelError {
         let at = self.address.shown();
-        let seconds = self.patience().as_secs_f64();
-        // The bytes that came last were only signs of life.
-        let is_kept_alive = self.alive > self.grown;
+        let seconds = self.time_limit().as_secs_f64();
+        // The last bytes were only keep-alives.
+        let is_kept_alive = self.last_bytes_at > self.grown_at;
         match self.progress {
-            Progress::Nothing if is_kept_alive => ModelError::TimedOut {
+            ReplyProgress::Nothing if is_kept_alive => ModelError::TimedOut {
                 reason: format!(
                     "The model at {at} only kept the connection alive for {} s. Ask again later.",
-                    (self.alive - self.grown).as_secs_f64().round()
+                    (self.last_bytes_at - self.grown_at).as_secs_f64().round()
                 ),
-                // The request was taken: another one would be no faster.
-                awaited: Awaited::Next,
+                // The provider accepted the request: repeating it would not be faster.
+                awaited: ModelWait::Next,
             },
-            Progress::Nothing => ModelError::TimedOut {
+            ReplyProgress::Nothing => ModelError::TimedOut {
                 reason: format!("The model at {at} sent nothing for {seconds} s. Ask again later."),
-                awaited: Awaited::First,
+                awaited: ModelWait::First,
             },
-            Progress::Begun => ModelError::TimedOut {
+            ReplyProgress::Begun => ModelError::TimedOut {
                 reason: format!(
-                    "The model at {at} fell silent in the middle of its reply, for {seconds} s. \
-                     What came of it is kept; ask again."
+                    "The model at {at} stopped sending in the middle of its reply, for {seconds} \
+                     s. \
+                     The part that arrived is kept; ask again."
                 ),
-                awaited: Awaited::Next,
+                awaited: ModelWait::Next,
             },
         }
     }
 }
 
-/// Says what an answer is that is none of the wire's: an error, where it reads like a known one.
-fn not_a_reply(said: &Said, address: &Address) -> ModelError {
-    let error = reported(said, address);
-    if matches!(error, ModelError::Failed(_)) { unreadable(Some(said), address) } else { error }
+/// The error of an answer that is not of the wire: a known error, or unreadable.
+fn not_a_reply(cause: &ProviderError, address: &Address) -> ModelError {
+    let error = reported(cause, address);
+    if matches!(error, ModelError::Failed(_)) { unreadable(Some(cause), address) } else { error }
 }
 
-/// How a reply that did not end normally ends.
-enum Ending {
-    /// The model was stopped, and what it said until then counts.
+/// The end of a reply that did not end normally.
+enum ReplyEnding {
+    /// The model was stopped. Its output so far counts.
     Stopped(ModelError),
     Failed(ModelError),
 }
 
-fn ending(stop: &Stop, address: &Address) -> Option<Ending> {
+fn ending(stop: &StopCause, address: &Address) -> Option<ReplyEnding> {
     let at = address.shown();
     let word = if stop.word.is_empty() { "no reason given" } else { &stop.word };
-    let said = stop.said.as_ref().map(|said| address.quoted(&said.sentence()));
-    let said =
-        said.filter(|said| !said.is_empty()).map_or(String::new(), |said| format!(" {said}"));
+    let cause = stop.cause.as_ref().map(|cause| address.quoted(&cause.sentence()));
+    let cause =
+        cause.filter(|cause| !cause.is_empty()).map_or(String::new(), |cause| format!(" {cause}"));
     Some(match stop.reason {
-        Reason::Finished => return None,
-        Reason::Length => Ending::Stopped(ModelError::Length(format!(
-            "The reply of the model at {at} reached the limit of its length ({word}).{said} \
-             What came of it is kept; ask it to go on."
+        StopReason::Finished => return None,
+        StopReason::Length => ReplyEnding::Stopped(ModelError::Length(format!(
+            "The reply of the model at {at} reached its length limit ({word}).{cause} \
+             The part that arrived is kept; ask it to continue."
         ))),
-        Reason::Filtered => Ending::Stopped(ModelError::Filtered(format!(
+        StopReason::Filtered => ReplyEnding::Stopped(ModelError::Filtered(format!(
             "A filter of the model at {at} stopped the reply, or may have blocked the prompt \
-             ({word}).{said}"
+             ({word}).{cause}"
         ))),
-        Reason::Refused => Ending::Stopped(ModelError::Refused(format!(
-            "The model at {at} refused to answer ({word}).{said}"
+        StopReason::Refused => ReplyEnding::Stopped(ModelError::Refused(format!(
+            "The model at {at} refused to answer ({word}).{cause}"
         ))),
-        Reason::MalformedCall => Ending::Stopped(ModelError::MalformedCall(format!(
-            "The model at {at} made a tool call that cannot be read ({word}).{said} Ask again."
+        StopReason::MalformedCall => ReplyEnding::Stopped(ModelError::MalformedCall(format!(
+            "The model at {at} made a malformed tool call ({word}).{cause} Ask again."
         ))),
-        Reason::Cut => Ending::Failed(ModelError::Cut(format!(
-            "The reply of the model at {at} broke off ({word}).{said} \
-             What came of it is kept; ask again."
+        StopReason::Cut => ReplyEnding::Failed(ModelError::Cut(format!(
+            "The reply of the model at {at} was cut off ({word}).{cause} \
+             The part that arrived is kept; ask again."
         ))),
-        Reason::Failed => Ending::Failed(match &stop.said {
-            Some(said) => reported(said, address),
+        StopReason::Failed => ReplyEnding::Failed(match &stop.cause {
+            Some(cause) => reported(cause, address),
             None => ModelError::Failed(format!("The model at {at} failed in its reply ({word}).")),
         }),
     })

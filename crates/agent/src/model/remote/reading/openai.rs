@@ -1,36 +1,36 @@
-//! Chat completions, by `OpenAI` and all who are compatible.
+//! Decoder of chat completions, by `OpenAI` and compatible providers.
 
 use serde_json::Value;
 
-use super::assembly::Assembly;
+use super::assembly::ReplyAssembly;
 use super::calls::CallPiece;
-use super::decoder::{Decoder, Input, Taken};
-use super::json::{self, Step, count, key, list, text};
-use super::stop::Reason;
-use crate::model::remote::kept::REASONING_CONTENT as SENT_BACK;
-use crate::model::remote::said::Said;
+use super::decoder::{DecodeOutcome, DecoderInput, StreamDecoder};
+use super::json::{self, PathStep, count, key, list, text};
+use super::stop::StopReason;
+use crate::model::remote::provider_error::ProviderError;
+use crate::model::remote::provider_state::REASONING_CONTENT as SENT_BACK;
 
-/// Keys under which reasoning comes as text.
+/// Keys under which reasoning arrives as text.
 const REASONING: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
 
-/// The key of deprecated calls, of which a message has one.
+/// Key of deprecated calls. A message has at most one.
 const FUNCTION_CALL: &str = "function_call";
 
 #[derive(Default)]
-pub(super) struct OpenAi {
+pub(super) struct OpenAiDecoder {
     /// The content so far.
-    told: String,
-    /// Whether a delta had some of it.
+    content_so_far: String,
+    /// Whether a delta contained some of it.
     has_deltas: bool,
 }
 
-impl Decoder for OpenAi {
-    fn take(&mut self, input: &Input<'_>, reply: &mut Assembly) -> Taken {
+impl StreamDecoder for OpenAiDecoder {
+    fn take(&mut self, input: &DecoderInput<'_>, reply: &mut ReplyAssembly) -> DecodeOutcome {
         let value = input.value;
         usage(value, reply);
         let choices = list(value.get("choices"));
         for (at, choice) in choices.iter().enumerate() {
-            let path = [Step::Key("choices"), Step::At(at)];
+            let path = [PathStep::Key("choices"), PathStep::At(at)];
             self.choice(choice, &path, input.text, reply);
         }
         let object = value.get("object").and_then(Value::as_str);
@@ -38,21 +38,28 @@ impl Decoder for OpenAi {
             choices.iter().any(|choice| choice.get("message").is_some_and(Value::is_object));
         let is_whole = object == Some("chat.completion");
         if is_whole || (has_message && object != Some("chat.completion.chunk")) {
-            Taken::Whole
+            DecodeOutcome::Whole
         } else if value.get("choices").is_some() || value.get("usage").is_some() {
-            Taken::Known
+            DecodeOutcome::Known
         } else {
-            Taken::Unknown
+            DecodeOutcome::Unknown
         }
     }
 }
 
-impl OpenAi {
-    fn choice(&mut self, choice: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) {
-        // Some send calls in a message in the midst of a stream of deltas.
+impl OpenAiDecoder {
+    fn choice(
+        &mut self,
+        choice: &Value,
+        path: &[PathStep<'_>],
+        raw: &str,
+        reply: &mut ReplyAssembly,
+    ) {
+        // Some providers send calls in a message in the middle of a stream of deltas.
         for part in ["delta", "message"] {
             if let Some(delta) = choice.get(part).filter(|delta| delta.is_object()) {
-                let path: Vec<Step<'_>> = path.iter().copied().chain([Step::Key(part)]).collect();
+                let path: Vec<PathStep<'_>> =
+                    path.iter().copied().chain([PathStep::Key(part)]).collect();
                 let has_ended = text(choice, "finish_reason").is_some();
                 self.words(delta, part == "delta", has_ended, reply);
                 calls_of(delta, &path, raw, reply);
@@ -60,47 +67,47 @@ impl OpenAi {
         }
         if let Some(text) = text(choice, "text") {
             // A legacy completion.
-            reply.say(text);
+            reply.push_content(text);
         }
-        let error = choice.get("error").filter(|_| Said::in_frame("", choice).is_some());
+        let error = choice.get("error").filter(|_| ProviderError::in_frame("", choice).is_some());
         if let Some(word) = text(choice, "finish_reason") {
-            let said = error.is_some().then(|| Said::in_value(choice));
-            reply.stopped(word, said);
+            let cause = error.is_some().then(|| ProviderError::in_value(choice));
+            reply.stopped(word, cause);
         } else if error.is_some() {
-            reply.stopped_for(Reason::Failed, "error", Some(Said::in_value(choice)));
+            reply.stopped_for(StopReason::Failed, "error", Some(ProviderError::in_value(choice)));
         }
     }
 }
 
-impl OpenAi {
-    /// Takes the words of a delta, or of a message, which may repeat those of the deltas before it.
-    fn words(&mut self, part: &Value, is_delta: bool, has_ended: bool, reply: &mut Assembly) {
+impl OpenAiDecoder {
+    /// Adds the text of a delta, or of a message, which may repeat the deltas before it.
+    fn words(&mut self, part: &Value, is_delta: bool, has_ended: bool, reply: &mut ReplyAssembly) {
         let whole = plain(part.get("content"));
-        if is_delta || self.told.is_empty() {
+        if is_delta || self.content_so_far.is_empty() {
             if is_delta || !self.has_deltas {
                 reasoning(part, reply);
                 if let Some(words) = text(part, "refusal") {
-                    reply.refuse(words);
+                    reply.push_refusal(words);
                 }
             }
             content(part.get("content"), reply);
-            self.told.push_str(&whole);
+            self.content_so_far.push_str(&whole);
             self.has_deltas |= is_delta && part.as_object().is_some_and(says_something);
             return;
         }
-        let more = match whole.strip_prefix(self.told.as_str()) {
-            // The same word may come twice in a row.
+        let more = match whole.strip_prefix(self.content_so_far.as_str()) {
+            // The same word may arrive twice in a row.
             Some("") if !self.has_deltas && !has_ended => whole.as_str(),
             Some(more) => more,
             None if self.has_deltas => "",
             None => whole.as_str(),
         };
-        reply.say(more);
-        self.told.push_str(more);
+        reply.push_content(more);
+        self.content_so_far.push_str(more);
     }
 }
 
-/// Whether a delta has more than its role.
+/// Whether a delta contains more than its role.
 fn says_something(delta: &serde_json::Map<String, Value>) -> bool {
     delta.iter().any(|(key, value)| {
         key != "role" && !value.is_null() && value.as_str().is_none_or(|text| !text.is_empty())
@@ -117,21 +124,21 @@ fn plain(content: Option<&Value>) -> String {
     list(content).iter().map(of_part).collect()
 }
 
-fn calls_of(delta: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) {
+fn calls_of(delta: &Value, path: &[PathStep<'_>], raw: &str, reply: &mut ReplyAssembly) {
     let calls = list(delta.get("tool_calls"));
-    reply.begin_list();
+    reply.calls().begin_list();
     for (at, call) in calls.iter().enumerate() {
         if reply.excess().is_some() {
             return;
         }
-        let mut path: Vec<Step<'_>> = path.to_vec();
-        path.push(Step::Key("tool_calls"));
+        let mut path: Vec<PathStep<'_>> = path.to_vec();
+        path.push(PathStep::Key("tool_calls"));
         if delta.get("tool_calls").is_some_and(Value::is_array) {
-            path.push(Step::At(at));
+            path.push(PathStep::At(at));
         }
         let function = call.get("function").filter(|function| function.is_object());
         if function.is_some() {
-            path.push(Step::Key("function"));
+            path.push(PathStep::Key("function"));
         }
         let args = arguments(function.unwrap_or(call), &path, raw);
         reply.call_piece(CallPiece {
@@ -143,7 +150,8 @@ fn calls_of(delta: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) {
         });
     }
     if let Some(function) = delta.get(FUNCTION_CALL).filter(|function| function.is_object()) {
-        let path: Vec<Step<'_>> = path.iter().copied().chain([Step::Key(FUNCTION_CALL)]).collect();
+        let path: Vec<PathStep<'_>> =
+            path.iter().copied().chain([PathStep::Key(FUNCTION_CALL)]).collect();
         let args = arguments(function, &path, raw);
         let index = Some(FUNCTION_CALL.to_owned());
         let name = text(function, "name");
@@ -151,20 +159,20 @@ fn calls_of(delta: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) {
     }
 }
 
-/// The JSON text of a call's arguments, which may come as JSON instead of text.
-pub(super) fn arguments(function: &Value, path: &[Step<'_>], raw: &str) -> String {
+/// The JSON text of a call's arguments, which may arrive as JSON instead of text.
+pub(super) fn arguments(function: &Value, path: &[PathStep<'_>], raw: &str) -> String {
     let mut path = path.to_vec();
     let key = if function.get("arguments").is_some() { "arguments" } else { "input" };
-    path.push(Step::Key(key));
+    path.push(PathStep::Key(key));
     match function.get(key) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(json)) => json.clone(),
-        // An empty list is PHP's empty object.
+        // PHP encodes an empty object as an empty list.
         Some(Value::Array(entries)) if entries.is_empty() => "{}".to_owned(),
         Some(Value::Array(entries))
             if entries.len() == 1 && entries.iter().all(Value::is_object) =>
         {
-            path.push(Step::At(0));
+            path.push(PathStep::At(0));
             as_written(&path, raw, function.get(key).and_then(|args| args.get(0)))
         }
         args @ Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
@@ -173,45 +181,45 @@ pub(super) fn arguments(function: &Value, path: &[Step<'_>], raw: &str) -> Strin
     }
 }
 
-fn as_written(path: &[Step<'_>], raw: &str, value: Option<&Value>) -> String {
+fn as_written(path: &[PathStep<'_>], raw: &str, value: Option<&Value>) -> String {
     json::raw_at(raw, path)
         .map(str::to_owned)
         .or_else(|| value.map(Value::to_string))
         .unwrap_or_default()
 }
 
-/// Reasoning under any of its keys. Gateways send it under two at once.
-fn reasoning(delta: &Value, reply: &mut Assembly) {
-    let mut told = false;
+/// Reads reasoning under any of its keys. Gateways send it under two at once.
+fn reasoning(delta: &Value, reply: &mut ReplyAssembly) {
+    let mut has_text = false;
     if let Some((key, text)) = REASONING.iter().find_map(|key| Some((key, text(delta, key)?))) {
-        told = true;
-        reply.think(text);
+        has_text = true;
+        reply.push_thought(text);
         reply.keep_reasoning(key, text);
     }
-    // An empty one tells as well that the endpoint has the key, and may want it back.
-    if !told && delta.get(SENT_BACK).is_some_and(Value::is_string) {
+    // An empty string also shows that the endpoint has the key and may want it back.
+    if !has_text && delta.get(SENT_BACK).is_some_and(Value::is_string) {
         reply.keep_reasoning(SENT_BACK, "");
     }
     for detail in list(delta.get("reasoning_details")).iter().filter(|detail| detail.is_object()) {
-        if !told && let Some(text) = text(detail, "text").or_else(|| text(detail, "summary")) {
-            reply.think(text);
+        if !has_text && let Some(text) = text(detail, "text").or_else(|| text(detail, "summary")) {
+            reply.push_thought(text);
         }
         keep_detail(detail, reply);
     }
 }
 
-/// Keeps an entry of `OpenRouter`'s `reasoning_details`, whose texts come in pieces.
-fn keep_detail(detail: &Value, reply: &mut Assembly) {
+/// Keeps an entry of `OpenRouter`'s `reasoning_details`, whose texts arrive in parts.
+fn keep_detail(detail: &Value, reply: &mut ReplyAssembly) {
     let is_same = |before: &Value| {
         ["type", "index"].iter().all(|key| before.get(*key) == detail.get(*key))
             && detail.get("index").is_some()
     };
-    reply.grow(detail.to_string().len());
+    reply.count_bytes(detail.to_string().len());
     let last = reply.kept_thoughts().last_mut().map(|thought| &mut thought.block);
     let (Some(Value::Object(before)), Value::Object(more)) =
         (last.filter(|before| is_same(before)), detail)
     else {
-        reply.keep(detail.clone());
+        reply.keep_thought(detail.clone());
         return;
     };
     for (key, value) in more {
@@ -229,41 +237,41 @@ fn keep_detail(detail: &Value, reply: &mut Assembly) {
     }
 }
 
-/// Content: a string, or parts of several kinds.
-fn content(content: Option<&Value>, reply: &mut Assembly) {
+/// Reads content: a string, or parts of several kinds.
+fn content(content: Option<&Value>, reply: &mut ReplyAssembly) {
     match content {
-        Some(Value::String(text)) => reply.say(text),
+        Some(Value::String(text)) => reply.push_content(text),
         Some(Value::Array(parts)) => parts.iter().for_each(|part| content_part(part, reply)),
         Some(part @ Value::Object(_)) => content_part(part, reply),
         Some(Value::Null | Value::Bool(_) | Value::Number(_)) | None => {}
     }
 }
 
-fn content_part(part: &Value, reply: &mut Assembly) {
+fn content_part(part: &Value, reply: &mut ReplyAssembly) {
     match part.get("type").and_then(Value::as_str).unwrap_or_default() {
         "thinking" | "reasoning" | "reasoning_text" => {
             for thought in list(part.get("thinking").or_else(|| part.get("text"))) {
                 if let Some(words) = thought.as_str().or_else(|| text(thought, "text")) {
-                    reply.think(words);
+                    reply.push_thought(words);
                 }
             }
         }
         "refusal" => {
             if let Some(words) = text(part, "refusal") {
-                reply.refuse(words);
+                reply.push_refusal(words);
             }
         }
         "text" | "output_text" | "" => {
             if let Some(words) = part.as_str().or_else(|| text(part, "text")) {
-                reply.say(words);
+                reply.push_content(words);
             }
         }
         _ => {}
     }
 }
 
-fn usage(value: &Value, reply: &mut Assembly) {
-    // Groq has it in a place of its own.
+fn usage(value: &Value, reply: &mut ReplyAssembly) {
+    // Groq reports usage under a key of its own.
     let own = value.get("x_groq").and_then(|groq| groq.get("usage"));
     let Some(counts) = value.get("usage").or(own).filter(|usage| usage.is_object()) else { return };
     let usage = reply.usage();

@@ -1,121 +1,85 @@
-//! `OpenAI`'s Responses.
+//! Decoder of `OpenAI`'s Responses API.
 
 use serde_json::{Value, json};
 
-use super::assembly::Assembly;
-use super::decoder::{Decoder, Input, Taken};
-use super::json::{Step, count, key, list, text};
+use super::assembly::ReplyAssembly;
+use super::decoder::{DecodeOutcome, DecoderInput, StreamDecoder};
+use super::json::{PathStep, count, key, list, text};
 use super::openai::arguments;
-use super::stop::Reason;
-use crate::model::remote::said::Said;
+use super::output_item::{ITEM_BYTES, OutputItem, OutputItemKind};
+use super::stop::StopReason;
+use crate::model::remote::provider_error::ProviderError;
 
-/// Reads deltas, and of whole items and of the last event what no delta told.
+/// Reads deltas. Complete items and the last event only add text that no delta contained.
 #[derive(Default)]
-pub(super) struct Responses {
-    items: Vec<Item>,
-    /// What the last item of a whole response was matched with.
+pub(super) struct ResponsesDecoder {
+    items: Vec<OutputItem>,
+    /// Output index and summary index of the last thought.
     last_summary: Option<(Option<String>, Option<String>)>,
 }
 
-/// An output item, and what was told of it.
-struct Item {
-    kind: Kind,
-    index: Option<String>,
-    id: Option<String>,
-    /// Text that was told: a message's or a refusal's words, or a thought.
-    told: String,
-    refused: String,
-    /// The place of its call.
-    call: Option<usize>,
-    call_id: Option<String>,
-    /// The arguments with which the call began.
-    first_args: Option<String>,
-    is_over: bool,
-    /// Whether the last event's list has it.
-    is_matched: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Message,
-    Reasoning,
-    Call,
-    Other,
-}
-
-impl Kind {
-    fn of(item: &Value) -> Self {
-        match item.get("type").and_then(Value::as_str).unwrap_or_default() {
-            "message" => Self::Message,
-            "reasoning" => Self::Reasoning,
-            "function_call" => Self::Call,
-            _ => Self::Other,
-        }
-    }
-}
-
-impl Decoder for Responses {
-    fn take(&mut self, input: &Input<'_>, reply: &mut Assembly) -> Taken {
+impl StreamDecoder for ResponsesDecoder {
+    fn take(&mut self, input: &DecoderInput<'_>, reply: &mut ReplyAssembly) -> DecodeOutcome {
         let value = input.value;
         let kind = value.get("type").and_then(Value::as_str).unwrap_or(input.event);
         let delta = || text(value, "delta").unwrap_or_default();
         match kind {
             "response.output_item.added" => {
                 if let Some(item) = value.get("item") {
-                    let source = Source { path: &[Step::Key("item")], raw: input.text };
-                    self.item(value, item, Progress::Begun, source, reply);
+                    let source = ItemSource { path: &[PathStep::Key("item")], raw: input.text };
+                    self.item(value, item, ItemProgress::Begun, source, reply);
                 }
             }
             "response.output_item.done" => {
                 if let Some(item) = value.get("item") {
-                    let source = Source { path: &[Step::Key("item")], raw: input.text };
-                    self.item(value, item, Progress::Over, source, reply);
+                    let source = ItemSource { path: &[PathStep::Key("item")], raw: input.text };
+                    self.item(value, item, ItemProgress::Over, source, reply);
                 }
             }
-            "response.output_text.delta" => self.say(value, delta(), reply),
+            "response.output_text.delta" => self.text_delta(value, delta(), reply),
             "response.output_text.done" => {
-                self.say_rest(value, text(value, "text").unwrap_or_default(), reply);
+                self.text_done(value, text(value, "text").unwrap_or_default(), reply);
             }
-            "response.refusal.delta" => self.refuse(value, delta(), reply),
+            "response.refusal.delta" => self.refusal_delta(value, delta(), reply),
             "response.refusal.done" => {
-                self.refuse_rest(value, text(value, "refusal").unwrap_or_default(), reply);
+                self.refusal_done(value, text(value, "refusal").unwrap_or_default(), reply);
             }
             "response.reasoning_summary_text.delta"
             | "response.reasoning_summary.delta"
             | "response.reasoning_text.delta"
-            | "response.reasoning.delta" => self.think(value, delta(), reply),
-            "response.function_call_arguments.delta" => self.args(value, delta(), reply),
+            | "response.reasoning.delta" => self.thought_delta(value, delta(), reply),
+            "response.function_call_arguments.delta" => self.args_delta(value, delta(), reply),
             "response.function_call_arguments.done" => {
-                self.args_rest(value, &arguments(value, &[], input.text), reply);
+                self.args_done(value, &arguments(value, &[], input.text), reply);
             }
             "response.completed"
             | "response.incomplete"
             | "response.failed"
             | "response.done"
             | "response.cancelled" => {
-                let way = [Step::Key("response")];
+                let way = [PathStep::Key("response")];
                 let (response, path) = match value.get("response") {
                     Some(response) => (response, &way[..]),
                     None => (value, &[][..]),
                 };
-                self.end(kind, response, Source { path, raw: input.text }, reply);
-                return Taken::Last;
+                self.end(kind, response, ItemSource { path, raw: input.text }, reply);
+                return DecodeOutcome::Last;
             }
             "" if value.get("object").and_then(Value::as_str) == Some("response")
                 || value.get("output").is_some_and(Value::is_array) =>
             {
-                self.end("response", value, Source { path: &[], raw: input.text }, reply);
-                return Taken::Whole;
+                self.end("response", value, ItemSource { path: &[], raw: input.text }, reply);
+                return DecodeOutcome::Whole;
             }
-            "" => return Taken::Unknown,
-            // Signs of life, and events of tools that run at the provider.
+            "" => return DecodeOutcome::Unknown,
+            // Keep-alives, and events of tools that run at the provider.
             _ => {}
         }
-        Taken::Known
+        DecodeOutcome::Known
     }
 
-    fn finish(&mut self, reply: &mut Assembly) {
-        // Arguments that only the beginning of a call had.
+    fn finish(&mut self, reply: &mut ReplyAssembly) {
+        // Arguments that arrived only with the beginning of a call.
         for item in &mut self.items {
             if let (Some(call), Some(args)) = (item.call, item.first_args.take()) {
                 rest_of_args(call, &args, reply);
@@ -124,61 +88,62 @@ impl Decoder for Responses {
     }
 
     fn has_ended(&self) -> bool {
-        let told = |item: &Item| matches!(item.kind, Kind::Message | Kind::Call);
-        self.items.iter().any(told) && self.items.iter().all(|item| item.is_over)
+        let sent_text =
+            |item: &OutputItem| matches!(item.kind, OutputItemKind::Message | OutputItemKind::Call);
+        self.items.iter().any(sent_text) && self.items.iter().all(|item| item.is_over)
     }
 }
 
-/// Where a value stands in a JSON text.
+/// Position of a value in a JSON text.
 #[derive(Clone, Copy)]
-struct Source<'a> {
-    path: &'a [Step<'a>],
+struct ItemSource<'a> {
+    path: &'a [PathStep<'a>],
     raw: &'a str,
 }
 
-/// How far an item has come.
+/// Progress of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+enum ItemProgress {
     Begun,
     Over,
 }
 
-impl Responses {
-    /// Takes an item that an event has whole, or as it begins.
+impl ResponsesDecoder {
+    /// Reads an item of an event, which is complete or just begun.
     fn item(
         &mut self,
         event: &Value,
         item: &Value,
-        progress: Progress,
-        source: Source<'_>,
-        reply: &mut Assembly,
+        progress: ItemProgress,
+        source: ItemSource<'_>,
+        reply: &mut ReplyAssembly,
     ) {
-        let kind = Kind::of(item);
+        let kind = OutputItemKind::of(item);
         let index = key(event.get("output_index"));
         let id = text(item, "id").map(str::to_owned);
-        let known = match progress {
-            Progress::Begun => None,
-            Progress::Over => self.known(kind, index.as_ref(), id.as_ref()),
+        let open_item = match progress {
+            ItemProgress::Begun => None,
+            ItemProgress::Over => self.open_item(kind, index.as_ref(), id.as_ref()),
         };
-        let at = known.unwrap_or_else(|| self.add(kind, index, id, reply));
+        let at = open_item.unwrap_or_else(|| self.add(kind, index, id, reply));
         self.fill(at, item, progress, source, reply);
-        if let (Progress::Over, Some(item)) = (progress, self.items.get_mut(at)) {
+        if let (ItemProgress::Over, Some(item)) = (progress, self.items.get_mut(at)) {
             item.is_over = true;
         }
     }
 
-    /// Tells what an item says and no delta told.
+    /// Adds the parts of an item that no delta contained.
     fn fill(
         &mut self,
         at: usize,
         value: &Value,
-        progress: Progress,
-        source: Source<'_>,
-        reply: &mut Assembly,
+        progress: ItemProgress,
+        source: ItemSource<'_>,
+        reply: &mut ReplyAssembly,
     ) {
         let Some(item) = self.items.get_mut(at) else { return };
         match item.kind {
-            Kind::Message => {
+            OutputItemKind::Message => {
                 let parts = list(value.get("content"));
                 let of = |kind: &str, key: &str| -> String {
                     let parts = parts
@@ -193,31 +158,31 @@ impl Responses {
                 } else {
                     words
                 };
-                reply.say(&item.rest_of_text(&words));
-                reply.refuse(&item.rest_of_refusal(&refusal));
+                reply.push_content(&item.rest_of_text(&words));
+                reply.push_refusal(&item.rest_of_refusal(&refusal));
             }
-            Kind::Reasoning => {
+            OutputItemKind::Reasoning => {
                 let of = |key: &str| {
                     let parts = list(value.get(key)).iter();
                     parts.filter_map(|part| text(part, "text")).collect::<Vec<_>>().join("\n\n")
                 };
                 let summary = of("summary");
                 let words = if summary.is_empty() { of("content") } else { summary };
-                reply.think(&item.rest_of_text(&words));
-                keep(value, reply);
+                reply.push_thought(&item.rest_of_text(&words));
+                keep_reasoning_item(value, reply);
             }
-            Kind::Call => {
+            OutputItemKind::Call => {
                 let name = text(value, "name").unwrap_or_default();
                 let call_id = text(value, "call_id").map(str::to_owned);
                 item.call_id = item.call_id.take().or(call_id);
-                let is_over = progress == Progress::Over;
+                let is_over = progress == ItemProgress::Over;
                 if item.call.is_none() && (is_over || !name.is_empty()) {
                     item.call = reply.open_call(item.call_id.as_deref(), name);
                 }
                 let args = arguments(value, source.path, source.raw);
                 if !is_over {
-                    // Some begin with `{}` what deltas tell later.
-                    reply.grow(args.len());
+                    // Some providers begin with `{}`, and deltas follow.
+                    reply.count_bytes(args.len());
                     item.first_args = Some(args).filter(|args| !args.is_empty());
                 } else if let Some(call) = item.call {
                     if !args.is_empty() {
@@ -226,34 +191,43 @@ impl Responses {
                     rest_of_args(call, &args, reply);
                 }
             }
-            Kind::Other => {}
+            OutputItemKind::Other => {}
         }
     }
 
     /// Ends the response; `event` is the last event's type.
-    fn end(&mut self, event: &str, response: &Value, source: Source<'_>, reply: &mut Assembly) {
+    fn end(
+        &mut self,
+        event: &str,
+        response: &Value,
+        source: ItemSource<'_>,
+        reply: &mut ReplyAssembly,
+    ) {
         for (place, item) in list(response.get("output")).iter().enumerate() {
             if reply.excess().is_some() {
                 return;
             }
-            let way = [Step::Key("output"), Step::At(place)];
-            let path: Vec<Step<'_>> = source.path.iter().copied().chain(way).collect();
-            let kind = Kind::of(item);
-            let at = self.in_list(kind, item).unwrap_or_else(|| {
+            let way = [PathStep::Key("output"), PathStep::At(place)];
+            let path: Vec<PathStep<'_>> = source.path.iter().copied().chain(way).collect();
+            let kind = OutputItemKind::of(item);
+            let at = self.matching_item(kind, item).unwrap_or_else(|| {
                 let id = text(item, "id").map(str::to_owned);
                 self.add(kind, None, id, reply)
             });
-            let source = Source { path: &path, raw: source.raw };
-            self.fill(at, item, Progress::Over, source, reply);
+            let source = ItemSource { path: &path, raw: source.raw };
+            self.fill(at, item, ItemProgress::Over, source, reply);
             if let Some(item) = self.items.get_mut(at) {
                 (item.is_matched, item.is_over) = (true, true);
             }
         }
-        // Some have the text only here.
+        // Some providers send the text only here.
         if let Some(words) = text(response, "output_text")
-            && !self.items.iter().any(|item| !item.told.is_empty() && item.kind == Kind::Message)
+            && !self
+                .items
+                .iter()
+                .any(|item| !item.sent_text.is_empty() && item.kind == OutputItemKind::Message)
         {
-            reply.say(words);
+            reply.push_content(words);
         }
         usage(response, reply);
         let status = text(response, "status").unwrap_or(match event {
@@ -266,49 +240,58 @@ impl Responses {
             "incomplete" => {
                 let details = response.get("incomplete_details");
                 let why = details.and_then(|details| text(details, "reason")).unwrap_or_default();
-                let reason = match Reason::of(why) {
-                    Reason::Finished => Reason::Cut,
-                    reason @ (Reason::Length
-                    | Reason::Filtered
-                    | Reason::Refused
-                    | Reason::MalformedCall
-                    | Reason::Cut
-                    | Reason::Failed) => reason,
+                let reason = match StopReason::of(why) {
+                    StopReason::Finished => StopReason::Cut,
+                    reason @ (StopReason::Length
+                    | StopReason::Filtered
+                    | StopReason::Refused
+                    | StopReason::MalformedCall
+                    | StopReason::Cut
+                    | StopReason::Failed) => reason,
                 };
                 reply.stopped_for(reason, why, None);
             }
-            "failed" => reply.stopped_for(Reason::Failed, "failed", Some(Said::in_value(response))),
-            "cancelled" => reply.stopped_for(Reason::Cut, status, None),
+            "failed" => reply.stopped_for(
+                StopReason::Failed,
+                "failed",
+                Some(ProviderError::in_value(response)),
+            ),
+            "cancelled" => reply.stopped_for(StopReason::Cut, status, None),
             "queued" | "in_progress" if event == "response" => {
-                reply.stopped_for(Reason::Cut, status, None);
+                reply.stopped_for(StopReason::Cut, status, None);
             }
             _ => reply.stopped(status, None),
         }
     }
 
-    /// The item that the last event's list means, among those that it has not had yet.
-    fn in_list(&self, kind: Kind, value: &Value) -> Option<usize> {
-        let free = |item: &&Item| item.kind == kind && !item.is_matched;
-        let place = |found: &dyn Fn(&Item) -> bool| {
+    /// The item that an entry of the last event's list means, among those not matched yet.
+    fn matching_item(&self, kind: OutputItemKind, value: &Value) -> Option<usize> {
+        let free = |item: &&OutputItem| item.kind == kind && !item.is_matched;
+        let place = |found: &dyn Fn(&OutputItem) -> bool| {
             self.items.iter().position(|item| free(&item) && found(item))
         };
-        let same = |key: &str, of: &dyn Fn(&Item) -> Option<String>| {
+        let same = |key: &str, of: &dyn Fn(&OutputItem) -> Option<String>| {
             let wanted = text(value, key)?;
             place(&|item| of(item).as_deref() == Some(wanted))
         };
         same("call_id", &|item| item.call_id.clone())
             .or_else(|| same("id", &|item| item.id.clone()))
-            // Some write another id into each event: then the order tells. Calls have an id of
-            // their own, unless it is missing.
+            // Some providers write a different id into each event. Then the order decides. Calls
+            // have a separate id, unless it is missing.
             .or_else(|| {
                 let has_id = text(value, "call_id").is_some();
-                place(&|item| kind != Kind::Call || !has_id || item.call_id.is_none())
+                place(&|item| kind != OutputItemKind::Call || !has_id || item.call_id.is_none())
             })
     }
 
     /// The open item that an event means.
-    fn known(&self, kind: Kind, index: Option<&String>, id: Option<&String>) -> Option<usize> {
-        let last = |found: &dyn Fn(&Item) -> bool| {
+    fn open_item(
+        &self,
+        kind: OutputItemKind,
+        index: Option<&String>,
+        id: Option<&String>,
+    ) -> Option<usize> {
+        let last = |found: &dyn Fn(&OutputItem) -> bool| {
             self.items.iter().rposition(|item| item.kind == kind && !item.is_over && found(item))
         };
         match (index, id) {
@@ -321,34 +304,39 @@ impl Responses {
         }
     }
 
-    /// The item that a delta belongs to; a message or a thought begins with its first one.
-    fn of_delta(&mut self, kind: Kind, event: &Value, reply: &mut Assembly) -> Option<usize> {
+    /// The item that a delta belongs to. Messages and thoughts may begin with their first delta.
+    fn item_of_delta(
+        &mut self,
+        kind: OutputItemKind,
+        event: &Value,
+        reply: &mut ReplyAssembly,
+    ) -> Option<usize> {
         let index = key(event.get("output_index"));
         let id = text(event, "item_id").map(str::to_owned);
-        let known = self.known(kind, index.as_ref(), id.as_ref());
+        let open_item = self.open_item(kind, index.as_ref(), id.as_ref());
         match kind {
-            Kind::Call => known.or_else(|| self.known(kind, None, None)),
-            Kind::Message | Kind::Reasoning | Kind::Other => {
-                Some(known.unwrap_or_else(|| self.add(kind, index, id, reply)))
+            OutputItemKind::Call => open_item.or_else(|| self.open_item(kind, None, None)),
+            OutputItemKind::Message | OutputItemKind::Reasoning | OutputItemKind::Other => {
+                Some(open_item.unwrap_or_else(|| self.add(kind, index, id, reply)))
             }
         }
     }
 
     fn add(
         &mut self,
-        kind: Kind,
+        kind: OutputItemKind,
         index: Option<String>,
         id: Option<String>,
-        reply: &mut Assembly,
+        reply: &mut ReplyAssembly,
     ) -> usize {
         let names = [index.as_ref(), id.as_ref()];
-        reply.grow(ITEM_BYTES + names.into_iter().flatten().map(String::len).sum::<usize>());
-        self.items.push(Item {
+        reply.count_bytes(ITEM_BYTES + names.into_iter().flatten().map(String::len).sum::<usize>());
+        self.items.push(OutputItem {
             kind,
             index,
             id,
-            told: String::new(),
-            refused: String::new(),
+            sent_text: String::new(),
+            sent_refusal: String::new(),
             call: None,
             call_id: None,
             first_args: None,
@@ -358,108 +346,88 @@ impl Responses {
         self.items.len() - 1
     }
 
-    fn say(&mut self, event: &Value, words: &str, reply: &mut Assembly) {
-        if let Some(item) =
-            self.of_delta(Kind::Message, event, reply).and_then(|at| self.items.get_mut(at))
+    fn text_delta(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
+        if let Some(item) = self
+            .item_of_delta(OutputItemKind::Message, event, reply)
+            .and_then(|at| self.items.get_mut(at))
         {
-            item.told.push_str(words);
-            reply.say(words);
+            item.sent_text.push_str(words);
+            reply.push_content(words);
         }
     }
 
-    /// Says a text that ended, if nothing of its item was said. Only the whole item has all texts.
-    fn say_rest(&mut self, event: &Value, words: &str, reply: &mut Assembly) {
-        if let Some(item) =
-            self.of_delta(Kind::Message, event, reply).and_then(|at| self.items.get_mut(at))
-            && item.told.is_empty()
+    /// Adds a text that ended, if no delta of its item arrived. Only the complete item has all
+    /// texts.
+    fn text_done(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
+        if let Some(item) = self
+            .item_of_delta(OutputItemKind::Message, event, reply)
+            .and_then(|at| self.items.get_mut(at))
+            && item.sent_text.is_empty()
         {
-            reply.say(&item.rest_of_text(words));
+            reply.push_content(&item.rest_of_text(words));
         }
     }
 
-    fn refuse(&mut self, event: &Value, words: &str, reply: &mut Assembly) {
-        if let Some(item) =
-            self.of_delta(Kind::Message, event, reply).and_then(|at| self.items.get_mut(at))
+    fn refusal_delta(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
+        if let Some(item) = self
+            .item_of_delta(OutputItemKind::Message, event, reply)
+            .and_then(|at| self.items.get_mut(at))
         {
-            item.refused.push_str(words);
-            reply.refuse(words);
+            item.sent_refusal.push_str(words);
+            reply.push_refusal(words);
         }
     }
 
-    fn refuse_rest(&mut self, event: &Value, words: &str, reply: &mut Assembly) {
-        if let Some(item) =
-            self.of_delta(Kind::Message, event, reply).and_then(|at| self.items.get_mut(at))
+    fn refusal_done(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
+        if let Some(item) = self
+            .item_of_delta(OutputItemKind::Message, event, reply)
+            .and_then(|at| self.items.get_mut(at))
         {
-            reply.refuse(&item.rest_of_refusal(words));
+            reply.push_refusal(&item.rest_of_refusal(words));
         }
     }
 
-    fn think(&mut self, event: &Value, words: &str, reply: &mut Assembly) {
+    fn thought_delta(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
         let part = key(event.get("summary_index"));
         let place = (key(event.get("output_index")), part);
         let is_next_part =
             self.last_summary.as_ref().is_some_and(|last| *last != place && last.1.is_some());
-        let Some(at) = self.of_delta(Kind::Reasoning, event, reply) else { return };
+        let Some(at) = self.item_of_delta(OutputItemKind::Reasoning, event, reply) else { return };
         if let Some(item) = self.items.get_mut(at).filter(|_| !words.is_empty()) {
-            if is_next_part && !item.told.is_empty() {
-                item.told.push_str("\n\n");
-                reply.think("\n\n");
+            if is_next_part && !item.sent_text.is_empty() {
+                item.sent_text.push_str("\n\n");
+                reply.push_thought("\n\n");
             }
-            item.told.push_str(words);
-            reply.think(words);
+            item.sent_text.push_str(words);
+            reply.push_thought(words);
             self.last_summary = Some(place);
         }
     }
 
-    fn args(&mut self, event: &Value, json: &str, reply: &mut Assembly) {
-        let at = self.of_delta(Kind::Call, event, reply);
+    fn args_delta(&mut self, event: &Value, json: &str, reply: &mut ReplyAssembly) {
+        let at = self.item_of_delta(OutputItemKind::Call, event, reply);
         if let Some(call) = at.and_then(|at| self.items.get(at)?.call) {
-            reply.args(call, json);
+            reply.push_args(call, json);
         }
     }
 
-    fn args_rest(&mut self, event: &Value, json: &str, reply: &mut Assembly) {
-        let at = self.of_delta(Kind::Call, event, reply);
+    fn args_done(&mut self, event: &Value, json: &str, reply: &mut ReplyAssembly) {
+        let at = self.item_of_delta(OutputItemKind::Call, event, reply);
         if let Some(call) = at.and_then(|at| self.items.get(at)?.call) {
             rest_of_args(call, json, reply);
         }
     }
 }
 
-/// About how many bytes an item takes by itself.
-const ITEM_BYTES: usize = 1 << 10;
-
-impl Item {
-    fn rest_of_text(&mut self, whole: &str) -> String {
-        rest(&mut self.told, whole)
-    }
-
-    fn rest_of_refusal(&mut self, whole: &str) -> String {
-        rest(&mut self.refused, whole)
+fn rest_of_args(call: usize, whole: &str, reply: &mut ReplyAssembly) {
+    let sent_text = reply.calls().args(call).to_owned();
+    if let Some(rest) = whole.strip_prefix(sent_text.as_str()).filter(|rest| !rest.is_empty()) {
+        reply.push_args(call, rest);
     }
 }
 
-/// What of a whole text was not told yet. What differs from it is not told a second time.
-fn rest(told: &mut String, whole: &str) -> String {
-    match whole.strip_prefix(told.as_str()) {
-        Some(rest) => {
-            let rest = rest.to_owned();
-            told.push_str(&rest);
-            rest
-        }
-        None => String::new(),
-    }
-}
-
-fn rest_of_args(call: usize, whole: &str, reply: &mut Assembly) {
-    let told = reply.calls().args(call).to_owned();
-    if let Some(rest) = whole.strip_prefix(told.as_str()).filter(|rest| !rest.is_empty()) {
-        reply.args(call, rest);
-    }
-}
-
-/// Keeps a reasoning item, if it can be sent back, once.
-fn keep(item: &Value, reply: &mut Assembly) {
+/// Keeps a reasoning item once, if it can be sent back.
+fn keep_reasoning_item(item: &Value, reply: &mut ReplyAssembly) {
     let Some(sealed) = text(item, "encrypted_content") else { return };
     let is_known = reply
         .kept_thoughts()
@@ -467,13 +435,13 @@ fn keep(item: &Value, reply: &mut Assembly) {
         .any(|thought| text(&thought.block, "encrypted_content") == Some(sealed));
     let (Value::Object(fields), false) = (item, is_known) else { return };
     let mut block = fields.clone();
-    // It is no part of a request.
+    // The status is not part of a request.
     block.remove("status");
     block.entry("summary").or_insert_with(|| json!([]));
-    reply.keep(Value::Object(block));
+    reply.keep_thought(Value::Object(block));
 }
 
-fn usage(response: &Value, reply: &mut Assembly) {
+fn usage(response: &Value, reply: &mut ReplyAssembly) {
     let Some(counts) = response.get("usage").filter(|usage| usage.is_object()) else { return };
     let usage = reply.usage();
     usage.input_tokens = count(counts.get("input_tokens")).unwrap_or(0);

@@ -1,11 +1,11 @@
-//! Reasons for which models stop, in all the words that providers have for them.
+//! Stop reasons, in all words that providers use for them.
 
-/// Why a model stopped.
+/// The reason why a model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
-    /// It had said all, or the reason is not known.
+pub(super) enum StopReason {
+    /// A normal end, or an unknown reason.
     Finished,
-    /// A limit of length.
+    /// A length limit.
     Length,
     /// A filter.
     Filtered,
@@ -15,73 +15,73 @@ pub(super) enum Reason {
     MalformedCall,
     /// The provider gave up in the middle.
     Cut,
-    /// An error of the provider's.
+    /// An error of the provider.
     Failed,
 }
 
-/// Words of all wires, in small letters without separators: gateways pass on those of the models
+/// Words of all wires, in lower case without separators. Gateways pass on the words of the models
 /// behind them.
-const WORDS: [(&str, Reason); 55] = [
-    ("length", Reason::Length),
-    ("maxtokens", Reason::Length),
-    ("maxoutputtokens", Reason::Length),
-    ("maxcompletiontokens", Reason::Length),
-    ("maxlength", Reason::Length),
-    ("modellength", Reason::Length),
-    ("modelcontextwindowexceeded", Reason::Length),
-    ("contextlength", Reason::Length),
-    ("contextlengthexceeded", Reason::Length),
-    ("tokenlimit", Reason::Length),
-    ("maxnewtokens", Reason::Length),
-    ("errorlimit", Reason::Length),
-    ("truncated", Reason::Length),
-    ("contentfilter", Reason::Filtered),
-    ("contentfiltered", Reason::Filtered),
-    ("filtered", Reason::Filtered),
-    ("safety", Reason::Filtered),
-    ("imagesafety", Reason::Filtered),
-    ("recitation", Reason::Filtered),
-    ("imagerecitation", Reason::Filtered),
-    ("language", Reason::Filtered),
-    ("blocklist", Reason::Filtered),
-    ("prohibitedcontent", Reason::Filtered),
-    ("imageprohibitedcontent", Reason::Filtered),
-    ("spii", Reason::Filtered),
-    ("modelarmor", Reason::Filtered),
-    ("sensitive", Reason::Filtered),
-    ("guardrailintervened", Reason::Filtered),
-    ("errortoxic", Reason::Filtered),
-    ("blocked", Reason::Filtered),
-    ("moderation", Reason::Filtered),
-    ("flagged", Reason::Filtered),
-    ("refusal", Reason::Refused),
-    ("refused", Reason::Refused),
-    ("malformedfunctioncall", Reason::MalformedCall),
-    ("malformedtooluse", Reason::MalformedCall),
-    ("malformedtoolcall", Reason::MalformedCall),
-    ("malformedmodeloutput", Reason::MalformedCall),
-    ("malformedresponse", Reason::MalformedCall),
-    ("unexpectedtoolcall", Reason::MalformedCall),
-    ("toomanytoolcalls", Reason::MalformedCall),
-    ("abort", Reason::Cut),
-    ("aborted", Reason::Cut),
-    ("cancelled", Reason::Cut),
-    ("canceled", Reason::Cut),
-    ("timeout", Reason::Cut),
-    ("usercancel", Reason::Cut),
-    ("incomplete", Reason::Cut),
+const WORDS: [(&str, StopReason); 55] = [
+    ("length", StopReason::Length),
+    ("maxtokens", StopReason::Length),
+    ("maxoutputtokens", StopReason::Length),
+    ("maxcompletiontokens", StopReason::Length),
+    ("maxlength", StopReason::Length),
+    ("modellength", StopReason::Length),
+    ("modelcontextwindowexceeded", StopReason::Length),
+    ("contextlength", StopReason::Length),
+    ("contextlengthexceeded", StopReason::Length),
+    ("tokenlimit", StopReason::Length),
+    ("maxnewtokens", StopReason::Length),
+    ("errorlimit", StopReason::Length),
+    ("truncated", StopReason::Length),
+    ("contentfilter", StopReason::Filtered),
+    ("contentfiltered", StopReason::Filtered),
+    ("filtered", StopReason::Filtered),
+    ("safety", StopReason::Filtered),
+    ("imagesafety", StopReason::Filtered),
+    ("recitation", StopReason::Filtered),
+    ("imagerecitation", StopReason::Filtered),
+    ("language", StopReason::Filtered),
+    ("blocklist", StopReason::Filtered),
+    ("prohibitedcontent", StopReason::Filtered),
+    ("imageprohibitedcontent", StopReason::Filtered),
+    ("spii", StopReason::Filtered),
+    ("modelarmor", StopReason::Filtered),
+    ("sensitive", StopReason::Filtered),
+    ("guardrailintervened", StopReason::Filtered),
+    ("errortoxic", StopReason::Filtered),
+    ("blocked", StopReason::Filtered),
+    ("moderation", StopReason::Filtered),
+    ("flagged", StopReason::Filtered),
+    ("refusal", StopReason::Refused),
+    ("refused", StopReason::Refused),
+    ("malformedfunctioncall", StopReason::MalformedCall),
+    ("malformedtooluse", StopReason::MalformedCall),
+    ("malformedtoolcall", StopReason::MalformedCall),
+    ("malformedmodeloutput", StopReason::MalformedCall),
+    ("malformedresponse", StopReason::MalformedCall),
+    ("unexpectedtoolcall", StopReason::MalformedCall),
+    ("toomanytoolcalls", StopReason::MalformedCall),
+    ("abort", StopReason::Cut),
+    ("aborted", StopReason::Cut),
+    ("cancelled", StopReason::Cut),
+    ("canceled", StopReason::Cut),
+    ("timeout", StopReason::Cut),
+    ("usercancel", StopReason::Cut),
+    ("incomplete", StopReason::Cut),
     // Google's word for reasons that it does not name.
-    ("other", Reason::Cut),
-    ("error", Reason::Failed),
-    ("networkerror", Reason::Failed),
-    ("servererror", Reason::Failed),
-    ("failed", Reason::Failed),
-    ("insufficientsystemresource", Reason::Failed),
-    ("missingthoughtsignature", Reason::Failed),
+    ("other", StopReason::Cut),
+    ("error", StopReason::Failed),
+    ("networkerror", StopReason::Failed),
+    ("servererror", StopReason::Failed),
+    ("failed", StopReason::Failed),
+    ("insufficientsystemresource", StopReason::Failed),
+    ("missingthoughtsignature", StopReason::Failed),
 ];
 
-impl Reason {
-    /// Reads a provider's word.
+impl StopReason {
+    /// Parses a provider's word.
     pub(super) fn of(word: &str) -> Self {
         let plain: String = word
             .chars()
@@ -96,24 +96,24 @@ impl Reason {
 
 #[cfg(test)]
 mod tests {
-    use super::Reason;
+    use super::StopReason;
 
     #[test]
-    fn reasons_are_known_in_any_spelling() {
+    fn stop_reasons_are_known_in_any_spelling() {
         for (word, reason) in [
-            ("stop", Reason::Finished),
-            ("tool_calls", Reason::Finished),
-            ("something_new", Reason::Finished),
-            ("length", Reason::Length),
-            ("MAX_TOKENS", Reason::Length),
-            ("max_output_tokens", Reason::Length),
-            ("content-filter", Reason::Filtered),
-            ("SAFETY", Reason::Filtered),
-            ("MALFORMED_FUNCTION_CALL", Reason::MalformedCall),
-            ("refusal", Reason::Refused),
-            ("error", Reason::Failed),
+            ("stop", StopReason::Finished),
+            ("tool_calls", StopReason::Finished),
+            ("something_new", StopReason::Finished),
+            ("length", StopReason::Length),
+            ("MAX_TOKENS", StopReason::Length),
+            ("max_output_tokens", StopReason::Length),
+            ("content-filter", StopReason::Filtered),
+            ("SAFETY", StopReason::Filtered),
+            ("MALFORMED_FUNCTION_CALL", StopReason::MalformedCall),
+            ("refusal", StopReason::Refused),
+            ("error", StopReason::Failed),
         ] {
-            assert_eq!(Reason::of(word), reason, "{word}");
+            assert_eq!(StopReason::of(word), reason, "{word}");
         }
     }
 }

@@ -1,73 +1,76 @@
-//! Anthropic's Messages.
+//! Encoder of Anthropic's Messages API.
 
 use serde_json::{Map, Value, json};
 use thoughtwire_proto::ToolStatus;
 
-use super::Source;
-use super::claude::Claude;
+use super::EncoderInput;
+use super::claude::ClaudeModel;
 use super::effort::Effort;
-use super::history::{Message, Reply};
-use super::object::Object;
+use super::history::{WireMessage, WireReply};
+use super::object::JsonObject;
 use super::text::is_blank;
-use super::tools::Tool;
+use super::tools::WireTool;
 
-/// Fewest tokens that thinking may be given.
+/// Smallest thinking budget, in tokens.
 const LEAST_BUDGET: u32 = 1_024;
-/// Longest reply where nobody says, in tokens: the API has no default. Much thinking needs more.
+/// Longest reply without a configured limit, in tokens: the API has no default. High effort needs
+/// more.
 const LONGEST_REPLY: u32 = 8_192;
 const LONGEST_THOUGHTFUL_REPLY: u32 = 32_000;
 
-pub(super) fn body(source: &Source<'_>) -> Value {
-    let is_high = source.effort.is_some_and(is_high);
+pub(super) fn body(input: &EncoderInput<'_>) -> Value {
+    let is_high = input.effort.is_some_and(is_high);
     let default = if is_high { LONGEST_THOUGHTFUL_REPLY } else { LONGEST_REPLY };
-    let most = source.prompt.max_output_tokens.unwrap_or(default);
-    let thinking = Thinking::of(source, most);
+    let max = input.prompt.max_output_tokens.unwrap_or(default);
+    let thinking = ThinkingMode::of(input, max);
     let mut body =
-        Object::new().with("model", source.model).with("stream", true).with("max_tokens", most);
+        JsonObject::new().with("model", input.model).with("stream", true).with("max_tokens", max);
     match &thinking {
-        Thinking::Unsaid => {}
-        Thinking::Off => body.set("thinking", json!({ "type": "disabled" })),
-        Thinking::Budget(tokens) => {
+        ThinkingMode::Unsaid => {}
+        ThinkingMode::Off => body.set("thinking", json!({ "type": "disabled" })),
+        ThinkingMode::Budget(tokens) => {
             body.set("thinking", json!({ "type": "enabled", "budget_tokens": tokens }));
         }
-        Thinking::Adaptive => {
+        ThinkingMode::Adaptive => {
             body.set("thinking", json!({ "type": "adaptive", "display": "summarized" }));
         }
     }
-    if let Some(word) = source.effort.and_then(|effort| word(effort, Claude::named(source.model))) {
+    if let Some(word) =
+        input.effort.and_then(|effort| word(effort, ClaudeModel::named(input.model)))
+    {
         body.set("output_config", json!({ "effort": word }));
     }
-    if !source.tools.is_empty() {
-        let mut tools: Vec<Value> = source.tools.iter().map(tool).collect();
+    if !input.tools.is_empty() {
+        let mut tools: Vec<Value> = input.tools.iter().map(tool).collect();
         tools.last_mut().map(mark);
         body.set("tools", tools);
     }
-    if !source.history.system.is_empty() {
-        let mut system: Vec<Value> = source.history.system.iter().map(|text| block(text)).collect();
+    if !input.history.system.is_empty() {
+        let mut system: Vec<Value> = input.history.system.iter().map(|text| block(text)).collect();
         system.last_mut().map(mark);
         body.set("system", system);
     }
-    let mut messages = messages(source, &thinking);
+    let mut messages = messages(input, &thinking);
     mark_messages(&mut messages);
     body.set("messages", messages);
     body.into()
 }
 
-/// Whether a model thinks in a request.
+/// Thinking mode of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Thinking {
-    /// Nothing is said about it: older models do not, newer ones do.
+enum ThinkingMode {
+    /// The request does not mention it: older models do not think, newer ones do.
     Unsaid,
     Off,
     Budget(u32),
     Adaptive,
 }
 
-impl Thinking {
-    fn of(source: &Source<'_>, most: u32) -> Self {
-        let claude = Claude::named(source.model);
+impl ThinkingMode {
+    fn of(input: &EncoderInput<'_>, max: u32) -> Self {
+        let claude = ClaudeModel::named(input.model);
         let off = if claude.thinks_by_default() { Self::Off } else { Self::Unsaid };
-        let budget = match source.effort {
+        let budget = match input.effort {
             None => return Self::Unsaid,
             Some(Effort::None) => return off,
             Some(Effort::Minimal | Effort::Low) => LEAST_BUDGET,
@@ -82,8 +85,8 @@ impl Thinking {
         }
         // The reply needs room beside its thinking, and the API refuses a running turn's call
         // without the thinking before it.
-        let budget = budget.min(most / 4 * 3);
-        if budget < LEAST_BUDGET || !running(source).all(thinks_first) {
+        let budget = budget.min(max / 4 * 3);
+        if budget < LEAST_BUDGET || !running(input).all(thinks_first) {
             off
         } else {
             Self::Budget(budget)
@@ -91,12 +94,12 @@ impl Thinking {
     }
 
     /// Whether thinking of earlier requests may be sent.
-    fn takes_thoughts(self, source: &Source<'_>) -> bool {
+    fn accepts_thoughts(self, input: &EncoderInput<'_>) -> bool {
         match self {
             Self::Budget(_) | Self::Adaptive => true,
             Self::Unsaid => {
-                Claude::named(source.model).thinks_by_default()
-                    || Claude::named(source.model).is_adaptive()
+                ClaudeModel::named(input.model).thinks_by_default()
+                    || ClaudeModel::named(input.model).is_adaptive()
             }
             Self::Off => false,
         }
@@ -110,8 +113,8 @@ fn is_high(effort: Effort) -> bool {
     }
 }
 
-/// The effort in the model's words; none where it has none.
-fn word(effort: Effort, claude: Claude) -> Option<&'static str> {
+/// The effort in the model's words. Absent if the model has no effort setting.
+fn word(effort: Effort, claude: ClaudeModel) -> Option<&'static str> {
     if !claude.has_effort() {
         return None;
     }
@@ -137,19 +140,19 @@ fn word(effort: Effort, claude: Claude) -> Option<&'static str> {
     })
 }
 
-/// The replies behind the newest input: those of the running turn.
-fn running<'s>(source: &'s Source<'_>) -> impl Iterator<Item = &'s Reply<'s>> {
-    let replies = source.history.messages.iter().rev().map_while(Message::reply);
+/// The replies with calls after the newest input: those of the running turn.
+fn running<'s>(input: &'s EncoderInput<'_>) -> impl Iterator<Item = &'s WireReply<'s>> {
+    let replies = input.history.messages.iter().rev().map_while(WireMessage::reply);
     replies.filter(|reply| !reply.calls.is_empty())
 }
 
-fn thinks_first(reply: &Reply<'_>) -> bool {
+fn thinks_first(reply: &WireReply<'_>) -> bool {
     thoughts(reply, 0, false).next().is_some()
 }
 
-/// The thinking blocks of one place in a reply that the API takes back.
+/// The thinking blocks at one position in a reply, as far as the API accepts them.
 fn thoughts<'r>(
-    reply: &'r Reply<'_>,
+    reply: &'r WireReply<'_>,
     calls: usize,
     after_text: bool,
 ) -> impl Iterator<Item = &'r Value> {
@@ -172,8 +175,8 @@ fn block(text: &str) -> Value {
     json!({ "type": "text", "text": text })
 }
 
-fn tool(tool: &Tool<'_>) -> Value {
-    let mut value = Object::new().with("name", tool.name.as_str());
+fn tool(tool: &WireTool<'_>) -> Value {
+    let mut value = JsonObject::new().with("name", tool.name.as_str());
     if !tool.description.is_empty() {
         value.set("description", tool.description);
     }
@@ -181,18 +184,18 @@ fn tool(tool: &Tool<'_>) -> Value {
     value.with("input_schema", tool.schema.clone().unwrap_or_else(empty)).into()
 }
 
-fn messages(source: &Source<'_>, thinking: &Thinking) -> Vec<Value> {
-    let takes_thoughts = thinking.takes_thoughts(source);
+fn messages(input: &EncoderInput<'_>, thinking: &ThinkingMode) -> Vec<Value> {
+    let accepts_thoughts = thinking.accepts_thoughts(input);
     let mut messages = Vec::new();
-    for message in &source.history.messages {
+    for message in &input.history.messages {
         match message {
-            Message::User(texts) => {
+            WireMessage::User(texts) => {
                 push(&mut messages, "user", texts.iter().map(|text| block(text)).collect());
             }
-            Message::Reply(reply) => {
-                push(&mut messages, "assistant", content(reply, takes_thoughts));
+            WireMessage::Reply(reply) => {
+                push(&mut messages, "assistant", content(reply, accepts_thoughts));
                 let results = reply.calls.iter().map(|call| {
-                    let mut result = Object::new()
+                    let mut result = JsonObject::new()
                         .with("type", "tool_result")
                         .with("tool_use_id", call.id.as_str())
                         .with("content", call.result.as_ref());
@@ -208,7 +211,7 @@ fn messages(source: &Source<'_>, thinking: &Thinking) -> Vec<Value> {
     messages
 }
 
-/// Adds blocks to the newest message if it is of the same role, so that roles alternate.
+/// Appends blocks to the last message if it has the same role, so that roles alternate.
 fn push(messages: &mut Vec<Value>, role: &str, mut blocks: Vec<Value>) {
     if blocks.is_empty() {
         return;
@@ -220,10 +223,10 @@ fn push(messages: &mut Vec<Value>, role: &str, mut blocks: Vec<Value>) {
     }
 }
 
-fn content(reply: &Reply<'_>, takes_thoughts: bool) -> Vec<Value> {
+fn content(reply: &WireReply<'_>, accepts_thoughts: bool) -> Vec<Value> {
     let mut blocks = Vec::new();
     let think = |blocks: &mut Vec<Value>, calls, after_text| {
-        if takes_thoughts {
+        if accepts_thoughts {
             blocks.extend(thoughts(reply, calls, after_text).cloned());
         }
     };
@@ -246,15 +249,15 @@ fn content(reply: &Reply<'_>, takes_thoughts: bool) -> Vec<Value> {
     blocks
 }
 
-/// Marks a block as the end of what is worth caching.
+/// Marks a block as the end of a cacheable prefix.
 fn mark(block: &mut Value) {
     if let Some(block) = block.as_object_mut() {
         block.insert("cache_control".to_owned(), json!({ "type": "ephemeral" }));
     }
 }
 
-/// Marks the newest message and the user's before it: what the next request and a repeated one
-/// share. With the tools and the system prompt these are the four marks that the API takes.
+/// Marks the newest user message and the one before it, which the next request and a retry share.
+/// With the tools and the system prompt these are the four marks that the API allows.
 fn mark_messages(messages: &mut [Value]) {
     let users = messages
         .iter_mut()

@@ -1,49 +1,49 @@
-//! What Anthropic's models can do, as their names tell.
+//! Capabilities of Anthropic's models, derived from their names.
 
 /// A model's family and version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Claude {
-    family: Family,
-    /// Major and minor version; none where the name does not say it behind the family.
+pub(super) struct ClaudeModel {
+    family: ClaudeFamily,
+    /// Major and minor version. Absent if they do not follow the family's name.
     version: Option<(u32, u32)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
+enum ClaudeFamily {
     Opus,
     Sonnet,
     Haiku,
-    /// Fable and Mythos: they always think.
+    /// Fable and Mythos, which always think.
     Newest,
     Unknown,
 }
 
-impl Claude {
-    /// Reads a model's name, such as `claude-opus-4-6` or `claude-sonnet-4-5-20250929`.
+impl ClaudeModel {
+    /// Parses a model's name, such as `claude-opus-4-6` or `claude-sonnet-4-5-20250929`.
     pub(super) fn named(model: &str) -> Self {
         let mut words = model.split(|char: char| !char.is_ascii_alphanumeric());
         let family = words.find_map(|word| match word {
-            "opus" => Some(Family::Opus),
-            "sonnet" => Some(Family::Sonnet),
-            "haiku" => Some(Family::Haiku),
-            "fable" | "mythos" => Some(Family::Newest),
+            "opus" => Some(ClaudeFamily::Opus),
+            "sonnet" => Some(ClaudeFamily::Sonnet),
+            "haiku" => Some(ClaudeFamily::Haiku),
+            "fable" | "mythos" => Some(ClaudeFamily::Newest),
             _ => None,
         });
         // A longer number is a date.
         let mut number = || words.next().filter(|word| word.len() <= 2)?.parse::<u32>().ok();
         let major = number();
         let version = major.map(|major| (major, number().unwrap_or(0)));
-        Self { family: family.unwrap_or(Family::Unknown), version }
+        Self { family: family.unwrap_or(ClaudeFamily::Unknown), version }
     }
 
-    /// Whether it is of these versions or later, family by family; none where never.
+    /// Whether the model is of its family's version in the arguments, or later.
     fn is_since(self, opus: (u32, u32), sonnet: (u32, u32), haiku: (u32, u32)) -> bool {
         let since = match self.family {
-            Family::Opus => opus,
-            Family::Sonnet => sonnet,
-            Family::Haiku => haiku,
-            Family::Newest => return true,
-            Family::Unknown => return false,
+            ClaudeFamily::Opus => opus,
+            ClaudeFamily::Sonnet => sonnet,
+            ClaudeFamily::Haiku => haiku,
+            ClaudeFamily::Newest => return true,
+            ClaudeFamily::Unknown => return false,
         };
         self.version.is_some_and(|version| version >= since)
     }
@@ -66,8 +66,8 @@ impl Claude {
         self.is_since((4, 6), (4, 6), (5, 0))
     }
 
-    /// Whether it thinks unless told not to.
+    /// Whether it thinks unless thinking is disabled.
     pub(super) fn thinks_by_default(self) -> bool {
-        self.family != Family::Newest && self.is_since((5, 0), (5, 0), (5, 0))
+        self.family != ClaudeFamily::Newest && self.is_since((5, 0), (5, 0), (5, 0))
     }
 }

@@ -1,8 +1,8 @@
-//! The effort of reasoning, which a model's name may end in.
+//! Reasoning effort, which a model's name may end in.
 
-use crate::model::remote::Wire;
+use crate::model::remote::ProviderWire;
 
-/// How much a model is asked to reason.
+/// Amount of reasoning that a model is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effort {
     None,
@@ -18,11 +18,14 @@ pub(super) enum Effort {
 const NOT_AN_EFFORT: [&str; 3] = ["deepseek-r1-zero", "qwen3.8-max", "qwen3p8-max"];
 
 impl Effort {
-    /// Splits a model's name into the provider's own name and the effort. Ollama has none.
-    pub(super) fn split(wire: Wire, model: &str) -> (&str, Option<Self>) {
+    /// Splits a model's name into the provider's own name and the effort. Ollama has no effort.
+    pub(super) fn split(wire: ProviderWire, model: &str) -> (&str, Option<Self>) {
         match wire {
-            Wire::Ollama => return (model, None),
-            Wire::OpenAi | Wire::Responses | Wire::Anthropic | Wire::Gemini => {}
+            ProviderWire::Ollama => return (model, None),
+            ProviderWire::OpenAi
+            | ProviderWire::Responses
+            | ProviderWire::Anthropic
+            | ProviderWire::Gemini => {}
         }
         if NOT_AN_EFFORT.iter().any(|name| model == *name || model.ends_with(&format!("/{name}"))) {
             return (model, None);
@@ -49,7 +52,7 @@ impl Effort {
         })
     }
 
-    /// The word that `OpenAI` has for it.
+    /// `OpenAI`'s word for it.
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::None => "none",

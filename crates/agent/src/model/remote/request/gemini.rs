@@ -1,16 +1,16 @@
-//! Google's `generateContent`.
+//! Encoder of Google's `generateContent`.
 
 use serde_json::{Value, json};
 use thoughtwire_proto::ToolStatus;
 
-use super::Source;
+use super::EncoderInput;
 use super::effort::Effort;
-use super::history::{Message, Reply};
-use super::object::Object;
-use super::tools::Tool;
-use crate::model::remote::Wire;
+use super::history::{WireMessage, WireReply};
+use super::object::JsonObject;
+use super::tools::WireTool;
+use crate::model::remote::ProviderWire;
 
-/// What Google documents for calls that Gemini 3 did not sign, because another model made them.
+/// Signature that Google documents for calls without one, because another model made them.
 const UNSIGNED: &str = "skip_thought_signature_validator";
 
 pub(super) fn path(model: &str) -> String {
@@ -18,24 +18,24 @@ pub(super) fn path(model: &str) -> String {
     format!("models/{model}:streamGenerateContent?alt=sse")
 }
 
-pub(super) fn body(source: &Source<'_>) -> Value {
-    let mut body = Object::new();
-    if !source.history.system.is_empty() {
-        let text = source.history.system.join("\n\n");
+pub(super) fn body(input: &EncoderInput<'_>) -> Value {
+    let mut body = JsonObject::new();
+    if !input.history.system.is_empty() {
+        let text = input.history.system.join("\n\n");
         body.set("systemInstruction", json!({ "parts": [{ "text": text }] }));
     }
-    if !source.tools.is_empty() {
-        let functions: Vec<Value> = source.tools.iter().map(tool).collect();
+    if !input.tools.is_empty() {
+        let functions: Vec<Value> = input.tools.iter().map(tool).collect();
         body.set("tools", json!([{ "functionDeclarations": functions }]));
     }
-    body.set("contents", contents(source));
-    let mut config = Object::new();
-    let thinking = thinking(source);
+    body.set("contents", contents(input));
+    let mut config = JsonObject::new();
+    let thinking = thinking(input);
     if !thinking.is_empty() {
         config.set("thinkingConfig", thinking);
     }
-    if let Some(most) = source.prompt.max_output_tokens {
-        config.set("maxOutputTokens", most);
+    if let Some(max) = input.prompt.max_output_tokens {
+        config.set("maxOutputTokens", max);
     }
     if !config.is_empty() {
         body.set("generationConfig", config);
@@ -43,10 +43,10 @@ pub(super) fn body(source: &Source<'_>) -> Value {
     body.into()
 }
 
-fn thinking(source: &Source<'_>) -> Object {
-    let mut thinking = Object::new();
-    let has_levels = ["gemini-3", "gemma-4"].iter().any(|name| source.model.contains(name));
-    let level = match source.effort {
+fn thinking(input: &EncoderInput<'_>) -> JsonObject {
+    let mut thinking = JsonObject::new();
+    let has_levels = ["gemini-3", "gemma-4"].iter().any(|name| input.model.contains(name));
+    let level = match input.effort {
         None => None,
         Some(Effort::None) => None,
         Some(Effort::Minimal) => Some(("MINIMAL", 1_000)),
@@ -57,19 +57,19 @@ fn thinking(source: &Source<'_>) -> Object {
     match level {
         Some((level, _)) if has_levels => thinking.set("thinkingLevel", level),
         Some((_, budget)) => thinking.set("thinkingBudget", budget),
-        None if source.effort == Some(Effort::None) && !has_levels => {
+        None if input.effort == Some(Effort::None) && !has_levels => {
             thinking.set("thinkingBudget", 0);
         }
         None => {}
     }
-    if Wire::Gemini.asks_for_reasoning(source.model) {
+    if ProviderWire::Gemini.asks_for_reasoning(input.model) {
         thinking.set("includeThoughts", true);
     }
     thinking
 }
 
-fn tool(tool: &Tool<'_>) -> Value {
-    let mut function = Object::new().with("name", tool.name.as_str());
+fn tool(tool: &WireTool<'_>) -> Value {
+    let mut function = JsonObject::new().with("name", tool.name.as_str());
     if !tool.description.is_empty() {
         function.set("description", tool.description);
     }
@@ -79,20 +79,20 @@ fn tool(tool: &Tool<'_>) -> Value {
     function.into()
 }
 
-fn contents(source: &Source<'_>) -> Vec<Value> {
-    let messages = &source.history.messages;
-    let newest_input = messages.iter().rposition(|message| matches!(message, Message::User(_)));
+fn contents(input: &EncoderInput<'_>) -> Vec<Value> {
+    let messages = &input.history.messages;
+    let newest_input = messages.iter().rposition(|message| matches!(message, WireMessage::User(_)));
     let mut contents: Vec<Value> = Vec::new();
     for (at, message) in messages.iter().enumerate() {
         match message {
-            Message::User(texts) => {
+            WireMessage::User(texts) => {
                 let texts = texts.iter().map(|text| json!({ "text": text }));
                 push(&mut contents, "user", texts.collect());
             }
-            Message::Reply(reply) => {
+            WireMessage::Reply(reply) => {
                 // Only calls of the running turn are checked.
-                let is_checked = source.model.contains("gemini-3")
-                    && newest_input.is_none_or(|input| input < at);
+                let is_checked =
+                    input.model.contains("gemini-3") && newest_input.is_none_or(|input| input < at);
                 push(&mut contents, "model", parts(reply, is_checked));
                 let results = reply.calls.iter().map(|call| {
                     let key = match call.status {
@@ -109,7 +109,7 @@ fn contents(source: &Source<'_>) -> Vec<Value> {
     contents
 }
 
-/// Adds parts to the newest content if it is of the same role, so that roles alternate.
+/// Appends parts to the last content if it has the same role, so that roles alternate.
 fn push(contents: &mut Vec<Value>, role: &str, mut parts: Vec<Value>) {
     if parts.is_empty() {
         return;
@@ -121,7 +121,7 @@ fn push(contents: &mut Vec<Value>, role: &str, mut parts: Vec<Value>) {
     }
 }
 
-fn parts(reply: &Reply<'_>, is_checked: bool) -> Vec<Value> {
+fn parts(reply: &WireReply<'_>, is_checked: bool) -> Vec<Value> {
     let mut parts = Vec::new();
     let thoughts = |calls: usize, after_text: bool| {
         let kept = reply.kept.into_iter().flat_map(|kept| &kept.thoughts);
@@ -132,7 +132,7 @@ fn parts(reply: &Reply<'_>, is_checked: bool) -> Vec<Value> {
     };
     parts.extend(thoughts(0, false));
     if !reply.text.is_empty() {
-        let mut text = Object::new().with("text", reply.text.as_str());
+        let mut text = JsonObject::new().with("text", reply.text.as_str());
         if let Some(signature) = reply.kept.and_then(|kept| kept.text_signature.as_deref()) {
             text.set("thoughtSignature", signature);
         }
@@ -145,7 +145,7 @@ fn parts(reply: &Reply<'_>, is_checked: bool) -> Vec<Value> {
         }
         let args = Value::Object(call.args.clone());
         let mut part =
-            Object::new().with("functionCall", json!({ "name": call.name, "args": args }));
+            JsonObject::new().with("functionCall", json!({ "name": call.name, "args": args }));
         match call.signature {
             Some(signature) => part.set("thoughtSignature", signature),
             None if at == 0 && is_checked => part.set("thoughtSignature", UNSIGNED),

@@ -1,8 +1,8 @@
-//! A conversation made fit for every provider, before any wire's own form.
+//! Normalization of a conversation for all providers, before it is encoded for a wire.
 //!
-//! Rules that hold for the result: the user and the model take turns, and the user begins and ends;
-//! no text is blank; every call has an id of its own and exactly one result; what a provider signed
-//! goes back only to the model that made it.
+//! Rules of the result: user and model take turns, and the user begins and ends; no text is blank;
+//! every call has a unique id and exactly one result; a provider's signatures go back only to the
+//! model that made them.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,51 +10,51 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 use thoughtwire_proto::{CallId, Style, ToolStatus};
 
-use super::ids::Ids;
+use super::ids::CallIds;
 use super::names;
 use super::text::{NO_OUTPUT, NO_TEXT, is_blank, or_else, without_think};
-use crate::model::Kept;
-use crate::model::remote::Wire;
-use crate::model::remote::kept::KeptCall;
-use crate::prompt::{Chat, NO_ANSWER, Prompt};
-use crate::tool::Tool;
+use crate::model::ProviderState;
+use crate::model::remote::ProviderWire;
+use crate::model::remote::provider_state::ProviderCall;
+use crate::prompt::{NO_ANSWER, Prompt, PromptEntry};
+use crate::tool::BuiltInTool;
 
-/// Stands at the beginning where the user did not speak first.
+/// Placeholder at the beginning, if the user did not speak first.
 const BEGINNING: &str = "(The conversation goes on.)";
-/// Stands at the end where the model spoke last.
+/// Placeholder at the end, if the model spoke last.
 const GO_ON: &str = "(Go on.)";
-/// Stands for a result that was never logged.
+/// Placeholder for a result that was never logged.
 const NO_RESULT: &str = "Error: the call was interrupted; it is not known whether it took effect.";
 
-/// A conversation as every provider accepts it.
-pub(super) struct History<'a> {
-    /// Instructions, then notes such as a summary of what came before. None of them is blank.
+/// A conversation in a form that every provider accepts.
+pub(super) struct WireHistory<'a> {
+    /// Instructions, then notes such as a summary. None of them is blank.
     pub(super) system: Vec<&'a str>,
-    pub(super) messages: Vec<Message<'a>>,
+    pub(super) messages: Vec<WireMessage<'a>>,
 }
 
-/// One side's turn to speak.
-pub(super) enum Message<'a> {
+/// A message of one side.
+pub(super) enum WireMessage<'a> {
     /// Texts of the user, at least one.
     User(Vec<Cow<'a, str>>),
-    /// A reply of the model, with what its calls returned.
-    Reply(Reply<'a>),
+    /// A reply of the model, with the results of its calls.
+    Reply(WireReply<'a>),
 }
 
 /// A reply of the model. It has a text or calls.
 #[derive(Default)]
-pub(super) struct Reply<'a> {
-    /// What its provider wants back; none if another model made it.
-    pub(super) kept: Option<&'a Kept>,
+pub(super) struct WireReply<'a> {
+    /// State that its provider wants back. Absent if another model made the reply.
+    pub(super) kept: Option<&'a ProviderState>,
     pub(super) text: String,
-    pub(super) calls: Vec<Call<'a>>,
+    pub(super) calls: Vec<WireCall<'a>>,
 }
 
-/// A call of a tool and what it returned.
-pub(super) struct Call<'a> {
-    /// The log's id.
+/// A tool call and its result.
+pub(super) struct WireCall<'a> {
+    /// The id in the log.
     ours: &'a CallId,
-    /// Its place among the calls of its reply, as far as that is known.
+    /// Its position among the calls of its reply, if known.
     place: usize,
     pub(super) id: String,
     pub(super) name: String,
@@ -65,9 +65,9 @@ pub(super) struct Call<'a> {
     pub(super) status: ToolStatus,
 }
 
-impl Message<'_> {
+impl WireMessage<'_> {
     /// The reply, if it is one.
-    pub(super) fn reply(&self) -> Option<&Reply<'_>> {
+    pub(super) fn reply(&self) -> Option<&WireReply<'_>> {
         match self {
             Self::User(_) => None,
             Self::Reply(reply) => Some(reply),
@@ -75,101 +75,104 @@ impl Message<'_> {
     }
 }
 
-/// Makes a prompt's conversation fit. `maker` names the model that is asked.
-pub(super) fn fit<'a>(prompt: &'a Prompt, wire: Wire, maker: &str) -> History<'a> {
+/// Normalizes a prompt's conversation. `maker` identifies the model that is asked.
+pub(super) fn fit<'a>(prompt: &'a Prompt, wire: ProviderWire, maker: &str) -> WireHistory<'a> {
     let system = Some(prompt.system.as_str()).filter(|text| !is_blank(text)).into_iter().collect();
-    let mut fitting = Fitting {
+    let mut builder = WireHistoryBuilder {
         style: prompt.style,
         maker,
         system,
         messages: Vec::new(),
-        open: Open::default(),
-        ids: Ids::new(wire),
+        open: OpenReply::default(),
+        ids: CallIds::new(wire),
         places: HashMap::new(),
         sending: 0,
     };
     for entry in &prompt.chat {
-        fitting.take(entry);
+        builder.push(entry);
     }
-    fitting.finish()
+    builder.finish()
 }
 
-struct Fitting<'a, 'm> {
+struct WireHistoryBuilder<'a, 'm> {
     style: Style,
     maker: &'m str,
     system: Vec<&'a str>,
-    messages: Vec<Message<'a>>,
-    open: Open<'a>,
-    ids: Ids,
-    /// The message of each call that has no result yet.
+    messages: Vec<WireMessage<'a>>,
+    open: OpenReply<'a>,
+    ids: CallIds,
+    /// Index of the message of each call that has no result yet.
     places: HashMap<&'a CallId, usize>,
-    /// Number of open `send_message` calls: what they said stands in their arguments already.
+    /// Number of open `send_message` calls: their messages are in their arguments already.
     sending: usize,
 }
 
-/// The reply that is being gathered.
+/// The reply under construction.
 #[derive(Default)]
-struct Open<'a> {
-    texts: Vec<Said<'a>>,
-    /// What the reply's own maker keeps, whoever that is.
-    kept: Option<&'a Kept>,
-    /// Kept calls that have not come yet, with their places in the reply.
-    expected: Vec<(usize, &'a KeptCall)>,
-    calls: Vec<Call<'a>>,
+struct OpenReply<'a> {
+    texts: Vec<ReplyText<'a>>,
+    /// The provider state of the reply, whichever model made it.
+    kept: Option<&'a ProviderState>,
+    /// Expected calls of the provider state, with their positions in the reply.
+    expected: Vec<(usize, &'a ProviderCall)>,
+    calls: Vec<WireCall<'a>>,
     has_results: bool,
 }
 
 /// A text of a reply.
-enum Said<'a> {
-    /// The inner monologue of MemGPT's style.
+enum ReplyText<'a> {
+    /// The inner monologue in MemGPT style.
     Thought(&'a str),
     Message(&'a str),
 }
 
-impl<'a> Fitting<'a, '_> {
-    fn take(&mut self, entry: &'a Chat) {
+impl<'a> WireHistoryBuilder<'a, '_> {
+    fn push(&mut self, entry: &'a PromptEntry) {
         match entry {
-            Chat::Note(text) if is_blank(text) => {}
-            Chat::Note(text) if self.messages.is_empty() && self.open.is_empty() => {
+            PromptEntry::Note(text) if is_blank(text) => {}
+            PromptEntry::Note(text) if self.messages.is_empty() && self.open.is_empty() => {
                 self.system.push(text);
             }
-            Chat::Note(text) => self.hear(text),
-            Chat::User(text) => self.hear(or_else(text, NO_TEXT)),
-            // Natively reasoning is not sent back as text: providers do not expect it.
-            Chat::Thought(text) => match self.style {
+            PromptEntry::Note(text) => self.push_user(text),
+            PromptEntry::User(text) => self.push_user(or_else(text, NO_TEXT)),
+            // In native style, reasoning is not sent back as text, because providers do not expect
+            // it.
+            PromptEntry::Thought(text) => match self.style {
                 Style::Native => {}
-                Style::Memgpt => self.say(Said::Thought(text)),
+                Style::Memgpt => self.push_text(ReplyText::Thought(text)),
             },
-            Chat::Message(text) if text == NO_ANSWER => {}
-            Chat::Message(text) if self.sending == 0 => self.say(Said::Message(text)),
-            Chat::Message(_) => {}
-            Chat::Kept(kept) => {
+            PromptEntry::Message(text) if text == NO_ANSWER => {}
+            PromptEntry::Message(text) if self.sending == 0 => {
+                self.push_text(ReplyText::Message(text));
+            }
+            PromptEntry::Message(_) => {}
+            PromptEntry::ProviderState(kept) => {
                 if !self.open.calls.is_empty() {
                     self.close();
                 }
                 self.open.kept = Some(kept);
                 self.open.expected = kept.calls.iter().enumerate().collect();
             }
-            Chat::Called { call, name, args, provider_id } => {
+            PromptEntry::Called { call, name, args, provider_id } => {
                 self.call(call, name, args, provider_id.as_deref());
             }
-            Chat::Returned { call, name, status, text } => {
-                self.sending = self.sending.saturating_sub(usize::from(sends(name)));
+            PromptEntry::Returned { call, name, status, text } => {
+                self.sending = self.sending.saturating_sub(usize::from(is_send_message(name)));
                 self.take_result(call, *status, text);
             }
         }
     }
 
-    fn hear(&mut self, text: &'a str) {
+    fn push_user(&mut self, text: &'a str) {
         self.close();
         let text = Cow::Borrowed(text);
         match self.messages.last_mut() {
-            Some(Message::User(texts)) => texts.push(text),
-            Some(Message::Reply(_)) | None => self.messages.push(Message::User(vec![text])),
+            Some(WireMessage::User(texts)) => texts.push(text),
+            Some(WireMessage::Reply(_)) | None => self.messages.push(WireMessage::User(vec![text])),
         }
     }
 
-    fn say(&mut self, said: Said<'a>) {
+    fn push_text(&mut self, said: ReplyText<'a>) {
         if !self.open.calls.is_empty() {
             self.close();
         }
@@ -184,21 +187,22 @@ impl<'a> Fitting<'a, '_> {
         provider_id: Option<&str>,
     ) {
         let kept = self.open.expect(provider_id);
-        // With a result before it, it belongs to another reply, unless it is known to be the same.
+        // A call after a result belongs to another reply, unless it is known to be of the same one.
         if kept.is_none() && self.open.has_results {
             self.close();
         }
         let is_own = self.open.kept.is_some_and(|kept| kept.made_by == self.maker);
-        let id = self.ids.give(call.as_str(), provider_id.filter(|_| is_own && kept.is_some()));
-        self.sending += usize::from(sends(name));
+        let id = self.ids.assign(call.as_str(), provider_id.filter(|_| is_own && kept.is_some()));
+        self.sending += usize::from(is_send_message(name));
         self.places.insert(call, self.messages.len());
-        // After a restart the calls that waited come behind the others; their reply had an order.
+        // After a restart, calls that waited follow the others. The provider state has the original
+        // order.
         let place = kept.map_or(usize::MAX, |(place, _)| place);
         let at = self.open.calls.iter().position(|other| other.place > place);
         let kept = kept.map(|(_, kept)| kept);
         self.open.calls.insert(
             at.unwrap_or(self.open.calls.len()),
-            Call {
+            WireCall {
                 ours: call,
                 place,
                 id,
@@ -211,12 +215,12 @@ impl<'a> Fitting<'a, '_> {
         );
     }
 
-    /// Puts a result to its call. One without a call, or a second one, is left out.
+    /// Adds a result to its call. A second result, or one without a call, is left out.
     fn take_result(&mut self, call: &'a CallId, status: ToolStatus, text: &'a str) {
         let Some(message) = self.places.remove(call) else { return };
         let calls = match self.messages.get_mut(message) {
-            Some(Message::Reply(reply)) => &mut reply.calls,
-            Some(Message::User(_)) => return,
+            Some(WireMessage::Reply(reply)) => &mut reply.calls,
+            Some(WireMessage::User(_)) => return,
             None => {
                 self.open.has_results = true;
                 &mut self.open.calls
@@ -232,71 +236,75 @@ impl<'a> Fitting<'a, '_> {
         }
     }
 
-    /// Ends the reply that is being gathered.
+    /// Ends the reply under construction.
     fn close(&mut self) {
         let open = std::mem::take(&mut self.open);
         let text = open.text();
-        let Open { kept, calls, .. } = open;
+        let OpenReply { kept, calls, .. } = open;
         if text.is_empty() && calls.is_empty() {
             return;
         }
         let kept = kept.filter(|kept| kept.made_by == self.maker);
         match self.messages.last_mut() {
-            // Two texts in a row are one, unless a result stands between them.
-            Some(Message::Reply(last)) if last.calls.is_empty() && calls.is_empty() => {
+            // Two texts in a row are joined, unless a result stands between them.
+            Some(WireMessage::Reply(last)) if last.calls.is_empty() && calls.is_empty() => {
                 last.text = format!("{}\n\n{text}", last.text);
             }
             // An answer follows the results of the calls before it.
-            Some(Message::User(_)) | Some(Message::Reply(_)) | None => {
-                self.messages.push(Message::Reply(Reply { kept, text, calls }));
+            Some(WireMessage::User(_)) | Some(WireMessage::Reply(_)) | None => {
+                self.messages.push(WireMessage::Reply(WireReply { kept, text, calls }));
             }
         }
     }
 
-    fn finish(mut self) -> History<'a> {
+    fn finish(mut self) -> WireHistory<'a> {
         self.close();
-        if !matches!(self.messages.first(), Some(Message::User(_))) {
-            self.messages.insert(0, Message::User(vec![Cow::Borrowed(BEGINNING)]));
+        if !matches!(self.messages.first(), Some(WireMessage::User(_))) {
+            self.messages.insert(0, WireMessage::User(vec![Cow::Borrowed(BEGINNING)]));
         }
-        if let Some(Message::Reply(last)) = self.messages.last()
+        if let Some(WireMessage::Reply(last)) = self.messages.last()
             && last.calls.is_empty()
         {
-            self.messages.push(Message::User(vec![Cow::Borrowed(GO_ON)]));
+            self.messages.push(WireMessage::User(vec![Cow::Borrowed(GO_ON)]));
         }
-        History { system: self.system, messages: self.messages }
+        WireHistory { system: self.system, messages: self.messages }
     }
 }
 
-impl<'a> Open<'a> {
+impl<'a> OpenReply<'a> {
     fn is_empty(&self) -> bool {
         self.texts.is_empty() && self.calls.is_empty()
     }
 
-    /// The kept call that has come now.
-    fn expect(&mut self, id: Option<&str>) -> Option<(usize, &'a KeptCall)> {
+    /// Takes the expected call with this id.
+    fn expect(&mut self, id: Option<&str>) -> Option<(usize, &'a ProviderCall)> {
         let id = id?;
         let at = self.expected.iter().position(|(_, kept)| kept.id == id)?;
         Some(self.expected.remove(at))
     }
 
-    /// The reply's text as it is sent back; empty if there is none.
+    /// The reply's text as it is sent back. Empty if there is none.
     fn text(&self) -> String {
-        // A turn in MemGPT's style may end in a message with the words of its inner monologue.
-        let has_message = self.texts.iter().any(|said| matches!(said, Said::Message(_)));
+        // A turn in MemGPT style may end in a message that repeats its inner monologue.
+        let has_message = self.texts.iter().any(|said| matches!(said, ReplyText::Message(_)));
         let texts = self.texts.iter().filter_map(|said| match said {
-            Said::Message(text) => Some(without_think(text)),
-            Said::Thought(_) if has_message && self.calls.is_empty() => None,
-            // The log has reasoning and inner monologue alike.
-            Said::Thought(text) => Some(match self.kept.and_then(Kept::reasoning_text) {
-                Some(reasoning) => text.trim_start().strip_prefix(reasoning.trim()).unwrap_or(text),
-                None => text,
-            }),
+            ReplyText::Message(text) => Some(without_think(text)),
+            ReplyText::Thought(_) if has_message && self.calls.is_empty() => None,
+            // The log does not distinguish reasoning from inner monologue.
+            ReplyText::Thought(text) => {
+                Some(match self.kept.and_then(ProviderState::reasoning_text) {
+                    Some(reasoning) => {
+                        text.trim_start().strip_prefix(reasoning.trim()).unwrap_or(text)
+                    }
+                    None => text,
+                })
+            }
         });
         let texts: Vec<&str> = texts.filter(|text| !is_blank(text)).collect();
         texts.join("\n\n")
     }
 }
 
-fn sends(name: &str) -> bool {
-    Tool::named(name) == Some(Tool::SendMessage)
+fn is_send_message(name: &str) -> bool {
+    BuiltInTool::named(name) == Some(BuiltInTool::SendMessage)
 }

@@ -1,29 +1,30 @@
-//! Ids of calls, in the form that each provider takes.
+//! Call ids in the form that each provider accepts.
 
 use std::collections::HashSet;
 
-use crate::model::remote::Wire;
-use crate::model::remote::kept::MADE_UP;
+use crate::model::remote::ProviderWire;
+use crate::model::remote::provider_state::MADE_UP;
 
-/// Gives each call of a request its id, different from all others.
+/// Assigns a unique id to each call of a request.
 ///
-/// The id is the provider's own where the same model made the call. Every other call gets nine
-/// letters or digits made from our id, a form that all providers take. Both depend only on the
-/// calls before, so that requests of later steps and turns begin alike.
+/// A call of the same model keeps the provider's id. Every other call gets nine letters or digits
+/// derived from our id, a form that all providers accept. Both depend only on earlier calls, so
+/// that requests of later steps and turns begin with the same bytes.
 #[derive(Debug)]
-pub(super) struct Ids {
-    wire: Wire,
+pub(super) struct CallIds {
+    wire: ProviderWire,
     given: HashSet<String>,
 }
 
-impl Ids {
-    pub(super) fn new(wire: Wire) -> Self {
+impl CallIds {
+    pub(super) fn new(wire: ProviderWire) -> Self {
         Self { wire, given: HashSet::new() }
     }
 
-    /// The id of the next call: `ours` is the log's, `provider` its maker's if that is asked now.
-    pub(super) fn give(&mut self, ours: &str, provider: Option<&str>) -> String {
-        if let Some(id) = provider.filter(|id| self.takes(id))
+    /// Assigns the next call's id. `ours` is the id in the log. `provider` is the maker's id, if
+    /// the same model is asked now.
+    pub(super) fn assign(&mut self, ours: &str, provider: Option<&str>) -> String {
+        if let Some(id) = provider.filter(|id| self.accepts(id))
             && self.given.insert(id.to_owned())
         {
             return id.to_owned();
@@ -38,32 +39,33 @@ impl Ids {
         id
     }
 
-    /// Whether a provider takes back an id of its own.
-    fn takes(&self, id: &str) -> bool {
+    /// Whether the provider accepts an id of its own.
+    fn accepts(&self, id: &str) -> bool {
         if id.starts_with(MADE_UP) {
             return false;
         }
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         match self.wire {
-            Wire::OpenAi => {
+            ProviderWire::OpenAi => {
                 (1..=40).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
             }
-            Wire::Responses => {
+            ProviderWire::Responses => {
                 (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
             }
-            Wire::Anthropic => (1..=64).contains(&id.len()) && id.bytes().all(is_word),
-            // These match results to calls by name and order.
-            Wire::Gemini | Wire::Ollama => false,
+            ProviderWire::Anthropic => (1..=64).contains(&id.len()) && id.bytes().all(is_word),
+            // These match results with calls by name and order.
+            ProviderWire::Gemini | ProviderWire::Ollama => false,
         }
     }
 }
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Nine letters or digits that stand for a text; another nine in each round.
+/// Nine letters or digits derived from a text; another nine in each round.
 pub(super) fn short(text: &str, round: u64) -> String {
     let bytes = text.bytes().chain(round.to_le_bytes());
-    // FNV-1a: the result must be the same in every build; the standard hasher does not promise it.
+    // FNV-1a, because the result must be the same in every build. The standard hasher does not
+    // promise it.
     let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });

@@ -1,35 +1,35 @@
-//! What the process remembers of providers between requests.
+//! Facts about providers that are remembered between requests.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::tools::LeftOut;
-use crate::model::Kept;
-use crate::model::remote::Wire;
+use super::tools::UnfitTool;
+use crate::model::ProviderState;
+use crate::model::remote::ProviderWire;
 use parking_lot::{Mutex, MutexGuard};
 
-/// Entries of one kind before all of them are forgotten: users may name any number of models, and
-/// clients declare any number of tools.
-const MOST: usize = 10_000;
+/// Largest number of entries of one kind, before all of them are forgotten. Users may name any
+/// number of models, and clients declare any number of tools.
+const MAX_ENTRIES: usize = 10_000;
 
-/// What was learned from replies and said in the log; clones share it.
+/// Facts learned from replies, and warnings already logged. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ProviderMemory(Arc<Mutex<Learned>>);
+pub(crate) struct ProviderMemory(Arc<Mutex<LearnedFacts>>);
 
 #[derive(Debug, Default)]
-struct Learned {
-    /// Tools that the log has warned about, by wire.
-    warned: HashSet<(Wire, String)>,
-    /// Models that have sent `reasoning_content`, by their [`Kept::maker`].
+struct LearnedFacts {
+    /// Tools with a warning in the log, by wire.
+    warned: HashSet<(ProviderWire, String)>,
+    /// Models that have sent `reasoning_content`, by their [`ProviderState::maker`].
     reasoners: HashSet<String>,
 }
 
 impl ProviderMemory {
-    /// Learns from what a provider wants back.
-    pub(crate) fn learn(&self, kept: &Kept) {
+    /// Learns from a reply's provider state.
+    pub(crate) fn learn(&self, kept: &ProviderState) {
         if kept.has_reasoning_content() {
             let reasoners = &mut self.learned().reasoners;
-            if reasoners.len() >= MOST {
+            if reasoners.len() >= MAX_ENTRIES {
                 reasoners.clear();
             }
             reasoners.insert(kept.made_by.clone());
@@ -41,25 +41,25 @@ impl ProviderMemory {
         self.learned().reasoners.contains(maker)
     }
 
-    /// Warns of tools that are left out of requests, of each once.
-    pub(super) fn warn(&self, wire: Wire, left_out: &[LeftOut]) {
+    /// Logs a warning for each tool that is left out of requests, once per tool.
+    pub(super) fn warn(&self, wire: ProviderWire, left_out: &[UnfitTool]) {
         for tool in left_out {
             let warned = &mut self.learned().warned;
-            if warned.len() >= MOST {
+            if warned.len() >= MAX_ENTRIES {
                 warned.clear();
             }
             if warned.insert((wire, tool.name.clone())) {
                 tracing::warn!(
                     tool = tool.name,
                     wire = wire.prefix(),
-                    "a tool is not offered to the model, which would refuse it: {}",
+                    "a tool is not offered to the model, because the provider would refuse it: {}",
                     tool.why
                 );
             }
         }
     }
 
-    fn learned(&self) -> MutexGuard<'_, Learned> {
+    fn learned(&self) -> MutexGuard<'_, LearnedFacts> {
         self.0.lock()
     }
 }

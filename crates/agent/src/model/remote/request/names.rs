@@ -1,19 +1,19 @@
-//! Names of tools, in a form that every provider takes.
+//! Tool names in a form that every provider accepts.
 
 use std::collections::HashMap;
 
 use super::ids::short;
 
-/// Longest name that all providers take, in bytes.
+/// Longest name that all providers accept, in bytes.
 const LONGEST: usize = 64;
 
-/// The names that were sent in another form, and what they stand for.
+/// The names that were sent in another form, with the original names.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names(HashMap<String, String>);
+pub(super) struct ToolNames(HashMap<String, String>);
 
-impl Names {
-    /// The name to send for a tool's; remembers it if it differs.
-    pub(super) fn send(&mut self, name: &str) -> String {
+impl ToolNames {
+    /// The name to send for a tool. It is remembered if it differs.
+    pub(super) fn register(&mut self, name: &str) -> String {
         let sent = fit(name);
         if sent != name {
             self.0.insert(sent.clone(), name.to_owned());
@@ -21,7 +21,7 @@ impl Names {
         sent
     }
 
-    /// The name under which a tool's was sent.
+    /// The name under which a tool was sent.
     pub(super) fn sent<'a>(&'a self, name: &'a str) -> &'a str {
         self.0.iter().find(|(_, own)| *own == name).map_or(name, |(sent, _)| sent)
     }
@@ -32,9 +32,9 @@ impl Names {
     }
 }
 
-/// A tool's name as it is if all providers take it: a letter or underscore, then letters, digits,
-/// `_` and `-`. Any other has the rest replaced and ends in a mark of its own, so that no two become
-/// one.
+/// Converts a tool's name to a form that all providers accept: a letter or underscore, then
+/// letters, digits, `_` and `-`. Other characters are replaced, and a hash at the end keeps names
+/// different.
 pub(super) fn fit(name: &str) -> String {
     let takes = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-');
     let begins = name.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_');

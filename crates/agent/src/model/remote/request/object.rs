@@ -1,17 +1,17 @@
-//! JSON objects, written key by key.
+//! A builder for JSON objects.
 
 use serde_json::{Map, Value};
 
-/// A JSON object whose keys stand in the order in which they were set.
+/// A JSON object with its keys in the order in which they were set.
 #[derive(Debug, Default)]
-pub(super) struct Object(Map<String, Value>);
+pub(super) struct JsonObject(Map<String, Value>);
 
-impl Object {
+impl JsonObject {
     pub(super) fn new() -> Self {
         Self::default()
     }
 
-    /// The object with one more key.
+    /// Adds a key.
     pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.set(key, value);
         self
@@ -26,8 +26,8 @@ impl Object {
     }
 }
 
-impl From<Object> for Value {
-    fn from(object: Object) -> Self {
+impl From<JsonObject> for Value {
+    fn from(object: JsonObject) -> Self {
         Self::Object(object.0)
     }
 }

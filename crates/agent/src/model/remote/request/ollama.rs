@@ -1,49 +1,49 @@
-//! Ollama's own chat.
+//! Encoder of Ollama's own chat API.
 
 use serde_json::{Value, json};
 
-use super::Source;
-use super::history::{Message, Reply};
-use super::object::Object;
-use super::tools::Tool;
+use super::EncoderInput;
+use super::history::{WireMessage, WireReply};
+use super::object::JsonObject;
+use super::tools::WireTool;
 
-pub(super) fn body(source: &Source<'_>) -> Value {
-    let mut body = Object::new().with("model", source.model).with("stream", true);
-    let mut options = Object::new();
-    if let Some(window) = source.prompt.context_window {
+pub(super) fn body(input: &EncoderInput<'_>) -> Value {
+    let mut body = JsonObject::new().with("model", input.model).with("stream", true);
+    let mut options = JsonObject::new();
+    if let Some(window) = input.prompt.context_window {
         options.set("num_ctx", window);
     }
-    if let Some(most) = source.prompt.max_output_tokens {
-        options.set("num_predict", most);
+    if let Some(max) = input.prompt.max_output_tokens {
+        options.set("num_predict", max);
     }
     if !options.is_empty() {
         body.set("options", options);
     }
-    if !source.tools.is_empty() {
-        body.set("tools", source.tools.iter().map(tool).collect::<Value>());
+    if !input.tools.is_empty() {
+        body.set("tools", input.tools.iter().map(tool).collect::<Value>());
     }
-    body.set("messages", messages(source));
+    body.set("messages", messages(input));
     body.into()
 }
 
-fn tool(tool: &Tool<'_>) -> Value {
+fn tool(tool: &WireTool<'_>) -> Value {
     let parameters = tool.schema.clone().unwrap_or(Value::Null);
     let function =
         json!({ "name": tool.name, "description": tool.description, "parameters": parameters });
     json!({ "type": "function", "function": function })
 }
 
-fn messages(source: &Source<'_>) -> Vec<Value> {
+fn messages(input: &EncoderInput<'_>) -> Vec<Value> {
     let mut messages = Vec::new();
-    if !source.history.system.is_empty() {
-        messages.push(json!({ "role": "system", "content": source.history.system.join("\n\n") }));
+    if !input.history.system.is_empty() {
+        messages.push(json!({ "role": "system", "content": input.history.system.join("\n\n") }));
     }
-    for message in &source.history.messages {
+    for message in &input.history.messages {
         match message {
-            Message::User(texts) => {
+            WireMessage::User(texts) => {
                 messages.push(json!({ "role": "user", "content": texts.join("\n\n") }));
             }
-            Message::Reply(reply) => {
+            WireMessage::Reply(reply) => {
                 messages.push(assistant(reply));
                 messages.extend(reply.calls.iter().map(|call| {
                     json!({ "role": "tool", "tool_name": call.name, "content": call.result })
@@ -54,8 +54,8 @@ fn messages(source: &Source<'_>) -> Vec<Value> {
     messages
 }
 
-fn assistant(reply: &Reply<'_>) -> Value {
-    let mut message = Object::new().with("role", "assistant");
+fn assistant(reply: &WireReply<'_>) -> Value {
+    let mut message = JsonObject::new().with("role", "assistant");
     if !reply.text.is_empty() {
         message.set("content", reply.text.as_str());
     }

@@ -1,44 +1,44 @@
-//! Chat completions, of OpenAI and all who are compatible.
+//! Encoder of chat completions, for OpenAI and compatible providers.
 
 use serde_json::{Value, json};
 
-use super::Source;
-use super::history::{Call, Message, Reply};
-use super::object::Object;
-use super::tools::Tool;
-use crate::model::Kept;
-use crate::model::remote::kept::REASONING_CONTENT;
+use super::EncoderInput;
+use super::history::{WireCall, WireMessage, WireReply};
+use super::object::JsonObject;
+use super::tools::WireTool;
+use crate::model::ProviderState;
+use crate::model::remote::provider_state::REASONING_CONTENT;
 
-pub(super) fn body(source: &Source<'_>) -> Value {
-    let mut body = Object::new().with("model", source.model).with("stream", true);
-    if let Some(effort) = source.effort {
+pub(super) fn body(input: &EncoderInput<'_>) -> Value {
+    let mut body = JsonObject::new().with("model", input.model).with("stream", true);
+    if let Some(effort) = input.effort {
         body.set("reasoning_effort", effort.word());
     }
-    if !source.tools.is_empty() {
-        body.set("tools", source.tools.iter().map(tool).collect::<Value>());
+    if !input.tools.is_empty() {
+        body.set("tools", input.tools.iter().map(tool).collect::<Value>());
     }
-    body.set("messages", messages(source));
+    body.set("messages", messages(input));
     body.set("stream_options", json!({ "include_usage": true }));
-    if let Some(most) = source.prompt.max_output_tokens {
+    if let Some(max) = input.prompt.max_output_tokens {
         let key =
-            if counts_reasoning(source.model) { "max_completion_tokens" } else { "max_tokens" };
-        body.set(key, most);
+            if counts_reasoning(input.model) { "max_completion_tokens" } else { "max_tokens" };
+        body.set(key, max);
     }
     body.into()
 }
 
-fn tool(tool: &Tool<'_>) -> Value {
-    let mut function = Object::new().with("name", tool.name.as_str());
+fn tool(tool: &WireTool<'_>) -> Value {
+    let mut function = JsonObject::new().with("name", tool.name.as_str());
     if !tool.description.is_empty() {
         function.set("description", tool.description);
     }
     if let Some(schema) = &tool.schema {
         function.set("parameters", schema.clone());
     }
-    Object::new().with("type", "function").with("function", function).into()
+    JsonObject::new().with("type", "function").with("function", function).into()
 }
 
-/// OpenAI's models from the first that reason on refuse `max_tokens`.
+/// Whether OpenAI's model refuses `max_tokens`, as all its reasoning models do.
 fn counts_reasoning(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model);
     let number = |rest: &str| {
@@ -49,20 +49,20 @@ fn counts_reasoning(model: &str) -> bool {
         || name.strip_prefix('o').and_then(number).is_some()
 }
 
-fn messages(source: &Source<'_>) -> Vec<Value> {
+fn messages(input: &EncoderInput<'_>) -> Vec<Value> {
     let mut messages = Vec::new();
-    if !source.history.system.is_empty() {
-        messages.push(json!({ "role": "system", "content": source.history.system.join("\n\n") }));
+    if !input.history.system.is_empty() {
+        messages.push(json!({ "role": "system", "content": input.history.system.join("\n\n") }));
     }
-    let replies = || source.history.messages.iter().filter_map(Message::reply);
-    let wants_reasoning = source.has_reasoned
-        || replies().filter_map(|reply| reply.kept).any(Kept::has_reasoning_content);
-    for message in &source.history.messages {
+    let replies = || input.history.messages.iter().filter_map(WireMessage::reply);
+    let wants_reasoning = input.has_reasoned
+        || replies().filter_map(|reply| reply.kept).any(ProviderState::has_reasoning_content);
+    for message in &input.history.messages {
         match message {
-            Message::User(texts) => {
+            WireMessage::User(texts) => {
                 messages.push(json!({ "role": "user", "content": texts.join("\n\n") }));
             }
-            Message::Reply(reply) => {
+            WireMessage::Reply(reply) => {
                 messages.push(assistant(reply, wants_reasoning));
                 messages.extend(reply.calls.iter().map(|call| {
                     json!({ "role": "tool", "tool_call_id": call.id, "content": call.result })
@@ -73,8 +73,8 @@ fn messages(source: &Source<'_>) -> Vec<Value> {
     messages
 }
 
-fn assistant(reply: &Reply<'_>, wants_reasoning: bool) -> Value {
-    let mut message = Object::new().with("role", "assistant");
+fn assistant(reply: &WireReply<'_>, wants_reasoning: bool) -> Value {
+    let mut message = JsonObject::new().with("role", "assistant");
     let content = if reply.text.is_empty() { Value::Null } else { reply.text.as_str().into() };
     message.set("content", content);
     if reply.calls.is_empty() {
@@ -97,7 +97,7 @@ fn assistant(reply: &Reply<'_>, wants_reasoning: bool) -> Value {
     message.into()
 }
 
-fn call(call: &Call<'_>) -> Value {
+fn call(call: &WireCall<'_>) -> Value {
     let arguments = Value::Object(call.args.clone()).to_string();
     let function = json!({ "name": call.name, "arguments": arguments });
     json!({ "id": call.id, "type": "function", "function": function })

@@ -1,43 +1,43 @@
-//! OpenAI's Responses.
+//! Encoder of OpenAI's Responses API.
 
 use serde_json::{Value, json};
 
-use super::Source;
-use super::history::{Message, Reply};
-use super::object::Object;
-use super::tools::Tool;
-use crate::model::remote::Wire;
+use super::EncoderInput;
+use super::history::{WireMessage, WireReply};
+use super::object::JsonObject;
+use super::tools::WireTool;
+use crate::model::remote::ProviderWire;
 
-pub(super) fn body(source: &Source<'_>) -> Value {
+pub(super) fn body(input: &EncoderInput<'_>) -> Value {
     let mut body =
-        Object::new().with("model", source.model).with("stream", true).with("store", false);
-    if !source.history.system.is_empty() {
-        body.set("instructions", source.history.system.join("\n\n"));
+        JsonObject::new().with("model", input.model).with("stream", true).with("store", false);
+    if !input.history.system.is_empty() {
+        body.set("instructions", input.history.system.join("\n\n"));
     }
-    let mut reasoning = Object::new();
-    if Wire::Responses.asks_for_reasoning(source.model) {
+    let mut reasoning = JsonObject::new();
+    if ProviderWire::Responses.asks_for_reasoning(input.model) {
         body.set("include", json!(["reasoning.encrypted_content"]));
         reasoning.set("summary", "detailed");
     }
-    if let Some(effort) = source.effort {
+    if let Some(effort) = input.effort {
         reasoning.set("effort", effort.word());
     }
     if !reasoning.is_empty() {
         body.set("reasoning", reasoning);
     }
-    if !source.tools.is_empty() {
-        body.set("tools", source.tools.iter().map(tool).collect::<Value>());
+    if !input.tools.is_empty() {
+        body.set("tools", input.tools.iter().map(tool).collect::<Value>());
     }
-    body.set("input", input(source));
-    if let Some(most) = source.prompt.max_output_tokens {
-        // The API takes no fewer.
-        body.set("max_output_tokens", most.max(16));
+    body.set("input", input_items(input));
+    if let Some(max) = input.prompt.max_output_tokens {
+        // The API accepts no smaller limit.
+        body.set("max_output_tokens", max.max(16));
     }
     body.into()
 }
 
-fn tool(tool: &Tool<'_>) -> Value {
-    let mut value = Object::new()
+fn tool(tool: &WireTool<'_>) -> Value {
+    let mut value = JsonObject::new()
         .with("type", "function")
         .with("name", tool.name.as_str())
         .with("strict", false);
@@ -47,20 +47,20 @@ fn tool(tool: &Tool<'_>) -> Value {
     value.with("parameters", tool.schema.clone().unwrap_or(Value::Null)).into()
 }
 
-fn input(source: &Source<'_>) -> Vec<Value> {
+fn input_items(input: &EncoderInput<'_>) -> Vec<Value> {
     let mut items = Vec::new();
-    for message in &source.history.messages {
+    for message in &input.history.messages {
         match message {
-            Message::User(texts) => {
+            WireMessage::User(texts) => {
                 items.push(json!({ "role": "user", "content": texts.join("\n\n") }));
             }
-            Message::Reply(reply) => reply_items(reply, &mut items),
+            WireMessage::Reply(reply) => reply_items(reply, &mut items),
         }
     }
     items
 }
 
-fn reply_items(reply: &Reply<'_>, items: &mut Vec<Value>) {
+fn reply_items(reply: &WireReply<'_>, items: &mut Vec<Value>) {
     let thoughts = |calls_before: Option<usize>, after_text: bool| {
         let kept = reply.kept.into_iter().flat_map(|kept| &kept.thoughts);
         kept.filter(move |thought| {
@@ -69,7 +69,7 @@ fn reply_items(reply: &Reply<'_>, items: &mut Vec<Value>) {
         })
         .filter_map(|thought| reasoning(&thought.block))
     };
-    // Reasoning stands before what it led to; without a call behind it nobody asks for it.
+    // Reasoning precedes its result. Without a call behind it, the API does not need it.
     let is_wanted = !reply.calls.is_empty();
     if is_wanted {
         items.extend(thoughts(Some(0), false));
@@ -97,10 +97,10 @@ fn reply_items(reply: &Reply<'_>, items: &mut Vec<Value>) {
     }
 }
 
-/// A reasoning item as it is sent back. One that is not encrypted cannot be: nothing is stored.
+/// A reasoning item to send back. Only an encrypted one can be, because nothing is stored.
 fn reasoning(block: &Value) -> Option<Value> {
     let encrypted = block.get("encrypted_content")?.as_str().filter(|text| !text.is_empty())?;
-    let mut item = Object::new().with("type", "reasoning");
+    let mut item = JsonObject::new().with("type", "reasoning");
     if let Some(id) = block.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()) {
         item.set("id", id);
     }

@@ -1,7 +1,7 @@
-//! Schemas of tools' arguments, reduced to what each provider takes.
+//! Schemas of tool arguments, reduced to the subset of each provider.
 //!
-//! Arguments are still checked against the tool's own schema when it is called; the provider only
-//! has to accept the request.
+//! A tool's own schema still checks the arguments of a call; the provider only has to accept the
+//! request.
 
 mod google;
 mod lookup;
@@ -12,30 +12,32 @@ mod tests;
 
 use serde_json::Value;
 
-use crate::model::remote::Wire;
-use lookup::Lookup;
+use crate::model::remote::ProviderWire;
+use lookup::SchemaLookup;
 
-/// Schemas below schemas beyond which the rest is cut.
-const DEEPEST: usize = 24;
-/// Schemas within one tool's schema beyond which it is refused.
-const MOST_PARTS: usize = 5_000;
+/// Largest nesting depth of schemas; deeper parts are cut.
+const MAX_DEPTH: usize = 24;
+/// Largest number of schemas inside one tool's schema; a larger one is refused.
+const MAX_PARTS: usize = 5_000;
 
-/// Reduces a schema to what a wire takes. None is for a tool without arguments where the wire
-/// wants no schema then.
+/// Reduces a schema to a wire's subset. Absent for a tool without arguments, if the wire does not
+/// allow a schema then.
 ///
 /// # Errors
-/// Why the schema cannot be reduced.
-pub(super) fn reduce(schema: &Value, wire: Wire) -> Result<Option<Value>, String> {
-    let mut lookup = Lookup::new(schema);
+/// Says why the schema cannot be reduced.
+pub(super) fn reduce(schema: &Value, wire: ProviderWire) -> Result<Option<Value>, String> {
+    let mut lookup = SchemaLookup::new(schema);
     let object = root::object(schema, &mut lookup)?;
     let reduced = match wire {
-        Wire::OpenAi | Wire::Responses | Wire::Anthropic => Some(plain::clean(object, &mut lookup)),
-        // These have no references.
-        Wire::Ollama => Some(plain::inline(object, &mut lookup)),
-        Wire::Gemini => google::reduce(object, &mut lookup),
+        ProviderWire::OpenAi | ProviderWire::Responses | ProviderWire::Anthropic => {
+            Some(plain::clean(object, &mut lookup))
+        }
+        // Ollama does not resolve references.
+        ProviderWire::Ollama => Some(plain::inline(object, &mut lookup)),
+        ProviderWire::Gemini => google::reduce(object, &mut lookup),
     };
     if lookup.is_spent() {
-        return Err(format!("its schema has more than {MOST_PARTS} parts"));
+        return Err(format!("its schema has more than {MAX_PARTS} parts"));
     }
     Ok(reduced)
 }

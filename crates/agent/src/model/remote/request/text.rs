@@ -1,11 +1,11 @@
-//! Blank text, which providers refuse.
+//! Placeholders for blank text, which providers refuse.
 
-/// Stands for an input without words.
+/// Placeholder for an input without text.
 pub(super) const NO_TEXT: &str = "(no text)";
-/// Stands for a tool's output without words.
+/// Placeholder for a tool's output without text.
 pub(super) const NO_OUTPUT: &str = "(no output)";
 
-/// Characters without width or ink that do not count as white space.
+/// Invisible characters that do not count as white space.
 const INVISIBLE: [std::ops::RangeInclusive<char>; 12] = [
     '\u{ad}'..='\u{ad}',
     '\u{34f}'..='\u{34f}',
@@ -21,8 +21,7 @@ const INVISIBLE: [std::ops::RangeInclusive<char>; 12] = [
     '\u{feff}'..='\u{feff}',
 ];
 
-/// Whether a text has nothing to read: only white space, control characters and characters
-/// without width.
+/// Whether a text consists only of white space, control characters and invisible characters.
 pub(super) fn is_blank(text: &str) -> bool {
     text.chars().all(|char| {
         char.is_whitespace()
@@ -31,12 +30,12 @@ pub(super) fn is_blank(text: &str) -> bool {
     })
 }
 
-/// The text, or what stands for it if it is blank.
+/// The text, or a placeholder if it is blank.
 pub(super) fn or_else<'a>(text: &'a str, placeholder: &'a str) -> &'a str {
     if is_blank(text) { placeholder } else { text }
 }
 
-/// An answer without the reasoning that a model wrote at its beginning, in `<think>` tags.
+/// An answer without the reasoning in `<think>` tags at its beginning.
 pub(super) fn without_think(text: &str) -> &str {
     let mut rest = text;
     loop {

@@ -5,55 +5,56 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::names::Names;
+use super::names::ToolNames;
 use super::schema;
-use crate::model::remote::Wire;
+use crate::model::remote::ProviderWire;
 use crate::tool::ToolSpec;
 
-/// Most tools that OpenAI and Google take in one request.
-const MOST: usize = 128;
+/// Largest number of tools that OpenAI and Google accept in one request.
+const MAX_TOOLS: usize = 128;
 
-/// A tool as a provider takes it.
-pub(super) struct Tool<'a> {
+/// A tool as a provider accepts it.
+pub(super) struct WireTool<'a> {
     pub(super) name: String,
     pub(super) description: &'a str,
-    /// The arguments' schema; none where the tool has no arguments and the wire wants none then.
+    /// Schema of the arguments. Absent if there are no arguments and the wire does not allow a
+    /// schema then.
     pub(super) schema: Option<Value>,
 }
 
 /// A tool that cannot be offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LeftOut {
+pub(super) struct UnfitTool {
     /// The tool's own name.
     pub(super) name: String,
-    /// What is wrong with it.
+    /// The reason.
     pub(super) why: String,
 }
 
-/// Makes tools fit for a wire. One that cannot be made fit is left out: a provider would refuse
-/// every request that has it.
+/// Converts tools for a wire. A tool that cannot be converted is left out, because a provider would
+/// refuse every request with it.
 pub(super) fn fit<'a>(
     specs: &'a [Arc<ToolSpec>],
-    wire: Wire,
-    names: &mut Names,
-) -> (Vec<Tool<'a>>, Vec<LeftOut>) {
+    wire: ProviderWire,
+    names: &mut ToolNames,
+) -> (Vec<WireTool<'a>>, Vec<UnfitTool>) {
     let (mut tools, mut left_out, mut taken) = (Vec::new(), Vec::new(), HashSet::new());
-    let most = match wire {
-        Wire::OpenAi | Wire::Responses | Wire::Gemini => MOST,
-        Wire::Anthropic | Wire::Ollama => usize::MAX,
+    let max = match wire {
+        ProviderWire::OpenAi | ProviderWire::Responses | ProviderWire::Gemini => MAX_TOOLS,
+        ProviderWire::Anthropic | ProviderWire::Ollama => usize::MAX,
     };
     for spec in specs {
-        let mut leave = |why: String| left_out.push(LeftOut { name: spec.name.clone(), why });
+        let mut leave = |why: String| left_out.push(UnfitTool { name: spec.name.clone(), why });
         if spec.name.is_empty() {
             leave("it has no name".to_owned());
-        } else if tools.len() == most {
-            leave(format!("the provider takes no more than {most} tools"));
+        } else if tools.len() == max {
+            leave(format!("the provider accepts no more than {max} tools"));
         } else {
             match schema::reduce(&spec.schema, wire) {
                 Ok(schema) => {
-                    let name = names.send(&spec.name);
+                    let name = names.register(&spec.name);
                     if taken.insert(name.clone()) {
-                        tools.push(Tool { name, description: spec.description.trim(), schema });
+                        tools.push(WireTool { name, description: spec.description.trim(), schema });
                     } else {
                         leave("another tool has its name".to_owned());
                     }

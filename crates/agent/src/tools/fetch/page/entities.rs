@@ -1,11 +1,11 @@
-//! Characters by name and number, as `&eacute;` and `&#233;`.
+//! Decoding of character references such as `&eacute;` and `&#233;`.
 
 use std::borrow::Cow;
 
-/// The longest name of an entity that is known, in bytes.
+/// Longest known name, in bytes.
 const LONGEST: usize = 8;
 
-/// The names of the characters from 160 to 255.
+/// Names of the characters from 160 to 255.
 const LATIN: [&str; 96] = [
     "nbsp", "iexcl", "cent", "pound", "curren", "yen", "brvbar", "sect", "uml", "copy", "ordf",
     "laquo", "not", "shy", "reg", "macr", "deg", "plusmn", "sup2", "sup3", "acute", "micro",
@@ -19,7 +19,7 @@ const LATIN: [&str; 96] = [
     "uuml", "yacute", "thorn", "yuml",
 ];
 
-/// Others that pages use.
+/// Other common names.
 const OTHERS: [(&str, char); 43] = [
     ("amp", '&'),
     ("lt", '<'),
@@ -66,7 +66,7 @@ const OTHERS: [(&str, char); 43] = [
     ("ensp", '\u{2002}'),
 ];
 
-/// A text with the characters that it names. What names none stays as it is.
+/// Decodes the character references in a text. Unknown ones stay unchanged.
 pub(super) fn decoded(text: &str) -> Cow<'_, str> {
     if !text.contains('&') {
         return Cow::Borrowed(text);
@@ -90,7 +90,8 @@ pub(super) fn decoded(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The character named behind an ampersand, and the length of its name with its semicolon.
+/// The character for a reference behind an ampersand, and the length of the reference with its
+/// semicolon.
 fn entity(after: &str) -> Option<(char, usize)> {
     let head = after.get(..after.floor_char_boundary(2 + LONGEST)).unwrap_or(after);
     let (name, _) = head.split_once(';')?;

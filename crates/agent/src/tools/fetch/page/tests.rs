@@ -1,15 +1,15 @@
-//! Pages as people write them, and as attackers do.
+//! Tests with ordinary and hostile pages.
 
 use std::sync::atomic::AtomicBool;
 
-use super::{CUT, MOST_TEXT, text};
+use super::{CUT, MAX_TEXT, text};
 
 fn read(html: &str) -> String {
     text(html, &AtomicBool::new(false)).expect("nobody stopped it")
 }
 
 #[test]
-fn pages_are_read_as_people_see_them() {
+fn pages_become_the_text_that_people_see() {
     for (html, seen) in [
         ("<h1>Tea</h1><p>Leaves &amp; water.</p><script>no()</script>", "# Tea\n\nLeaves & water."),
         ("a  b\n c<b>d</b> e", "a b cd e"),
@@ -43,7 +43,7 @@ fn pages_are_read_as_people_see_them() {
 }
 
 #[test]
-fn hostile_pages_cost_no_more_than_their_length() {
+fn hostile_pages_produce_bounded_text() {
     let many = |piece: &str| piece.repeat((2 << 20) / piece.len());
     for page in [
         many("<div>"),
@@ -73,13 +73,13 @@ fn hostile_pages_cost_no_more_than_their_length() {
         many("\u{0}<\u{fffd}>"),
     ] {
         let found = read(&page);
-        assert!(found.len() <= MOST_TEXT + CUT.len() + 600, "{:.20}: {}", page, found.len());
+        assert!(found.len() <= MAX_TEXT + CUT.len() + 600, "{:.20}: {}", page, found.len());
     }
     let long = read(&many("word "));
-    assert!(long.ends_with(CUT) && long.len() <= MOST_TEXT + CUT.len());
+    assert!(long.ends_with(CUT) && long.len() <= MAX_TEXT + CUT.len());
 }
 
 #[test]
-fn reading_stops_when_it_is_told_to() {
+fn conversion_stops_at_the_flag() {
     assert_eq!(text("<p>a", &AtomicBool::new(true)), None);
 }

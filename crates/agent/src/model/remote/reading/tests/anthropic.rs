@@ -28,7 +28,7 @@ const WORDS: &str = r#"{"type":"text_delta","text":"42."}"#;
 const ARGS: &str = r#"{"type":"input_json_delta","partial_json":"{\"a\":1}"}"#;
 
 #[test]
-fn blocks_and_deltas_in_any_form() {
+fn blocks_and_deltas_are_read_in_any_form() {
     let plain = [start("0", TEXT), delta("0", WORDS), stop("0")];
     let plain: Vec<&str> = plain.iter().map(String::as_str).collect();
     let call = |first: &str, second: &str| {
@@ -44,7 +44,7 @@ fn blocks_and_deltas_in_any_form() {
 "stop_reason":"tool_use"}"#;
     let one = r#"sum({"a":1})"#;
     check(
-        Wire::Anthropic,
+        ProviderWire::Anthropic,
         &[
             ("no event lines", events(&plain), "42."),
             (

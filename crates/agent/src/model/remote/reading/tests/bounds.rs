@@ -1,7 +1,7 @@
 use super::*;
 
-/// Takes a piece again and again until the reading fails; gives the code and the bytes taken.
-fn endless(wire: Wire, first: &str, piece: impl Fn(usize) -> String) -> (String, usize) {
+/// Adds a piece repeatedly until the reading fails. Returns the error code and the bytes read.
+fn endless(wire: ProviderWire, first: &str, piece: impl Fn(usize) -> String) -> (String, usize) {
     let mut reading = reading(wire);
     reading.take(first.as_bytes());
     let mut bytes = 0;
@@ -10,7 +10,7 @@ fn endless(wire: Wire, first: &str, piece: impl Fn(usize) -> String) -> (String,
         reading.take(piece.as_bytes());
         bytes += piece.len();
         while reading.reply.pop().is_some() {}
-        if reading.over || bytes > 2 * MAX_STREAM_BYTES {
+        if reading.is_over || bytes > 2 * MAX_STREAM_BYTES {
             break;
         }
     }
@@ -19,18 +19,20 @@ fn endless(wire: Wire, first: &str, piece: impl Fn(usize) -> String) -> (String,
 }
 
 #[test]
-fn whatever_does_not_end_fails_before_it_is_much() {
+fn endless_replies_of_every_kind_fail_early() {
     let long = "x".repeat(4_000);
     let wide = |json: &str| format!("data: {}\n\n", json.replace("LONG", &long));
     let delta = |delta: &str| wide(&format!(r#"{{"choices":[{{"delta":{delta}}}]}}"#));
     let block = |at: usize| {
         format!(
-            "data: {{\"type\":\"content_block_start\",\"index\":{at},\"content_block\":{{\"type\":\"text\"}}}}\n\n"
+            "data: {{\"type\":\"content_block_start\",\"index\":{at},\
+             \"content_block\":{{\"type\":\"text\"}}}}\n\n"
         )
     };
     let item = |at: usize| {
         format!(
-            "data: {{\"type\":\"response.output_item.added\",\"output_index\":{at},\"item\":{{\"type\":\"message\",\"id\":\"{at}\"}}}}\n\n"
+            "data: {{\"type\":\"response.output_item.added\",\"output_index\":{at},\
+             \"item\":{{\"type\":\"message\",\"id\":\"{at}\"}}}}\n\n"
         )
     };
     let call = |at: usize| {
@@ -38,36 +40,41 @@ fn whatever_does_not_end_fails_before_it_is_much() {
             r#"{{"tool_calls":[{{"index":{at},"id":"{at}","function":{{"name":"sum"}}}}]}}"#
         ))
     };
-    type Piece<'a> = Box<dyn Fn(usize) -> String + 'a>;
-    let rows: [(&str, Wire, Piece<'_>, usize); 11] = [
-        ("a line", Wire::OpenAi, Box::new(|_| long.clone()), 8 << 20),
-        ("a line", Wire::Ollama, Box::new(|_| long.clone()), 8 << 20),
-        ("an event", Wire::OpenAi, Box::new(|_| format!("data: {long}\n")), 8 << 20),
-        ("keep-alives", Wire::Gemini, Box::new(|_| format!(": {long}\n\n")), 64 << 20),
-        ("pings", Wire::Anthropic, Box::new(|_| wide(r#"{"type":"ping","x":"LONG"}"#)), 64 << 20),
-        ("text", Wire::OpenAi, Box::new(|_| delta(r#"{"content":"LONG"}"#)), 8 << 20),
+    type MakePiece<'a> = Box<dyn Fn(usize) -> String + 'a>;
+    let rows: [(&str, ProviderWire, MakePiece<'_>, usize); 11] = [
+        ("a line", ProviderWire::OpenAi, Box::new(|_| long.clone()), 8 << 20),
+        ("a line", ProviderWire::Ollama, Box::new(|_| long.clone()), 8 << 20),
+        ("an event", ProviderWire::OpenAi, Box::new(|_| format!("data: {long}\n")), 8 << 20),
+        ("keep-alives", ProviderWire::Gemini, Box::new(|_| format!(": {long}\n\n")), 64 << 20),
+        (
+            "pings",
+            ProviderWire::Anthropic,
+            Box::new(|_| wide(r#"{"type":"ping","x":"LONG"}"#)),
+            64 << 20,
+        ),
+        ("text", ProviderWire::OpenAi, Box::new(|_| delta(r#"{"content":"LONG"}"#)), 8 << 20),
         (
             "blanks",
-            Wire::OpenAi,
+            ProviderWire::OpenAi,
             Box::new(|_| delta(r#"{"content":"                    "}"#)),
             64 << 20,
         ),
         (
             "a name",
-            Wire::OpenAi,
+            ProviderWire::OpenAi,
             Box::new(|at| {
                 let name = format!(r#""name":"x{at}""#);
                 delta(&format!(r#"{{"tool_calls":[{{"index":0,"function":{{{name}}}}}]}}"#))
             }),
             1 << 20,
         ),
-        ("calls", Wire::OpenAi, Box::new(call), 1 << 20),
-        ("blocks", Wire::Anthropic, Box::new(block), 8 << 20),
-        ("items", Wire::Responses, Box::new(item), 8 << 20),
+        ("calls", ProviderWire::OpenAi, Box::new(call), 1 << 20),
+        ("blocks", ProviderWire::Anthropic, Box::new(block), 8 << 20),
+        ("items", ProviderWire::Responses, Box::new(item), 8 << 20),
     ];
-    for (what, wire, piece, most) in rows {
+    for (what, wire, piece, max) in rows {
         let (code, bytes) = endless(wire, "", piece);
         assert_eq!(code, "model_too_much", "{what}");
-        assert!(bytes <= most, "{what}: {bytes} bytes were read");
+        assert!(bytes <= max, "{what}: {bytes} bytes were read");
     }
 }

@@ -1,10 +1,10 @@
 use super::*;
 
-/// The error that a reply ends with.
-fn error(wire: Wire, reply: &str) -> ModelError {
+/// The error at the end of a reply.
+fn error(wire: ProviderWire, reply: &str) -> ModelError {
     let mut reading = reading(wire);
     reading.take(reply.as_bytes());
-    if !reading.over {
+    if !reading.is_over {
         reading.end_of_body();
     }
     let mut found = reading.ready.drain(..).filter_map(Result::err);
@@ -12,7 +12,7 @@ fn error(wire: Wire, reply: &str) -> ModelError {
 }
 
 #[test]
-fn an_error_within_a_reply_is_known_in_every_form() {
+fn errors_in_a_reply_are_recognised_in_every_form() {
     let errors = [
         (r#""error":{"message":"Credit is used up.","code":402}"#, "model_failed", false),
         (
@@ -38,7 +38,7 @@ fn an_error_within_a_reply_is_known_in_every_form() {
         (r#""code":429,"msg":"Credit: later""#, "model_busy", true),
         (r#""detail":"Credit is used up.""#, "model_failed", false),
     ];
-    for wire in Wire::ALL {
+    for wire in ProviderWire::ALL {
         for (fields, code, again) in errors {
             let json = format!("{{{fields}}}");
             for reply in [
@@ -71,13 +71,16 @@ fn an_error_within_a_reply_is_known_in_every_form() {
 }
 
 #[test]
-fn an_error_in_the_midst_of_a_reply_keeps_the_words_before_it() {
+fn an_error_in_the_middle_keeps_the_text_before_it() {
     let said = r#"{"choices":[{"delta":{"content":"It is"}}]}"#;
     let error = r#"{"error":{"message":"Overloaded.","code":529}}"#;
     let wanted = "It is | failed model_busy";
-    let in_choice = r#"{"choices":[{"delta":{},"finish_reason":"error","error":{"code":529,"message":"Overloaded."}}]}"#;
+    let in_choice = concat!(
+        r#"{"choices":[{"delta":{},"finish_reason":"error","#,
+        r#""error":{"code":529,"message":"Overloaded."}}]}"#
+    );
     check(
-        Wire::OpenAi,
+        ProviderWire::OpenAi,
         &[
             ("an event", sse(&[said, error]), wanted),
             ("a line without a field", format!("{}{error}\n\n", sse(&[said])), wanted),
@@ -87,7 +90,7 @@ fn an_error_in_the_midst_of_a_reply_keeps_the_words_before_it() {
     );
     let said = r#"{"candidates":[{"content":{"parts":[{"text":"It is"}]}}]}"#;
     check(
-        Wire::Gemini,
+        ProviderWire::Gemini,
         &[
             ("in a list", format!("[{said},{error}]"), wanted),
             ("wrapped", sse(&[said, &format!(r#"{{"response":{error}}}"#)]), wanted),

@@ -5,15 +5,18 @@ fn chunk(parts: &str, more: &str) -> String {
 }
 
 #[test]
-fn chunks_in_any_form() {
+fn chunks_are_read_in_any_form() {
     let stop = r#","finishReason":"STOP""#;
     let early = chunk(r#"{"text":"It "}"#, stop);
     let last = chunk(r#"{"text":"is 42."}"#, stop);
-    let thoughts = r#"{"text":"Six. ","thought":true},{"text":"Seven.","thought":true},{"text":"42."},{"text":" Yes."}"#;
+    let thoughts = concat!(
+        r#"{"text":"Six. ","thought":true},{"text":"Seven.","thought":true},"#,
+        r#"{"text":"42."},{"text":" Yes."}"#
+    );
     let call = r#"{"functionCall":{"name":"sum","args":{"a":1}}}"#;
     let one = r#"sum({"a":1})"#;
     check(
-        Wire::Gemini,
+        ProviderWire::Gemini,
         &[
             ("an early reason", sse(&[&early, &last]), "It is 42."),
             ("several parts", sse(&[&chunk(thoughts, stop)]), "thought: Six. Seven. | 42. Yes."),
@@ -51,9 +54,9 @@ fn chunks_in_any_form() {
             ),
             (
                 "snake case",
-                sse(&[
-                    r#"{"candidates":[{"content":{"parts":[{"function_call":{"name":"sum","args":{"a":1}}}]},"finish_reason":"STOP"}]}"#,
-                ]),
+                sse(&[&chunk(call, stop)
+                    .replace("functionCall", "function_call")
+                    .replace("finishReason", "finish_reason")]),
                 one,
             ),
             ("a call", sse(&[&chunk(call, stop)]), one),

@@ -1,4 +1,4 @@
-//! Replies as providers really send them, as tables: bytes and what is read of them.
+//! Table tests of replies as providers send them: the bytes, and the expected output.
 
 mod anthropic;
 mod bounds;
@@ -15,30 +15,30 @@ use tokio::time::Instant;
 use super::*;
 use crate::model::Providers;
 
-/// A row: what is special, the reply, and what is read of it.
-pub(super) type Row<'a> = (&'a str, String, &'a str);
+/// A row: a label, the reply, and the expected output.
+pub(super) type DecoderRow<'a> = (&'a str, String, &'a str);
 
-/// A reading of a reply that has not begun.
-pub(super) fn reading(wire: Wire) -> Reading {
+/// A reading whose reply has not begun.
+pub(super) fn reading(wire: ProviderWire) -> ReplyStream {
     let key = crate::Endpoint { api_key: Some("none".to_owned()), base_url: None };
     let providers =
         Providers { openai: key.clone(), anthropic: key.clone(), gemini: key.clone(), ollama: key };
     let address = Address::new(wire, &providers).unwrap();
     let tools = ["sum", "time"].map(str::to_owned).to_vec();
-    let reply = Assembly::new(Style::Native, tools, "maker".to_owned());
-    let body = Body::of(http::Response::new(String::new()).into());
-    Reading::new(body, address, reply, Timeouts::default(), Instant::now())
+    let reply = ReplyAssembly::new(Style::Native, tools, "maker".to_owned());
+    let body = ReplyBody::of(http::Response::new(String::new()).into());
+    ReplyStream::new(body, address, reply, Timeouts::default(), Instant::now())
 }
 
-/// What is read of bytes that come in these pieces, as text.
-pub(super) fn read<'a>(wire: Wire, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+/// Reads a reply in these chunks and formats its output.
+pub(super) fn read<'a>(wire: ProviderWire, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut reading = reading(wire);
     for piece in pieces {
-        if !reading.over {
+        if !reading.is_over {
             reading.take(piece);
         }
     }
-    if !reading.over {
+    if !reading.is_over {
         reading.end_of_body();
     }
     let pieces = std::iter::from_fn(|| reading.reply.pop()).collect::<Vec<_>>();
@@ -46,20 +46,22 @@ pub(super) fn read<'a>(wire: Wire, pieces: impl IntoIterator<Item = &'a [u8]>) -
     let mut calls = Vec::new();
     for piece in pieces {
         let (kind, text) = match piece {
-            Piece::Thought(text) => ("thought", text),
-            Piece::Message(text) => ("", text),
-            Piece::WasThought => ("was thought", String::new()),
-            Piece::Call { index, name, .. } => {
+            ReplyPiece::Thought(text) => ("thought", text),
+            ReplyPiece::Message(text) => ("", text),
+            ReplyPiece::WasThought => ("was thought", String::new()),
+            ReplyPiece::Call { index, name, .. } => {
                 assert_eq!(index, calls.len());
                 calls.push((name, String::new()));
                 continue;
             }
-            Piece::Args { index, json } => {
+            ReplyPiece::Args { index, json } => {
                 calls[index].1.push_str(&json);
                 continue;
             }
-            Piece::Kept(_) => continue,
-            Piece::Monologue(_) | Piece::Whole(_) | Piece::Done(_) => panic!("{piece:?}"),
+            ReplyPiece::ProviderState(_) => continue,
+            ReplyPiece::Monologue(_) | ReplyPiece::Whole(_) | ReplyPiece::End(_) => {
+                panic!("{piece:?}")
+            }
         };
         match shown.last_mut() {
             Some((last, words)) if last == kind => words.push_str(&text),
@@ -73,8 +75,8 @@ pub(super) fn read<'a>(wire: Wire, pieces: impl IntoIterator<Item = &'a [u8]>) -
     parts.extend(calls.into_iter().map(|(name, args)| format!("{name}({args})")));
     for last in reading.ready.drain(..) {
         match last {
-            Ok(Piece::Done(Done { stopped: None, .. })) => {}
-            Ok(Piece::Done(Done { stopped: Some(error), .. })) => {
+            Ok(ReplyPiece::End(ReplyEnd { stopped: None, .. })) => {}
+            Ok(ReplyPiece::End(ReplyEnd { stopped: Some(error), .. })) => {
                 parts.push(format!("stopped {}", error.code()));
             }
             Ok(piece) => panic!("{piece:?}"),
@@ -84,8 +86,8 @@ pub(super) fn read<'a>(wire: Wire, pieces: impl IntoIterator<Item = &'a [u8]>) -
     parts.join(" | ")
 }
 
-/// Checks rows: each reply whole, byte by byte, cut in the middle, and with other line ends.
-pub(super) fn check(wire: Wire, rows: &[Row<'_>]) {
+/// Checks rows with each reply whole, byte by byte, cut in the middle, and with other line ends.
+pub(super) fn check(wire: ProviderWire, rows: &[DecoderRow<'_>]) {
     for (what, reply, wanted) in rows {
         for line_end in ["\n", "\r\n", "\r"] {
             let reply = reply.replace('\n', line_end);
@@ -98,7 +100,7 @@ pub(super) fn check(wire: Wire, rows: &[Row<'_>]) {
     }
 }
 
-/// Server-sent events without types.
+/// Formats server-sent events without types.
 pub(super) fn sse(values: &[&str]) -> String {
     values.iter().map(|value| format!("data: {value}\n\n")).collect()
 }

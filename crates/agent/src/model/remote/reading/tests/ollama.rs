@@ -1,14 +1,14 @@
 use super::*;
 
 #[test]
-fn lines_in_any_form() {
+fn lines_are_read_in_any_form() {
     let said = r#"{"message":{"content":"42."},"done":false}"#;
     let done = r#"{"message":{"content":""},"done":true,"done_reason":"stop","eval_count":1e300}"#;
     let lines = |lines: &[&str]| lines.join("\n") + "\n";
     let calls = |calls: &str| lines(&[&format!(r#"{{"message":{{"tool_calls":{calls}}}}}"#), done]);
     let one = r#"sum({"a":1})"#;
     check(
-        Wire::Ollama,
+        ProviderWire::Ollama,
         &[
             ("lines", lines(&[said, done]), "42."),
             ("a whole body", r#"{"message":{"content":"42."},"done":true}"#.to_owned(), "42."),
@@ -45,9 +45,10 @@ fn lines_in_any_form() {
             ("not a list", calls(r#"{"function":{"name":"sum","arguments":{"a":1}}}"#), one),
             (
                 "two without ids",
-                calls(
-                    r#"[{"function":{"name":"sum","arguments":{"a":1}}},{"function":{"name":"sum","arguments":{"a":1}}}]"#,
-                ),
+                calls(concat!(
+                    r#"[{"function":{"name":"sum","arguments":{"a":1}}},"#,
+                    r#"{"function":{"name":"sum","arguments":{"a":1}}}]"#
+                )),
                 r#"sum({"a":1}) | sum({"a":1})"#,
             ),
             (
@@ -57,9 +58,10 @@ fn lines_in_any_form() {
             ),
             (
                 "equal ids",
-                calls(
-                    r#"[{"id":"","function":{"name":"sum","arguments":{"a":1}}},{"id":"","function":{"name":"time","arguments":{}}}]"#,
-                ),
+                calls(concat!(
+                    r#"[{"id":"","function":{"name":"sum","arguments":{"a":1}}},"#,
+                    r#"{"id":"","function":{"name":"time","arguments":{}}}]"#
+                )),
                 r#"sum({"a":1}) | time({})"#,
             ),
             (

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Chunks with these deltas, then the end of calls.
+/// Chunks with these deltas, followed by the stop reason and the end marker.
 fn deltas(deltas: &[&str]) -> String {
     let chunks: Vec<String> = deltas
         .iter()
@@ -17,7 +17,7 @@ fn calls(pieces: &[&str]) -> String {
 }
 
 #[test]
-fn calls_with_any_index() {
+fn calls_are_joined_by_any_form_of_index() {
     for index in [
         "",
         r#""index":null,"#,
@@ -31,12 +31,12 @@ fn calls_with_any_index() {
         let first =
             format!(r#"{{{index}"id":"a","function":{{"name":"sum","arguments":"{{\"a\""}}}}"#);
         let second = format!(r#"{{{index}"function":{{"arguments":":1}}"}}}}"#);
-        check(Wire::OpenAi, &[(index, calls(&[&first, &second]), r#"sum({"a":1})"#)]);
+        check(ProviderWire::OpenAi, &[(index, calls(&[&first, &second]), r#"sum({"a":1})"#)]);
     }
 }
 
 #[test]
-fn calls_with_any_ids() {
+fn calls_are_told_apart_by_any_ids() {
     let pair = |first: &str, second: &str| {
         calls(&[
             &format!(r#"{{{first}"function":{{"name":"sum","arguments":"{{\"a\":1}}"}}}}"#),
@@ -45,7 +45,7 @@ fn calls_with_any_ids() {
     };
     let both = r#"sum({"a":1}) | sum({"a":2})"#;
     check(
-        Wire::OpenAi,
+        ProviderWire::OpenAi,
         &[
             ("one index", pair(r#""index":0,"id":"a","#, r#""index":0,"id":"b","#), both),
             ("no index", pair(r#""id":"a","#, r#""id":"b","#), both),
@@ -63,7 +63,7 @@ fn calls_with_any_ids() {
 }
 
 #[test]
-fn names_and_arguments_in_any_form() {
+fn names_and_arguments_are_read_in_any_form() {
     let one = r#"sum({"a":1})"#;
     let args = |args: &str| {
         calls(&[&format!(
@@ -77,7 +77,7 @@ fn names_and_arguments_in_any_form() {
         ])
     };
     check(
-        Wire::OpenAi,
+        ProviderWire::OpenAi,
         &[
             ("late name", named("", r#""name":"sum","#), one),
             ("partial name", named(r#""name":"su","#, r#""name":"m","#), one),
@@ -131,7 +131,7 @@ fn names_and_arguments_in_any_form() {
 }
 
 #[test]
-fn words_in_any_form() {
+fn text_is_read_in_any_form() {
     let message = |message: &str, more: &str| {
         format!(r#"{{"choices":[{{"message":{{"content":{message}}}{more}}}]}}"#)
     };
@@ -139,7 +139,7 @@ fn words_in_any_form() {
     let stop = r#","finish_reason":"stop""#;
     let chunk = r#"{"object":"chat.completion.chunk","choices":[{"message":{"content":"It"}}]}"#;
     check(
-        Wire::OpenAi,
+        ProviderWire::OpenAi,
         &[
             (
                 "message for delta",
@@ -218,7 +218,10 @@ fn words_in_any_form() {
             (
                 "halves in arguments",
                 calls(&[
-                    r#"{"index":0,"id":"a","function":{"name":"sum","arguments":"{\"a\":\"\ud83e"}}"#,
+                    concat!(
+                        r#"{"index":0,"id":"a","function":{"name":"sum","#,
+                        r#""arguments":"{\"a\":\"\ud83e"}}"#
+                    ),
                     r#"{"index":0,"function":{"arguments":"\udd80\"}"}}"#,
                 ]),
                 r#"sum({"a":"\ud83e\udd80"})"#,
@@ -236,11 +239,11 @@ fn words_in_any_form() {
 }
 
 #[test]
-fn ends_of_streams() {
+fn a_stream_may_end_in_any_way() {
     let words = r#"{"choices":[{"delta":{"content":"42."}}]}"#;
     let stop = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
     check(
-        Wire::OpenAi,
+        ProviderWire::OpenAi,
         &[
             ("no marker", sse(&[words, stop]), "42."),
             ("no marker, no blank line", sse(&[words, stop]).trim_end().to_owned(), "42."),
@@ -254,8 +257,11 @@ fn ends_of_streams() {
             ("no choices", sse(&[r#"{"choices":null,"usage":null}"#, words, stop]), "42."),
         ],
     );
-    let torn = [&b"data: {\"choices\":[{\"delta\":{\"content\":\"a\xF0\x9F\"}}]}\n\n"[..],
-        b"data: {\"choices\":[{\"delta\":{\"content\":\"\xA6\x80b\"},\"finish_reason\":\"stop\"}]}\n\n"];
-    let text = read(Wire::OpenAi, torn);
+    let torn = [
+        &b"data: {\"choices\":[{\"delta\":{\"content\":\"a\xF0\x9F\"}}]}\n\n"[..],
+        b"data: {\"choices\":[{\"delta\":{\"content\":\"\xA6\x80b\"},\
+          \"finish_reason\":\"stop\"}]}\n\n",
+    ];
+    let text = read(ProviderWire::OpenAi, torn);
     assert!(text.starts_with('a') && text.ends_with('b') && text.contains('\u{FFFD}'), "{text}");
 }

@@ -1,13 +1,17 @@
 use super::*;
 
 #[test]
-fn events_in_any_form() {
+fn events_are_read_in_any_form() {
     let message = r#"{"type":"message","id":"m","content":[{"type":"output_text","text":"42."}]}"#;
     let call =
         r#"{"type":"function_call","id":"f","call_id":"c","name":"sum","arguments":"{\"a\":1}"}"#;
     let end = |items: &str| {
         format!(
-            r#"{{"type":"response.completed","response":{{"status":"completed","error":null,"output":[{items}]}}}}"#
+            concat!(
+                r#"{{"type":"response.completed","response":{{"status":"completed","error":null,"#,
+                r#""output":[{items}]}}}}"#
+            ),
+            items = items
         )
     };
     let done = |item: &str| {
@@ -18,11 +22,14 @@ fn events_in_any_form() {
     };
     let said =
         r#"{"type":"response.output_text.delta","output_index":0,"item_id":"m","delta":"42."}"#;
-    let args = r#"{"type":"response.function_call_arguments.delta","output_index":0,"item_id":"f","delta":"{\"a\":1}"}"#;
+    let args = concat!(
+        r#"{"type":"response.function_call_arguments.delta","output_index":0,"item_id":"f","#,
+        r#""delta":"{\"a\":1}"}"#
+    );
     let begun = |args: &str| added(&call.replace(r#""{\"a\":1}""#, args));
     let one = r#"sum({"a":1})"#;
     check(
-        Wire::Responses,
+        ProviderWire::Responses,
         &[
             ("only the last event", sse(&[&end(message)]), "42."),
             ("only items", sse(&[&done(message), &end("")]), "42."),
@@ -31,7 +38,10 @@ fn events_in_any_form() {
                 sse(&[
                     &added(r#"{"type":"message","id":"m"}"#),
                     said,
-                    r#"{"type":"response.output_text.done","output_index":0,"item_id":"m","text":"42."}"#,
+                    concat!(
+                        r#"{"type":"response.output_text.done","output_index":0,"#,
+                        r#""item_id":"m","text":"42."}"#
+                    ),
                     &done(message),
                     &end(message),
                 ]),
@@ -42,7 +52,12 @@ fn events_in_any_form() {
             (
                 "a JSON body",
                 format!(
-                    r#"{{"object":"response","status":"completed","error":null,"output":[{message},{call}]}}"#
+                    concat!(
+                        r#"{{"object":"response","status":"completed","error":null,"#,
+                        r#""output":[{message},{call}]}}"#
+                    ),
+                    message = message,
+                    call = call
                 ),
                 r#"42. | sum({"a":1})"#,
             ),
@@ -58,7 +73,11 @@ fn events_in_any_form() {
             ),
             (
                 "event types in lines",
-                "event: response.output_text.delta\ndata: {\"delta\":\"42.\"}\n\nevent: response.completed\ndata: {}\n\n".to_owned(),
+                concat!(
+                    "event: response.output_text.delta\ndata: {\"delta\":\"42.\"}\n\n",
+                    "event: response.completed\ndata: {}\n\n"
+                )
+                .to_owned(),
                 "42.",
             ),
             ("call in the last event", sse(&[&end(call)]), one),
@@ -108,9 +127,10 @@ fn events_in_any_form() {
             ),
             (
                 "failed",
-                sse(&[
-                    r#"{"type":"response.failed","response":{"error":{"code":"server_error","message":"No."}}}"#,
-                ]),
+                sse(&[concat!(
+                    r#"{"type":"response.failed","response":"#,
+                    r#"{"error":{"code":"server_error","message":"No."}}}"#
+                )]),
                 "failed model_failed",
             ),
         ],

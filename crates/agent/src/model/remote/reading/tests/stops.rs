@@ -1,28 +1,39 @@
 use super::*;
 
-/// A reply of half a call that the model stopped for this reason.
-fn stopped(wire: Wire, word: &str) -> String {
+/// A reply that the model stopped for this reason, after some text.
+fn stopped(wire: ProviderWire, word: &str) -> String {
     match wire {
-        Wire::OpenAi => sse(&[
+        ProviderWire::OpenAi => sse(&[
             r#"{"choices":[{"delta":{"content":"It is"}}]}"#,
             &format!(r#"{{"choices":[{{"delta":{{}},"finish_reason":"{word}"}}]}}"#),
         ]),
-        Wire::Responses => sse(&[
+        ProviderWire::Responses => sse(&[
             r#"{"type":"response.output_text.delta","delta":"It is"}"#,
             &format!(
-                r#"{{"type":"response.incomplete","response":{{"status":"incomplete","incomplete_details":{{"reason":"{word}"}}}}}}"#
+                concat!(
+                    r#"{{"type":"response.incomplete","response":{{"status":"incomplete","#,
+                    r#""incomplete_details":{{"reason":"{word}"}}}}}}"#
+                ),
+                word = word
             ),
         ]),
-        Wire::Anthropic => sse(&[
-            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"It is"}}"#,
+        ProviderWire::Anthropic => sse(&[
+            concat!(
+                r#"{"type":"content_block_delta","index":0,"#,
+                r#""delta":{"type":"text_delta","text":"It is"}}"#
+            ),
             &format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{word}"}}}}"#),
         ]),
-        Wire::Gemini => sse(&[
+        ProviderWire::Gemini => sse(&[
             r#"{"candidates":[{"content":{"parts":[{"text":"It is"}]}}]}"#,
             &format!(r#"{{"candidates":[{{"finishReason":"{word}"}}]}}"#),
         ]),
-        Wire::Ollama => format!(
-            "{{\"message\":{{\"content\":\"It is\"}}}}\n{{\"done\":true,\"done_reason\":\"{word}\"}}\n"
+        ProviderWire::Ollama => format!(
+            concat!(
+                "{{\"message\":{{\"content\":\"It is\"}}}}\n",
+                "{{\"done\":true,\"done_reason\":\"{word}\"}}\n"
+            ),
+            word = word
         ),
     }
 }
@@ -40,14 +51,14 @@ fn every_reason_has_its_code_on_every_wire() {
         (&["error"], "failed model_failed"),
         (&["abort", "OTHER"], "failed model_cut"),
     ];
-    for wire in Wire::ALL {
+    for wire in ProviderWire::ALL {
         for (words, code) in codes {
             for word in words {
                 let wanted = format!("It is | {code}");
                 check(wire, &[(word, stopped(wire, word), &wanted)]);
             }
         }
-        if wire != Wire::Responses {
+        if wire != ProviderWire::Responses {
             for word in ["stop", "STOP", "end_turn", "tool_calls", "something_new"] {
                 check(wire, &[(word, stopped(wire, word), "It is")]);
             }
@@ -59,6 +70,6 @@ fn every_reason_has_its_code_on_every_wire() {
 fn a_blocked_prompt_is_filtered() {
     for why in ["SAFETY", "OTHER", "BLOCKLIST"] {
         let reply = sse(&[&format!(r#"{{"promptFeedback":{{"blockReason":"{why}"}}}}"#)]);
-        check(Wire::Gemini, &[(why, reply, "stopped model_filtered")]);
+        check(ProviderWire::Gemini, &[(why, reply, "stopped model_filtered")]);
     }
 }

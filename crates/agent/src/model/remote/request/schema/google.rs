@@ -1,41 +1,41 @@
-//! Gemini's subset of OpenAPI's schemas.
+//! Reduction to Gemini's subset of OpenAPI schemas.
 
 use serde_json::{Map, Value, json};
 
-use super::DEEPEST;
-use super::lookup::Lookup;
+use super::MAX_DEPTH;
+use super::lookup::SchemaLookup;
 use super::plain::TYPES;
 use super::root::required;
 
-/// Formats that the API takes, by type.
+/// Formats that the API accepts, by type.
 const FORMATS: [(&str, &[&str]); 3] = [
     ("string", &["enum", "date-time"]),
     ("number", &["float", "double"]),
     ("integer", &["int32", "int64"]),
 ];
-/// Keys that are passed on unchanged, if they are numbers.
+/// Keys that are passed on unchanged if they are numbers.
 const BOUNDS: [&str; 4] = ["minimum", "maximum", "minItems", "maxItems"];
 
-/// Reduces a root; none where it has no properties, which the API refuses.
-pub(super) fn reduce(root: Map<String, Value>, lookup: &mut Lookup<'_>) -> Option<Value> {
+/// Reduces a root. Absent if it has no properties, which the API refuses.
+pub(super) fn reduce(root: Map<String, Value>, lookup: &mut SchemaLookup<'_>) -> Option<Value> {
     let has_properties =
         root.get("properties").and_then(Value::as_object).is_some_and(|all| !all.is_empty());
-    has_properties.then(|| Reducing { lookup }.object(root, 0))
+    has_properties.then(|| GeminiReducer { lookup }.object(root, 0))
 }
 
-struct Reducing<'l, 'a> {
-    lookup: &'l mut Lookup<'a>,
+struct GeminiReducer<'l, 'a> {
+    lookup: &'l mut SchemaLookup<'a>,
 }
 
-impl Reducing<'_, '_> {
+impl GeminiReducer<'_, '_> {
     fn schema(&mut self, value: &Value, depth: usize) -> Value {
-        if depth > DEEPEST || !self.lookup.visit() {
+        if depth > MAX_DEPTH || !self.lookup.visit() {
             return json!({ "type": "string" });
         }
-        // A reference costs more depth than what stands in its place: recursion ends soon.
-        let depth = depth + if value.get("$ref").is_some() { DEEPEST / 4 } else { 0 };
+        // A reference costs more depth than its target, so that recursion ends soon.
+        let depth = depth + if value.get("$ref").is_some() { MAX_DEPTH / 4 } else { 0 };
         match self.lookup.follow(value) {
-            Some(Value::Object(schema)) if depth <= DEEPEST => self.object(schema, depth),
+            Some(Value::Object(schema)) if depth <= MAX_DEPTH => self.object(schema, depth),
             Some(Value::Object(schema)) => cut(&schema),
             Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_))
             | Some(Value::Array(_))
@@ -50,15 +50,15 @@ impl Reducing<'_, '_> {
         for key in ["anyOf", "oneOf"] {
             if let Some(Value::Array(branches)) = schema.shift_remove(key) {
                 match self.choice(&branches, depth, &mut is_nullable) {
-                    Choice::None => {}
-                    // The only choice is what is meant.
-                    Choice::One(only) => {
+                    SchemaChoice::None => {}
+                    // A single choice replaces the choice.
+                    SchemaChoice::One(only) => {
                         for (key, value) in only {
                             schema.entry(key).or_insert(value);
                         }
                         names = types(&schema).0;
                     }
-                    Choice::Many(choices) => return described(&schema, choices, is_nullable),
+                    SchemaChoice::Many(choices) => return described(&schema, choices, is_nullable),
                 }
             }
         }
@@ -79,7 +79,7 @@ impl Reducing<'_, '_> {
         reduced.into()
     }
 
-    /// Merges what `allOf` lists into the schema itself.
+    /// Merges the schemas in `allOf` into the schema itself.
     fn merge_all(&mut self, schema: &mut Map<String, Value>) {
         let Some(Value::Array(parts)) = schema.shift_remove("allOf") else { return };
         for part in parts {
@@ -99,7 +99,7 @@ impl Reducing<'_, '_> {
         }
     }
 
-    fn choice(&mut self, branches: &[Value], depth: usize, is_nullable: &mut bool) -> Choice {
+    fn choice(&mut self, branches: &[Value], depth: usize, is_nullable: &mut bool) -> SchemaChoice {
         let mut choices: Vec<Map<String, Value>> = Vec::new();
         for branch in branches {
             let is_null = branch.get("type") == Some(&json!("null"))
@@ -113,13 +113,13 @@ impl Reducing<'_, '_> {
             }
         }
         match choices.len() {
-            0 => Choice::None,
-            1 => choices.pop().map_or(Choice::None, Choice::One),
-            _ => Choice::Many(choices),
+            0 => SchemaChoice::None,
+            1 => choices.pop().map_or(SchemaChoice::None, SchemaChoice::One),
+            _ => SchemaChoice::Many(choices),
         }
     }
 
-    /// A schema of one type, without what says that it may be null.
+    /// A schema of one type, without nullability.
     fn typed(
         &mut self,
         schema: &Map<String, Value>,
@@ -187,13 +187,13 @@ impl Reducing<'_, '_> {
     }
 }
 
-enum Choice {
+enum SchemaChoice {
     None,
     One(Map<String, Value>),
     Many(Vec<Map<String, Value>>),
 }
 
-/// A choice by itself: the API takes nothing beside `anyOf`, so each choice says what it is about.
+/// Builds a choice: the API accepts no keys beside `anyOf`, so each choice gets the description.
 fn described(
     schema: &Map<String, Value>,
     mut choices: Vec<Map<String, Value>>,
@@ -229,7 +229,7 @@ fn types(schema: &Map<String, Value>) -> (Vec<&'static str>, bool) {
     (known, is_nullable)
 }
 
-/// What a schema without a type is most likely about.
+/// The most likely type of a schema without one.
 fn guess(schema: &Map<String, Value>) -> &'static str {
     let of_values = || match values(schema).find(|value| !value.is_null())? {
         Value::Bool(_) => Some("boolean"),
@@ -254,7 +254,7 @@ fn values(schema: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     listed.chain(schema.get("const"))
 }
 
-/// A schema's description, with allowed values that are no texts, for which the API has no place.
+/// A schema's description, with allowed values other than strings, for which the API has no key.
 fn description(schema: &Map<String, Value>) -> Option<String> {
     let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
     let others: Vec<String> = values(schema)
@@ -267,7 +267,7 @@ fn description(schema: &Map<String, Value>) -> Option<String> {
     Some(whole.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// What is left of a schema that is too deep.
+/// The remainder of a schema that is too deep.
 fn cut(schema: &Map<String, Value>) -> Value {
     let name = types(schema).0.pop().unwrap_or_else(|| guess(schema));
     match name {

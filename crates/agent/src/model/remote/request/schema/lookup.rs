@@ -1,35 +1,35 @@
-//! References within a schema.
+//! References inside of a schema.
 
 use serde_json::Value;
 
-use super::MOST_PARTS;
+use super::MAX_PARTS;
 
-/// References followed from one to the next without anything between them.
+/// Largest number of references that are followed in a row.
 const LONGEST_CHAIN: usize = 16;
 
-/// Finds what references name, and counts the parts that are visited.
-pub(super) struct Lookup<'a> {
+/// Resolves references, and counts the visited parts.
+pub(super) struct SchemaLookup<'a> {
     whole: &'a Value,
     visited: usize,
 }
 
-impl<'a> Lookup<'a> {
+impl<'a> SchemaLookup<'a> {
     pub(super) fn new(whole: &'a Value) -> Self {
         Self { whole, visited: 0 }
     }
 
-    /// Counts a part; says whether there is room for it.
+    /// Counts a part. Returns whether the limit allows it.
     pub(super) fn visit(&mut self) -> bool {
         self.visited += 1;
-        self.visited <= MOST_PARTS
+        self.visited <= MAX_PARTS
     }
 
-    /// Whether there were more parts than are allowed.
+    /// Whether there were more parts than allowed.
     pub(super) fn is_spent(&self) -> bool {
-        self.visited > MOST_PARTS
+        self.visited > MAX_PARTS
     }
 
-    /// What a reference of the same document names, such as `#/$defs/Page`.
+    /// The target of a reference in the same document, such as `#/$defs/Page`.
     pub(super) fn find(&self, reference: &str) -> Option<&'a Value> {
         let pointer = reference.strip_prefix('#')?;
         if let Some(found) = self.whole.pointer(&decoded(pointer)) {
@@ -43,8 +43,8 @@ impl<'a> Lookup<'a> {
         })
     }
 
-    /// The schema behind a chain of references, with the keys that stand beside each; none if it is
-    /// not there or leads back to itself.
+    /// Resolves a chain of references and merges the keys beside each. Absent if the target is
+    /// missing or the chain is circular.
     pub(super) fn follow(&self, schema: &Value) -> Option<Value> {
         let mut schema = schema.clone();
         for _ in 0..LONGEST_CHAIN {
@@ -61,7 +61,7 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// A pointer in a URL fragment may have percent escapes.
+/// Decodes percent escapes, which a pointer in a URL fragment may contain.
 fn decoded(pointer: &str) -> String {
     let mut bytes = Vec::with_capacity(pointer.len());
     let mut rest = pointer.bytes();

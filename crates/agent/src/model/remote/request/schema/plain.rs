@@ -1,28 +1,29 @@
-//! JSON Schema as OpenAI, Anthropic and Ollama take it: valid in its newest draft.
+//! Cleaning of JSON Schema for OpenAI, Anthropic and Ollama: the result is valid in the newest
+//! draft.
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use super::DEEPEST;
-use super::lookup::Lookup;
+use super::MAX_DEPTH;
+use super::lookup::SchemaLookup;
 use super::root::required;
 
-/// The types there are; others, such as `any` or `file`, are refused.
+/// All valid types. Others, such as `any` or `file`, are refused.
 pub(super) const TYPES: [&str; 7] =
     ["object", "array", "string", "number", "integer", "boolean", "null"];
 
-/// What becomes of references.
-enum References {
-    /// Those to these definitions stay, and those to the root. All others name something that may
-    /// look different in the result, or not be there: what they name comes in their place.
+/// Treatment of references.
+enum ReferencePolicy {
+    /// References to these definitions and to the root stay. Any other target may change or
+    /// disappear in the result, so it is inlined.
     Stay(HashSet<String>),
     Inline,
 }
 
-/// Where definitions are, in newer and older drafts.
+/// Keys of definitions, in newer and older drafts.
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
-/// Keys whose value is a text.
+/// Keys whose value is a string.
 const TEXTS: [&str; 6] = ["title", "description", "format", "pattern", "$comment", "$anchor"];
 /// Keys whose value is a number.
 const NUMBERS: [&str; 5] =
@@ -38,41 +39,41 @@ const COUNTS: [&str; 8] = [
     "minContains",
     "maxContains",
 ];
-/// Keys whose value is true or false.
+/// Keys whose value is a boolean.
 const FLAGS: [&str; 4] = ["uniqueItems", "deprecated", "readOnly", "writeOnly"];
-/// Keys that change what references name.
+/// Keys that change the targets of references.
 const ADDRESSES: [&str; 6] =
     ["$schema", "$id", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"];
 
-/// Puts right what is not valid, and leaves the rest as it is.
-pub(super) fn clean(root: Map<String, Value>, lookup: &mut Lookup<'_>) -> Value {
+/// Repairs invalid parts of a schema and leaves the rest unchanged.
+pub(super) fn clean(root: Map<String, Value>, lookup: &mut SchemaLookup<'_>) -> Value {
     let definitions =
         DEFINITIONS.iter().filter_map(|key| Some((key, root.get(*key)?.as_object()?)));
     let definitions = definitions.flat_map(|(key, all)| {
         all.keys()
             .map(move |name| format!("#/{key}/{}", name.replace('~', "~0").replace('/', "~1")))
     });
-    let references = References::Stay(definitions.collect());
-    Cleaning { lookup, references }.object(root, 0)
+    let references = ReferencePolicy::Stay(definitions.collect());
+    SchemaCleaner { lookup, references }.object(root, 0)
 }
 
-/// The same, with what references name in their place.
-pub(super) fn inline(mut root: Map<String, Value>, lookup: &mut Lookup<'_>) -> Value {
+/// Does the same, and inlines all references.
+pub(super) fn inline(mut root: Map<String, Value>, lookup: &mut SchemaLookup<'_>) -> Value {
     for key in DEFINITIONS {
         root.shift_remove(key);
     }
-    Cleaning { lookup, references: References::Inline }.object(root, 0)
+    SchemaCleaner { lookup, references: ReferencePolicy::Inline }.object(root, 0)
 }
 
-struct Cleaning<'l, 'a> {
-    lookup: &'l mut Lookup<'a>,
-    references: References,
+struct SchemaCleaner<'l, 'a> {
+    lookup: &'l mut SchemaLookup<'a>,
+    references: ReferencePolicy,
 }
 
-impl Cleaning<'_, '_> {
-    /// A schema that may be anything; what is no schema becomes one that takes all.
+impl SchemaCleaner<'_, '_> {
+    /// Cleans any value; a value that is not a schema becomes one that accepts everything.
     fn schema(&mut self, value: Value, depth: usize) -> Value {
-        if depth > DEEPEST || !self.lookup.visit() {
+        if depth > MAX_DEPTH || !self.lookup.visit() {
             return json!({});
         }
         match value {
@@ -90,8 +91,10 @@ impl Cleaning<'_, '_> {
 
     fn stays(&self, reference: &str) -> bool {
         match &self.references {
-            References::Stay(definitions) => reference == "#" || definitions.contains(reference),
-            References::Inline => false,
+            ReferencePolicy::Stay(definitions) => {
+                reference == "#" || definitions.contains(reference)
+            }
+            ReferencePolicy::Inline => false,
         }
     }
 
@@ -101,8 +104,8 @@ impl Cleaning<'_, '_> {
             return self.object(schema, depth);
         }
         match self.lookup.follow(&Value::Object(schema)) {
-            // A reference costs more depth than what stands in its place: recursion ends soon.
-            Some(Value::Object(found)) => self.object(found, depth + DEEPEST / 6),
+            // A reference costs more depth than its target, so that recursion ends soon.
+            Some(Value::Object(found)) => self.object(found, depth + MAX_DEPTH / 6),
             Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_))
             | Some(Value::Array(_))
             | None => json!({}),
@@ -161,7 +164,7 @@ impl Cleaning<'_, '_> {
         schema.into()
     }
 
-    /// A list has one schema for its items; older drafts write several as a list.
+    /// Cleans `items`: a list has one schema for its items, but older drafts allow several.
     fn items(&mut self, schema: &mut Map<String, Value>, depth: usize) {
         let is_list = schema.get("type").is_some_and(|name| {
             name == "array" || name.as_array().is_some_and(|names| names.contains(&json!("array")))
@@ -181,7 +184,7 @@ impl Cleaning<'_, '_> {
     }
 }
 
-/// Leaves only types that there are.
+/// Keeps only valid types.
 fn clean_type(schema: &mut Map<String, Value>) {
     let known = |name: &Value| -> Option<Value> {
         let name = name.as_str()?.to_ascii_lowercase();
@@ -207,7 +210,7 @@ fn clean_type(schema: &mut Map<String, Value>) {
     }
 }
 
-/// Draft 4 says with `true` that a bound does not belong to what is allowed.
+/// Converts exclusive bounds: draft 4 writes them as a flag beside the bound.
 fn clean_bounds(schema: &mut Map<String, Value>) {
     for (flag, bound) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
         match schema.get(flag) {
@@ -222,7 +225,7 @@ fn clean_bounds(schema: &mut Map<String, Value>) {
     }
 }
 
-/// Leaves out keys whose value is of a wrong type, and those that change what references name.
+/// Removes keys whose value has a wrong type, and keys that change the targets of references.
 fn clean_plain_keys(schema: &mut Map<String, Value>) {
     schema.retain(|key, value| {
         let key = key.as_str();
@@ -244,7 +247,7 @@ fn clean_plain_keys(schema: &mut Map<String, Value>) {
     });
 }
 
-/// Whether a text is a regular expression.
+/// Whether a text is a valid regular expression.
 fn is_pattern(text: &str) -> bool {
     jsonschema::validator_for(&json!({ "pattern": text })).is_ok()
 }

@@ -1,12 +1,12 @@
-//! A schema's root as one plain object: providers take no choices there.
+//! Reduction of a schema's root to one plain object, because providers accept no choices there.
 
 use serde_json::{Map, Value, json};
 
-use super::lookup::Lookup;
+use super::lookup::SchemaLookup;
 
-/// Choices within choices beyond which no more are merged.
-const DEEPEST: usize = 8;
-/// Keys that providers refuse at the root, or that say nothing to them.
+/// Largest nesting depth of choices; deeper ones are not merged.
+const MAX_DEPTH: usize = 8;
+/// Keys that providers refuse or ignore at the root.
 const NOT_AT_THE_ROOT: [&str; 20] = [
     "anyOf",
     "oneOf",
@@ -33,16 +33,16 @@ const NOT_AT_THE_ROOT: [&str; 20] = [
 /// The root as an object with `type`, `properties` and, if there are any, `required`.
 pub(super) fn object(
     schema: &Value,
-    lookup: &mut Lookup<'_>,
+    lookup: &mut SchemaLookup<'_>,
 ) -> Result<Map<String, Value>, String> {
     let empty = || Map::from_iter([("type".to_owned(), json!("object"))]);
     let merged = match lookup.follow(schema) {
-        Some(Value::Object(root)) => merge(root, lookup, DEEPEST)?,
-        // `true`, null and the like: a tool that says nothing about its arguments.
+        Some(Value::Object(root)) => merge(root, lookup, MAX_DEPTH)?,
+        // `true`, null and similar: the tool does not describe its arguments.
         Some(
             Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_),
         ) => empty(),
-        None => return Err("the reference at the root of its schema leads nowhere".to_owned()),
+        None => return Err("the reference at the root of its schema has no target".to_owned()),
     };
     let mut root: Map<String, Value> = Map::from_iter([("type".to_owned(), json!("object"))]);
     let properties = match merged.get("properties") {
@@ -63,10 +63,10 @@ pub(super) fn object(
     Ok(root)
 }
 
-/// Merges the choices of a schema into it. What every choice requires is required.
+/// Merges the choices of a schema into it. A property is required if every choice requires it.
 fn merge(
     mut schema: Map<String, Value>,
-    lookup: &mut Lookup<'_>,
+    lookup: &mut SchemaLookup<'_>,
     depth: usize,
 ) -> Result<Map<String, Value>, String> {
     if !lookup.visit() {
@@ -82,7 +82,7 @@ fn merge(
             if depth == 0 {
                 continue;
             }
-            // A choice that is no object cannot be taken; in `allOf` nothing could.
+            // A choice that is not an object is skipped; in `allOf` it is an error.
             match merge(branch, lookup, depth - 1) {
                 Ok(object) => objects.push(object),
                 Err(why) if key == "allOf" => return Err(why),
@@ -115,7 +115,7 @@ fn merge(
     Ok(schema)
 }
 
-/// A schema that describes something other than an object cannot be that of arguments.
+/// Refuses a schema whose type is not an object.
 fn check_type(schema: &Map<String, Value>) -> Result<(), String> {
     let fits = match schema.get("type") {
         Some(Value::String(name)) => name.eq_ignore_ascii_case("object"),
@@ -123,12 +123,12 @@ fn check_type(schema: &Map<String, Value>) -> Result<(), String> {
         Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => true,
     };
     match schema.get("type") {
-        Some(other) if !fits => Err(format!("its arguments are no object but {other}")),
+        Some(other) if !fits => Err(format!("its arguments are {other}, not an object")),
         Some(_) | None => Ok(()),
     }
 }
 
-/// Takes over the properties of a merged choice, and descriptions where there are none.
+/// Adds the properties of a merged choice, and its description if there is none.
 fn absorb(schema: &mut Map<String, Value>, mut choice: Map<String, Value>) {
     if let Some(Value::Object(theirs)) = choice.shift_remove("properties") {
         if !schema.get("properties").is_some_and(Value::is_object) {
@@ -151,7 +151,7 @@ fn absorb(schema: &mut Map<String, Value>, mut choice: Map<String, Value>) {
     }
 }
 
-/// A property that choices describe in different ways may be any of them.
+/// Combines different descriptions of one property into a choice.
 fn either(known: &mut Value, other: Value) {
     let is_choice = known.as_object().is_some_and(|known| known.len() == 1);
     if is_choice && let Some(Value::Array(choices)) = known.get_mut("anyOf") {
@@ -163,7 +163,7 @@ fn either(known: &mut Value, other: Value) {
     *known = json!({ "anyOf": [known.take(), other] });
 }
 
-/// The names that a schema requires, each once, as far as they pass.
+/// The names in `required`, each once, if they pass the filter.
 pub(super) fn required(schema: &Map<String, Value>, passes: impl Fn(&str) -> bool) -> Vec<Value> {
     let names = schema.get("required").and_then(Value::as_array).into_iter().flatten();
     let mut required: Vec<Value> = Vec::new();

@@ -1,14 +1,14 @@
 use serde_json::{Value, json};
 
 use super::reduce;
-use crate::model::remote::Wire;
+use crate::model::remote::ProviderWire;
 
 fn argument(schema: &Value) -> Value {
     json!({ "type": "object", "properties": { "a": schema } })
 }
 
 #[test]
-fn schemas_are_valid_and_references_lead_somewhere() {
+fn reduced_schemas_are_valid_and_references_have_targets() {
     let choice = |target: &str| {
         json!({ "oneOf": [
             { "type": "object", "properties": { "a": { "type": "integer" } } },
@@ -45,7 +45,12 @@ fn schemas_are_valid_and_references_lead_somewhere() {
         } }),
     ];
     for schema in &schemas {
-        for wire in [Wire::OpenAi, Wire::Responses, Wire::Anthropic, Wire::Ollama] {
+        for wire in [
+            ProviderWire::OpenAi,
+            ProviderWire::Responses,
+            ProviderWire::Anthropic,
+            ProviderWire::Ollama,
+        ] {
             let reduced = reduce(schema, wire).unwrap().unwrap();
             let valid = jsonschema::draft202012::new(&reduced);
             assert!(valid.is_ok(), "{schema} becomes {reduced}: {:?}", valid.err());
@@ -54,14 +59,19 @@ fn schemas_are_valid_and_references_lead_somewhere() {
 }
 
 #[test]
-fn what_is_valid_stays() {
+fn valid_schemas_are_unchanged() {
     let valid = json!({ "type": "string", "pattern": "^[a-z]+$", "minLength": 1, "title": "A" });
     let numbers = json!({ "type": "number", "minimum": 0.5, "multipleOf": 0.01 });
     let schema = json!({
         "type": "object",
         "properties": { "a": valid, "b": numbers, "pattern": { "type": "integer" } },
     });
-    for wire in [Wire::OpenAi, Wire::Responses, Wire::Anthropic, Wire::Ollama] {
+    for wire in [
+        ProviderWire::OpenAi,
+        ProviderWire::Responses,
+        ProviderWire::Anthropic,
+        ProviderWire::Ollama,
+    ] {
         assert_eq!(reduce(&schema, wire).unwrap().unwrap(), schema);
     }
 }

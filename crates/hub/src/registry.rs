@@ -1,0 +1,161 @@
+//! The registry of live sessions: finds or starts the task of a session, and delivers mail to it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use thoughtwire_proto::{Refusal, RefusalCode, SessionId, Start, UserId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::clients::Clients;
+use crate::services::Services;
+use crate::session::{AttachRequest, LiveEnd, MAILBOX, MailUser, SessionDriver, SessionMail};
+
+/// The sessions that are in memory.
+pub(crate) struct SessionRegistry {
+    services: Arc<Services>,
+    live: Mutex<HashMap<SessionId, mpsc::Sender<SessionMail>>>,
+}
+
+impl SessionRegistry {
+    pub(crate) fn new(services: Arc<Services>) -> Self {
+        Self { services, live: Mutex::default() }
+    }
+
+    /// Number of live sessions.
+    pub(crate) fn len(&self) -> usize {
+        self.live.lock().len()
+    }
+
+    /// Delivers mail to a session, and starts its task if need be. When this returns, the mail's
+    /// place in the session's order is taken.
+    pub(crate) async fn deliver(self: &Arc<Self>, session: &SessionId, mut mail: SessionMail) {
+        loop {
+            let mailbox = self.wake(session);
+            match mailbox.send(mail).await {
+                Ok(()) => return,
+                // The task ended between the lookup and the delivery: look again.
+                Err(mpsc::error::SendError(back)) => {
+                    mail = back;
+                    let mut live = self.live.lock();
+                    if live.get(session).is_some_and(mpsc::Sender::is_closed) {
+                        live.remove(session);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts a session's task, unless it runs. Returns the session's mailbox.
+    pub(crate) fn wake(self: &Arc<Self>, session: &SessionId) -> mpsc::Sender<SessionMail> {
+        match self.live.lock().entry(session.clone()) {
+            Entry::Occupied(entry) => entry.get().clone(),
+            Entry::Vacant(entry) => {
+                let (sender, mailbox) = mpsc::channel(MAILBOX);
+                entry.insert(sender.clone());
+                let registry = Arc::clone(self);
+                self.services.tasks.spawn(registry.run(session.clone(), mailbox));
+                sender
+            }
+        }
+    }
+
+    /// Delivers mail to those of these sessions that are live; the others read what changed when
+    /// they are loaded.
+    pub(crate) async fn deliver_live(
+        &self,
+        sessions: &[SessionId],
+        mail: impl Fn() -> SessionMail,
+    ) {
+        let live: Vec<_> = {
+            let live = self.live.lock();
+            sessions.iter().filter_map(|session| live.get(session).cloned()).collect()
+        };
+        for mailbox in live {
+            // A mailbox that is closed belongs to a task that ends anyway.
+            drop(mailbox.send(mail()).await);
+        }
+    }
+
+    /// Tells all live sessions that the server stops.
+    pub(crate) async fn stop(&self, deadline: Instant) {
+        let live: Vec<_> = self.live.lock().values().cloned().collect();
+        for mailbox in live {
+            // A mailbox that is closed belongs to a task that ends anyway.
+            drop(mailbox.send(SessionMail::Stop { deadline }).await);
+        }
+    }
+
+    /// Registered clients of a session.
+    pub(crate) fn clients(self: &Arc<Self>, user: &UserId, session: &SessionId) -> Arc<Clients> {
+        let (registry, user, session) = (Arc::downgrade(self), user.clone(), session.clone());
+        Clients::new(Box::new(move |reader| {
+            let (registry, caller) = (registry.clone(), MailUser(user.clone()));
+            let session = session.clone();
+            Box::pin(async move {
+                let gone = || Refusal::new(RefusalCode::Stopping, "the hub has stopped");
+                let registry = registry.upgrade().ok_or_else(gone)?;
+                let (reply, answer) = oneshot::channel();
+                let request = AttachRequest { start: Start::Head, reader, reply };
+                registry.deliver(&session, SessionMail::Attach { caller, request }).await;
+                answer.await.map_err(|_| gone())?.map(|(_, subscription)| subscription)
+            })
+        }))
+    }
+
+    /// Loads a session and runs it until it ends. Refuses mail of a session that does not exist.
+    async fn run(self: Arc<Self>, session: SessionId, mut mailbox: mpsc::Receiver<SessionMail>) {
+        let clients = |user: &UserId| self.clients(user, &session);
+        match SessionDriver::load(&self.services, &session, clients).await {
+            Ok(mut driver) => {
+                let end = driver
+                    .run(&mut mailbox, |mailbox: &mut mpsc::Receiver<SessionMail>| {
+                        self.retire(&session, mailbox)
+                    })
+                    .await;
+                driver.close(end);
+                if end != LiveEnd::Idle {
+                    self.forget(&session, &mut mailbox);
+                }
+            }
+            Err(refusal) => {
+                self.forget(&session, &mut mailbox);
+                while let Ok(mail) = mailbox.try_recv() {
+                    mail.refuse(refusal.clone());
+                }
+                return;
+            }
+        }
+        // Mail that met this mailbox just before it closed goes to the next task, if there is one.
+        while let Ok(mail) = mailbox.try_recv() {
+            match self.services.stopping() {
+                Some(_) => mail.refuse(stopping()),
+                None => self.deliver(&session, mail).await,
+            }
+        }
+    }
+
+    /// Takes a session out of the registry, unless mail has come meanwhile.
+    fn retire(&self, session: &SessionId, mailbox: &mut mpsc::Receiver<SessionMail>) -> bool {
+        let mut live = self.live.lock();
+        if !mailbox.is_empty() {
+            return false;
+        }
+        live.remove(session);
+        mailbox.close();
+        true
+    }
+
+    /// Takes a session out of the registry, whatever mail has come.
+    fn forget(&self, session: &SessionId, mailbox: &mut mpsc::Receiver<SessionMail>) {
+        let mut live = self.live.lock();
+        live.remove(session);
+        mailbox.close();
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(RefusalCode::Stopping, "the server is stopping; ask again when it is back")
+}

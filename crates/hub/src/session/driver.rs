@@ -1,0 +1,272 @@
+//! The driver: one task per live session that connects the session's core to the store, the tail
+//! and the agent.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thoughtwire_proto::{Refusal, Seq, SessionId, UserId};
+use thoughtwire_session::{
+    LoadedSession, SessionCore, SessionInput, SessionOptions, unknown_session,
+};
+use thoughtwire_store::{Commit, StoreError};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::host::DriverHost;
+use super::jobs::JobResult;
+use super::live_turn::{LiveTurn, TurnNews};
+use super::mail::SessionMail;
+use super::storage::{ReadSession, SessionStorage};
+use crate::clients::Clients;
+use crate::services::Services;
+use crate::tail::{DELETED, Tail};
+use crate::workers::is_offered;
+
+/// Longest sleep of a driver without a deadline.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// A live session.
+pub(crate) struct SessionDriver {
+    pub(super) services: Arc<Services>,
+    pub(super) storage: SessionStorage,
+    pub(super) core: SessionCore<DriverHost>,
+    /// Position of the log's first record.
+    pub(super) first: Seq,
+    pub(super) tail: Arc<Tail>,
+    pub(super) clients: Arc<Clients>,
+    /// Batches that the store has, oldest first.
+    pub(super) commits: VecDeque<Commit<()>>,
+    pub(super) checkpoint: Option<Commit<()>>,
+    pub(super) turn: Option<LiveTurn>,
+    /// Reads, deletions and cuts under way.
+    pub(super) jobs: JoinSet<JobResult>,
+    idle_since: Instant,
+    pub(super) end: Option<LiveEnd>,
+}
+
+/// Why a driver ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LiveEnd {
+    /// Nothing was left to do.
+    Idle,
+    /// The session is deleted.
+    Deleted,
+    /// The server stops.
+    Stopped,
+}
+
+/// One thing that a driver receives.
+enum DriverEvent {
+    Committed(Result<(), StoreError>),
+    Turn(TurnNews),
+    Mail(Option<SessionMail>),
+    Job(JobResult),
+    CheckpointSettled,
+    PermitGiven,
+    PresenceChanged,
+    Timeout,
+}
+
+impl SessionDriver {
+    /// Reads a session and starts its core.
+    ///
+    /// # Errors
+    /// If there is no such session, or the store cannot be read.
+    pub(crate) async fn load(
+        services: &Arc<Services>,
+        id: &SessionId,
+        clients: impl FnOnce(&UserId) -> Arc<Clients>,
+    ) -> Result<Self, Refusal> {
+        let read = SessionStorage::load(&services.store, id, services.now()).await?;
+        let ReadSession { storage, first, profile, stored, seen_keys } = read;
+        let tail = Tail::new(id.clone(), first, stored.state.head());
+        let loaded = LoadedSession {
+            id: id.clone(),
+            seen_keys,
+            resumes: is_offered(&profile) || services.agent.resumes(),
+            stop_at: services.stopping().map(|at| services.elapsed_at(at)),
+            stored,
+        };
+        let workers = Arc::clone(&services.workers);
+        let host = DriverHost::new(workers, id.clone(), Arc::new(profile));
+        let options = &services.options;
+        let options = SessionOptions {
+            queued_inputs: options.queued_inputs,
+            open_approvals: options.open_approvals,
+            turn_within: options.turn_within,
+            resting: options.resting,
+        };
+        Ok(Self {
+            core: SessionCore::new(loaded, options, host, services.clock()),
+            clients: clients(&storage.user),
+            services: Arc::clone(services),
+            storage,
+            first,
+            tail,
+            commits: VecDeque::new(),
+            checkpoint: None,
+            turn: None,
+            jobs: JoinSet::new(),
+            idle_since: Instant::now(),
+            end: None,
+        })
+    }
+
+    /// Runs the session until it ends. `retire` takes an idle session out of the registry, and
+    /// fails if mail has come.
+    pub(crate) async fn run(
+        &mut self,
+        mailbox: &mut mpsc::Receiver<SessionMail>,
+        retire: impl Fn(&mut mpsc::Receiver<SessionMail>) -> bool,
+    ) -> LiveEnd {
+        self.handle(SessionInput::Start);
+        loop {
+            if let Some(end) = self.end {
+                return end;
+            }
+            let passivate_after = self.services.options.passivate_after;
+            if self.core.is_busy() || self.tail.has_readers() || !self.jobs.is_empty() {
+                self.idle_since = Instant::now();
+            } else if self.idle_since.elapsed() >= passivate_after && retire(mailbox) {
+                return LiveEnd::Idle;
+            }
+            let received = self.receive(mailbox).await;
+            self.take(received);
+        }
+    }
+
+    /// Ends the agent's work and closes the tail.
+    pub(crate) fn close(mut self, end: LiveEnd) {
+        drop(self.turn.take());
+        self.services.agent.left(&self.storage.id);
+        match end {
+            LiveEnd::Idle => {}
+            LiveEnd::Deleted => self.tail.close(DELETED),
+            LiveEnd::Stopped => self.tail.close("the server is stopping"),
+        }
+    }
+
+    async fn receive(&mut self, mailbox: &mut mpsc::Receiver<SessionMail>) -> DriverEvent {
+        let wake_at = self.wake_at();
+        let takes_agent = self.core.takes_agent_messages();
+        let takes_mail = self.core.takes_commands();
+        let is_gathering = self.core.is_gathering_presence();
+        let tail = Arc::clone(&self.tail);
+        let Self { core, commits, checkpoint, turn, jobs, .. } = self;
+        // The agent's last messages come before its exit.
+        tokio::select! {
+            biased;
+            Some(result) = front(commits) => DriverEvent::Committed(result),
+            Some(Ok(result)) = jobs.join_next() => DriverEvent::Job(result),
+            news = next_of(turn), if takes_agent => DriverEvent::Turn(news),
+            mail = mailbox.recv(), if takes_mail => DriverEvent::Mail(mail),
+            () = core.host_mut().permit_given(), if takes_agent => DriverEvent::PermitGiven,
+            () = tail.presence_changed(), if !is_gathering => DriverEvent::PresenceChanged,
+            Some(_) = settled(checkpoint) => DriverEvent::CheckpointSettled,
+            () = tokio::time::sleep_until(wake_at) => DriverEvent::Timeout,
+        }
+    }
+
+    fn take(&mut self, received: DriverEvent) {
+        match received {
+            DriverEvent::Committed(result) => {
+                drop(self.commits.pop_front());
+                match result {
+                    Ok(()) => self.handle(SessionInput::Saved),
+                    Err(error) => {
+                        let session = &self.storage.id;
+                        tracing::error!(%session, %error, "events could not be saved");
+                        self.handle(SessionInput::SaveFailed(Refusal::from(&error)));
+                    }
+                }
+            }
+            DriverEvent::Turn(news) => {
+                let Some(turn) = self.turn.as_ref().map(|turn| turn.id.clone()) else { return };
+                self.handle(match news {
+                    TurnNews::Message(message) => {
+                        SessionInput::Agent { turn: message.turn, verb: message.verb }
+                    }
+                    TurnNews::Exited(exit) => SessionInput::AgentExited { turn, exit },
+                });
+            }
+            DriverEvent::Mail(Some(mail)) => {
+                self.idle_since = Instant::now();
+                self.take_mail(mail);
+            }
+            DriverEvent::Mail(None) => self.end = Some(LiveEnd::Stopped),
+            DriverEvent::Job(result) => self.take_job(result),
+            DriverEvent::CheckpointSettled => {
+                self.checkpoint = None;
+                self.handle(SessionInput::CheckpointSettled);
+            }
+            DriverEvent::PermitGiven => self.handle(SessionInput::PermitGiven),
+            DriverEvent::PresenceChanged => self.handle(SessionInput::PresenceChanged),
+            DriverEvent::Timeout => self.handle(SessionInput::TimePassed),
+        }
+    }
+
+    fn take_mail(&mut self, mail: SessionMail) {
+        if mail.user().is_some_and(|user| *user != self.storage.user) {
+            return mail.refuse(unknown_session(&self.storage.id));
+        }
+        match mail {
+            SessionMail::Attach { request, .. } => self.attach(request),
+            SessionMail::Request { request, .. } => self.handle(SessionInput::Request(request)),
+            SessionMail::ProfileChanged(profile) => {
+                self.core.host_mut().set_profile(profile);
+                self.handle(SessionInput::ProfileChanged);
+            }
+            SessionMail::Erased => self.handle(SessionInput::Erased),
+            SessionMail::Shorten { through, reply } => self.shorten(through, reply),
+            SessionMail::Stop { deadline } => {
+                let deadline = self.services.elapsed_at(deadline);
+                self.handle(SessionInput::Stop { deadline });
+            }
+        }
+    }
+
+    /// Hands an input to the core, and carries its effects out.
+    pub(super) fn handle(&mut self, input: SessionInput<DriverHost>) {
+        for effect in self.core.handle(input, self.services.clock()) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn wake_at(&self) -> Instant {
+        let now = self.services.clock();
+        let mut wake_at = Instant::now() + LONGEST_SLEEP;
+        if !self.core.is_busy() && !self.tail.has_readers() && self.jobs.is_empty() {
+            wake_at = wake_at.min(self.idle_since + self.services.options.passivate_after);
+        }
+        match self.core.next_timeout(now) {
+            Some(at) => wake_at.min(self.services.instant_at(at)),
+            None => wake_at,
+        }
+    }
+}
+
+/// Result of the oldest commit; `None` while there is none. Safe to drop and call again.
+async fn front(commits: &mut VecDeque<Commit<()>>) -> Option<Result<(), StoreError>> {
+    match commits.front_mut() {
+        Some(commit) => Some(commit.await),
+        None => None,
+    }
+}
+
+/// Result of the checkpoint under way; `None` while there is none. Safe to drop and call again.
+async fn settled(checkpoint: &mut Option<Commit<()>>) -> Option<Result<(), StoreError>> {
+    match checkpoint {
+        Some(checkpoint) => Some(checkpoint.await),
+        None => None,
+    }
+}
+
+/// The next news of the running turn. Never resolves while no turn runs.
+async fn next_of(turn: &mut Option<LiveTurn>) -> TurnNews {
+    match turn {
+        Some(turn) => turn.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,95 @@
+//! Jobs: work of a session that waits for the store beside the session's task. Their results come
+//! back to the task.
+
+use std::sync::Arc;
+
+use thoughtwire_proto::{Refusal, Seq, SessionReply, Timestamp};
+use thoughtwire_session::{SessionInput, StoredState};
+use tokio::sync::oneshot;
+
+use super::attach::{Begin, LogView};
+use super::driver::SessionDriver;
+use super::mail::AttachRequest;
+use super::storage::Cut;
+use crate::subscription::Subscription;
+
+/// Result of a job.
+pub(crate) enum JobResult {
+    Receipt(Result<Option<SessionReply>, Refusal>),
+    Reloaded(Result<Option<StoredState>, Refusal>),
+    Deleted(Result<(), Refusal>),
+    Proven(AttachRequest, Result<Option<Seq>, Refusal>),
+    Shortened(oneshot::Sender<Result<bool, Refusal>>, Result<Option<Seq>, Refusal>),
+}
+
+impl SessionDriver {
+    /// Starts a job.
+    pub(super) fn spawn(&mut self, job: impl Future<Output = JobResult> + Send + 'static) {
+        self.jobs.spawn(self.services.tasks.track_future(job));
+    }
+
+    /// Takes the result of a job.
+    pub(super) fn take_job(&mut self, result: JobResult) {
+        match result {
+            JobResult::Receipt(found) => self.handle(SessionInput::ReceiptLookedUp(found)),
+            JobResult::Reloaded(stored) => self.handle(SessionInput::Reloaded(stored)),
+            JobResult::Deleted(result) => self.handle(SessionInput::Deleted(result)),
+            JobResult::Proven(request, Ok(proven)) => {
+                let begin = self.log_view().proven(proven);
+                self.join(request, begin);
+            }
+            JobResult::Proven(request, Err(refusal)) => drop(request.reply.send(Err(refusal))),
+            JobResult::Shortened(reply, begin) => {
+                if let Ok(Some(first)) = begin {
+                    self.first = self.first.max(first);
+                    self.tail.forget(first);
+                }
+                drop(reply.send(begin.map(|begin| begin.is_some())));
+            }
+        }
+    }
+
+    /// Attaches a client, or looks its peer's proven position up first.
+    pub(super) fn attach(&mut self, request: AttachRequest) {
+        let peer = match self.log_view().begin(&request.start) {
+            Ok(begin) => return self.join(request, begin),
+            Err(peer) => peer.clone(),
+        };
+        let now = self.services.clock().wall.as_millis();
+        let window = self.services.options.proven_for_ms;
+        let since = Timestamp::from_millis(now.saturating_sub(window));
+        let storage = self.storage.clone();
+        self.spawn(async move {
+            let proven = storage.proven(peer, since).await;
+            JobResult::Proven(request, proven)
+        });
+    }
+
+    fn log_view(&self) -> LogView<'_> {
+        let turn = self.core.shown_turn();
+        LogView { storage: &self.storage, tail: &self.tail, first: self.first, turn }
+    }
+
+    fn join(&mut self, request: AttachRequest, begin: Begin) {
+        let AttachRequest { reader, reply, .. } = request;
+        self.tail.join(&reader);
+        let attached = self.log_view().attached(begin);
+        let subscription = Subscription::new(
+            &self.services.store,
+            &self.services.metrics,
+            Arc::clone(&self.tail),
+            reader,
+            attached.after,
+        );
+        // A client that left takes the subscription with it.
+        drop(reply.send(Ok((attached, subscription))));
+    }
+
+    /// Lets the log begin behind its turns up to a position.
+    pub(super) fn shorten(&mut self, through: Seq, reply: oneshot::Sender<Result<bool, Refusal>>) {
+        let through = through.min(self.tail.head());
+        let cut = Cut::new(self.core.state(), self.core.is_settled(), through);
+        let (storage, first) = (self.storage.clone(), self.first);
+        self.spawn(async move { JobResult::Shortened(reply, storage.shorten(cut, first).await) });
+    }
+}

@@ -1,0 +1,178 @@
+//! A session's storage: everything that its driver asks of the store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use thoughtwire_proto::{
+    AgentId, AgentProfile, Epoch, Event, Input, InputEvent, ItemId, PeerRef, QueuedInput, Refusal,
+    Seq, SessionId, SessionReply, State, Timestamp, UserId,
+};
+use thoughtwire_session::{
+    Batch, IdempotencyKey, MAX_KEYS, OpenItemText, SeenKeys, StoredState, unknown_session,
+};
+use thoughtwire_store::{BatchExtras, Commit, OpenItem, Receipt, Store, StoreError, StoredSession};
+
+use super::host::DriverHost;
+use crate::receipts;
+use crate::turn_message::AgentExtras;
+
+/// One session's part of the store.
+#[derive(Clone)]
+pub(crate) struct SessionStorage {
+    store: Arc<Store>,
+    pub(crate) id: SessionId,
+    pub(crate) user: UserId,
+    pub(crate) agent: AgentId,
+    pub(crate) epoch: Epoch,
+}
+
+/// A session as it was read.
+pub(crate) struct ReadSession {
+    pub(crate) storage: SessionStorage,
+    pub(crate) first: Seq,
+    pub(crate) profile: AgentProfile,
+    pub(crate) stored: StoredState,
+    pub(crate) seen_keys: SeenKeys,
+}
+
+/// Where a log may be cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cut {
+    /// Behind this position, at which a turn ends.
+    At(Seq),
+    /// Behind the last turn that ends at or before this position.
+    Within(Seq),
+}
+
+impl Cut {
+    /// The cut behind the turns up to `through`, and not within what the open turn and the queued
+    /// inputs need. `is_settled` says that everything accepted is on disk.
+    pub(crate) fn new(state: &State, is_settled: bool, through: Seq) -> Self {
+        let turn = state.turn().into_iter().flat_map(|turn| [turn.asked, turn.started]);
+        let needed = turn.chain(state.queue().iter().map(|queued| queued.seq));
+        let through = needed.map(|seq| Seq(seq.0.saturating_sub(1))).fold(through, Seq::min);
+        let is_whole = state.turn().is_none() && is_settled && through == state.head();
+        if is_whole { Self::At(through) } else { Self::Within(through) }
+    }
+}
+
+impl SessionStorage {
+    /// Recovers a session, if a crash cut its turn, and reads it.
+    ///
+    /// # Errors
+    /// If there is no such session, or the store cannot be read or written.
+    pub(crate) async fn load(
+        store: &Arc<Store>,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> Result<ReadSession, Refusal> {
+        let Some(stored) = store.logs().load(id, now).await? else {
+            return Err(unknown_session(id));
+        };
+        let (profile, ids, inputs) = tokio::try_join!(
+            store.directory().agent_by_id(&stored.agent),
+            store.logs().receipt_ids(&stored.user, id, MAX_KEYS),
+            read_inputs(store, &stored),
+        )?;
+        let profile = profile.ok_or_else(|| unknown_session(id))?;
+        let StoredSession { id, user, agent, epoch, first, state, .. } = stored;
+        let storage = Self { store: Arc::clone(store), id, user, agent, epoch };
+        let stored = StoredState { state, inputs };
+        Ok(ReadSession { storage, first, profile, stored, seen_keys: SeenKeys::new(ids) })
+    }
+
+    /// Reads the session's state again; `None` if the session is gone.
+    pub(crate) async fn reload(&self) -> Result<Option<StoredState>, Refusal> {
+        let stored = self.store.directory().session(&self.id).await?;
+        let Some(stored) = stored else { return Ok(None) };
+        // Inputs whose turns were not saved wait again, with their contents.
+        let inputs = read_inputs(&self.store, &stored).await?;
+        Ok(Some(StoredState { state: stored.state, inputs }))
+    }
+
+    /// Hands a batch to the store.
+    pub(crate) fn append(&self, batch: Batch<DriverHost>) -> Commit<()> {
+        let Batch { after, records, state, receipt, extras, closed_items } = batch;
+        let AgentExtras { block, output, kept } = extras;
+        let receipt = receipt.map(|draft| Receipt {
+            user: self.user.clone(),
+            id: draft.key.id,
+            digest: draft.key.digest,
+            answer: receipts::to_json(&draft.answer),
+        });
+        let extras = BatchExtras { receipt, block, output, provider_reply: kept, closed_items };
+        let batch = thoughtwire_store::Batch::new(self.id.clone(), after, records, state);
+        match batch {
+            Ok(batch) => self.store.logs().append(batch.with(extras)),
+            // The core's fold numbered the records.
+            Err(error) => Commit::failed(error.into()),
+        }
+    }
+
+    /// Saves the text of open items; resolves with the last of them.
+    pub(crate) fn checkpoint(&self, texts: Vec<OpenItemText>) -> Option<Commit<()>> {
+        let save = |OpenItemText { item, turn, kind, text }| {
+            self.store.logs().checkpoint(&self.id, OpenItem { item, turn, kind, text })
+        };
+        texts.into_iter().map(save).last()
+    }
+
+    /// Looks a command's receipt up. Returns the answer for a repetition.
+    pub(crate) async fn receipt(
+        &self,
+        key: &IdempotencyKey,
+    ) -> Result<Option<SessionReply>, Refusal> {
+        let found = self.store.logs().receipt(&self.user, &self.id, &key.id).await?;
+        found.map(|receipt| receipts::answer_again(&receipt, key)).transpose()
+    }
+
+    /// Deletes the session, with the receipt of the command that asked for it.
+    pub(crate) async fn delete(&self, key: Option<IdempotencyKey>) -> Result<(), Refusal> {
+        let receipt = key.map(|key| receipts::done(&self.user, key, None));
+        Ok(self.store.directory().delete_session(&self.id, receipt).await?)
+    }
+
+    /// The newest position that a peer's connections have proven to have read since a time.
+    pub(crate) async fn proven(
+        &self,
+        peer: PeerRef,
+        since: Timestamp,
+    ) -> Result<Option<Seq>, Refusal> {
+        Ok(self.store.peers().proven(&self.user, &peer, &self.id, since).await?)
+    }
+
+    /// Lets the log begin behind a cut, if that makes it shorter than it is with `first`. Returns
+    /// where it begins then.
+    pub(crate) async fn shorten(&self, cut: Cut, first: Seq) -> Result<Option<Seq>, Refusal> {
+        let end = match cut {
+            Cut::At(end) => Some(end),
+            Cut::Within(most) => self.store.logs().last_turn_end(&self.id, most).await?,
+        };
+        let Some(begin) = end.map(Seq::next).filter(|begin| *begin > first) else {
+            return Ok(None);
+        };
+        self.store.upkeep().trim(&self.id, begin).await?;
+        Ok(Some(begin))
+    }
+}
+
+/// Contents of the queued inputs, and of a parked turn's input: it is run again like a queued one.
+async fn read_inputs(
+    store: &Store,
+    stored: &StoredSession,
+) -> Result<HashMap<ItemId, Input>, StoreError> {
+    let mut inputs = HashMap::new();
+    let parked =
+        stored.state.turn().map(|turn| QueuedInput { input: turn.input.clone(), seq: turn.asked });
+    for queued in stored.state.queue().iter().chain(&parked) {
+        let before = Seq(queued.seq.0.saturating_sub(1));
+        for record in store.logs().records_after(&stored.id, before, 1).await? {
+            if let Event::Input(InputEvent::UserMessage { item, text, attachments, .. }) =
+                record.event
+            {
+                inputs.insert(item.clone(), Input { item, text, attachments });
+            }
+        }
+    }
+    Ok(inputs)
+}

@@ -1,0 +1,150 @@
+//! The stream of an upgraded connection, and its writing half for more than one writer.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use rustix::net::{Shutdown, shutdown};
+use thoughtwire_fanout::PartialWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use crate::stalled::Impatient;
+
+/// An upgraded connection's stream.
+pub(crate) enum UpgradedStream {
+    /// A TCP connection, whose writing half is shared.
+    Plain(OwnedReadHalf, Arc<SharedWriter>),
+    /// Anything else, such as TLS: only the connection's own task can write.
+    Exclusive(TokioIo<Upgraded>),
+}
+
+/// The writing half of a TCP connection. The connection's task writes to it, and while that task is
+/// parked, so do those who push to it.
+pub(crate) struct SharedWriter {
+    stream: OwnedWriteHalf,
+    partial: PartialWrite,
+}
+
+impl UpgradedStream {
+    /// Takes the stream of an upgrade that was answered, and the bytes that were read of it
+    /// already.
+    pub(crate) fn new(upgraded: Upgraded) -> (Self, Box<[u8]>) {
+        match upgraded.downcast::<TokioIo<Impatient<TcpStream>>>() {
+            Ok(parts) => {
+                let (reads, writer) = parts.io.into_inner().into_inner().into_split();
+                (Self::plain(reads, writer), parts.read_buf.as_ref().into())
+            }
+            Err(upgraded) => (Self::Exclusive(TokioIo::new(upgraded)), Box::default()),
+        }
+    }
+
+    pub(crate) fn plain(reads: OwnedReadHalf, stream: OwnedWriteHalf) -> Self {
+        let partial = PartialWrite::default();
+        Self::Plain(reads, Arc::new(SharedWriter { stream, partial }))
+    }
+
+    /// The writing half, where others than the connection's own task can write.
+    pub(crate) fn writer(&self) -> Option<&Arc<SharedWriter>> {
+        match self {
+            Self::Plain(_, writer) => Some(writer),
+            Self::Exclusive(_) => None,
+        }
+    }
+}
+
+impl SharedWriter {
+    /// Writes frames without waiting, or none of them. `frames` makes their bytes if it can be
+    /// written now; the result is `None` if not, and else whether everything was taken. A rest is
+    /// kept for the connection's task.
+    pub(crate) fn try_write(&self, frames: impl FnOnce() -> Vec<u8>) -> Option<bool> {
+        let turn = self.partial.begin()?;
+        // An error is found by the connection's own task.
+        turn.write(&frames(), |bytes| self.stream.try_write(bytes)).ok()
+    }
+
+    /// Takes the rest of a frame that was written in part. It has to be sent before anything else.
+    pub(crate) fn take_rest(&self) -> Vec<u8> {
+        self.partial.take_rest()
+    }
+
+    fn poll_write(
+        &self,
+        context: &mut Context<'_>,
+        write: impl Fn(&OwnedWriteHalf) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.as_ref().poll_write_ready(context))?;
+            match write(&self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+}
+
+impl AsyncRead for UpgradedStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream, _) => Pin::new(stream).poll_read(context, into),
+            Self::Exclusive(stream) => Pin::new(stream).poll_read(context, into),
+        }
+    }
+}
+
+impl AsyncWrite for UpgradedStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(_, writer) => writer.poll_write(context, |stream| stream.try_write(bytes)),
+            Self::Exclusive(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(_, writer) => {
+                writer.poll_write(context, |stream| stream.try_write_vectored(bytes))
+            }
+            Self::Exclusive(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(..) => true,
+            Self::Exclusive(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(..) => Poll::Ready(Ok(())),
+            Self::Exclusive(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(_, writer) => Poll::Ready(
+                shutdown(writer.stream.as_ref(), Shutdown::Write).map_err(io::Error::from),
+            ),
+            Self::Exclusive(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

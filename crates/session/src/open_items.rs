@@ -1,0 +1,126 @@
+//! Open items of the running turn: the text that was streamed so far, and its checkpoints.
+
+use std::time::Duration;
+
+use thoughtwire_proto::{Event, ItemId, StreamKind, TurnEvent, TurnId};
+
+use crate::OpenItemText;
+
+/// How often open items are checkpointed: a crash costs at most this much of an unfinished
+/// sentence.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(900);
+
+/// The only copy of the accepted text of open items.
+#[derive(Default)]
+pub(crate) struct OpenItems {
+    items: Vec<StreamedItem>,
+    /// Items that have a checkpoint in the store.
+    checkpointed: Vec<ItemId>,
+    due: Option<Duration>,
+    is_saving: bool,
+}
+
+struct StreamedItem {
+    item: ItemId,
+    kind: StreamKind,
+    /// Number of deltas.
+    count: u64,
+    text: String,
+    /// Whether `text` has grown since its last checkpoint.
+    is_dirty: bool,
+}
+
+impl OpenItems {
+    /// Adds a piece to an item and returns the piece's number, counted from 0.
+    pub(crate) fn extend(
+        &mut self,
+        item: &ItemId,
+        kind: StreamKind,
+        text: &str,
+        elapsed: Duration,
+    ) -> u64 {
+        self.due.get_or_insert_with(|| elapsed + CHECKPOINT_EVERY);
+        if let Some(open) = self.items.iter_mut().find(|open| open.item == *item) {
+            open.text.push_str(text);
+            open.is_dirty = true;
+            open.count += 1;
+            return open.count - 1;
+        }
+        self.items.push(StreamedItem {
+            item: item.clone(),
+            kind,
+            count: 1,
+            text: text.to_owned(),
+            is_dirty: true,
+        });
+        0
+    }
+
+    /// Removes an item's text, since its event is said whole.
+    pub(crate) fn forget(&mut self, item: &ItemId) {
+        self.items.retain(|open| open.item != *item);
+    }
+
+    /// Closes an item. Returns true if it has a checkpoint, which the same append deletes.
+    pub(crate) fn close(&mut self, item: &ItemId) -> bool {
+        self.forget(item);
+        let before = self.checkpointed.len();
+        self.checkpointed.retain(|known| known != item);
+        before != self.checkpointed.len()
+    }
+
+    /// Events that end the open items as incomplete.
+    pub(crate) fn closing_events(&self) -> Vec<Event> {
+        let incomplete = |open: &StreamedItem| {
+            let (item, text) = (open.item.clone(), open.text.clone());
+            match open.kind {
+                StreamKind::Thought => {
+                    Some(Event::Turn(TurnEvent::Thought { item, text, complete: false }))
+                }
+                StreamKind::Message => {
+                    Some(Event::Turn(TurnEvent::Message { item, text, complete: false }))
+                }
+                StreamKind::ToolArgs => None,
+            }
+        };
+        self.items.iter().filter_map(incomplete).collect()
+    }
+
+    /// When the next checkpoint is due.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        self.due
+    }
+
+    /// Texts to checkpoint, once that is due. Only one checkpoint is under way at a time: copies of
+    /// the text would pile up in front of a disk that stands still.
+    pub(crate) fn checkpoint(&mut self, turn: &TurnId, elapsed: Duration) -> Vec<OpenItemText> {
+        if self.due.is_none_or(|due| due > elapsed) {
+            return Vec::new();
+        }
+        if self.is_saving {
+            self.due = Some(elapsed + CHECKPOINT_EVERY);
+            return Vec::new();
+        }
+        self.due = None;
+        let mut texts = Vec::new();
+        for open in &mut self.items {
+            if !open.is_dirty || matches!(open.kind, StreamKind::ToolArgs) {
+                continue;
+            }
+            open.is_dirty = false;
+            if !self.checkpointed.contains(&open.item) {
+                self.checkpointed.push(open.item.clone());
+            }
+            let (item, kind, text) = (open.item.clone(), open.kind, open.text.clone());
+            texts.push(OpenItemText { item, turn: turn.clone(), kind, text });
+        }
+        self.is_saving = !texts.is_empty();
+        texts
+    }
+
+    /// The checkpoint under way was saved or failed. One that failed costs nothing: the next one
+    /// has the whole text, and appends report the disk's state.
+    pub(crate) fn checkpoint_settled(&mut self) {
+        self.is_saving = false;
+    }
+}

@@ -1,0 +1,129 @@
+//! Messages from a turn's agent to its session, and their replies.
+
+use serde_json::Value;
+use thoughtwire_proto::{
+    CallId, Decision, Event, Input, ItemId, StreamKind, Timestamp, ToolStatus, TurnEvent, Usage,
+};
+
+use crate::{AgentError, AgentSenders};
+
+/// Request of a turn's agent.
+pub enum TurnVerb<A: AgentSenders> {
+    /// Appends events in one batch. The reply comes when they are accepted or, if `durable`, when
+    /// they are committed.
+    Append {
+        /// Events of the batch.
+        events: Vec<Event>,
+        /// Data that is committed with them.
+        extras: A::BatchExtras,
+        /// Whether the reply waits for the commit.
+        durable: bool,
+        /// Sender of the last event's position; with `durable`, of the first event's.
+        reply: A::SeqSender,
+    },
+    /// Streams a piece of an open item.
+    Delta {
+        /// The item.
+        item: ItemId,
+        /// Kind of the item.
+        kind: StreamKind,
+        /// Text of the piece.
+        text: String,
+    },
+    /// Shows a status line.
+    Status {
+        /// The line.
+        text: String,
+    },
+    /// Ends the turn.
+    Finish {
+        /// Events in front of the end.
+        events: Vec<Event>,
+        /// Set if the turn failed.
+        failed: Option<AgentError>,
+        /// Sender of the position of the turn's last event, used when that is on disk.
+        on_disk: Option<A::SeqSender>,
+        /// Sender of the outcome, used when the end is accepted.
+        reply: A::FinishSender,
+    },
+    /// Takes the inputs that joined the turn since the last such question.
+    Steered {
+        /// Sender of the inputs.
+        reply: A::SteeredSender,
+    },
+    /// Sets what the turn has cost so far.
+    Spent(Usage),
+    /// Waits for the owner or a client to settle a call.
+    Await {
+        /// The call.
+        call: CallId,
+        /// CallQuestion to ask, unless it is asked already.
+        question: CallQuestion,
+        /// Sender of the reply.
+        reply: A::CallSender,
+        /// Sender of the question's position, used when it is on disk; gets an error if it was not
+        /// asked.
+        asked: Option<A::SeqSender>,
+    },
+}
+
+/// CallQuestion that a call waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallQuestion {
+    /// The owner's approval.
+    Approval {
+        /// Name of the tool.
+        name: String,
+        /// Deadline of the decision.
+        expires_at: Timestamp,
+    },
+    /// The result of a client that runs it.
+    Client {
+        /// Deadline of the result.
+        expires_at: Timestamp,
+    },
+}
+
+/// Reply to [`TurnVerb::Await`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum CallReply {
+    /// The owner was not asked; the reason says why.
+    Refused(String),
+    /// The owner decided, or the deadline passed.
+    Decided(Decision),
+    /// A client returned a result, or the deadline passed.
+    Returned(ClientResult),
+}
+
+/// Result of a call that a client ran.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientResult {
+    /// Whether the call worked.
+    pub status: ToolStatus,
+    /// Text of the result or the error.
+    pub text: String,
+    /// The result in richer form.
+    pub content: Option<Value>,
+}
+
+impl ClientResult {
+    /// The result as an event.
+    pub(crate) fn into_event(self, call: &CallId, name: String) -> Event {
+        Event::Turn(TurnEvent::ToolReturned {
+            call: call.clone(),
+            name,
+            status: self.status,
+            text: self.text,
+            content: self.content,
+        })
+    }
+}
+
+/// Outcome of [`TurnVerb::Finish`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finish {
+    /// The turn is over.
+    Ended,
+    /// Inputs joined the turn meanwhile. The events were appended, and the turn goes on with them.
+    Steered(Vec<Input>),
+}

@@ -1,0 +1,352 @@
+//! The session's turns: which input runs next, how a turn starts, and how it ends exactly once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use thoughtwire_proto::{
+    Decision, Event, IllegalEvent, Input, ItemId, OpenTurn, Outcome, Refusal, RefusalCode,
+    ToolStatus, TurnEvent, TurnId, Usage,
+};
+
+use crate::accepted_log::{AcceptedLog, Entry, UnnumberedEvent};
+use crate::host::NotAdmitted;
+use crate::pipeline::Waiter;
+use crate::running_turn::RunningTurn;
+use crate::{
+    Effect, HandOver, LoadedSession, Now, Runner, SessionHost, SessionOptions, StoredState,
+    TurnError, TurnStart,
+};
+
+/// The accepted log, the running turn and the queue's contents.
+pub(crate) struct TurnQueue<H: SessionHost> {
+    pub(crate) log: AcceptedLog<H>,
+    pub(crate) running: Option<RunningTurn<H>>,
+    /// Contents of the queued inputs.
+    pub(crate) inputs: HashMap<ItemId, Input>,
+    pub(crate) host: H,
+    pub(crate) options: SessionOptions,
+    /// An open turn whose end could not be saved, or that lost its agent.
+    pub(crate) unended: Option<Unended>,
+    /// Sender of the answer of a deletion under way.
+    pub(crate) deletion: Option<H::CommandSender>,
+    /// Whether the server stops: no further turn starts.
+    pub(crate) is_stopping: bool,
+}
+
+/// A turn that has to be ended as failed.
+pub(crate) struct Unended {
+    /// Why it failed; inputs are refused with it until the turn is ended.
+    pub(crate) refusal: Refusal,
+    /// When to append its end.
+    pub(crate) due: Duration,
+}
+
+/// A turn that is about to start.
+pub(crate) struct Starting<H: SessionHost> {
+    pub(crate) turn: TurnId,
+    input: ItemId,
+    permit: Option<H::TurnPermit>,
+}
+
+impl<H: SessionHost> Starting<H> {
+    /// The event that starts the turn.
+    pub(crate) fn event(&self) -> UnnumberedEvent {
+        (Some(self.turn.clone()), Event::Turn(TurnEvent::Started { input: self.input.clone() }))
+    }
+}
+
+/// How a turn ends.
+pub(crate) struct TurnEnding<'a> {
+    pub(crate) outcome: Outcome,
+    pub(crate) code: Option<&'a str>,
+    pub(crate) reason: Option<&'a str>,
+}
+
+impl<'a> TurnEnding<'a> {
+    pub(crate) const COMPLETED: Self =
+        Self { outcome: Outcome::Completed, code: None, reason: None };
+
+    pub(crate) fn failed(code: &'a str, reason: &'a str) -> Self {
+        Self { outcome: Outcome::Failed, code: Some(code), reason: Some(reason) }
+    }
+
+    pub(crate) fn cancelled(code: &'a str, reason: &'a str) -> Self {
+        Self { outcome: Outcome::Cancelled, code: Some(code), reason: Some(reason) }
+    }
+}
+
+impl<H: SessionHost> TurnQueue<H> {
+    pub(crate) fn new(loaded: LoadedSession, options: SessionOptions, host: H, now: Now) -> Self {
+        let LoadedSession { stored, seen_keys, resumes, stop_at, .. } = loaded;
+        let StoredState { state, inputs } = stored;
+        let is_left = state.turn().is_some_and(|turn| !turn.is_parked() || !resumes);
+        let unended = is_left.then(|| Unended { refusal: lost_agent(), due: now.elapsed });
+        Self {
+            log: AcceptedLog::new(state, seen_keys),
+            running: None,
+            inputs,
+            host,
+            options,
+            unended,
+            deletion: None,
+            is_stopping: stop_at.is_some(),
+        }
+    }
+
+    /// The open turn, by the accepted state.
+    pub(crate) fn open_turn(&self) -> Option<&OpenTurn> {
+        self.log.state().turn()
+    }
+
+    /// Whether the turn waits for people or clients only.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.open_turn().is_some_and(OpenTurn::is_parked)
+    }
+
+    pub(crate) fn is_queue_full(&self) -> bool {
+        self.log.state().queue().len() >= self.options.queued_inputs
+    }
+
+    /// Numbers events against the accepted state and hands them to the store, all or none. Illegal
+    /// events are answered at once.
+    pub(crate) fn append(
+        &mut self,
+        now: Now,
+        events: Vec<UnnumberedEvent>,
+        entry: Entry<H>,
+    ) -> Result<(), IllegalEvent> {
+        match self.log.number(now, events) {
+            Ok(numbered) => {
+                let mut closed = numbered.closed_items();
+                if let Some(running) = &mut self.running {
+                    closed.retain(|item| running.items.close(item));
+                }
+                self.log.append(numbered, closed, entry);
+                Ok(())
+            }
+            Err(illegal) => {
+                let refusal = Refusal::new(RefusalCode::BadRequest, illegal.to_string());
+                if let Some(waiter) = entry.waiter {
+                    self.log.emit(waiter.failed(&refusal));
+                }
+                Err(illegal)
+            }
+        }
+    }
+
+    /// Prepares a turn on an input, under a fresh id.
+    pub(crate) fn starting(&mut self, input: ItemId, permit: Option<H::TurnPermit>) -> Starting<H> {
+        Starting { turn: self.host.new_turn_id(), input, permit }
+    }
+
+    /// Admits an input that has just come: behind those that wait, or with the permit of the turn
+    /// that it interrupts.
+    pub(crate) fn admit_input(&mut self) -> Result<Option<H::TurnPermit>, NotAdmitted> {
+        if !self.host.needs_permit() {
+            return Ok(None);
+        }
+        if self.running.is_some() {
+            return self.host.hand_over(HandOver::IfKept).granted();
+        }
+        if self.log.state().queue().is_empty() {
+            return self.host.admit().granted();
+        }
+        Err(NotAdmitted)
+    }
+
+    /// The turn that starts with the running one's end, in the same append.
+    pub(crate) fn next_in_line(&mut self) -> Option<Starting<H>> {
+        if self.is_stopping {
+            return None;
+        }
+        let input = self.log.state().queue().front()?.input.clone();
+        // If other sessions wait for a permit, this one waits behind them.
+        let permit = self.host.hand_over(HandOver::IfUnwanted).granted().ok()?;
+        Some(self.starting(input, permit))
+    }
+
+    /// The running turn is over: starts the next one.
+    pub(crate) fn go_on_with(&mut self, now: Now, next: Option<Starting<H>>) {
+        self.drop_running();
+        match next {
+            Some(next) => self.launch(next),
+            None => self.start_next(now),
+        }
+    }
+
+    /// Starts the oldest queued input, if no turn runs and the input is admitted.
+    pub(crate) fn start_next(&mut self, now: Now) {
+        if self.options.resting
+            || self.is_stopping
+            || self.unended.is_some()
+            || self.open_turn().is_some()
+        {
+            return;
+        }
+        let Some(queued) = self.log.state().queue().front() else {
+            self.host.release_claim();
+            return;
+        };
+        let input = queued.input.clone();
+        let Ok(permit) = self.host.admit().granted() else {
+            // Also if the input has waited since before a restart.
+            if let Some(absence) = self.host.absence() {
+                self.log.emit(Effect::SetStanding(Some(absence)));
+            }
+            return;
+        };
+        let next = self.starting(input, permit);
+        if self.append(now, vec![next.event()], Entry::default()).is_ok() {
+            self.launch(next);
+        }
+    }
+
+    /// Goes on with the turn that was parked when the server last stopped.
+    pub(crate) fn resume(&mut self) {
+        if self.unended.is_none()
+            && !self.options.resting
+            && let Some(turn) = self.open_turn().cloned()
+        {
+            self.launch(Starting { turn: turn.id, input: turn.input, permit: None });
+        }
+    }
+
+    /// Hands an accepted turn to the agent, without waiting for the disk.
+    fn launch(&mut self, starting: Starting<H>) {
+        self.log.emit(Effect::SetStanding(None));
+        let Starting { turn, input, permit } = starting;
+        self.run(turn, &input, Runner::Agent(permit));
+    }
+
+    /// Begins the work on an accepted turn.
+    pub(crate) fn run(&mut self, turn: TurnId, input: &ItemId, runner: Runner<H>) {
+        let input = self.inputs.remove(input).unwrap_or_else(|| Input {
+            item: input.clone(),
+            text: String::new(),
+            attachments: Vec::new(),
+        });
+        self.running = Some(RunningTurn::new(turn.clone(), self.options.turn_within));
+        let state = self.log.state();
+        let (head, open) = (state.head(), state.turn());
+        let start = TurnStart {
+            turn,
+            input,
+            runner,
+            open_calls: open.map(|open| open.calls.clone()).unwrap_or_default(),
+            instructions: state.instructions().map(str::to_owned),
+            compaction: state.compaction(),
+            asked: open.map_or(head, |open| open.asked),
+            started: open.map_or(head, |open| open.started),
+            launched: head,
+        };
+        self.log.emit(Effect::StartTurn(Box::new(start)));
+    }
+
+    /// Drops the running turn's work. Calls that wait are told that the turn has ended.
+    pub(crate) fn drop_running(&mut self) {
+        self.abort_running();
+        self.running = None;
+    }
+
+    fn end_waits(&mut self, running: &mut RunningTurn<H>) {
+        for sender in running.waiters.clear() {
+            self.log.emit(Effect::ReplyCall(sender, Err(TurnError::Ended)));
+        }
+    }
+
+    /// Silences the running turn's agent and keeps the turn's open text, for a turn that is ended
+    /// later.
+    pub(crate) fn abort_running(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            if !std::mem::replace(&mut running.is_aborted, true) {
+                self.log.emit(Effect::DropTurn);
+            }
+            self.end_waits(&mut running);
+            self.running = Some(running);
+        }
+    }
+
+    /// The events that end the open turn: open items as incomplete, open calls as abandoned, the
+    /// end.
+    pub(crate) fn closing(&mut self, ending: &TurnEnding<'_>) -> Vec<UnnumberedEvent> {
+        let Some(turn) = self.open_turn().cloned() else { return Vec::new() };
+        let mut events = Vec::new();
+        let mut spent = Usage::default();
+        if let Some(mut running) = self.running.take() {
+            events.extend(running.items.closing_events());
+            spent = std::mem::take(&mut running.spent);
+            self.end_waits(&mut running);
+            self.running = Some(running);
+        }
+        for open in &turn.calls {
+            if open.approval.is_some() {
+                events.push(Event::Turn(TurnEvent::ApprovalSettled {
+                    call: open.call.clone(),
+                    decision: Decision::Void,
+                    by: None,
+                }));
+            }
+            events.push(Event::Turn(TurnEvent::ToolReturned {
+                call: open.call.clone(),
+                name: open.name.clone(),
+                status: ToolStatus::Error,
+                text: "abandoned".to_owned(),
+                content: None,
+            }));
+        }
+        if spent != Usage::default() {
+            events.push(Event::Turn(TurnEvent::Usage(spent)));
+        }
+        events.push(Event::Turn(TurnEvent::Ended {
+            input: turn.input,
+            outcome: ending.outcome,
+            code: ending.code.map(str::to_owned),
+            reason: ending.reason.map(str::to_owned),
+        }));
+        events.into_iter().map(|event| (Some(turn.id.clone()), event)).collect()
+    }
+
+    /// Appends a turn's last events and the start of the next turn, and drops the agent's work.
+    pub(crate) fn end_with(
+        &mut self,
+        now: Now,
+        mut events: Vec<UnnumberedEvent>,
+        waiter: Option<Waiter<H>>,
+    ) -> Result<(), IllegalEvent> {
+        let next = self.next_in_line();
+        events.extend(next.as_ref().map(Starting::event));
+        self.append(now, events, Entry { waiter, ..Entry::default() })?;
+        self.go_on_with(now, next);
+        Ok(())
+    }
+
+    /// Ends a turn that could not be ended before, as failed.
+    pub(crate) fn end_unended(&mut self, now: Now) {
+        let Some(Unended { refusal, .. }) = self.unended.take() else { return };
+        let events = self.closing(&TurnEnding::failed(refusal.code.as_str(), &refusal.reason));
+        self.drop_running();
+        // If this cannot be saved either, the failed append comes here again after its pause.
+        if self.append(now, events, Entry::default()).is_ok() {
+            self.start_next(now);
+        }
+    }
+
+    /// Ends what runs for a stop. A turn that waits for people or clients goes on at the next
+    /// start.
+    pub(crate) fn interrupt_for_stop(&mut self, now: Now) {
+        if !self.is_parked() && self.open_turn().is_some() {
+            let events = self.closing(&TurnEnding {
+                outcome: Outcome::Interrupted,
+                code: Some("server_stopped"),
+                reason: Some("The server stopped in the middle of this turn."),
+            });
+            // If it cannot be appended, the next start ends the turn.
+            drop(self.append(now, events, Entry::default()));
+        }
+        self.drop_running();
+    }
+}
+
+fn lost_agent() -> Refusal {
+    Refusal::new(RefusalCode::Internal, "the turn was left without its agent")
+}

@@ -1,0 +1,41 @@
+//! A write under way.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::sync::oneshot;
+
+use crate::StoreError;
+
+/// A write under way; resolves when it is on disk. Dropping it does not undo the write.
+#[derive(Debug)]
+pub struct Commit<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+/// The end of a write that tells its outcome. Dropped unused, it tells that the store is closed.
+pub(crate) type CommitSender<T> = oneshot::Sender<Result<T, StoreError>>;
+
+impl<T> Commit<T> {
+    /// A write that failed before it began.
+    #[must_use]
+    pub fn failed(error: StoreError) -> Self {
+        let (sender, commit) = Self::channel();
+        // The receiver is at hand, so that sending cannot fail.
+        drop(sender.send(Err(error)));
+        commit
+    }
+
+    pub(crate) fn channel() -> (CommitSender<T>, Self) {
+        let (sender, outcome) = oneshot::channel();
+        (sender, Self(outcome))
+    }
+}
+
+impl<T> Future for Commit<T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|outcome| outcome.unwrap_or(Err(StoreError::Stopped)))
+    }
+}

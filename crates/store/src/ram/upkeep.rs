@@ -1,0 +1,107 @@
+//! Upkeep in memory. What is deleted is gone at once, so that erasing it finds nothing.
+
+use thoughtwire_proto::{Seq, SessionId, Timestamp};
+
+use super::RamHandle;
+use super::faults::{BrokenTable, WriteUse};
+use super::tables::{SessionRow, Tables};
+use crate::logs::returned_call;
+use crate::{Commit, Overlong, Retention, StoreError, StoreRead, UpkeepStore};
+
+const DAY_MS: i64 = 86_400_000;
+
+/// [`UpkeepStore`] in memory.
+pub(super) struct RamUpkeep(pub(super) RamHandle);
+
+impl UpkeepStore for RamUpkeep {
+    fn set_retention(&self, session: &SessionId, keep: Retention) -> Commit<()> {
+        let session = session.clone();
+        self.0.write(WriteUse::of(&[BrokenTable::Sessions]), move |tables| {
+            tables.session_mut(&session)?.keep = keep;
+            Ok(())
+        })
+    }
+
+    fn retention(&self, session: &SessionId) -> StoreRead<Retention> {
+        let session = session.clone();
+        self.0.read(&[BrokenTable::Sessions], move |tables| {
+            Ok(tables.session(&session).map(|row| row.keep).unwrap_or_default())
+        })
+    }
+
+    fn overlong(&self, now: Timestamp) -> StoreRead<Vec<Overlong>> {
+        self.0.read(&[BrokenTable::Records, BrokenTable::Sessions], move |tables| {
+            let rows = tables.sessions.values();
+            Ok(rows.filter_map(|row| overlong(tables, row, now)).collect())
+        })
+    }
+
+    fn trim(&self, session: &SessionId, first: Seq) -> Commit<()> {
+        let session = session.clone();
+        self.0.write(WriteUse::of(&[BrokenTable::Sessions]), move |tables| {
+            if let Ok(row) = tables.session_mut(&session) {
+                row.first = row.first.max(first);
+            }
+            Ok(())
+        })
+    }
+
+    fn erase_trimmed(&self, session: &SessionId) -> Commit<bool> {
+        let session = session.clone();
+        let uses = WriteUse::of(&[BrokenTable::Records, BrokenTable::Sessions]);
+        self.0.write(uses, move |tables| {
+            let Ok(row) = tables.session_mut(&session) else { return Ok(false) };
+            let first = row.first;
+            let is_gone = |seq: Seq| seq < first;
+            for (_, record) in row.records.iter().filter(|(_, record)| is_gone(record.seq)) {
+                if let Some(call) = returned_call(&record.event) {
+                    row.outputs.remove(call);
+                }
+            }
+            row.records.retain(|(_, record)| !is_gone(record.seq));
+            row.provider_replies.retain(|seq, _| !is_gone(*seq));
+            Ok(false)
+        })
+    }
+
+    fn erase_deleted(&self) -> Commit<bool> {
+        self.0.write(WriteUse::nothing(), |_| Ok(false))
+    }
+
+    fn clock(&self, name: &'static str) -> StoreRead<Option<Timestamp>> {
+        self.0.read(&[], move |tables| Ok(tables.clocks.get(name).copied()))
+    }
+
+    fn set_clocks(&self, clocks: Vec<(&'static str, Timestamp)>) -> Commit<()> {
+        self.0.write(WriteUse::nothing(), move |tables| {
+            tables.clocks.extend(clocks);
+            Ok::<_, StoreError>(())
+        })
+    }
+
+    fn newest_record_at(&self) -> StoreRead<Option<Timestamp>> {
+        self.0.read(&[BrokenTable::Sessions], |tables| {
+            Ok(tables.sessions.values().map(|row| row.updated_at).max())
+        })
+    }
+}
+
+fn overlong(tables: &Tables, row: &SessionRow, now: Timestamp) -> Option<Overlong> {
+    let spec = &tables.agent(&row.agent)?.profile.spec;
+    let days = row.keep.days.or(spec.settings.keep_days);
+    let events = row.keep.events.or(spec.settings.keep_events);
+    let head = row.state.head().0;
+    let by_number = events.map_or(0, |events| head.saturating_sub(events));
+    let by_age = days.map_or(0, |days| {
+        let before = now.as_millis().saturating_sub(i64::from(days) * DAY_MS);
+        // By the order of the log, since a clock may have jumped.
+        let kept = row.records.iter().map(|(_, record)| record);
+        let young = kept
+            .filter(|record| record.seq >= row.first)
+            .find(|record| record.at.as_millis() >= before);
+        young.map_or(head, |young| young.seq.0.saturating_sub(1))
+    });
+    let through = Seq(by_number.max(by_age));
+    let has_remains = row.records.first().is_some_and(|(_, record)| record.seq < row.first);
+    (through >= row.first || has_remains).then(|| Overlong { session: row.id.clone(), through })
+}

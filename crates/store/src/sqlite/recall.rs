@@ -1,0 +1,136 @@
+//! Recall in SQLite: the index over what was said in all sessions of an agent.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, Row, TransactionBehavior, params};
+use thoughtwire_proto::{AgentId, Event, Role, Timestamp};
+
+use super::row::{get_id, get_seq};
+use crate::{Page, Recalled, StoreError, script};
+
+/// Events indexed per transaction: so few that a write that arrives meanwhile hardly waits.
+const STEP: i64 = 500;
+
+const COLUMNS: &str = "sessions.id, seq, said.at, role, said.text";
+
+/// Indexes everything that is not indexed yet.
+pub(super) fn index_all(connection: &Connection) -> Result<(), StoreError> {
+    while index_step(connection)?.more {}
+    Ok(())
+}
+
+/// Searches what was said by words, best first.
+pub(super) fn search(
+    connection: &Connection,
+    agent: &AgentId,
+    query: &str,
+    offset: usize,
+    limit: usize,
+) -> Result<Page<Recalled>, StoreError> {
+    const FROM: &str = "FROM said_words JOIN said ON said.id = said_words.rowid
+                        JOIN sessions ON sessions.num = said.session
+                        WHERE said_words MATCH ?1 AND said.agent = ?2";
+    let Some(query) = script::query(query) else { return Ok(Page::empty()) };
+    let mut count = connection.prepare_cached(&format!("SELECT count(*) {FROM}"))?;
+    let (words, total) = query
+        .matching(|words| count.query_row(params![words, agent.as_str()], |row| row.get(0)))?;
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} {FROM} ORDER BY rank, said.id DESC LIMIT ?3 OFFSET ?4"
+    ))?;
+    let rows = select.query_map(params![words, agent.as_str(), limit, offset], found)?;
+    Ok(Page { items: rows.collect::<Result<_, _>>()?, total })
+}
+
+/// Lists what was said from one instant to another, both included, oldest first.
+pub(super) fn by_date(
+    connection: &Connection,
+    agent: &AgentId,
+    (from, to): (Timestamp, Timestamp),
+    offset: usize,
+    limit: usize,
+) -> Result<Page<Recalled>, StoreError> {
+    const FROM: &str = "FROM said JOIN sessions ON sessions.num = said.session
+                        WHERE said.agent = ?1 AND said.at >= ?2 AND said.at <= ?3";
+    let (from, to) = (from.as_millis(), to.as_millis());
+    let total = connection
+        .prepare_cached(&format!("SELECT count(*) {FROM}"))?
+        .query_row(params![agent.as_str(), from, to], |row| row.get(0))?;
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} {FROM} ORDER BY said.at, said.id LIMIT ?4 OFFSET ?5"
+    ))?;
+    let rows = select.query_map(params![agent.as_str(), from, to, limit, offset], found)?;
+    Ok(Page { items: rows.collect::<Result<_, _>>()?, total })
+}
+
+/// Result of a step of indexing.
+pub(super) struct Indexed {
+    /// Whether there may be more.
+    pub(super) more: bool,
+    /// Number of messages that were indexed, by agent.
+    pub(super) said: HashMap<AgentId, usize>,
+}
+
+/// Indexes some messages in a transaction of its own.
+pub(super) fn index_some(connection: &mut Connection) -> Result<Indexed, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let indexed = index_step(&transaction)?;
+    transaction.commit()?;
+    Ok(indexed)
+}
+
+fn index_step(connection: &Connection) -> Result<Indexed, StoreError> {
+    let from: i64 =
+        connection.prepare_cached("SELECT id FROM indexed")?.query_row([], |row| row.get(0))?;
+    let mut select = connection.prepare_cached(
+        "SELECT events.id, session, seq, at, body, agent
+         FROM events JOIN sessions ON sessions.num = session
+         WHERE events.id > ? ORDER BY events.id LIMIT ?",
+    )?;
+    let mut rows = select.query([from, STEP])?;
+    let mut last = from;
+    let mut count = 0;
+    let mut said: HashMap<AgentId, usize> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        last = row.get(0)?;
+        count += 1;
+        let body: String = row.get(4)?;
+        let event = serde_json::from_str::<Event>(&body)?;
+        let Some((role, text)) = event.said() else { continue };
+        let role = match role {
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        };
+        let words = script::indexed(text);
+        let (session, seq, at): (i64, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        let agent: AgentId = get_id(row, 5)?;
+        connection
+            .prepare_cached(
+                "INSERT INTO said (id, agent, session, seq, at, role, text, words)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![last, agent.as_str(), session, seq, at, role, text, words])?;
+        *said.entry(agent).or_default() += 1;
+        connection
+            .prepare_cached("INSERT INTO said_words (rowid, text) VALUES (?, ?)")?
+            .execute(params![last, words.as_deref().unwrap_or(text)])?;
+    }
+    for (agent, more) in &said {
+        connection
+            .prepare_cached("UPDATE agents SET said = said + ? WHERE id = ?")?
+            .execute(params![more, agent.as_str()])?;
+    }
+    if count > 0 {
+        connection.prepare_cached("UPDATE indexed SET id = ?")?.execute([last])?;
+    }
+    Ok(Indexed { more: count == STEP, said })
+}
+
+fn found(row: &Row<'_>) -> rusqlite::Result<Recalled> {
+    Ok(Recalled {
+        session: get_id(row, 0)?,
+        seq: get_seq(row, 1)?,
+        at: Timestamp::from_millis(row.get(2)?),
+        role: row.get(3)?,
+        text: row.get(4)?,
+    })
+}

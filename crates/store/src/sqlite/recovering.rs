@@ -1,0 +1,98 @@
+//! Recovery in SQLite: which turns a crash cut, and recovering a session when it is loaded.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, params};
+use thoughtwire_proto::{SessionId, State, StreamKind, Timestamp};
+
+use super::logs::{append, kind_name};
+use super::row::{RowCache, get_id, row_of};
+use super::{Handle, sessions};
+use crate::{Batch, OpenItem, StoreError, StoredSession, recovery};
+
+/// Sessions whose turn a crash cut and whose recovery will end it, until they are loaded. Lists do
+/// not show these turns as running.
+#[derive(Clone)]
+pub(super) struct CutTurns(Arc<Mutex<HashSet<SessionId>>>);
+
+impl CutTurns {
+    /// Finds them when the file is opened: nothing runs yet, so every turn there is was cut.
+    pub(super) fn find(connection: &Connection) -> Result<Self, StoreError> {
+        let mut select =
+            connection.prepare("SELECT id, state FROM sessions WHERE running ORDER BY num")?;
+        let mut rows = select.query([])?;
+        let mut found = HashSet::new();
+        while let Some(row) = rows.next()? {
+            let state: String = row.get(1)?;
+            if recovery::ends_turn(&serde_json::from_str::<State>(&state)?) {
+                found.insert(get_id(row, 0)?);
+            }
+        }
+        Ok(Self(Arc::new(Mutex::new(found))))
+    }
+
+    pub(super) fn contains(&self, session: &SessionId) -> bool {
+        self.0.lock().contains(session)
+    }
+
+    /// Forgets a session that was loaded.
+    pub(super) fn remove(&self, session: &SessionId) {
+        self.0.lock().remove(session);
+    }
+}
+
+impl Handle {
+    /// Recovers a session. Gives it as it is on disk then.
+    pub(super) async fn recover(
+        &self,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<StoredSession>, StoreError> {
+        let rows = Arc::clone(&self.database.rows);
+        self.writer().write(move |connection| recover(connection, &rows, &session, now)).await
+    }
+}
+
+fn recover(
+    connection: &Connection,
+    rows: &RowCache,
+    id: &SessionId,
+    now: Timestamp,
+) -> Result<Option<StoredSession>, StoreError> {
+    let Some(stored) = sessions::read(connection, id)? else { return Ok(None) };
+    let open = open_items(connection, &stored)?;
+    let (records, state) = recovery::recover(&stored.state, open, now)?;
+    if let Some(row) = row_of(connection, id)? {
+        connection.prepare_cached("DELETE FROM open_items WHERE session = ?")?.execute([row])?;
+    }
+    if !records.is_empty() {
+        tracing::info!(session = %id, "recovered a turn that was cut when the server last stopped");
+        let batch = Batch::new(id.clone(), stored.state.head(), records, state.clone())?;
+        append(connection, rows, &batch)?;
+    }
+    Ok(Some(StoredSession { state, ..stored }))
+}
+
+/// Checkpoints of the turn's open items, in the order of their ids.
+fn open_items(
+    connection: &Connection,
+    session: &StoredSession,
+) -> Result<Vec<OpenItem>, StoreError> {
+    let Some(turn) = session.state.turn().map(|turn| &turn.id) else { return Ok(Vec::new()) };
+    let mut select = connection.prepare_cached(
+        "SELECT item, kind, text FROM open_items
+         WHERE session = (SELECT num FROM sessions WHERE id = ?) AND turn = ? ORDER BY item",
+    )?;
+    let mut rows = select.query(params![session.id.as_str(), turn.as_str()])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(1)?;
+        let kinds = [StreamKind::Thought, StreamKind::Message, StreamKind::ToolArgs];
+        let Some(kind) = kinds.into_iter().find(|kind| kind_name(*kind) == name) else { continue };
+        let (item, text) = (get_id(row, 0)?, row.get(2)?);
+        items.push(OpenItem { item, turn: turn.clone(), kind, text });
+    }
+    Ok(items)
+}

@@ -1,0 +1,58 @@
+//! Upkeep: how much of logs is kept, erasing what was deleted, and clocks that outlive a restart.
+
+use thoughtwire_proto::{Seq, SessionId, Timestamp};
+
+use crate::{Commit, StoreRead};
+
+/// Retention, erasing and clocks.
+pub trait UpkeepStore: Send + Sync {
+    /// Sets how much of a session's log is kept. Where it sets nothing, its agent's setting counts.
+    fn set_retention(&self, session: &SessionId, keep: Retention) -> Commit<()>;
+
+    /// Reads how much of a session's log is kept by its own setting.
+    fn retention(&self, session: &SessionId) -> StoreRead<Retention>;
+
+    /// Lists the logs that are longer than their retention, and those whose trimmed part is not
+    /// erased yet.
+    fn overlong(&self, now: Timestamp) -> StoreRead<Vec<Overlong>>;
+
+    /// Moves the beginning of a log to a position; it never moves back. The part before it is
+    /// erased by [`UpkeepStore::erase_trimmed`].
+    fn trim(&self, session: &SessionId, first: Seq) -> Commit<()>;
+
+    /// Erases some of what lies before a log's beginning, and from the search index. Resolves to
+    /// whether there may be more.
+    fn erase_trimmed(&self, session: &SessionId) -> Commit<bool>;
+
+    /// Erases some of what was deleted, and from the search index. Resolves to whether there may
+    /// be more.
+    fn erase_deleted(&self) -> Commit<bool>;
+
+    /// Reads how far a clock had come when it was last saved.
+    fn clock(&self, name: &'static str) -> StoreRead<Option<Timestamp>>;
+
+    /// Saves how far clocks have come, all or none. Nobody waits for it, so it may take a tenth of
+    /// a second.
+    fn set_clocks(&self, clocks: Vec<(&'static str, Timestamp)>) -> Commit<()>;
+
+    /// Reads when the newest record of any log was written, as its session says.
+    fn newest_record_at(&self) -> StoreRead<Option<Timestamp>>;
+}
+
+/// How much of a log is kept, where that is limited.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Days after which ended turns are deleted.
+    pub days: Option<u32>,
+    /// Number of records beyond which the oldest turns are deleted.
+    pub events: Option<u64>,
+}
+
+/// A log that is longer than its retention.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlong {
+    /// Its session.
+    pub session: SessionId,
+    /// The last record that may be deleted.
+    pub through: Seq,
+}

@@ -1,0 +1,184 @@
+//! Recovery: a store that ends in the middle of a turn, opened again, and its sessions loaded.
+
+use thoughtwire_proto::{Event, Outcome, SessionId, StreamKind, ToolStatus, TurnEvent, TurnId};
+use thoughtwire_store::{BatchExtras, OpenItem, SessionFilter, Store, StoredSession};
+
+use super::on_every_backend;
+use crate::support::{
+    NOW, agent, append, at, batch, called, log, says, session, started, stored, user,
+};
+
+fn open_item(item: &str, kind: StreamKind, text: &str) -> OpenItem {
+    OpenItem { item: item.parse().unwrap(), turn: "t-1".parse().unwrap(), kind, text: text.into() }
+}
+
+fn message(item: &str, text: &str, complete: bool) -> Event {
+    Event::Turn(TurnEvent::Message { item: item.parse().unwrap(), text: text.into(), complete })
+}
+
+fn is_interrupted(event: &Event) -> bool {
+    matches!(event, Event::Turn(TurnEvent::Ended { outcome: Outcome::Interrupted, .. }))
+}
+
+async fn load(store: &Store, id: &SessionId) -> StoredSession {
+    store.logs().load(id, at(5)).await.unwrap().unwrap()
+}
+
+/// Whether the list shows the session as running.
+async fn is_listed_running(store: &Store, id: &SessionId) -> bool {
+    let filter = SessionFilter { id: Some(id.clone()), ..SessionFilter::default() };
+    store.directory().sessions(&user(), &filter).await.unwrap()[0].running
+}
+
+#[tokio::test]
+async fn a_cut_turn_is_ended_with_its_texts_so_far_when_its_session_is_loaded() {
+    on_every_backend(async |place| {
+        let store = place.open();
+        let mut ada = session(&store, &agent(&store, "ada").await).await;
+        let bob = session(&store, &agent(&store, "bob").await).await;
+        let turn: TurnId = "t-1".parse().unwrap();
+        let events = vec![
+            (None, says("i-1", "go")),
+            (Some(&turn), started("i-1")),
+            (Some(&turn), called("k-1", "slow")),
+            (None, says("i-2", "and then")),
+        ];
+        append(&store, &mut ada, events).await;
+        assert!(is_listed_running(&store, &ada.id).await);
+        for (item, kind, text) in [
+            ("m-1", StreamKind::Message, "Once upon"),
+            ("m-2", StreamKind::Thought, "Hm"),
+            ("m-3", StreamKind::ToolArgs, "{"),
+            ("m-4", StreamKind::Message, ""),
+        ] {
+            store.logs().checkpoint(&ada.id, open_item(item, kind, text)).await.unwrap();
+        }
+        let store = place.reopen(store).await;
+
+        // Until its session is loaded nothing changes but the list.
+        assert_eq!(log(&store, &ada.id).await.len(), 5);
+        assert!(stored(&store, &ada.id).await.unwrap().state.turn().is_some());
+        assert!(!is_listed_running(&store, &ada.id).await);
+        assert_eq!(store.logs().sessions_with_work().await.unwrap(), [ada.id.clone()]);
+        let loaded = load(&store, &ada.id).await;
+        assert!(loaded.state.turn().is_none());
+        assert_eq!(loaded.state, stored(&store, &ada.id).await.unwrap().state);
+        let records = store.logs().records_after(&ada.id, ada.state.head(), 10).await.unwrap();
+        assert!(records.iter().all(|record| record.at == at(5)));
+        let after: Vec<Event> = records.into_iter().map(|record| record.event).collect();
+        assert_eq!(after[0], message("m-1", "Once upon", false));
+        let thought =
+            TurnEvent::Thought { item: "m-2".parse().unwrap(), text: "Hm".into(), complete: false };
+        assert_eq!(after[1], Event::Turn(thought));
+        let failed = |event: &Event| {
+            matches!(event, Event::Turn(TurnEvent::ToolReturned { status: ToolStatus::Error, .. }))
+        };
+        assert!(failed(&after[2]));
+        assert!(is_interrupted(&after[3]));
+        assert_eq!(after.len(), 4);
+        let waiting = store.logs().sessions_with_work().await.unwrap();
+        assert_eq!(waiting, [ada.id.clone()], "the queued input still waits");
+        load(&store, &ada.id).await;
+        assert_eq!(log(&store, &ada.id).await.len(), 9, "a second load finds nothing to end");
+        load(&store, &bob.id).await;
+        assert_eq!(log(&store, &bob.id).await.len(), 1, "nothing to recover");
+        let store = place.reopen(store).await;
+        load(&store, &ada.id).await;
+        assert_eq!(log(&store, &ada.id).await.len(), 9, "nor does another start");
+        let nobody = "s-none".parse().unwrap();
+        assert!(store.logs().load(&nobody, NOW).await.unwrap().is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_turn_that_starts_after_the_recovery_is_listed_as_running() {
+    on_every_backend(async |place| {
+        let store = place.open();
+        let mut ada = session(&store, &agent(&store, "ada").await).await;
+        let (first, second): (TurnId, TurnId) = ("t-1".parse().unwrap(), "t-2".parse().unwrap());
+        let begun = vec![(None, says("i-1", "go")), (Some(&first), started("i-1"))];
+        append(&store, &mut ada, begun).await;
+        let store = place.reopen(store).await;
+        let mut ada = load(&store, &ada.id).await;
+        assert!(!is_listed_running(&store, &ada.id).await);
+        let begun = vec![(None, says("i-2", "go")), (Some(&second), started("i-2"))];
+        append(&store, &mut ada, begun).await;
+        assert!(is_listed_running(&store, &ada.id).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_keeps_its_place_among_the_writes() {
+    on_every_backend(async |place| {
+        let store = place.open();
+        let mut ada = session(&store, &agent(&store, "ada").await).await;
+        let turn: TurnId = "t-1".parse().unwrap();
+        let begun = vec![(None, says("i-1", "go")), (Some(&turn), started("i-1"))];
+        append(&store, &mut ada, begun).await;
+        let checkpoint = |item| {
+            store.logs().checkpoint(&ada.id, open_item(item, StreamKind::Message, "Once upon"))
+        };
+        // Its text so far, and at once the whole of it; and so far of the next, when the store ends.
+        let earlier = checkpoint("m-1");
+        let said = message("m-1", "Once upon a time", true);
+        let closed_items = vec!["m-1".parse().unwrap()];
+        let whole = batch(&mut ada.clone(), vec![(Some(&turn), said.clone())])
+            .with(BatchExtras { closed_items, ..BatchExtras::default() });
+        store.logs().append(whole).await.unwrap();
+        earlier.await.unwrap();
+        let later = checkpoint("m-2");
+        let store = place.reopen(store).await;
+        later.await.unwrap();
+        load(&store, &ada.id).await;
+        let after = log(&store, &ada.id).await.split_off(3);
+        assert_eq!(after[..2], [said, message("m-2", "Once upon", false)]);
+        assert!(is_interrupted(&after[2]));
+        assert_eq!(after.len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_turn_that_waits_for_people_stays_open_and_its_running_calls_are_ended() {
+    on_every_backend(async |place| {
+        let store = place.open();
+        let mut ada = session(&store, &agent(&store, "ada").await).await;
+        let turn: TurnId = "t-1".parse().unwrap();
+        let asked = TurnEvent::ApprovalAsked {
+            call: "asked".parse().unwrap(),
+            name: "rm".into(),
+            expires_at: at(9),
+        };
+        let awaited =
+            TurnEvent::ToolAwaited { call: "awaited".parse().unwrap(), expires_at: at(9) };
+        let events = vec![
+            (None, says("i-1", "go")),
+            (Some(&turn), started("i-1")),
+            (Some(&turn), called("asked", "rm")),
+            (Some(&turn), called("running", "rm")),
+            (Some(&turn), called("awaited", "rm")),
+            (Some(&turn), Event::Turn(asked)),
+            (Some(&turn), Event::Turn(awaited)),
+        ];
+        append(&store, &mut ada, events).await;
+        let store = place.reopen(store).await;
+        assert!(is_listed_running(&store, &ada.id).await, "it waits, and goes on");
+        let loaded = load(&store, &ada.id).await;
+        assert!(loaded.state.turn().unwrap().is_parked());
+        let after = log(&store, &ada.id).await.split_off(8);
+        let [Event::Turn(TurnEvent::ToolReturned { call, status: ToolStatus::Error, .. })] =
+            &after[..]
+        else {
+            panic!("{after:?}")
+        };
+        assert_eq!(call.as_str(), "running");
+        assert!(is_listed_running(&store, &ada.id).await);
+        assert_eq!(store.logs().sessions_with_work().await.unwrap(), [ada.id.clone()]);
+        let store = place.reopen(store).await;
+        load(&store, &ada.id).await;
+        assert_eq!(log(&store, &ada.id).await.len(), 9, "a second start changes nothing");
+    })
+    .await;
+}
