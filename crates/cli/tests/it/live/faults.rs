@@ -139,7 +139,7 @@ async fn stopped_under_load_it_says_so_and_keeps_what_it_acknowledged() {
                 }
                 match client.next_or_close().await {
                     Ok(frame) if frame["type"] == "ack" => {
-                        drop(kept.texts.insert(frame["id"].as_str().unwrap().to_owned()))
+                        kept.texts.insert(frame["id"].as_str().unwrap().to_owned());
                     }
                     Ok(frame) if frame["type"] == "goaway" => {
                         assert_eq!(frame["reason"], "the server is stopping");
