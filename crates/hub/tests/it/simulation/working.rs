@@ -169,6 +169,8 @@ impl History {
 
     /// A worker with room for every waiting session connects.
     pub(crate) fn last_worker(&mut self, life: &mut Life) {
+        // While reads are slow, an earlier offer under its name could arrive after its own.
+        self.worker_crashes(life);
         self.connect_worker(life, NAMES[0], 8);
     }
 }
