@@ -154,6 +154,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 chromium:
 	@tools/chromium
 
-# Each crate's walls: what it must never come to depend on.
+# Each crate's walls, and the house rules that a compiler does not check.
 walls:
 	@tools/walls
+	@tools/tidy

@@ -8,7 +8,8 @@ fuzz_target!(|text: &str| {
     let Ok(frame) = MemgptFrame::decode(text) else { return };
     let written = frame.encode();
     assert!(written.is_ascii(), "as Python's json.dumps writes: {written}");
-    let again = MemgptFrame::decode(&written).unwrap_or_else(|refusal| panic!("{written}: {refusal}"));
+    let again =
+        MemgptFrame::decode(&written).unwrap_or_else(|refusal| panic!("{written}: {refusal}"));
     assert_eq!(again, frame, "{written}");
     assert_eq!(again.encode(), written);
 });

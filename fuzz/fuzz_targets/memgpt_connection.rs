@@ -6,7 +6,7 @@ use thoughtwire_fuzz::{Conversation, Wire};
 use thoughtwire_proto::dialect::memgpt::{MemgptFrame, MemgptMachine};
 
 fuzz_target!(|script: &[u8]| {
-    // A client that is to be known again, or one that is not.
+    // A client with a name, or one without.
     let client = (script.first() == Some(&b'+')).then(|| "terminal".to_owned());
     let machine = Box::new(MemgptMachine::new(client));
     Conversation::of(Wire { machine, check, last: r#"{"type":"nothing"}"# }, script);

@@ -7,7 +7,8 @@ use thoughtwire_proto::dialect::native::{ClientFrame, ServerFrame};
 fuzz_target!(|text: &str| {
     if let Ok(frame) = ClientFrame::decode(text) {
         let written = frame.encode();
-        let again = ClientFrame::decode(&written).unwrap_or_else(|undecoded| panic!("{written}: {}", undecoded.refusal));
+        let again = ClientFrame::decode(&written)
+            .unwrap_or_else(|undecoded| panic!("{written}: {}", undecoded.refusal));
         assert_eq!(again, frame, "{written}");
         assert_eq!(again.encode(), written);
     }
@@ -16,8 +17,12 @@ fuzz_target!(|text: &str| {
         Ok(ServerFrame::Other(_)) | Err(_) => {}
         Ok(frame) => {
             let written = frame.encode();
-            let again = ServerFrame::decode(&written).unwrap_or_else(|refusal| panic!("{written}: \
-            {refusal}"));
+            let again = ServerFrame::decode(&written).unwrap_or_else(|refusal| {
+                panic!(
+                    "{written}: \
+            {refusal}"
+                )
+            });
             assert_eq!(again, frame, "{written}");
             assert_eq!(again.encode(), written);
         }

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use libfuzzer_sys::fuzz_target;
 use thoughtwire_fuzz::{Conversation, Wire};
 use thoughtwire_proto::CommandId;
-use thoughtwire_proto::dialect::native::{ClientFrame, ConnectionLimits, NativeMachine, ServerFrame};
+use thoughtwire_proto::dialect::native::{
+    ClientFrame, ConnectionLimits, NativeMachine, ServerFrame,
+};
 
 fuzz_target!(|script: &[u8]| {
     // A server that wants a key first, or one that does not.
@@ -33,8 +35,12 @@ fuzz_target!(|script: &[u8]| {
         *id.map_or(&mut 0, |id| owed.entry(id).or_default()) -= 1;
     }
     owed.retain(|_, owed| *owed != 0);
-    assert!(owed.is_empty(), "answers owed: {owed:?}\n{:#?}\n{:#?}", conversation.sent,
-        conversation.said);
+    assert!(
+        owed.is_empty(),
+        "answers owed: {owed:?}\n{:#?}\n{:#?}",
+        conversation.sent,
+        conversation.said
+    );
 });
 
 fn check(frame: &str) {

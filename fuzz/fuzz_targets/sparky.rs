@@ -9,6 +9,7 @@ fuzz_target!(|text: &str| {
     let written = message.to_text();
     assert!(written.is_ascii(), "as Python's json.dumps writes: {written}");
     // Only the text: an empty label is read, and not written.
-    let again = WsMessage::from_text(&written).unwrap_or_else(|refusal| panic!("{written}: {refusal}"));
+    let again =
+        WsMessage::from_text(&written).unwrap_or_else(|refusal| panic!("{written}: {refusal}"));
     assert_eq!(again.to_text(), written);
 });

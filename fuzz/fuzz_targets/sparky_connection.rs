@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use thoughtwire_fuzz::{Conversation, Wire};
-use thoughtwire_proto::dialect::sparky::{Loading, WsMessage, ServerLoading, SparkyMachine, Tools};
+use thoughtwire_proto::dialect::sparky::{Loading, ServerLoading, SparkyMachine, Tools, WsMessage};
 
 fuzz_target!(|script: &[u8]| {
     let server = |name: &str, loading| ServerLoading { name: name.to_owned(), loading };

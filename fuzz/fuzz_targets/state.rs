@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use thoughtwire_proto::transcript::{TranscriptChange, Transcript};
+use thoughtwire_proto::transcript::{Transcript, TranscriptChange};
 use thoughtwire_proto::{
     CallId, Decision, Emission, Event, InputEvent, ItemId, Outcome, Record, Seq, SessionEvent,
     State, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,

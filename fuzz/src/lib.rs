@@ -8,9 +8,9 @@ use std::collections::{HashSet, VecDeque};
 use thoughtwire_proto::connection::{Joined, Machine, Output, Tag};
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Attached, Command, CommandReply, ConnectionCommand, ConnectionReply,
-    DEFAULT_CHAT, DirectoryCommand, DirectoryReply, Disposition, Emission, SessionEmission, Event,
-    InputEvent, ItemId, Outcome, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq,
-    SessionCommand, SessionId, SessionListing, SessionReply, Timestamp, TurnEvent, Usage,
+    DEFAULT_CHAT, DirectoryCommand, DirectoryReply, Disposition, Emission, Event, InputEvent,
+    ItemId, Outcome, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq, SessionCommand,
+    SessionEmission, SessionId, SessionListing, SessionReply, Timestamp, TurnEvent, Usage,
 };
 
 const EVENTS: &str = include_str!("../../vectors/events.jsonl");
@@ -210,9 +210,10 @@ impl Conversation {
             self.asked.retain(|(of, asked)| *of != session || asked != input);
         }
         let record = Record { seq: Seq(1), at: Timestamp::from_millis(0), turn: None, event };
-        self.wire
-            .machine
-            .shows(&SessionEmission { session: session.clone(), emission: Emission::Record(record) });
+        self.wire.machine.shows(&SessionEmission {
+            session: session.clone(),
+            emission: Emission::Record(record),
+        });
         assert_eq!(self.wire.machine.encoding(&session), encoding);
     }
 

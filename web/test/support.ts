@@ -92,7 +92,7 @@ export class BrowserUser {
     return page;
   }
 
-  /** Connects a client besides the browser. */
+  /** Connects a client in addition to the browser. */
   client(name?: string): Client {
     const client = this.#server.client(name);
     this.#clients.push(client);

@@ -13,7 +13,7 @@ const FIRST_PAGE: usize = 100;
 /// Number of records searched for the input of a turn that waited long.
 const MAX_SEARCHED: usize = 2_000;
 /// Largest number of records behind a cached past that are worth reading. Beyond it, the past is
-/// read anew.
+/// read again.
 const MAX_BEHIND: u64 = 1_000;
 
 /// The events of a session before a turn, as far as no summary covers them.

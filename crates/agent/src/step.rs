@@ -339,7 +339,7 @@ impl StepLoop {
         self.add_usage(usage).await
     }
 
-    /// Reads memory and tools anew for each step: a tool may have changed the core memory, and
+    /// Reads memory and tools again for each step: a tool may have changed the core memory, and
     /// tools come and go.
     async fn inputs(&self) -> Result<StepInputs, AgentError> {
         let agent = &self.turn.agent;

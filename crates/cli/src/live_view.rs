@@ -26,7 +26,7 @@ pub(crate) enum OutputPiece {
 #[derive(Debug, Default)]
 pub(crate) struct LiveView {
     transcript: Transcript,
-    streaming: Option<StreamedItem>,
+    streaming: Option<ShownItem>,
     /// Positions of entries that arrived while another item was being streamed.
     waiting: Vec<usize>,
     /// Inputs that were printed, or were typed here and need no printing.
@@ -35,7 +35,7 @@ pub(crate) struct LiveView {
 
 /// The item that is being streamed.
 #[derive(Debug)]
-struct StreamedItem {
+struct ShownItem {
     item: ItemId,
     look: TextStyle,
     /// The part of its text that is printed.
@@ -102,7 +102,7 @@ impl LiveView {
             None => {
                 pieces.push(OutputPiece::Text(look, render::clean(&open.text).into_owned()));
                 self.streaming =
-                    Some(StreamedItem { item: item.clone(), look, told: open.text.clone() });
+                    Some(ShownItem { item: item.clone(), look, told: open.text.clone() });
             }
             Some(streaming) if streaming.item == *item => streaming.go_on(&open.text, pieces),
             Some(_) => {}
@@ -172,7 +172,7 @@ impl LiveView {
     }
 }
 
-impl StreamedItem {
+impl ShownItem {
     /// Prints the new part of the item's text.
     fn go_on(&mut self, text: &str, pieces: &mut Vec<OutputPiece>) {
         match text.strip_prefix(self.told.as_str()) {

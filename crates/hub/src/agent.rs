@@ -25,7 +25,7 @@ pub trait Agent: Send + Sync + 'static {
     /// error as failed.
     fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>>;
 
-    /// Completes what an agent is to be made of, such as presets that it names.
+    /// Completes the definition of an agent, such as presets that it names.
     fn prepare(&self, spec: AgentSpec) -> AgentSpec {
         spec
     }

@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(calendar.look(at(wall)).as_millis(), START);
         // It goes on at the pace of the monotonic clock meanwhile.
         assert_eq!(run(&mut calendar, &mut wall, 23 * HOUR).await, START + 23 * HOUR);
-        // Another step begins the day anew.
+        // Another step restarts the day.
         wall += 100 * DAY;
         assert_eq!(run(&mut calendar, &mut wall, 23 * HOUR).await, START + 46 * HOUR);
         assert_eq!(run(&mut calendar, &mut wall, 2 * HOUR).await, wall);

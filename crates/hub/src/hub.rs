@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::calendar::Calendar;
 use crate::directory::{Directory, session_title};
-use crate::metrics::Metrics;
+use crate::metrics::HubMetrics;
 use crate::registry::SessionRegistry;
 use crate::services::task_ended;
 use crate::services::{Changed, HubOptions, Services};
@@ -107,7 +107,7 @@ impl Hub {
 
     /// Metrics of the hub.
     #[must_use]
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &HubMetrics {
         &self.shared.metrics
     }
 

@@ -63,7 +63,7 @@ pub use hub::{Hub, Presence};
 pub use interface::{CoreMemory, Interface, ToolCalls, TurnControl};
 pub use item_writer::{Final, ItemDraft, ItemWriter};
 pub use memory::EditError;
-pub use metrics::Metrics;
+pub use metrics::HubMetrics;
 pub use permission::named_permission;
 pub use proof::DeliveryProof;
 pub use receipts::digest as command_digest;

@@ -11,7 +11,7 @@ type Labelled<M> = Family<[(&'static str, &'static str); 1], M>;
 
 /// Figures of sessions, turns and subscribers. Cheap to clone; all clones count together.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub struct HubMetrics {
     pub(crate) live: Gauge,
     pub(crate) subscribers: Gauge,
     pub(crate) behind: Gauge,
@@ -23,7 +23,7 @@ pub struct Metrics {
     tokens: Labelled<Counter>,
 }
 
-impl Default for Metrics {
+impl Default for HubMetrics {
     fn default() -> Self {
         Self {
             live: Gauge::default(),
@@ -38,7 +38,7 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
+impl HubMetrics {
     /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("live_sessions", "Sessions in memory", self.live.clone());

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::Agent;
 use crate::clock::Clock;
 use crate::memory::Memory;
-use crate::metrics::Metrics;
+use crate::metrics::HubMetrics;
 use crate::turn_message::Replying;
 use crate::workers::OfferRegistry;
 
@@ -73,7 +73,7 @@ pub(crate) struct Services {
     pub(crate) agent: Arc<dyn Agent>,
     pub(crate) options: HubOptions,
     pub(crate) memory: Arc<Memory>,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: HubMetrics,
     pub(crate) workers: Arc<OfferRegistry>,
     /// Tasks that a stop waits for.
     pub(crate) tasks: TaskTracker,
@@ -94,7 +94,7 @@ impl Services {
         let tasks = TaskTracker::new();
         Self {
             memory: Arc::new(Memory::new(Arc::clone(&store))),
-            metrics: Metrics::default(),
+            metrics: HubMetrics::default(),
             workers: Arc::new(OfferRegistry::new(
                 options.offer_grace,
                 Arc::clone(&agent),

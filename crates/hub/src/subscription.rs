@@ -8,7 +8,7 @@ use thoughtwire_session::unknown_session;
 use thoughtwire_store::{LogPage, Store};
 use tokio::time::Instant;
 
-use crate::metrics::Metrics;
+use crate::metrics::HubMetrics;
 use crate::tail::{DELETED, MAX_READ, Tail, TailEntry, TailRead, TailReader};
 
 /// Records of one page of the log, and about how many bytes they have.
@@ -24,7 +24,7 @@ pub struct Subscription {
     /// The position of the last record that was handed out.
     seen: Seq,
     told_caught_up: bool,
-    metrics: Metrics,
+    metrics: HubMetrics,
     /// Whether the tail was too fast for it and it still reads the log.
     slow: bool,
 }
@@ -79,7 +79,7 @@ impl From<SubscriptionEnd> for Read {
 impl Subscription {
     pub(crate) fn new(
         store: &Arc<Store>,
-        metrics: &Metrics,
+        metrics: &HubMetrics,
         tail: Arc<Tail>,
         reader: Arc<TailReader>,
         after: Seq,

@@ -36,7 +36,7 @@ impl AgentSenders for AgentReplies {
     type FinishSender = oneshot::Sender<Result<Finish, TurnError>>;
     type SteeredSender = oneshot::Sender<Vec<Input>>;
     type CallSender = oneshot::Sender<CallReply>;
-    type BatchExtras = AgentExtras;
+    type EventExtras = AgentExtras;
 }
 
 /// A verb of the agent, with the sender of its reply.

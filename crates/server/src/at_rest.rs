@@ -18,7 +18,7 @@ use crate::base_path::BasePath;
 use crate::config::Auth;
 use crate::connection_permits::ConnectionPermits;
 use crate::guard::Guard;
-use crate::metrics::Metrics;
+use crate::metrics::ServerMetrics;
 use crate::rest::{RestState, router};
 use crate::server::ServeError;
 
@@ -62,7 +62,7 @@ impl AtRest {
         };
         let local = UserId::new("local").map_err(|error| ServeError::Broken(error.to_string()))?;
         let access = Access::open(guard, local, None, usize::MAX, &store).await?;
-        let metrics = Metrics::new(&hub, &models);
+        let metrics = ServerMetrics::new(&hub, &models);
         let router = router(RestState {
             hub: hub.clone(),
             access,

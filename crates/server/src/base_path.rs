@@ -16,7 +16,7 @@ pub struct BasePath(String);
 pub struct BadBasePath;
 
 impl BasePath {
-    /// What a prefix is, for people.
+    /// Description of a valid prefix, for errors.
     pub(crate) const WANTED: &str = "a path such as /tw, of letters, digits, `-`, `_`, `.` and `~`";
 
     /// The address of the page: the prefix with a slash behind it.
@@ -50,7 +50,7 @@ impl BasePath {
         self.rest_of(uri.path()).is_some_and(str::is_empty)
     }
 
-    /// What stands behind the prefix: nothing, or a path.
+    /// Returns the rest of a path after the prefix: empty, or a path.
     fn rest_of<'a>(&self, path: &'a str) -> Option<&'a str> {
         if self.is_empty() {
             return None;

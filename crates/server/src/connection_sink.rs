@@ -8,7 +8,7 @@ use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_websocket::{MAX_HEADER_BYTES, OpCode, append_frame};
 
-use crate::metrics::Metrics;
+use crate::metrics::ServerMetrics;
 use crate::upgraded_stream::SharedWriter;
 
 /// Bytes of one pushed write. An entry that has more is left to the connection's own task.
@@ -22,7 +22,7 @@ pub(crate) struct ConnectionSink {
     /// The proof of delivery on the older wires.
     pub(crate) proof: Option<Arc<Mutex<DeliveryProof>>>,
     pub(crate) wake: WakeSignal,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: ServerMetrics,
 }
 
 impl DirectSink<Arc<TailEntry>> for ConnectionSink {
@@ -170,7 +170,7 @@ mod tests {
             limit: FrameLimit::default(),
             proof: None,
             wake: WakeSignal::default(),
-            metrics: Metrics::new(&hub, &thoughtwire_agent::ModelMetrics::default()),
+            metrics: ServerMetrics::new(&hub, &thoughtwire_agent::ModelMetrics::default()),
         };
         let mut expected = Vec::new();
         for frame in entries

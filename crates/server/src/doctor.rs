@@ -1,4 +1,4 @@
-//! Checking a set-up before, or while, a server runs on it: what holds, and what is to be mended.
+//! Checks of a set-up, before or while a server runs on it, with advice on how to correct it.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -42,16 +42,16 @@ pub enum Health {
     Bad,
 }
 
-/// What was found out about one thing.
+/// Result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// Subject of the check.
     pub subject: String,
     /// How well it is.
     pub health: Health,
-    /// What was found.
+    /// Result, as a sentence.
     pub found: String,
-    /// What to do about it.
+    /// Advice to the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
 }
@@ -113,7 +113,8 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// What the data directory is like: findings, what is in the data if there is any, and whether a server runs on it.
+/// Checks the data directory. Returns the findings, the contents of the data if there is any, and
+/// whether a server runs on it.
 fn directory(dir: &Path) -> (Vec<Finding>, Option<Contents>, bool) {
     const SUBJECT: &str = "data directory";
     // The ancestors of a relative name do not include where this process stands.
@@ -121,7 +122,7 @@ fn directory(dir: &Path) -> (Vec<Finding>, Option<Contents>, bool) {
     let dir = absolute.as_path();
     let shown = dir.display();
     let mut findings = Vec::new();
-    // What is not there yet will be made in the nearest directory that is.
+    // A missing directory is created in the nearest one that exists.
     let Some(base) = dir.ancestors().find(|dir| dir.is_dir()) else {
         return (
             vec![Finding::bad(
@@ -299,7 +300,8 @@ fn files(config: &Config) -> Finding {
         Some(most) if most < wanted => Finding::doubtful(
             "open files",
             format!(
-                "this process may open {most} files, which is less than limits.connections ({}) needs",
+                "this process may open {most} files, which is fewer than \
+                 limits.connections ({}) needs",
                 config.limits.connections
             ),
             "raise `ulimit -Hn` (LimitNOFILE= with systemd), or lower limits.connections",
@@ -358,7 +360,8 @@ fn unusable(subject: String, error: &ModelError) -> Finding {
     let mend = if matches!(error, ModelError::Unset(_)) {
         "set the key in its variable, or name another model with --model"
     } else {
-        "check the provider's address, key and the model's name; `thoughtwire config show` tells what holds"
+        "check the provider's address, key and the model's name; `thoughtwire config show` prints \
+         them"
     };
     Finding::bad(subject, error.to_string(), mend)
 }

@@ -1,4 +1,4 @@
-//! What every request passes first, and what every answer bears.
+//! Checks that every request passes first, and headers of every answer.
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONNECTION, VARY, X_CONTENT_TYPE_OPTIONS};

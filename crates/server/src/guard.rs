@@ -1,4 +1,4 @@
-//! What a request must be like to be looked at: the rules for a server without keys, and for
+//! Rules that a request must meet before it is handled: for a server without keys, and for
 //! requests that a browser makes.
 
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// What a request is checked against.
+/// Settings that requests are checked against.
 #[derive(Debug, Clone)]
 pub(crate) struct Guard {
     pub(crate) auth: Auth,
@@ -28,7 +28,7 @@ pub(crate) struct Guard {
     pub(crate) token: String,
 }
 
-/// What a path is for.
+/// Purpose of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Surface {
     /// A person's browser may be sent there from any page: the page, its files, what is not there.
@@ -100,7 +100,7 @@ impl Guard {
         let headers = request.headers();
         let Some(site) = foreign_site(headers) else { return Ok(()) };
         if let Some(origin) = origin {
-            // Of a WebSocket with keys the credential decides, which its first frame may bring.
+            // With keys a WebSocket is judged by its credential, which may come in its first frame.
             let is_socket = headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "websocket");
             if is_socket || host.is_some_and(|host| self.knows_origin(origin, host)) {
                 return Ok(());
@@ -197,7 +197,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>,
         .map_err(|_| forbidden(format!("the request's `{name}` header is not readable text")))
 }
 
-/// What `Sec-Fetch-Site` says, where it is not this origin or the person at the browser.
+/// Returns `Sec-Fetch-Site` if it is neither this origin nor the person at the browser.
 fn foreign_site(headers: &HeaderMap) -> Option<String> {
     let sites = headers.get_all(SEC_FETCH_SITE).iter();
     sites
@@ -205,9 +205,9 @@ fn foreign_site(headers: &HeaderMap) -> Option<String> {
         .find(|site| !matches!(site.as_str(), "same-origin" | "none"))
 }
 
-/// What gives a proxy away.
+/// Returns the sign of a proxy, if a request has one.
 fn sign_of_proxy<B>(request: &Request<B>) -> Option<String> {
-    // What a bare `proxy_pass` of nginx speaks.
+    // A bare `proxy_pass` of nginx uses HTTP/1.0.
     if request.version() < Version::HTTP_11 {
         return Some("it speaks HTTP/1.0".to_owned());
     }

@@ -12,7 +12,7 @@
 //! # }
 //! ```
 //!
-//! It refuses to know what frames mean: that is decided by the dialects' machines in `thoughtwire-proto`.
+//! It does not interpret frames: the dialects' machines in `thoughtwire-proto` do.
 
 mod access;
 mod at_rest;

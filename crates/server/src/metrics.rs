@@ -1,4 +1,4 @@
-//! What the server counts of itself and shows at `/metrics`, as OpenMetrics text.
+//! Metrics of the server, served at `/metrics` as OpenMetrics text.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ type Labelled<M> = Family<[(&'static str, &'static str); 1], M>;
 
 /// All figures of one server. Cheap to clone; all clones count together.
 #[derive(Clone)]
-pub(crate) struct Metrics {
+pub(crate) struct ServerMetrics {
     registry: Arc<Registry>,
     hub: Hub,
     pub(crate) fan_out: Histogram,
@@ -26,7 +26,7 @@ pub(crate) struct Metrics {
     refusals: Labelled<Counter>,
 }
 
-impl Metrics {
+impl ServerMetrics {
     pub(crate) fn new(hub: &Hub, models: &thoughtwire_agent::ModelMetrics) -> Self {
         let mut registry = Registry::with_prefix("thoughtwire");
         let (connections, refusals) =

@@ -2,10 +2,11 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What is open besides connections: the data files, listeners, pipes, and requests that are no WebSockets.
+/// Number of files for everything but connections: data files, listeners, pipes and plain HTTP
+/// requests.
 pub(crate) const RESERVED: u64 = 32;
 
-/// Asks for as many files as `wanted` connections need, and gives how many connections there can be.
+/// Raises the limit of open files for `wanted` connections. Returns how many connections fit.
 ///
 /// Beyond that, connecting would not be refused but hang: nothing can be accepted without a file.
 pub(crate) fn connections(wanted: usize) -> usize {
@@ -28,7 +29,8 @@ pub(crate) fn connections(wanted: usize) -> usize {
         usize::try_from(files.saturating_sub(RESERVED)).unwrap_or(wanted).clamp(1, wanted.max(1));
     if fitting < wanted {
         tracing::info!(
-            "at most {fitting} connections can be open at once, not {wanted}: this process may have {files} files open; raise `ulimit -n`"
+            "at most {fitting} connections can be open at once, not {wanted}: this process may \
+             have {files} files open; raise `ulimit -n`"
         );
     }
     fitting

@@ -1,4 +1,4 @@
-//! What `GET /` shows to a browser: the page that `make web` built, or, where none was, how to get it.
+//! The page at `GET /`: the one that `make web` built, or a notice on how to get it.
 
 use axum::Router;
 use axum::extract::Path;
@@ -42,7 +42,7 @@ const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000,
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 
-/// What the page loads.
+/// Files that the page loads.
 pub(crate) fn assets<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route(
@@ -140,15 +140,19 @@ const WITHOUT: &str = r#"<!doctype html>
   body { max-width: 42rem; margin: 3rem auto; padding: 0 1.25rem; }
   h1 { font-size: 1.6rem; margin-bottom: .25rem; }
   code, pre { font: .9rem/1.5 ui-monospace, monospace; }
-  pre { padding: .75rem 1rem; border: 1px solid color-mix(in srgb, currentColor 20%, transparent); border-radius: .5rem; overflow-x: auto; }
+  pre { padding: .75rem 1rem; border-radius: .5rem; overflow-x: auto;
+    border: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
   table { border-collapse: collapse; width: 100%; }
-  th, td { text-align: left; padding: .3rem .75rem .3rem 0; border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent); vertical-align: top; }
+  th, td { text-align: left; padding: .3rem .75rem .3rem 0; vertical-align: top;
+    border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent); }
 </style>
 <main>
 <h1>Thoughtwire runs here</h1>
-<p>It keeps LLM agents on a WebSocket: their thoughts, tool calls and messages, in order, once, also for clients that come back later.</p>
+<p>A session server for LLM agents: their thoughts, tool calls and messages, in order, once,
+also for clients that reconnect later.</p>
 <h2>This page</h2>
-<p>This server was built without its web client. It needs Node.js with npm; in the source folder, say:</p>
+<p>This server was built without its web client. Install Node.js with npm, and run in the source
+folder:</p>
 <pre>make web
 make serve</pre>
 <h2>Talk to an agent</h2>
@@ -157,7 +161,8 @@ thoughtwire send "what is 6*7?"</pre>
 <h2>Connect a client</h2>
 <table>
 <tr><th>Path<th>Wire
-<tr><td><code>/v1/ws</code><td>native, <code>thoughtwire.v1</code>: positions, resume, cancel, deltas
+<tr><td><code>/v1/ws</code>
+<td>native, <code>thoughtwire.v1</code>: positions, resume, cancel, deltas
 <tr><td><code>/memgpt</code> (or <code>/</code>)<td>MemGPT's WebSocket protocol
 <tr><td><code>/ws/chat</code><td>Sparky's WSMessage protocol
 <tr><td><code>/v1/…</code><td>REST: agents, sessions, events, inputs

@@ -27,7 +27,7 @@ use crate::connection_permits::ConnectionPermits;
 use crate::front::front;
 use crate::guard::Guard;
 use crate::listener::{self, Doors};
-use crate::metrics::Metrics;
+use crate::metrics::ServerMetrics;
 use crate::open_files;
 use crate::owner_file::OwnerFile;
 use crate::page;
@@ -77,8 +77,9 @@ pub enum ServeError {
     Jwt(String),
     /// Reachable from elsewhere, and nobody could come in.
     #[error(
-        "{address} can be reached from other machines, so everybody needs a key, and there is none yet: make one with \
-         `thoughtwire keys add --data-dir {dir}`, or listen on 127.0.0.1, or say `--auth none` if everybody who reaches it shall be the owner",
+        "{address} can be reached from other machines, so every client needs a key, and there is \
+         none yet: make one with `thoughtwire keys add --data-dir {dir}`, or listen on 127.0.0.1, \
+         or use `--auth none` if every client may act as the owner",
         dir = .dir.display()
     )]
     NoKeys {
@@ -89,7 +90,8 @@ pub enum ServeError {
     },
     /// The clock shows no time that answers could bear.
     #[error(
-        "the system's clock shows a time before 1970 or after 9999; set the clock and start the server again"
+        "the system's clock shows a time before 1970 or after 9999; set the clock and start the \
+         server again"
     )]
     Clock,
     /// A task of the server broke off.
@@ -109,13 +111,14 @@ pub struct Server {
     hub: Hub,
     mcp: McpServers,
     archive: Archive,
-    metrics: Metrics,
+    metrics: ServerMetrics,
     access: Access,
     owner_file: OwnerFile,
 }
 
 impl Server {
-    /// Opens the store, starts the hub and binds every address. Nothing is served before [`Server::run`].
+    /// Opens the store, starts the hub and binds every address. Serving begins with
+    /// [`Server::run`].
     ///
     /// # Errors
     /// When one of these cannot be had.
@@ -155,7 +158,7 @@ impl Server {
             ..HubOptions::default()
         };
         let hub = Hub::new(Arc::clone(&store), Arc::new(agent), hub_options).await?;
-        let metrics = Metrics::new(&hub, &models);
+        let metrics = ServerMetrics::new(&hub, &models);
         let token = format!("tw_{}{}", new_id::<()>(), new_id::<()>());
         let guard = Guard {
             auth: config.auth,
@@ -171,12 +174,13 @@ impl Server {
             Access::open(guard, local, jwt, config.limits.connections_per_user, &store).await?;
         let exposed = addresses.iter().find(|address| !address.ip().is_loopback());
         if config.auth == Auth::Keys && !access.has_credentials() {
-            // Who asked for keys knows that they are to be made; who only listens elsewhere may not.
+            // An owner who asked for keys knows that one has to be added; others may not.
             if let (Some(&address), false) = (exposed, config.auth_is_said) {
                 return Err(ServeError::NoKeys { address, dir: config.data_dir.clone() });
             }
             tracing::warn!(
-                "there are no keys yet, so only the owner's own commands come in; make one with `thoughtwire keys add`"
+                "there are no keys yet, so only the owner's own commands are accepted; make one \
+                 with `thoughtwire keys add`"
             );
         }
         let tls = config.tls.as_ref().map(listener::tls).transpose().map_err(ServeError::Tls)?;
@@ -348,7 +352,8 @@ async fn not_found(State(shared): State<ConnectionState>, request: Request) -> R
         return page::missing(path);
     }
     let reason = format!(
-        "there is nothing at {path}; WebSockets are at /v1/ws, /memgpt and /ws/chat, REST below /v1/"
+        "there is nothing at {path}; WebSockets are at /v1/ws, /memgpt and /ws/chat, REST below \
+         /v1/"
     );
     (
         StatusCode::NOT_FOUND,

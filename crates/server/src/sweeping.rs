@@ -11,7 +11,7 @@ use crate::phase::Phase;
 /// How often it is done. Ages are told in days.
 const EVERY: Duration = Duration::from_secs(600);
 
-/// How often it is looked whether the time by which keys expire is to be saved.
+/// Pause between two saves of the time by which keys expire.
 const LOOK_AT_KEYS_EVERY: Duration = Duration::from_secs(1);
 
 /// At the start of a server, and every now and then while it serves.
@@ -19,7 +19,7 @@ pub(crate) async fn now_and_then(hub: Hub, keyring: Keyring, mut phase: watch::R
     let mut due = tokio::time::interval(EVERY);
     let mut save_clock = tokio::time::interval(LOOK_AT_KEYS_EVERY);
     loop {
-        // What is waited for borrows the phase, which must not be held any longer.
+        // The value that is waited for borrows the phase, which must not be held any longer.
         let sweeps = tokio::select! {
             _ = due.tick() => true,
             _ = save_clock.tick() => false,
@@ -40,7 +40,7 @@ pub(crate) async fn once(hub: &Hub) {
         Ok(0) => {}
         Ok(logs) => tracing::info!(logs, "deleted events that are kept no longer"),
         Err(refusal) => {
-            tracing::warn!(%refusal, "events that are kept no longer could not be deleted; it is tried again");
+            tracing::warn!(%refusal, "expired events could not be deleted; trying again later");
         }
     }
 }

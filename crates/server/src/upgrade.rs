@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::connection::{ConnectionContext, drive};
 use crate::connection_permits::ConnectionPermits;
 use crate::listener::Guest;
-use crate::metrics::Metrics;
+use crate::metrics::ServerMetrics;
 use crate::pace::CommandPace;
 use crate::phase::Phase;
 use crate::rest::RestRefusal;
@@ -42,7 +42,7 @@ const SERVER: &str = concat!("thoughtwire/", env!("CARGO_PKG_VERSION"));
 pub(crate) struct ConnectionState {
     pub(crate) hub: Hub,
     pub(crate) mcp: McpServers,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: ServerMetrics,
     pub(crate) access: Access,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) connections: TaskTracker,

@@ -7,7 +7,8 @@ use thoughtwire_proto::{
 use crate::host::Extras;
 use crate::pipeline::{PendingAppend, Pipeline, Settlement, Waiter};
 use crate::{
-    Batch, Effect, IdempotencyKey, Now, ReceiptDraft, SeenKeys, SessionHost, key_reused, repeated,
+    Effect, EventBatch, IdempotencyKey, Now, ReceiptDraft, SeenKeys, SessionHost, key_reused,
+    repeated,
 };
 
 /// An event with the turn that it belongs to.
@@ -126,7 +127,7 @@ impl<H: SessionHost> AcceptedLog<H> {
         if let Some(key) = &append.key {
             self.seen_keys.add(&key.id);
         }
-        let batch = Batch {
+        let batch = EventBatch {
             after,
             records: append.records.clone(),
             state: state.clone(),

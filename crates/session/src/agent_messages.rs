@@ -136,7 +136,10 @@ fn finish<H: SessionHost>(
     on_disk: Option<SeqReply<H>>,
     reply: FinishReply<H>,
 ) {
-    let is_empty = |event: &Event| matches!(event, Event::Turn(TurnEvent::Message { text, .. }) if text.is_empty());
+    let is_empty = |event: &Event| match event {
+        Event::Turn(TurnEvent::Message { text, .. }) => text.is_empty(),
+        Event::Session(_) | Event::Input(_) | Event::Turn(_) | Event::Other(_) => false,
+    };
     if let Some(illegal) = events.iter().find(|event| is_empty(event)) {
         let error = TurnError::Illegal(format!("a {} must not be empty", illegal.kind()));
         reply_seq(turns, on_disk, Err(error.clone()));

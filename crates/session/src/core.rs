@@ -60,7 +60,7 @@ struct PresenceGathering {
 }
 
 impl PresenceGathering {
-    /// Takes the number of clients. Returns whether they are to be told.
+    /// Takes the number of clients. Returns whether clients must be told.
     fn count(&mut self, clients: u64) -> bool {
         std::mem::replace(&mut self.shown, clients) != clients
     }

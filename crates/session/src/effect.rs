@@ -15,7 +15,7 @@ pub enum Effect<H: SessionHost> {
     ///
     /// [`SessionInput::Saved`]: crate::SessionInput::Saved
     /// [`SessionInput::SaveFailed`]: crate::SessionInput::SaveFailed
-    Append(Box<Batch<H>>),
+    Append(Box<EventBatch<H>>),
     /// Forgets all batches under way: one failed, so none behind it can be saved.
     DiscardAppends,
     /// Publishes committed records, and the emissions that waited behind them.
@@ -65,7 +65,7 @@ pub enum Effect<H: SessionHost> {
 }
 
 /// Records for the end of the log, all or none, with what is committed together with them.
-pub struct Batch<H: SessionHost> {
+pub struct EventBatch<H: SessionHost> {
     /// Head that the records follow.
     pub after: Seq,
     /// The records, numbered from `after` on.

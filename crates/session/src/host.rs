@@ -6,7 +6,7 @@ pub(crate) type SeqReply<H> = <<H as SessionHost>::Messages as AgentSenders>::Se
 pub(crate) type FinishReply<H> = <<H as SessionHost>::Messages as AgentSenders>::FinishSender;
 pub(crate) type SteeredReply<H> = <<H as SessionHost>::Messages as AgentSenders>::SteeredSender;
 pub(crate) type WaitReply<H> = <<H as SessionHost>::Messages as AgentSenders>::CallSender;
-pub(crate) type Extras<H> = <<H as SessionHost>::Messages as AgentSenders>::BatchExtras;
+pub(crate) type Extras<H> = <<H as SessionHost>::Messages as AgentSenders>::EventExtras;
 
 /// Types of the messages between a turn's agent and the core.
 pub trait AgentSenders {
@@ -19,7 +19,7 @@ pub trait AgentSenders {
     /// Sender of the reply to a call that waits.
     type CallSender;
     /// Data that is committed together with events.
-    type BatchExtras: Default;
+    type EventExtras: Default;
 }
 
 /// Types and services that the driver brings.

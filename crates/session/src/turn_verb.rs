@@ -15,7 +15,7 @@ pub enum TurnVerb<A: AgentSenders> {
         /// Events of the batch.
         events: Vec<Event>,
         /// Data that is committed with them.
-        extras: A::BatchExtras,
+        extras: A::EventExtras,
         /// Whether the reply waits for the commit.
         durable: bool,
         /// Sender of the last event's position; with `durable`, of the first event's.

@@ -6,13 +6,13 @@ use prometheus_client::registry::Registry;
 
 /// Figures of the one writer. Cheap to clone; all clones count together.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub struct StoreMetrics {
     pub(crate) batch: Histogram,
     pub(crate) seconds: Histogram,
     pub(crate) failures: Counter,
 }
 
-impl Default for Metrics {
+impl Default for StoreMetrics {
     fn default() -> Self {
         Self {
             batch: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
@@ -22,7 +22,7 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
+impl StoreMetrics {
     /// Has them shown by a registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("commit_batch", "Writes that shared one transaction", self.batch.clone());

@@ -8,7 +8,7 @@ use crate::{Commit, NewSession, StoreRead};
 /// The peers and chats of all users.
 pub trait PeerStore: Send + Sync {
     /// Finds a peer, or creates it.
-    fn open_peer(&self, user: &UserId, peer: &PeerRef, now: Timestamp) -> Commit<OpenedPeer>;
+    fn open_peer(&self, user: &UserId, peer: &PeerRef, now: Timestamp) -> Commit<PeerOpening>;
 
     /// Saves how far connections have proven to have read; `closed_at` when they have ended.
     fn prove(&self, proof: Vec<Proven>, closed_at: Option<Timestamp>) -> Commit<()>;
@@ -34,7 +34,7 @@ pub trait PeerStore: Send + Sync {
         peer: &PeerRef,
         chat: Option<&str>,
         new: NewSession,
-    ) -> Commit<OpenedChat>;
+    ) -> Commit<ChatOpening>;
 
     /// Lists the chats of a name space, the newest activity first. Archived ones are included on
     /// request.
@@ -58,7 +58,7 @@ pub trait PeerStore: Send + Sync {
 
 /// A client of an older wire, found or created.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenedPeer {
+pub struct PeerOpening {
     /// Whether it was never seen before.
     pub is_new: bool,
     /// Its chats, as name and session.
@@ -84,7 +84,7 @@ pub struct Proven {
 
 /// A chat that was found or created.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenedChat {
+pub struct ChatOpening {
     /// Its name.
     pub chat: String,
     /// The session behind it.

@@ -54,7 +54,7 @@ impl WordQuery {
     }
 }
 
-/// Makes a search of a person's words, each quoted, so that none of it is syntax. `None` where there
+/// Makes a search from a person's words, each quoted, so that none is syntax. `None` where there
 /// is no word.
 pub(crate) fn query(text: &str) -> Option<WordQuery> {
     let (mut exact, mut parts) = (Vec::new(), Vec::new());

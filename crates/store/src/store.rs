@@ -9,7 +9,8 @@ use thoughtwire_proto::Timestamp;
 
 use crate::sqlite::{self, Contents};
 use crate::{
-    DirectoryStore, KeyStore, LogStore, MemoryStore, Metrics, PeerStore, StoreError, UpkeepStore,
+    DirectoryStore, KeyStore, LogStore, MemoryStore, PeerStore, StoreError, StoreMetrics,
+    UpkeepStore,
 };
 
 /// A read under way. It starts when it is first polled; dropping it gives the read up.
@@ -37,7 +38,7 @@ pub(crate) struct Nouns {
 pub(crate) trait Backend: Send + Sync {
     /// The nouns, for reads of the server itself or within a user's share of the readers.
     fn nouns(&self, user: Option<&str>) -> Nouns;
-    fn metrics(&self) -> &Metrics;
+    fn metrics(&self) -> &StoreMetrics;
     fn check(&self) -> StoreRead<()>;
     fn backup(&self) -> StoreRead<File>;
     fn close(&self) -> StoreRead<()>;
@@ -102,7 +103,7 @@ impl Store {
 
     /// Figures of the store.
     #[must_use]
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &StoreMetrics {
         self.backend.metrics()
     }
 

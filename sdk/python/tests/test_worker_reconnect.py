@@ -105,7 +105,7 @@ async def test_resumes_a_turn_of_another_process_only_with_a_resuming_function()
         async with offered(agent, server) as peer:
             await runs(peer, resumed=True, waiting=waiting, history=history)
             failed = await acks(peer, "fail")
-            assert failed["code"] == "agent_restarted" and "anew" in failed["reason"]
+            assert failed["code"] == "agent_restarted" and "restarted" in failed["reason"]
             await runs(peer, "t-2")
             assert (await acks(peer, "finish"))["text"] == "fresh"
 

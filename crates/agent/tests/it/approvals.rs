@@ -211,20 +211,8 @@ async fn an_approval_survives_a_crash_and_its_turn_resumes_from_the_log() {
     };
     let log =
         harness.collect(&session, is_over, harness.send(&session, "6*7?", Policy::Queue)).await;
-    let call = harness
-        .hub
-        .store()
-        .directory()
-        .session(&session)
-        .await
-        .unwrap()
-        .unwrap()
-        .state
-        .turn()
-        .unwrap()
-        .calls[0]
-        .call
-        .clone();
+    let stored = harness.hub.store().directory().session(&session).await.unwrap().unwrap();
+    let call = stored.state.turn().unwrap().calls[0].call.clone();
     assert_eq!(log.returned().len(), 1);
     copy(dir.path(), crashed.path());
 
@@ -482,13 +470,8 @@ async fn calls_above_the_limit_of_open_approvals_are_refused() {
     let log = harness
         .collect(&session, is_returned, harness.send(&session, "6*7, three times?", Policy::Queue))
         .await;
-    assert_eq!(
-        log.records
-            .iter()
-            .filter(|record| matches!(record.event, Event::Turn(TurnEvent::ApprovalAsked { .. })))
-            .count(),
-        2
-    );
+    let asked = |event: &Event| matches!(event, Event::Turn(TurnEvent::ApprovalAsked { .. }));
+    assert_eq!(log.records.iter().filter(|record| asked(&record.event)).count(), 2);
     let refused = "2 calls wait for approval already, so this one was not asked for and not made.";
     assert_eq!(log.returned(), [(ToolStatus::Error, refused)]);
     let calls: Vec<CallId> = log

@@ -186,7 +186,9 @@ impl BenchReader {
             tokio::select! {
                 message = line.next() => {
                     let taken = match message {
-                        Some(message) => message.map_err(anyhow::Error::from).and_then(|message| self.take(&message)),
+                        Some(message) => message
+                            .map_err(anyhow::Error::from)
+                            .and_then(|message| self.take(&message)),
                         None => Err(anyhow::anyhow!("the server closed a connection")),
                     };
                     if let Err(error) = taken {

@@ -94,7 +94,7 @@ pub(crate) enum ExportFormat {
 #[command(after_help = "\
 Examples:
   echo '{\"type\":\"send\",\"session\":\"s\"}' | thoughtwire frame decode --dialect native
-  thoughtwire frame decode --dialect sparky < captured.txt | thoughtwire frame encode --dialect sparky
+  thoughtwire frame decode --dialect sparky < captured.txt
 
 Reads one frame per line and prints one line for each. Checks the form of frames, not whether
 the sessions and agents in them exist.")]

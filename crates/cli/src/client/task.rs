@@ -115,7 +115,7 @@ impl FollowerTask {
     ) -> Result<(), LinkEnd> {
         let hello = ClientBody::Hello { token: None, client: Some("cli".to_owned()) };
         write(socket, &ClientFrame { id: None, body: hello }).await?;
-        let mut connection = ClientConnection {
+        let mut connection = FollowerConnection {
             pending_attach: None,
             attached: false,
             min_pause: Duration::ZERO,
@@ -171,7 +171,7 @@ impl FollowerTask {
     async fn handle_frame(
         &mut self,
         text: &str,
-        connection: &mut ClientConnection,
+        connection: &mut FollowerConnection,
     ) -> Result<(), LinkEnd> {
         let frame = ServerFrame::decode(text).map_err(|refusal| {
             LinkEnd::Lost(format!("the server sent an invalid frame: {refusal}"), INITIAL_MAX_PAUSE)
@@ -239,7 +239,7 @@ impl FollowerTask {
     async fn handle_refusal(
         &mut self,
         refused: RefusedFrame,
-        connection: &ClientConnection,
+        connection: &FollowerConnection,
     ) -> Result<(), LinkEnd> {
         let again = refused.retry == Retry::Later;
         let Some(id) = refused.id.clone() else {
@@ -285,7 +285,7 @@ impl FollowerTask {
 }
 
 /// The state of one connection.
-struct ClientConnection {
+struct FollowerConnection {
     /// The attach that is not answered yet: its id and start.
     pending_attach: Option<(CommandId, Start)>,
     attached: bool,
@@ -294,7 +294,7 @@ struct ClientConnection {
     parts: PartJoiner,
 }
 
-impl ClientConnection {
+impl FollowerConnection {
     async fn attach(
         &mut self,
         socket: &mut ClientSocket,

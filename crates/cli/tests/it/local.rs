@@ -52,10 +52,8 @@ fn a_directory_without_a_server_is_opened() {
     );
     let listed = json(&["sessions", "list", "--agent", "ada", "--json", "--data-dir", at]);
     assert_eq!(listed["sessions"][0]["id"], session);
-    assert_eq!(
-        json(&["sessions", "show", session, "--json", "--data-dir", at])["events"][0]["event"]["kind"],
-        "session_opened"
-    );
+    let shown = json(&["sessions", "show", session, "--json", "--data-dir", at]);
+    assert_eq!(shown["events"][0]["event"]["kind"], "session_opened");
 
     let exported = thoughtwire(&["sessions", "export", session, "--data-dir", at], b"");
     let events: Vec<Value> =

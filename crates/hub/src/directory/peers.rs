@@ -5,7 +5,7 @@ use thoughtwire_proto::{
     AgentProfile, AgentSpec, DirectoryReply, HistoryEntry, MAX_NAME_CHARS, PeerRef, PeerWire,
     Refusal, RefusalCode, UserId, check_name, new_name, nfc,
 };
-use thoughtwire_store::OpenedChat;
+use thoughtwire_store::ChatOpening;
 
 use super::Directory;
 use crate::receipts;
@@ -48,7 +48,7 @@ impl Directory {
         let agent = self.sparky_agent(&user, &peer.space).await?;
         let new = self.new_session(&user, &agent, title, instructions, history);
         let id = new.id.clone();
-        let OpenedChat { chat, session, is_new, is_new_to_peer } =
+        let ChatOpening { chat, session, is_new, is_new_to_peer } =
             self.shared.store.peers().open_chat(&user, &peer, chat.as_deref(), new).await?;
         if is_new {
             self.shared.tell(&user, &id, false);

@@ -8,7 +8,7 @@ use thoughtwire_proto::{
     Seq, SessionId, SessionReply, State, Timestamp, UserId,
 };
 use thoughtwire_session::{
-    Batch, IdempotencyKey, MAX_KEYS, OpenItemText, SeenKeys, StoredState, unknown_session,
+    EventBatch, IdempotencyKey, MAX_KEYS, OpenItemText, SeenKeys, StoredState, unknown_session,
 };
 use thoughtwire_store::{BatchExtras, Commit, OpenItem, Receipt, Store, StoreError, StoredSession};
 
@@ -91,8 +91,8 @@ impl SessionStorage {
     }
 
     /// Hands a batch to the store.
-    pub(crate) fn append(&self, batch: Batch<DriverHost>) -> Commit<()> {
-        let Batch { after, records, state, receipt, extras, closed_items } = batch;
+    pub(crate) fn append(&self, batch: EventBatch<DriverHost>) -> Commit<()> {
+        let EventBatch { after, records, state, receipt, extras, closed_items } = batch;
         let AgentExtras { block, output, kept } = extras;
         let receipt = receipt.map(|draft| Receipt {
             user: self.user.clone(),

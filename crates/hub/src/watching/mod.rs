@@ -67,8 +67,8 @@ impl Watcher {
     }
 }
 
-/// Watches a user's list. The watcher is told of each change from now on, in its newest state and at
-/// most four times a second for each session. The caller reads the list as it is now.
+/// Watches a user's list. The watcher is told of each change from now on, in its newest state and
+/// at most four times a second for each session. The caller reads the list as it is now.
 pub(crate) fn watch_list(
     feeds: &Feeds,
     user: &UserId,

@@ -32,7 +32,7 @@ use tokio::time::{Instant, Sleep};
 use crate::access::{Access, Entrant};
 use crate::connection_permits::ConnectionPermit;
 use crate::listing;
-use crate::metrics::Metrics;
+use crate::metrics::ServerMetrics;
 use crate::pace::CommandPace;
 use crate::phase::Phase;
 use crate::upgraded_stream::SharedWriter;
@@ -64,7 +64,7 @@ pub(crate) struct ConnectionContext {
     pub(crate) pace: CommandPace,
     /// The user's permit for this connection, once the user is known. Held as long as it lasts.
     pub(crate) permit: Option<ConnectionPermit<UserId>>,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: ServerMetrics,
     /// The size limit of frames to the client.
     pub(crate) frame_limit: FrameLimit,
     /// The deepest nesting that a frame may have.
@@ -88,7 +88,7 @@ struct ClientConnection<S> {
     /// Resolves when the client's permission to be here ends.
     ended: BoxFuture<'static, &'static str>,
     /// Resolves when the server is in another phase. Like the timer it is kept between waits: a
-    /// busy connection is woken often, and would otherwise set both up anew each time.
+    /// busy connection is woken often, and would otherwise set both up again each time.
     phase_changed: BoxFuture<'static, Result<(), watch::error::RecvError>>,
     timer: Pin<Box<Sleep>>,
     last_heard: Instant,

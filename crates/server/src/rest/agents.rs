@@ -15,7 +15,7 @@ use thoughtwire_store::Scope;
 use crate::access::{Identity, create_agent};
 
 use super::memory::core_block;
-use super::{Created, IdempotencyKey, JsonBody, PathParams, RestResult, SharedRest, bad, read};
+use super::{Created, IdempotencyHeader, JsonBody, PathParams, RestResult, SharedRest, bad, read};
 
 pub(super) async fn list(State(rest): SharedRest, caller: Identity) -> RestResult<Json<AgentList>> {
     let user = caller.user;
@@ -69,7 +69,7 @@ fn servers(states: Vec<McpState>, caller: &Identity) -> Vec<McpServerListing> {
 pub(super) async fn create(
     State(rest): SharedRest,
     caller: Identity,
-    key: IdempotencyKey,
+    key: IdempotencyHeader,
     body: JsonBody<AgentSpec>,
 ) -> RestResult<Created<AgentBody>> {
     let spec = read(body)?;

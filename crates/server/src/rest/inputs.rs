@@ -20,7 +20,7 @@ use thoughtwire_proto::{CallId, Event, InputEvent, ItemId, Seq, SessionCommand, 
 use crate::access::{Identity, unauthorized};
 
 use super::{
-    IdempotencyKey, JsonBody, PathParams, QueryParams, RestResult, SharedRest, bad, done, read,
+    IdempotencyHeader, JsonBody, PathParams, QueryParams, RestResult, SharedRest, bad, done, read,
     session_id, unexpected,
 };
 
@@ -69,7 +69,7 @@ impl IntoResponse for InputAnswer {
 pub(super) async fn input(
     State(rest): SharedRest,
     caller: Identity,
-    key: IdempotencyKey,
+    key: IdempotencyHeader,
     PathParams(session): PathParams<String>,
     QueryParams(query): QueryParams<WaitQuery>,
     body: JsonBody<InputDraft>,
@@ -108,7 +108,7 @@ pub(super) async fn input(
 pub(super) async fn cancel(
     State(rest): SharedRest,
     caller: Identity,
-    key: IdempotencyKey,
+    key: IdempotencyHeader,
     PathParams(session): PathParams<String>,
     body: Result<Option<Json<CancelRequest>>, JsonRejection>,
 ) -> RestResult<Json<CommandDone>> {
@@ -145,7 +145,7 @@ pub(super) async fn queued(
 pub(super) async fn withdraw(
     State(rest): SharedRest,
     caller: Identity,
-    key: IdempotencyKey,
+    key: IdempotencyHeader,
     PathParams((session, input)): PathParams<(String, String)>,
 ) -> RestResult<Json<CommandDone>> {
     let user = caller.user;
@@ -158,7 +158,7 @@ pub(super) async fn withdraw(
 pub(super) async fn decide(
     State(rest): SharedRest,
     caller: Identity,
-    key: IdempotencyKey,
+    key: IdempotencyHeader,
     PathParams((session, call)): PathParams<(String, String)>,
     body: JsonBody<DecisionRequest>,
 ) -> RestResult<Json<CommandDone>> {

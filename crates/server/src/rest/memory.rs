@@ -17,8 +17,8 @@ use thoughtwire_store::{Added, Block, Note, Recalled};
 use crate::access::Identity;
 
 use super::{
-    Created, IdempotencyKey, JsonBody, PathParams, QueryParams, RestResult, SharedRest, bad, once,
-    read, storable,
+    Created, IdempotencyHeader, JsonBody, PathParams, QueryParams, RestResult, SharedRest, bad,
+    once, read, storable,
 };
 
 /// Results of one page by default, and at most.
@@ -177,7 +177,7 @@ pub(super) fn note_source(source: Option<&str>) -> Result<Option<String>, Refusa
 pub(super) async fn add(
     State(rest): SharedRest,
     caller: Identity,
-    key: IdempotencyKey,
+    key: IdempotencyHeader,
     PathParams(agent): PathParams<String>,
     body: JsonBody<NewNotes>,
 ) -> RestResult<Created<NotesAdded>> {

@@ -34,11 +34,11 @@ use thoughtwire_store::Scope;
 use crate::access::{Access, KEY_NEEDED, too_many, unauthorized};
 use crate::base_path::BasePath;
 use crate::connection_permits::{ConnectionPermit, ConnectionPermits};
-use crate::metrics::Metrics;
+use crate::metrics::ServerMetrics;
 
 pub(crate) use reply::RestRefusal;
 use reply::{
-    Created, IdempotencyKey, JsonBody, PathParams, QueryParams, RestResult, WithCookie, read,
+    Created, IdempotencyHeader, JsonBody, PathParams, QueryParams, RestResult, WithCookie, read,
     refuse_idempotency_key, status,
 };
 
@@ -52,7 +52,7 @@ pub(crate) struct RestState {
     pub(crate) access: Access,
     pub(crate) archive: Archive,
     pub(crate) mcp: McpServers,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: ServerMetrics,
     /// Model of agents that name none.
     pub(crate) model: String,
     /// Places of all connections.

@@ -5,12 +5,12 @@ use thoughtwire_hub::{command_digest, command_reused};
 use thoughtwire_proto::{Refusal, RefusalCode, UserId};
 use thoughtwire_store::Receipt;
 
-use super::{IdempotencyKey, RestRefusal, RestState};
+use super::{IdempotencyHeader, RestRefusal, RestState};
 
 /// Returns the receipt to save with a request's effect, if the request has a key. The store writes
 /// the answer into it.
 pub(super) fn receipt(
-    key: &IdempotencyKey,
+    key: &IdempotencyHeader,
     user: &UserId,
     name: &str,
     parts: &[&str],

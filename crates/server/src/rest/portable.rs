@@ -13,7 +13,7 @@ use crate::access::Identity;
 
 use super::memory::{core_block, note_source};
 use super::{
-    Created, IdempotencyKey, JsonBody, PathParams, QueryParams, RestRefusal, RestResult,
+    Created, IdempotencyHeader, JsonBody, PathParams, QueryParams, RestRefusal, RestResult,
     SharedRest, read, storable,
 };
 
@@ -87,7 +87,7 @@ pub(super) struct ImportQuery {
 pub(super) async fn import(
     State(rest): SharedRest,
     caller: Identity,
-    key: IdempotencyKey,
+    key: IdempotencyHeader,
     QueryParams(query): QueryParams<ImportQuery>,
     body: JsonBody<AgentFile>,
 ) -> RestResult<Created<AgentBody>> {

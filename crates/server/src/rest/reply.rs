@@ -120,9 +120,9 @@ pub(super) fn read<T>(body: JsonBody<T>) -> Result<T, RestRefusal> {
 }
 
 /// The header `Idempotency-Key` of a request that takes effect once for each key.
-pub(super) struct IdempotencyKey(HeaderMap);
+pub(super) struct IdempotencyHeader(HeaderMap);
 
-impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
+impl<S: Sync> FromRequestParts<S> for IdempotencyHeader {
     type Rejection = RestRefusal;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, RestRefusal> {
@@ -132,7 +132,7 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-impl IdempotencyKey {
+impl IdempotencyHeader {
     /// Reads the key, if there is one.
     ///
     /// # Errors

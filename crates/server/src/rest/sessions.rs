@@ -12,7 +12,7 @@ use thoughtwire_proto::{SessionCommand, new_title};
 use thoughtwire_store::{Retention, SessionFilter};
 
 use super::{
-    Created, IdempotencyKey, JsonBody, PathParams, QueryParams, RestRefusal, RestResult,
+    Created, IdempotencyHeader, JsonBody, PathParams, QueryParams, RestRefusal, RestResult,
     SharedRest, bad, done, no_session, read, session_id,
 };
 use crate::access::Identity;
@@ -45,7 +45,7 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(rest): SharedRest,
     caller: Identity,
-    key: IdempotencyKey,
+    key: IdempotencyHeader,
     body: JsonBody<SessionDraft>,
 ) -> RestResult<Created<SessionCreated>> {
     let user = caller.user;
@@ -84,7 +84,7 @@ pub(super) async fn show(
 pub(super) async fn delete(
     State(rest): SharedRest,
     caller: Identity,
-    key: IdempotencyKey,
+    key: IdempotencyHeader,
     PathParams(session): PathParams<String>,
 ) -> RestResult<NoContent> {
     let user = caller.user;
@@ -95,7 +95,7 @@ pub(super) async fn delete(
 pub(super) async fn edit(
     State(rest): SharedRest,
     caller: Identity,
-    key: IdempotencyKey,
+    key: IdempotencyHeader,
     PathParams(session): PathParams<String>,
     body: JsonBody<SessionPatch>,
 ) -> RestResult<Json<CommandDone>> {

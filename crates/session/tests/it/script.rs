@@ -35,7 +35,7 @@ impl AgentSenders for ScriptHost {
     type FinishSender = &'static str;
     type SteeredSender = &'static str;
     type CallSender = &'static str;
-    type BatchExtras = Option<&'static str>;
+    type EventExtras = Option<&'static str>;
 }
 
 impl SessionHost for ScriptHost {

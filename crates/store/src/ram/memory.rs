@@ -176,7 +176,7 @@ impl MemoryStore for RamMemory {
     ) -> StoreRead<Page<Recalled>> {
         let (agent, query) = (agent.clone(), query.to_owned());
         self.0.read(&[], move |tables| {
-            let all: Vec<Said> = said(tables).collect();
+            let all: Vec<SearchableMessage> = said(tables).collect();
             let texts = all.iter().map(|said| IndexedText {
                 // Among equal ranks the newest comes first.
                 id: -said.number,
@@ -200,7 +200,7 @@ impl MemoryStore for RamMemory {
     ) -> StoreRead<Page<Recalled>> {
         let agent = agent.clone();
         self.0.read(&[], move |tables| {
-            let mut found: Vec<Said> = said(tables)
+            let mut found: Vec<SearchableMessage> = said(tables)
                 .filter(|said| said.agent == agent)
                 .filter(|said| said.found.at >= from && said.found.at <= to)
                 .collect();
@@ -218,7 +218,7 @@ impl MemoryStore for RamMemory {
 }
 
 /// A message of any session.
-struct Said {
+struct SearchableMessage {
     agent: AgentId,
     /// Number of its record among the records of all logs.
     number: i64,
@@ -226,7 +226,7 @@ struct Said {
 }
 
 /// The messages of all sessions.
-fn said(tables: &Tables) -> impl Iterator<Item = Said> {
+fn said(tables: &Tables) -> impl Iterator<Item = SearchableMessage> {
     tables.sessions.values().flat_map(|row| {
         row.records.iter().filter_map(|(number, record)| {
             let (role, text) = record.event.said()?;
@@ -234,7 +234,7 @@ fn said(tables: &Tables) -> impl Iterator<Item = Said> {
                 Role::User => "user",
                 Role::Assistant => "assistant",
             };
-            Some(Said {
+            Some(SearchableMessage {
                 agent: row.agent.clone(),
                 number: i64::try_from(*number).unwrap_or(i64::MAX),
                 found: Recalled {

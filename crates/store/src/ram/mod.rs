@@ -23,7 +23,7 @@ pub use driver::{CommittedWrites, RamDriver};
 pub use faults::{BrokenTable, WriteFault};
 
 use crate::store::{Backend, Nouns};
-use crate::{Metrics, Store, StoreError, StoreRead};
+use crate::{Store, StoreError, StoreMetrics, StoreRead};
 use driver::Queue;
 use faults::Faults;
 use tables::Tables;
@@ -74,7 +74,7 @@ impl RamDisk {
             disk: self.clone(),
             queue: Mutex::new(queue),
             faults: Mutex::default(),
-            metrics: Metrics::default(),
+            metrics: StoreMetrics::default(),
         })
     }
 
@@ -88,7 +88,7 @@ struct RamDatabase {
     disk: RamDisk,
     queue: Mutex<Queue>,
     faults: Mutex<Faults>,
-    metrics: Metrics,
+    metrics: StoreMetrics,
 }
 
 /// The database as the nouns use it.
@@ -146,7 +146,7 @@ impl Backend for RamBackend {
         }
     }
 
-    fn metrics(&self) -> &Metrics {
+    fn metrics(&self) -> &StoreMetrics {
         &self.0.metrics
     }
 

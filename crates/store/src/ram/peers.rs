@@ -9,7 +9,7 @@ use super::directory::create_session;
 use super::faults::{BrokenTable, WriteUse};
 use super::tables::{ChatRow, PeerKey, PeerRow, ProvenRow, Tables};
 use crate::{
-    Commit, NewSession, OpenedChat, OpenedPeer, PeerStore, Proven, StoreError, StoreRead,
+    ChatOpening, Commit, NewSession, PeerOpening, PeerStore, Proven, StoreError, StoreRead,
     StoredChat,
 };
 
@@ -20,7 +20,7 @@ const PROOF_KEPT_MS: i64 = 86_400_000;
 pub(super) struct RamPeers(pub(super) RamHandle);
 
 impl PeerStore for RamPeers {
-    fn open_peer(&self, user: &UserId, peer: &PeerRef, _now: Timestamp) -> Commit<OpenedPeer> {
+    fn open_peer(&self, user: &UserId, peer: &PeerRef, _now: Timestamp) -> Commit<PeerOpening> {
         let key = (user.clone(), peer.clone());
         self.0.write(WriteUse::nothing(), move |tables| Ok(open_peer(tables, key)))
     }
@@ -57,7 +57,7 @@ impl PeerStore for RamPeers {
         peer: &PeerRef,
         chat: Option<&str>,
         new: NewSession,
-    ) -> Commit<OpenedChat> {
+    ) -> Commit<ChatOpening> {
         let (key, chat) = ((user.clone(), peer.clone()), chat.map(str::to_owned));
         let uses = WriteUse { seqs: vec![1], ..WriteUse::appending(&[], false) };
         self.0.write(uses, move |tables| open_chat(tables, &key, chat, &new))
@@ -105,11 +105,11 @@ impl PeerStore for RamPeers {
     }
 }
 
-fn open_peer(tables: &mut Tables, key: PeerKey) -> OpenedPeer {
+fn open_peer(tables: &mut Tables, key: PeerKey) -> PeerOpening {
     let found = tables.peers.iter().find(|row| row.key == key);
     let Some(row) = found else {
         tables.peers.push(PeerRow { key, chats: Vec::new(), selected: None });
-        return OpenedPeer { is_new: true, chats: Vec::new(), selected: None };
+        return PeerOpening { is_new: true, chats: Vec::new(), selected: None };
     };
     let session_of = |chat: &String| {
         let (user, peer) = &row.key;
@@ -119,7 +119,7 @@ fn open_peer(tables: &mut Tables, key: PeerKey) -> OpenedPeer {
     let mut chats: Vec<_> = row.chats.iter().filter_map(session_of).collect();
     chats.sort();
     let selected = row.selected.clone().map(|(chat, _)| chat);
-    OpenedPeer { is_new: false, chats, selected }
+    PeerOpening { is_new: false, chats, selected }
 }
 
 fn prove(tables: &mut Tables, proof: Vec<Proven>, closed_at: Option<Timestamp>) {
@@ -146,7 +146,7 @@ fn open_chat(
     key: &PeerKey,
     chat: Option<String>,
     new: &NewSession,
-) -> Result<OpenedChat, StoreError> {
+) -> Result<ChatOpening, StoreError> {
     let (user, peer) = key;
     if !tables.peers.iter().any(|row| row.key == *key) {
         return Err(StoreError::missing_peer(&peer.name));
@@ -172,7 +172,7 @@ fn open_chat(
             is_new_to_peer = true;
         }
     }
-    Ok(OpenedChat { chat, session, is_new, is_new_to_peer })
+    Ok(ChatOpening { chat, session, is_new, is_new_to_peer })
 }
 
 /// The chat that a peer of the name space selected last and that is not archived.

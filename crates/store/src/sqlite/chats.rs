@@ -6,7 +6,7 @@ use thoughtwire_proto::{DEFAULT_CHAT, PeerRef, SessionId, Timestamp, UserId};
 use super::peers::{find_peer, wire_name};
 use super::row::get_id;
 use super::sessions::{self, SessionRole};
-use crate::{NewSession, OpenedChat, StoreError, StoredChat};
+use crate::{ChatOpening, NewSession, StoreError, StoredChat};
 
 const SELECT: &str = "
     SELECT chats.space, chats.chat, sessions.id, sessions.title, sessions.created_at,
@@ -20,7 +20,7 @@ pub(super) fn open(
     peer: &PeerRef,
     chat: Option<String>,
     new: &NewSession,
-) -> Result<OpenedChat, StoreError> {
+) -> Result<ChatOpening, StoreError> {
     let num =
         find_peer(connection, user, peer)?.ok_or_else(|| StoreError::missing_peer(&peer.name))?;
     let chat = match chat {
@@ -54,7 +54,7 @@ pub(super) fn open(
         "UPDATE peers SET selected = ?, selected_at = ? WHERE num = ?",
         params![chat, new.at.as_millis(), num],
     )?;
-    Ok(OpenedChat { chat, session, is_new, is_new_to_peer: is_new || joined > 0 })
+    Ok(ChatOpening { chat, session, is_new, is_new_to_peer: is_new || joined > 0 })
 }
 
 /// The chat that a peer of the name space selected last and that is not archived, else the default.

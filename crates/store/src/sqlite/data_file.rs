@@ -28,7 +28,7 @@ const OPEN_WAIT: Duration = Duration::from_secs(30);
 
 /// The locks on a data directory, held for as long as it is open.
 ///
-/// Invariant: one server per directory, also when the lock file was deleted or made anew, and one per
+/// Invariant: one server per directory, also when the lock file was deleted or replaced; one per
 /// data file, also when two directories lead to the same file. Test:
 /// `opening::a_directory_stays_with_its_process_without_its_lock_file`.
 pub(super) struct DirLock {
@@ -200,7 +200,7 @@ impl DataFile {
         // Overwrites deleted data.
         connection.pragma_update(None, "secure_delete", true)?;
         connection.set_prepared_statement_cache_capacity(64);
-        // Plans do not depend on parameters: the search index's own statements were planned anew
+        // Plans do not depend on parameters: the search index's own statements were planned again
         // each time.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)

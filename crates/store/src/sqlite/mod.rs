@@ -41,7 +41,7 @@ pub use backup::Contents;
 pub(crate) use backup::{inspect, restore};
 
 use crate::store::{Backend, Nouns};
-use crate::{Metrics, StoreError, StoreRead};
+use crate::{StoreError, StoreMetrics, StoreRead};
 use data_file::{DataFile, DirLock, FILE, make_dir};
 use reader::ReaderPool;
 use recovering::CutTurns;
@@ -126,7 +126,7 @@ impl Backend for SqliteBackend {
         }
     }
 
-    fn metrics(&self) -> &Metrics {
+    fn metrics(&self) -> &StoreMetrics {
         &self.0.writer.metrics
     }
 

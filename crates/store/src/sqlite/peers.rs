@@ -6,7 +6,7 @@ use thoughtwire_proto::{PeerRef, PeerWire, Seq, SessionId, Timestamp, UserId};
 use super::row::{get_id, to_i64};
 use super::{Handle, chats};
 use crate::{
-    Commit, NewSession, OpenedChat, OpenedPeer, PeerStore, Proven, StoreError, StoreRead,
+    ChatOpening, Commit, NewSession, PeerOpening, PeerStore, Proven, StoreError, StoreRead,
     StoredChat,
 };
 
@@ -17,7 +17,7 @@ const PROOF_KEPT_MS: i64 = 86_400_000;
 pub(super) struct SqlitePeers(pub(super) Handle);
 
 impl PeerStore for SqlitePeers {
-    fn open_peer(&self, user: &UserId, peer: &PeerRef, now: Timestamp) -> Commit<OpenedPeer> {
+    fn open_peer(&self, user: &UserId, peer: &PeerRef, now: Timestamp) -> Commit<PeerOpening> {
         let (user, peer) = (user.clone(), peer.clone());
         self.0.writer().write(move |connection| open(connection, &user, &peer, now))
     }
@@ -54,7 +54,7 @@ impl PeerStore for SqlitePeers {
         peer: &PeerRef,
         chat: Option<&str>,
         new: NewSession,
-    ) -> Commit<OpenedChat> {
+    ) -> Commit<ChatOpening> {
         let (user, peer, chat) = (user.clone(), peer.clone(), chat.map(str::to_owned));
         self.0.writer().write(move |connection| chats::open(connection, &user, &peer, chat, &new))
     }
@@ -99,7 +99,7 @@ fn open(
     user: &UserId,
     peer: &PeerRef,
     now: Timestamp,
-) -> Result<OpenedPeer, StoreError> {
+) -> Result<PeerOpening, StoreError> {
     let found = find_peer(connection, user, peer)?;
     let num = match found {
         Some(num) => num,
@@ -129,7 +129,7 @@ fn open(
     let selected =
         connection
             .query_row("SELECT selected FROM peers WHERE num = ?", [num], |row| row.get(0))?;
-    Ok(OpenedPeer { is_new: found.is_none(), chats, selected })
+    Ok(PeerOpening { is_new: found.is_none(), chats, selected })
 }
 
 fn prove(

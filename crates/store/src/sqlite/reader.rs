@@ -61,7 +61,7 @@ impl ReaderPool {
         }
     }
 
-    /// Waits for a permit. A user's reads wait for each other first, so that they delay nobody else.
+    /// Waits for a permit. A user's reads wait for each other first, so they delay nobody else.
     pub(super) async fn permit(&self, user: Option<&str>) -> ReadPermit {
         // These semaphores are never closed, so they always give a permit.
         let user = match user {

@@ -94,10 +94,10 @@ impl TransactionWriter {
         }
     }
 
-    /// Undoes a failed commit for certain. Its bytes are at the end of the write-ahead log, where no
-    /// reader counts them. A small commit in their place breaks their chain of checksums, so that a
-    /// crash does not bring them back. Uses a new connection, since the system reports a failed sync
-    /// to each open file only once.
+    /// Undoes a failed commit for certain. Its bytes are at the end of the write-ahead log, where
+    /// no reader counts them. A small commit in their place breaks their chain of checksums, so
+    /// that a crash does not bring them back. Uses a new connection, since the system reports a
+    /// failed sync to each open file only once.
     fn settle(&mut self) -> Result<(), StoreError> {
         self.connection = self.file.open_writer()?;
         self.connection.busy_timeout(LOCK_ATTEMPT)?;

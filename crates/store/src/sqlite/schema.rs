@@ -5,7 +5,7 @@ use rusqlite::functions::FunctionFlags;
 
 use crate::{StoreError, script};
 
-/// Migration N takes a file from `user_version` N-1 to N. Never edited once released; only added to.
+/// Migration N takes a file from `user_version` N-1 to N. A released one is never edited.
 const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),

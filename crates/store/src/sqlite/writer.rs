@@ -15,7 +15,7 @@ use super::data_file::DataFile;
 use super::saving::TransactionWriter;
 use super::summary::{Invalidates, SummaryCache};
 use crate::commit::CommitSender;
-use crate::{Commit, Metrics, StoreError};
+use crate::{Commit, StoreError, StoreMetrics};
 
 /// Maximum number of writes per transaction. Beyond it the wait for the disk is shared enough, and
 /// the first write has waited long enough.
@@ -31,7 +31,7 @@ const TRIM_DELAY: Duration = Duration::from_secs(1);
 /// Maximum delay of a write that can wait for others to share its transaction.
 const MAX_BATCH_DELAY: Duration = Duration::from_millis(100);
 
-/// How soon a write is to be saved.
+/// How soon a write must be saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Urgency {
     AtOnce,
@@ -95,22 +95,23 @@ pub(super) struct Writer {
     jobs: Mutex<Option<mpsc::UnboundedSender<Box<dyn WriteJob>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The same thread, for waking it while it waits for a delay to pass.
-    sleeper: Thread,
-    pub(super) metrics: Metrics,
+    parked_thread: Thread,
+    pub(super) metrics: StoreMetrics,
     pub(super) summaries: Arc<SummaryCache>,
     /// Whether the newest transaction could not be saved.
     failing: Arc<AtomicBool>,
 }
 
 impl Writer {
-    /// Starts the writer's thread. `anchor` is a connection that only reads: see [`TransactionWriter`].
+    /// Starts the writer's thread. `anchor` is a connection that only reads: see
+    /// [`TransactionWriter`].
     pub(super) fn start(
         connection: Connection,
         file: Arc<DataFile>,
         anchor: Connection,
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::unbounded_channel();
-        let (metrics, summaries) = (Metrics::default(), Arc::<SummaryCache>::default());
+        let (metrics, summaries) = (StoreMetrics::default(), Arc::<SummaryCache>::default());
         let failing = Arc::new(AtomicBool::new(false));
         let writing = WriterLoop {
             transactions: TransactionWriter::new(connection, anchor, file),
@@ -124,7 +125,7 @@ impl Writer {
             .spawn(move || writing.run())?;
         Ok(Self {
             jobs: Mutex::new(Some(jobs)),
-            sleeper: thread.thread().clone(),
+            parked_thread: thread.thread().clone(),
             thread: Mutex::new(Some(thread)),
             metrics,
             summaries,
@@ -171,7 +172,7 @@ impl Writer {
             // Dropped unsent, the job's reply tells its caller that the store is closed.
             drop(jobs.send(job));
         }
-        self.sleeper.unpark();
+        self.parked_thread.unpark();
         commit
     }
 
@@ -182,7 +183,7 @@ impl Writer {
     /// Takes no more writes, finishes those in the queue, and ends.
     pub(super) fn stop(&self) {
         drop(self.jobs.lock().take());
-        self.sleeper.unpark();
+        self.parked_thread.unpark();
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             drop(thread.join());
@@ -194,7 +195,7 @@ impl Writer {
 struct WriterLoop {
     transactions: TransactionWriter,
     queue: mpsc::UnboundedReceiver<Box<dyn WriteJob>>,
-    metrics: Metrics,
+    metrics: StoreMetrics,
     summaries: Arc<SummaryCache>,
     failing: Arc<AtomicBool>,
 }

@@ -270,7 +270,7 @@ class Worker:
     async def _run_turn(self, turn: Turn) -> None:
         function = self._resumes if turn.run.resumed else self._begins or self._resumes
         if function is None:
-            reason = "The agent or the server was started anew in the middle of this turn."
+            reason = "The agent or the server was restarted in the middle of this turn."
             await self._fail(turn, reason, "agent_restarted")
             return
         try:

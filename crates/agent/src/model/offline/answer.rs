@@ -29,7 +29,7 @@ pub(super) fn next(
 ) -> OfflineStep {
     match ask {
         OfflineRequest::Repeat(text) if text.is_empty() => {
-            say("Nothing is to be repeated.", "Say what? Write it behind `say:`.")
+            say("There is nothing to repeat.", "Say what? Write it behind `say:`.")
         }
         OfflineRequest::Repeat(text) => say("I am to repeat this.", text),
         OfflineRequest::Count(max) if *max == 0 || *max > MAX_COUNTED => say(

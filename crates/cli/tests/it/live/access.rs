@@ -87,7 +87,7 @@ pub(super) struct Belongings {
     pub(super) chat: String,
 }
 
-/// An agent with a session in which a call waits for leave and an input waits for its turn.
+/// An agent with a session in which a call waits for approval and an input waits for its turn.
 async fn belongings(guarded: &Guarded, key: &str) -> Belongings {
     let (_, made) = guarded
         .call(

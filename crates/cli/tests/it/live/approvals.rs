@@ -22,7 +22,7 @@ async fn asked(client: &mut TestClient) -> Value {
         .clone()
 }
 
-/// Has an agent ask for leave: its session, and the question.
+/// Makes an agent request approval; returns its session and the request.
 async fn question(live: &Live) -> (String, Value) {
     let (mut client, session) = live.agent("ada", "offline").await;
     client.attach(&session, Some(0)).await;

@@ -130,10 +130,10 @@ async fn a_second_server_is_refused_whatever_happened_to_the_lock_file() {
     let elsewhere = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(live.dir.join(FILE), elsewhere.path().join(FILE)).unwrap();
     let told = "another process uses the data directory";
-    for case in ["there", "removed", "made anew", "without data"] {
+    for case in ["there", "removed", "replaced", "without data"] {
         match case {
             "removed" => fs::remove_file(&lock).unwrap(),
-            "made anew" => {
+            "replaced" => {
                 fs::remove_file(&lock).unwrap();
                 fs::write(&lock, "").unwrap();
             }

@@ -244,7 +244,7 @@ async fn a_damaged_page_is_called_so_and_the_rest_is_served() {
             None
         );
     }
-    // All of them have run: nothing is to be done at the next start.
+    // All of them have run: nothing is left to do at the next start.
     let mut reader = live.native().await;
     reader.send(json!({"type": "attach", "session": kept.session, "after": 0})).await;
     let mut ended = 0;
@@ -395,7 +395,7 @@ async fn out_of_memory_it_ends_with_a_sentence_and_loses_nothing() {
     client.attach(&kept.session, Some(0)).await;
     let huge = json!({"type": "send", "id": "huge", "session": kept.session,
         "text": "x".repeat(600_000_000)});
-    // It ends in the midst of this.
+    // It ends in the middle of this.
     let _cut = futures::SinkExt::send(
         &mut client.socket,
         tokio_websockets::Message::text(huge.to_string()),

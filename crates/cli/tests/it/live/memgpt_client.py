@@ -49,23 +49,41 @@ def is_reply(frames):
 
 
 async def main():
-    async with websockets.connect(URL) as ada, websockets.connect(URL) as bob, websockets.connect(URL) as onlooker:
+    async with (
+        websockets.connect(URL) as ada,
+        websockets.connect(URL) as bob,
+        websockets.connect(URL) as onlooker,
+    ):
         # Created, named and addressed.
-        assert await ask(ada, protocol.client_command_create({"name": "ada", "persona": "I am Ada."})) == [
-            {"type": "command_response", "status": "OK: Agent initialized"}
-        ]
+        assert await ask(
+            ada, protocol.client_command_create({"name": "ada", "persona": "I am Ada."})
+        ) == [{"type": "command_response", "status": "OK: Agent initialized"}]
         assert await ask(bob, protocol.client_command_create({"name": "bob"})) == [
             {"type": "command_response", "status": "OK: Agent initialized"}
         ]
-        assert (await ask(bob, protocol.client_command_create({"name": "bob"})))[0]["status"].startswith("Error: Failed to init agent - ")
-        assert await ask(onlooker, load("ada")) == [{"type": "command_response", "status": "OK: Agent 'ada' loaded"}]
-        assert (await ask(bob, load("ghost")))[0]["status"].startswith("Error: Failed to load agent 'ghost' - ")
-        assert await ask(bob, load("bob")) == [{"type": "command_response", "status": "OK: Agent 'bob' loaded"}]
+        assert (await ask(bob, protocol.client_command_create({"name": "bob"})))[0][
+            "status"
+        ].startswith("Error: Failed to init agent - ")
+        assert await ask(onlooker, load("ada")) == [
+            {"type": "command_response", "status": "OK: Agent 'ada' loaded"}
+        ]
+        assert (await ask(bob, load("ghost")))[0]["status"].startswith(
+            "Error: Failed to load agent 'ghost' - "
+        )
+        assert await ask(bob, load("bob")) == [
+            {"type": "command_response", "status": "OK: Agent 'bob' loaded"}
+        ]
 
         # A turn: thoughts, calls, the answer; a second client of the agent sees what it says.
-        reply = is_reply(await ask(ada, protocol.client_user_message("what is 6*7? (my password is hunter2)", "ada")))
+        reply = is_reply(
+            await ask(
+                ada, protocol.client_user_message("what is 6*7? (my password is hunter2)", "ada")
+            )
+        )
         assert any(kind == "internal_monologue" for kind, _ in reply), reply
-        assert any(kind == "function_message" and text.startswith("Running ") for kind, text in reply), reply
+        assert any(
+            kind == "function_message" and text.startswith("Running ") for kind, text in reply
+        ), reply
         assert any(kind == "assistant_message" and "42" in text for kind, text in reply), reply
         watched = [await receive(onlooker) for _ in reply]
         assert [(frame["message_type"], frame["message"]) for frame in watched] == reply, watched

@@ -135,7 +135,7 @@ async fn a_connection_past_the_keep_alive_is_dropped_and_resumes_later() {
             assert_eq!(frame["seq"], seen);
         }
     }
-    assert!(seen < head, "it was dropped in the midst");
+    assert!(seen < head, "it was dropped in the middle");
     let mut again = live.native().await;
     let (attached, rest) = again.attach(&session, Some(seen)).await;
     assert_eq!(attached["recovered"], true);

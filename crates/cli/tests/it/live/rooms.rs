@@ -20,10 +20,8 @@ async fn a_native_and_a_memgpt_client_see_the_same_turn() {
     assert_eq!(said("thought"), shown("internal_monologue"));
     assert_eq!(said("message"), shown("assistant_message"));
     assert_eq!(said("tool_called") + said("tool_returned"), shown("function_message"));
-    assert_eq!(
-        ours.iter().find(|frame| frame["event"]["kind"] == "user_message").unwrap()["event"]["from"],
-        "memgpt"
-    );
+    let input = ours.iter().find(|frame| frame["event"]["kind"] == "user_message").unwrap();
+    assert_eq!(input["event"]["from"], "memgpt");
 
     // And the other way round; the one who did not ask gets no start and no end.
     native.send(json!({"type": "send", "session": session, "text": "hello"})).await;

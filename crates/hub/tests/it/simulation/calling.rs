@@ -90,7 +90,7 @@ impl Ledger {
         match self.callers[caller].comes(room, after, certainty, others) {
             Came::First => {}
             Came::On => self.tally.came_back += 1,
-            Came::Anew => self.tally.came_anew += 1,
+            Came::FromStart => self.tally.came_anew += 1,
         }
     }
 

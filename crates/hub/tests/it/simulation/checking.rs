@@ -1,4 +1,4 @@
-//! What has to hold of the data on disk.
+//! Invariants of the data on disk.
 
 use futures::FutureExt as _;
 use thoughtwire_proto::{Event, Seq, SessionEvent, SessionId};
@@ -25,7 +25,7 @@ impl History {
         self.check_complaints();
     }
 
-    /// Holds the sessions on disk against those that were made and deleted; nothing of those is there.
+    /// Compares the sessions on disk with those that were made and deleted.
     pub(crate) fn check_rooms(&mut self, store: &Store) {
         let listed = store.directory().sessions(&self.user, &SessionFilter::default());
         let openings: Vec<Opening> =

@@ -18,7 +18,7 @@ pub(crate) struct Disk {
 pub(crate) enum Moment {
     /// Nothing was being written.
     Between,
-    /// Something was to be written, and none of it was.
+    /// A write was due, and nothing was written.
     Before,
     /// All of it was, and nobody had been told.
     After,

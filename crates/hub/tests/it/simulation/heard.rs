@@ -100,7 +100,7 @@ pub(crate) enum Came {
     /// It goes on where it was, or before.
     On,
     /// Its proof counts no more, so it goes on at the head.
-    Anew,
+    FromStart,
 }
 
 impl Heard {
@@ -196,7 +196,7 @@ impl Heard {
         match (is_first, certainty) {
             (true, _) => Came::First,
             (false, Certainty::Proven) => Came::On,
-            (false, Certainty::Open) => Came::Anew,
+            (false, Certainty::Open) => Came::FromStart,
         }
     }
 

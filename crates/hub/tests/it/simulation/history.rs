@@ -32,7 +32,7 @@ pub(crate) struct History {
     /// Milliseconds: what the wall clock shows when a life begins.
     pub(crate) wall: Arc<AtomicI64>,
     pub(crate) tags: u32,
-    /// What was done, for whoever has to find out why it went wrong.
+    /// Log of the steps, for debugging a failure.
     pub(crate) trace: Vec<String>,
     pub(crate) done: Done,
 }
@@ -187,7 +187,7 @@ impl History {
             54 => self.worker_crashes(life),
             _ => {}
         }
-        // Some steps follow each other without a breath, some after everybody has done what there was to do.
+        // Some steps follow each other at once, others after every task has become idle.
         match self.dice.u8(0..8) {
             0 => {}
             1..=2 => {
@@ -233,7 +233,9 @@ impl History {
                 () = &mut stop => break,
                 () = pass(10) => match &mut writes {
                     None => drop(life.write(1024)),
-                    Some(0) if life.driver.waiting() > 0 || life.held.is_some() => return self.cut_stop(life),
+                    Some(0) if life.driver.waiting() > 0 || life.held.is_some() => {
+                        return self.cut_stop(life);
+                    }
                     Some(0) => {}
                     Some(left) => {
                         let most = self.dice.usize(1..4);

@@ -11,8 +11,8 @@ use thoughtwire_proto::{
 
 use super::asked::{Asked, content, is_duplicate, is_of_the_store, made_session, position};
 use super::heard::Heard;
-use super::place::Place;
-use super::room::Room;
+use super::place::ReadPlace;
+use super::room::SimRoom;
 use super::tally::Tally;
 use super::waiting::Waits;
 use super::working::VerbLedger;
@@ -23,9 +23,9 @@ pub(crate) const DELETED: &str = "the session was deleted";
 /// All that outlives a crash: people's eyes.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    pub(crate) rooms: Vec<Room>,
+    pub(crate) rooms: Vec<SimRoom>,
     pub(crate) asked: Vec<Asked>,
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<ReadPlace>,
     /// Clients of the older wires.
     pub(crate) callers: Vec<Heard>,
     /// How often the wall clock jumped.
@@ -76,7 +76,7 @@ impl Ledger {
     /// The room of a session, which may be new to everybody.
     pub(crate) fn open_room(&mut self, session: &SessionId, is_main: bool) -> usize {
         self.room_of(session).unwrap_or_else(|| {
-            self.rooms.push(Room::new(session.clone(), is_main));
+            self.rooms.push(SimRoom::new(session.clone(), is_main));
             self.rooms.len() - 1
         })
     }
@@ -140,7 +140,7 @@ impl Ledger {
     }
 
     pub(crate) fn add_place(&mut self, room: usize) -> usize {
-        self.places.push(Place::new(room));
+        self.places.push(ReadPlace::new(room));
         self.places.len() - 1
     }
 

@@ -5,7 +5,7 @@ use thoughtwire_store::StoredSession;
 
 use super::asked::Opening;
 use super::ledger::Ledger;
-use super::room::Room;
+use super::room::SimRoom;
 
 impl Ledger {
     /// Holds the sessions on disk against those that were made and deleted. What is found that
@@ -134,7 +134,7 @@ impl Ledger {
         wrong.extend(
             unlisted.map(|room| format!("{} was made, and the list does not say so", room.session)),
         );
-        let untold = |room: &&Room| room.gone && !room.was_gone && room.told_gone == 0;
+        let untold = |room: &&SimRoom| room.gone && !room.was_gone && room.told_gone == 0;
         wrong.extend(
             self.rooms
                 .iter()

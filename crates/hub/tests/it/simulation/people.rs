@@ -12,7 +12,7 @@ use super::asked::Asked;
 use super::history::History;
 use super::ledger::Ledger;
 use super::life::Life;
-use super::place::Place;
+use super::place::ReadPlace;
 use super::reader::{Pace, Reader};
 use super::worker::OFFERED_AGENT;
 
@@ -230,7 +230,7 @@ impl History {
         {
             let place = &mut self.ledger.lock().unwrap().places[number];
             if place.told_gone {
-                *place = Place::new(elsewhere);
+                *place = ReadPlace::new(elsewhere);
             }
         }
         let (room, head) = {
@@ -240,7 +240,7 @@ impl History {
         let start = match self.dice.u8(0..6) {
             0 => Start::Head,
             1 => Start::Last(self.dice.u64(0..10)),
-            // A place that was never reached: the log has to be sent anew.
+            // A place that was never reached: the whole log must be sent.
             2 => Start::After(Cursor { epoch: None, seq: Seq(head + 100_000) }),
             _ => Start::After(Cursor { epoch: None, seq: Seq(self.dice.u64(0..=head)) }),
         };

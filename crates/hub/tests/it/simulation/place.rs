@@ -6,7 +6,7 @@ use thoughtwire_proto::{
     Attached, Delta, Event, ItemId, Partial, Record, Start, TurnEvent, TurnId,
 };
 
-pub(crate) struct Place {
+pub(crate) struct ReadPlace {
     pub(crate) room: usize,
     /// The last position it has; nothing before it was ever there.
     pub(crate) cursor: Option<u64>,
@@ -26,7 +26,7 @@ struct Open {
     text: String,
 }
 
-impl Place {
+impl ReadPlace {
     pub(crate) fn new(room: usize) -> Self {
         let (cursor, open) = (None, HashMap::new());
         Self { room, cursor, caught_up: false, told_gone: false, told_trimmed: false, open }

@@ -3,9 +3,9 @@
 use thoughtwire_proto::{Event, Record, TurnEvent};
 use thoughtwire_store::StoredSession;
 
-use super::room::Room;
+use super::room::SimRoom;
 
-impl Room {
+impl SimRoom {
     /// Somebody wants at most so many events to be kept.
     pub(crate) fn keep(&mut self, events: u64) {
         self.is_trimmed = true;
@@ -13,7 +13,7 @@ impl Room {
     }
 
     /// Holds a log on disk against the settings of retention: it begins behind the end of a
-    /// turn, has at least as many events as were to be kept, and has all that the running turn
+    /// turn, has at least as many events as retention keeps, and has all that the running turn
     /// and the waiting inputs stand on.
     pub(crate) fn check_retention(
         &self,

@@ -6,7 +6,7 @@ use thoughtwire_proto::{
     CallId, Event, InputEvent, ItemId, Record, SessionId, State, TurnEvent, TurnId,
 };
 
-pub(crate) struct Room {
+pub(crate) struct SimRoom {
     pub(crate) session: SessionId,
     /// Its agent's own, which lives as long as the agent.
     pub(crate) is_main: bool,
@@ -34,7 +34,7 @@ pub(crate) struct KnownLog {
     pub(crate) is_whole: bool,
 }
 
-impl Room {
+impl SimRoom {
     pub(crate) fn new(session: SessionId, is_main: bool) -> Self {
         let (seen, inputs, turns, questions, outside) = Default::default();
         Self {

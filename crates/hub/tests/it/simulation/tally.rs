@@ -93,7 +93,7 @@ impl fmt::Display for Tally {
              {} agents and sessions made, {} deleted, {} deletions cut and done, \
              {} cut and undone, {} subscribers told so, {} turned away; \
              {} events read by {} subscribers, {} pieces; \
-             older wires: attached {} times ({} went on, {} began anew), {} frames ({} again), \
+             older wires: attached {} times ({} went on, {} from the start), {} frames ({} again), \
              {} proofs; {} logs trimmed, {} readers told so; \
              {} turns waited for, {} of them trimmed, {} too long; {} turns handed to workers, \
              {} verbs ({} repeated, {} refused)",

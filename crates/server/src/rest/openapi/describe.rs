@@ -20,7 +20,7 @@ use crate::access::Identity;
 use crate::rest::RequiredScope;
 use crate::rest::events::EventsAnswer;
 use crate::rest::inputs::InputAnswer;
-use crate::rest::reply::{Created, IdempotencyKey, PathParams, QueryParams, WithCookie};
+use crate::rest::reply::{Created, IdempotencyHeader, PathParams, QueryParams, WithCookie};
 
 /// An operation as far as its handler's types describe it.
 pub(in crate::rest) struct Draft<'a> {
@@ -111,7 +111,7 @@ impl HandlerInput for axum::body::Body {}
 impl<T> HandlerInput for PathParams<T> {}
 impl<T> HandlerInput for axum::extract::Path<T> {}
 
-impl HandlerInput for IdempotencyKey {
+impl HandlerInput for IdempotencyHeader {
     fn describe(draft: &mut Draft<'_>) {
         draft.parameters.push(json!({"$ref": "#/components/parameters/Idempotency-Key"}));
     }

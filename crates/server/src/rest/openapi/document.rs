@@ -1,6 +1,6 @@
 //! The document, assembled from the routes, their handlers and their prose.
 //!
-//! `UPDATE_OPENAPI=1 cargo test -p thoughtwire-server openapi` writes it anew.
+//! `UPDATE_OPENAPI=1 cargo test -p thoughtwire-server openapi` renews it.
 
 use std::path::Path;
 

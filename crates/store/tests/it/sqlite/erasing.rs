@@ -82,7 +82,7 @@ async fn nothing_is_left_of_a_deleted_session() {
     };
     assert!(left().iter().all(|count| *count > 0), "{:?}", left());
     store.directory().delete_session(&id, None).await.unwrap();
-    // What comes late is dropped.
+    // A late write is dropped.
     store.logs().checkpoint(&id, open_item).await.unwrap();
     store.peers().prove(vec![proof], None).await.unwrap();
     erase_deleted(&store).await;

@@ -1,4 +1,4 @@
-//! What only the SQLite backend has: its file, its locks, its backups, and files of older versions.
+//! Tests of the SQLite backend alone: its file, locks and backups, and files of older versions.
 
 mod backups;
 mod erasing;

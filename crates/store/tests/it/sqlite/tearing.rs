@@ -1,6 +1,6 @@
 //! Files as a crash leaves them: a write-ahead log that ends inside a transaction, and one that was
-//! being folded into the file. A log is then a beginning of what was appended, without gaps, and has
-//! everything that was acknowledged before.
+//! being folded into the file. A log is then a beginning of the appended records, without gaps, and
+//! has everything that was acknowledged before.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -138,7 +138,7 @@ async fn an_agent_is_deleted_with_everything_it_has() {
         assert_eq!(memory.note_count(&bob.id).await.unwrap(), 1);
         assert_eq!(memory.search_notes(&bob.id, "tea", 0, 9).await.unwrap().total, 1);
 
-        // Numbers of its events are given out again: what is said from now on is found all the same.
+        // Its events' numbers are used again, and new messages are still found.
         let carl = agent(&store, "carl").await;
         let mut his = session(&store, &carl).await;
         let said = vec![(None, says("i-2", "oolong")), (None, says("i-3", "sencha"))];

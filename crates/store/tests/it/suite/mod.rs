@@ -18,7 +18,7 @@ use thoughtwire_store::{RamDisk, Store};
 use crate::support::NOW;
 
 /// A place for data in one backend.
-pub(crate) struct Place {
+pub(crate) struct TestStore {
     backend: TestBackend,
     dir: TempDir,
     disk: RamDisk,
@@ -30,7 +30,7 @@ enum TestBackend {
     Ram,
 }
 
-impl Place {
+impl TestStore {
     fn new(backend: TestBackend) -> Self {
         Self { backend, dir: tempfile::tempdir().unwrap(), disk: RamDisk::new() }
     }
@@ -66,9 +66,9 @@ impl Drop for NameOnPanic {
 }
 
 /// Runs a test on every backend.
-pub(crate) async fn on_every_backend(check: impl AsyncFn(Place)) {
+pub(crate) async fn on_every_backend(check: impl AsyncFn(TestStore)) {
     for backend in [TestBackend::Sqlite, TestBackend::Ram] {
         let _name = NameOnPanic(backend);
-        check(Place::new(backend)).await;
+        check(TestStore::new(backend)).await;
     }
 }

@@ -120,7 +120,7 @@ async fn a_checkpoint_keeps_its_place_among_the_writes() {
         let checkpoint = |item| {
             store.logs().checkpoint(&ada.id, open_item(item, StreamKind::Message, "Once upon"))
         };
-        // Its text so far, and at once the whole of it; and so far of the next, when the store ends.
+        // Its text so far, then the whole; and the next text so far, when the store ends.
         let earlier = checkpoint("m-1");
         let said = message("m-1", "Once upon a time", true);
         let closed_items = vec!["m-1".parse().unwrap()];
