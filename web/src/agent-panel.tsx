@@ -72,7 +72,9 @@ export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
               <li key={tool.name}>
                 <div class="row">
                   <strong>{visibleName(tool.name)}</strong>
-                  {tool.server && <span class="quiet">from {visibleName(tool.server)}</span>}
+                  {tool.source === "mcp" && (
+                    <span class="quiet">from {visibleName(tool.server)}</span>
+                  )}
                   <select
                     aria-label={`May ${visibleName(tool.name)} run?`}
                     value={tool.permission}

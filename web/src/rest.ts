@@ -1,5 +1,5 @@
 /** REST calls of the page. */
-import type { Agent, EventFrame } from "thoughtwire";
+import type { EventFrame, Rest } from "thoughtwire";
 
 import { address } from "./address";
 
@@ -9,34 +9,9 @@ export type LoginState =
   | { as: "anonymous" }
   | { as: "unreachable"; reason: string };
 
-export interface Block {
-  label: string;
-  text: string;
-  limit: number;
-  description: string;
-}
-
-export interface Tool {
-  name: string;
-  description: string;
-  source: string;
-  server?: string;
-  permission: "allow" | "ask" | "deny";
-}
-
-export interface AgentDetails {
-  agent: Agent & { main_session: string };
-  blocks: Block[];
-  memory: { archival: number; recall: number };
-  tools: Tool[];
-  mcp: { name: string; phase: string; reason?: string }[];
-}
-
-export interface Note {
-  id: number;
-  at: string;
-  text: string;
-}
+export type AgentDetails = Rest.AgentDetails;
+export type Block = Rest.CoreBlock;
+export type Note = Rest.ArchivalNote;
 
 /** Error response of the server, with its own reason. */
 export class HttpError extends Error {
@@ -92,27 +67,22 @@ export const rest = {
     ),
   login: (key: string) => call("POST", of("login"), { key }),
   logout: () => call("POST", of("logout")),
-  agents: () =>
-    call<{ agents: (Agent & { main_session: string })[] }>("GET", of("agents")).then(
-      (page) => page.agents,
-    ),
+  agents: () => call<Rest.AgentList>("GET", of("agents")).then((page) => page.agents),
   makeAgent: (name: string) => call<AgentDetails>("POST", of("agents"), { name }),
   agent: (agent: string) => call<AgentDetails>("GET", of("agents", agent)),
   editAgent: (agent: string, changes: Record<string, unknown>) =>
     call("PATCH", of("agents", agent), changes),
   editBlock: (agent: string, label: string, text: string) =>
-    call<{ block: Block }>("PATCH", of("agents", agent, "blocks", label), { text }).then(
+    call<Rest.BlockBody>("PATCH", of("agents", agent, "blocks", label), { text }).then(
       (page) => page.block,
     ),
   notes: (agent: string, query: string) =>
-    call<{ notes: Note[]; total: number }>(
+    call<Rest.NotePage>(
       "GET",
       `${of("agents", agent, "archival")}?query=${encodeURIComponent(query)}`,
     ),
   sessions: () =>
-    call<{ sessions: { id: string }[] }>("GET", of("sessions")).then((page) =>
-      page.sessions.map(({ id }) => id),
-    ),
+    call<Rest.SessionList>("GET", of("sessions")).then((page) => page.sessions.map(({ id }) => id)),
   events: (session: string, after: number, limit: number) =>
     call<{ events: EventFrame[]; first: number }>(
       "GET",

@@ -26,6 +26,8 @@ export { Client } from "./client.js";
 export type { Command, CommandOptions, NewAgent, NewSession, SendOptions } from "./commands.js";
 export type { ClientState, ConnectionOptions } from "./connection.js";
 export { ClosedError, EndedError, FailedError, RefusedError } from "./errors.js";
+/** Bodies of REST requests and answers, generated from the server's types. */
+export type * as Rest from "./generated-rest.js";
 export type { Interface, WaitOptions } from "./interface.js";
 export type { ItemWriter } from "./item-writer.js";
 export type { OfferedAgent, OfferOptions, TurnFunction } from "./offer.js";
