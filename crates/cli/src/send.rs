@@ -73,7 +73,7 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<CommandStatus> {
             )
         }
         Some(_) => anyhow::bail!(
-            "the time is over and the turn still runs; `thoughtwire sessions show {session}` \
+            "the turn has not ended in time and still runs; `thoughtwire sessions show {session}` \
             shows it"
         ),
         None => anyhow::bail!("the server did not answer in time"),

@@ -62,7 +62,7 @@ fn a_piped_chat_answers_line_by_line() {
         |answer: &str| ran.out.find(answer).unwrap_or_else(|| panic!("no {answer} in {ran:?}"));
     assert!(at("42") < at("54"));
     assert!(!ran.out.contains("calculator"), "tools are not the answer: {ran:?}");
-    assert!(ran.err.contains("made the agent main"), "{ran:?}");
+    assert!(ran.err.contains("created the agent main"), "{ran:?}");
 
     let ran = server.run(&["chat", "--thoughts"], "What is 6*7?\n");
     assert!(
