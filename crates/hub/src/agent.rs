@@ -156,9 +156,9 @@ impl Turn {
         self.records_after(after, most).await
     }
 
-    /// Returns what the model's provider wants back of replies whose calls are behind `after`, up
-    /// to `through`, as [`Interface::tools_called_keeping`] was given it: JSON by the position of
-    /// each reply's first call.
+    /// Returns the provider's state of replies whose calls are behind `after`, up to `through`, as
+    /// [`ToolCalls::called_keeping`](crate::ToolCalls::called_keeping) was given it: JSON by the
+    /// position of each reply's first call.
     ///
     /// # Errors
     /// When the store cannot be read.

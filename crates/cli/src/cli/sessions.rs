@@ -99,7 +99,7 @@ Examples:
 Reads one frame per line and prints one line for each. Checks the form of frames, not whether
 the sessions and agents in them exist.")]
 pub(crate) enum FrameCommand {
-    /// Decode frames as sent. Print {"ok": <normalised frame>} or {"error": {"code", "reason"}} for
+    /// Decode frames as sent. Print {"ok": FRAME} or {"error": {"code", "reason"}} for
     /// each.
     Decode {
         /// WebSocket protocol of the frames.

@@ -146,7 +146,7 @@ async fn stopped_under_load_it_says_so_and_keeps_what_it_acknowledged() {
                         told = true;
                     }
                     Ok(frame) if frame["type"] == "error" => {
-                        assert_eq!(frame["code"], "stopping", "{frame}")
+                        assert_eq!(frame["code"], "stopping", "{frame}");
                     }
                     Ok(_) => {}
                     Err(code) => return (kept, told, code),
