@@ -2,6 +2,7 @@
 //!
 //! `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas` renews the committed file.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use schemars::Schema;
@@ -9,8 +10,8 @@ use schemars::transform::{Transform, transform_subschemas};
 use serde_json::{Value, json};
 
 use super::wire::{ClientWire, ServerWire};
-use crate::Event;
 use crate::schema::generator;
+use crate::{Event, RefusalCode};
 
 fn native() -> Value {
     let mut generator = generator("/$defs");
@@ -112,4 +113,34 @@ fn every_frame_and_event_of_the_vectors_is_as_its_schema_says() {
         let errors: Vec<_> = events.iter_errors(&event).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{event}: {errors:?}");
     }
+}
+
+/// Every value of a string constant below a schema: of the key `key`, or of the schema itself.
+fn constants(schema: &Value, key: Option<&str>, found: &mut BTreeSet<String>) {
+    let constant = key.map_or(&schema["const"], |key| &schema["properties"][key]["const"]);
+    found.extend(constant.as_str().map(str::to_owned));
+    if key.is_none() {
+        let listed = schema["enum"].as_array().into_iter().flatten();
+        found.extend(listed.filter_map(Value::as_str).map(str::to_owned));
+    }
+    for branch in ["oneOf", "anyOf"].into_iter().flat_map(|of| schema[of].as_array()).flatten() {
+        constants(branch, key, found);
+    }
+}
+
+/// Lists that are written by hand have every variant: the compiler does not check them.
+#[test]
+fn lists_of_names_are_complete() {
+    let described = |schema: &Schema, key| {
+        let mut found = BTreeSet::new();
+        constants(schema.as_value(), key, &mut found);
+        found
+    };
+    let event = <Event as schemars::JsonSchema>::json_schema(&mut generator("/$defs"));
+    let kinds: BTreeSet<String> = Event::known_kinds().map(str::to_owned).collect();
+    assert_eq!(described(&event, Some("kind")), kinds, "KINDS of the groups of events");
+    let code = <RefusalCode as schemars::JsonSchema>::json_schema(&mut generator("/$defs"));
+    let codes: BTreeSet<String> =
+        RefusalCode::ALL.iter().map(|code| code.as_str().to_owned()).collect();
+    assert_eq!(described(&code, None), codes, "RefusalCode::ALL");
 }
