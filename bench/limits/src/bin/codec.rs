@@ -39,10 +39,16 @@ fn main() -> Result<(), String> {
             )?;
             clients.and(server)
         }
-        "memgpt" => both(&frames, |text| memgpt::Frame::decode(text).ok(), memgpt::Frame::encode)?,
-        "sparky" => {
-            both(&frames, |text| sparky::Message::from_text(text).ok(), sparky::Message::to_text)?
-        }
+        "memgpt" => both(
+            &frames,
+            |text| memgpt::MemgptFrame::decode(text).ok(),
+            memgpt::MemgptFrame::encode,
+        )?,
+        "sparky" => both(
+            &frames,
+            |text| sparky::WsMessage::from_text(text).ok(),
+            sparky::WsMessage::to_text,
+        )?,
         other => return Err(format!("unknown wire {other:?}; it is native, memgpt or sparky")),
     };
     let Cost { decode, encode, .. } = cost;
