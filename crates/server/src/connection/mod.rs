@@ -130,8 +130,9 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     // From now on it is assigned no turns.
     connection.workers = None;
     connection.unpark();
-    connection.save_proven(true).await;
-    connection.socket.end(end).await;
+    // Boxed, as all rare states are: an idle connection is as large as its largest state.
+    Box::pin(connection.save_proven(true)).await;
+    Box::pin(connection.socket.end(end)).await;
 }
 
 /// Whether [`ClientConnection::show`] found something.
@@ -233,13 +234,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         // Before anything is written: a frame may have been begun while the connection was parked.
         self.unpark();
         if let Some(news) = listed {
-            self.list(news).await?;
+            Box::pin(self.list(news)).await?;
         }
         if is_time {
             if !greeted && Instant::now() >= greet_by {
                 return Err(closed(Close::Policy, Close::Policy.reason()));
             }
-            self.tick().await?;
+            Box::pin(self.tick()).await?;
         }
         Ok(())
     }
