@@ -26,8 +26,8 @@ pub struct DeliveryProof {
 }
 
 impl DeliveryProof {
-    /// The latest time at which a connection has to check whether a ping is due. It covers frames
-    /// that are pushed while the connection sleeps, so that they need not wake it for a ping.
+    /// The latest time at which a connection has to check whether a ping is due. It covers the
+    /// frames that are pushed while the connection is parked. No push has to wake it for a ping.
     #[must_use]
     pub fn next_check(&self) -> Option<Instant> {
         self.due.or_else(|| {

@@ -29,8 +29,9 @@ impl Hub {
         Ok(self.store().upkeep().set_retention(session, keep).await?)
     }
 
-    /// Deletes turns beyond the limits, also from search. Deletes whole turns only, and nothing
-    /// that a running turn or a queued input needs. Returns the number of logs that became shorter.
+    /// Deletes turns beyond the limits, also from search. Deletes whole turns only. Keeps
+    /// everything that a running turn or a queued input needs. Returns the number of logs from
+    /// which it deleted events.
     ///
     /// # Errors
     /// When the store fails. The next sweep tries again.

@@ -21,8 +21,7 @@ pub struct BlockingInterface {
 }
 
 impl BlockingInterface {
-    /// Makes the blocking form of an interface, with a thread of its own. `runtime` is the one
-    /// that the hub runs on.
+    /// Makes the blocking form of an interface, with a thread of its own. `runtime` is the hub's.
     #[must_use]
     pub fn new(interface: crate::Interface, runtime: Handle) -> Self {
         Self { pump: VerbPump::new(interface, runtime) }

@@ -129,7 +129,7 @@ impl Directory {
 
     /// Imports an agent with the logs of its sessions. The first of them becomes its main session.
     /// Open turns and queued inputs in the logs are ended. `key` is the command's id and the digest
-    /// of its content: a repetition gets the agent that the first one made.
+    /// of its content. A repeated command returns the agent of the first one.
     ///
     /// # Errors
     /// When the name is taken, a log does not hold together, or nothing can be saved.

@@ -1,5 +1,5 @@
-//! Names, wherever one comes in: none that a URL's path loses, none that a terminal obeys, one form
-//! of each.
+//! Names, wherever the server accepts one: names that a URL's path loses and control characters are
+//! refused, and each name has one Unicode form.
 
 use serde_json::{Value, json};
 

@@ -8,8 +8,8 @@ use crate::model::remote::provider_state::MADE_UP;
 /// Assigns a unique id to each call of a request.
 ///
 /// A call of the same model keeps the provider's id. Every other call gets nine letters or digits
-/// derived from our id, a form that all providers accept. Both depend only on earlier calls, so
-/// that requests of later steps and turns begin with the same bytes.
+/// derived from our id, a form that all providers accept. Both depend only on earlier calls:
+/// requests of later steps and turns begin with the same bytes, and the provider can cache them.
 #[derive(Debug)]
 pub(super) struct CallIds {
     wire: ProviderWire,
