@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ItemId, Record, SessionId, TurnId};
+use crate::{Event, ItemId, Record, SessionId, TurnEvent, TurnId};
 
 /// Kind of item that a delta or partial belongs to.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
@@ -15,6 +15,21 @@ pub enum StreamKind {
     Message,
     /// The JSON text of a call's arguments.
     ToolArgs,
+}
+
+impl StreamKind {
+    /// The event of an item that was cut. `None` for arguments of a call and for an empty text.
+    #[must_use]
+    pub fn incomplete_item(self, item: ItemId, text: String) -> Option<Event> {
+        if text.is_empty() {
+            return None;
+        }
+        match self {
+            Self::Thought => Some(Event::Turn(TurnEvent::Thought { item, text, complete: false })),
+            Self::Message => Some(Event::Turn(TurnEvent::Message { item, text, complete: false })),
+            Self::ToolArgs => None,
+        }
+    }
 }
 
 /// A streamed piece of an open item. It has no seq, is never stored, and is replaced by the item's

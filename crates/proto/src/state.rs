@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentId, CallId, Event, InputEvent, ItemId, Seq, SessionEvent, Timestamp, TurnEvent, TurnId,
-    Usage,
+    AgentId, CallId, Decision, Event, InputEvent, ItemId, Seq, SessionEvent, Timestamp, ToolStatus,
+    TurnEvent, TurnId, Usage,
 };
 
 /// State of a session after all events of its log. It stays small for a log of any length.
@@ -96,6 +96,21 @@ impl OpenCall {
     #[must_use]
     pub fn waits(&self) -> bool {
         self.approval.is_some() || self.awaited.is_some()
+    }
+
+    /// The events that close the call without a result: its waiting approval becomes void, and it
+    /// returns an error with a text.
+    #[must_use]
+    pub fn closing_events(self, text: &str) -> Vec<Event> {
+        let Self { call, name, approval, .. } = self;
+        let voided = approval.map(|_| TurnEvent::ApprovalSettled {
+            call: call.clone(),
+            decision: Decision::Void,
+            by: None,
+        });
+        let (status, text) = (ToolStatus::Error, text.to_owned());
+        let returned = TurnEvent::ToolReturned { call, name, status, text, content: None };
+        voided.into_iter().chain([returned]).map(Event::Turn).collect()
     }
 }
 

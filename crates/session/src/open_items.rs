@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thoughtwire_proto::{Event, ItemId, StreamKind, TurnEvent, TurnId};
+use thoughtwire_proto::{Event, ItemId, StreamKind, TurnId};
 
 use crate::OpenItemText;
 
@@ -71,18 +71,8 @@ impl OpenItems {
 
     /// Events that end the open items as incomplete.
     pub(crate) fn closing_events(&self) -> Vec<Event> {
-        let incomplete = |open: &StreamedItem| {
-            let (item, text) = (open.item.clone(), open.text.clone());
-            match open.kind {
-                StreamKind::Thought => {
-                    Some(Event::Turn(TurnEvent::Thought { item, text, complete: false }))
-                }
-                StreamKind::Message => {
-                    Some(Event::Turn(TurnEvent::Message { item, text, complete: false }))
-                }
-                StreamKind::ToolArgs => None,
-            }
-        };
+        let incomplete =
+            |open: &StreamedItem| open.kind.incomplete_item(open.item.clone(), open.text.clone());
         self.items.iter().filter_map(incomplete).collect()
     }
 

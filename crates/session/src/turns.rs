@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    Decision, Event, IllegalEvent, Input, ItemId, OpenTurn, Outcome, Refusal, RefusalCode,
-    ToolStatus, TurnEvent, TurnId, Usage,
+    Event, IllegalEvent, Input, ItemId, OpenTurn, Outcome, Refusal, RefusalCode, TurnEvent, TurnId,
+    Usage,
 };
 
 use crate::accepted_log::{AcceptedLog, Entry, UnnumberedEvent};
@@ -278,21 +278,8 @@ impl<H: SessionHost> TurnQueue<H> {
             self.end_waits(&mut running);
             self.running = Some(running);
         }
-        for open in &turn.calls {
-            if open.approval.is_some() {
-                events.push(Event::Turn(TurnEvent::ApprovalSettled {
-                    call: open.call.clone(),
-                    decision: Decision::Void,
-                    by: None,
-                }));
-            }
-            events.push(Event::Turn(TurnEvent::ToolReturned {
-                call: open.call.clone(),
-                name: open.name.clone(),
-                status: ToolStatus::Error,
-                text: "abandoned".to_owned(),
-                content: None,
-            }));
+        for open in turn.calls {
+            events.extend(open.closing_events("abandoned"));
         }
         if spent != Usage::default() {
             events.push(Event::Turn(TurnEvent::Usage(spent)));

@@ -1,8 +1,6 @@
 //! Recovery of one session: closes a turn that a crash cut, through the same fold as live events.
 
-use thoughtwire_proto::{
-    Decision, Event, OpenCall, Outcome, Record, State, StreamKind, Timestamp, ToolStatus, TurnEvent,
-};
+use thoughtwire_proto::{Event, OpenCall, Outcome, Record, State, Timestamp, TurnEvent};
 
 use crate::{OpenItem, StoreError};
 
@@ -29,29 +27,13 @@ pub(crate) fn recover(
     now: Timestamp,
 ) -> Result<(Vec<Record>, State), StoreError> {
     let closing = if ends_turn(state) { Closing::Turn } else { Closing::RunningCalls };
+    let incomplete = |open: OpenItem| open.kind.incomplete_item(open.item, open.text);
     close(state, open.into_iter().filter_map(incomplete).collect(), closing, now)
 }
 
 /// Ends a state's turn, if it has one, whatever its calls wait for.
 pub(crate) fn end_turn(state: &State, now: Timestamp) -> Result<(Vec<Record>, State), StoreError> {
     close(state, Vec::new(), Closing::Turn, now)
-}
-
-/// The event of an item that was cut. Arguments of a call and empty texts are dropped.
-fn incomplete(open: OpenItem) -> Option<Event> {
-    let OpenItem { item, kind, text, .. } = open;
-    if text.is_empty() {
-        return None;
-    }
-    match kind {
-        StreamKind::Thought => {
-            Some(Event::Turn(TurnEvent::Thought { item, text, complete: false }))
-        }
-        StreamKind::Message => {
-            Some(Event::Turn(TurnEvent::Message { item, text, complete: false }))
-        }
-        StreamKind::ToolArgs => None,
-    }
 }
 
 fn close(
@@ -65,20 +47,7 @@ fn close(
         if closing == Closing::RunningCalls && open.waits() {
             continue;
         }
-        if open.approval.is_some() {
-            events.push(Event::Turn(TurnEvent::ApprovalSettled {
-                call: open.call.clone(),
-                decision: Decision::Void,
-                by: None,
-            }));
-        }
-        events.push(Event::Turn(TurnEvent::ToolReturned {
-            call: open.call,
-            name: open.name,
-            status: ToolStatus::Error,
-            text: "interrupted: the server stopped".to_owned(),
-            content: None,
-        }));
+        events.extend(open.closing_events("interrupted: the server stopped"));
     }
     if closing == Closing::Turn {
         events.push(Event::Turn(TurnEvent::Ended {
