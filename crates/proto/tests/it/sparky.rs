@@ -6,9 +6,11 @@ use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
 use thoughtwire_proto::dialect::sparky::{
     Loading, ServerLoading, SparkyMachine, Tools, WsMessage, normalise, render,
 };
+use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
-    Command, CommandReply, ConnectionCommand, DirectoryCommand, DirectoryReply, PeerRef, PeerWire,
-    Refusal, RefusalCode, Role, Seq, SessionCommand, SessionReply, Start,
+    Command, CommandReply, ConnectionCommand, DirectoryCommand, DirectoryReply, Emission, PeerRef,
+    PeerWire, Record, Refusal, RefusalCode, Role, Seq, SessionCommand, SessionEmission,
+    SessionReply, Start, Timestamp,
 };
 
 #[derive(Deserialize)]
@@ -16,6 +18,32 @@ struct SparkyRow {
     input: String,
     wire: Option<String>,
     error: Option<RefusalCode>,
+}
+
+#[test]
+fn a_cancelled_turn_is_told_in_the_words_of_the_original() {
+    let labels =
+        Encoding::Sparky { session_id: "p-1".into(), user_id: "u-1".into(), chat_id: "c-1".into() };
+    for (code, words) in
+        [("interrupted", "Previous message cancelled"), ("cancelled", "Message cancelled")]
+    {
+        let ended = serde_json::json!({
+            "kind": "turn_ended", "input": "i-1", "outcome": "cancelled", "code": code,
+        });
+        let record = Record {
+            seq: Seq(3),
+            at: Timestamp::from_millis(0),
+            turn: Some("t-1".parse().unwrap()),
+            event: serde_json::from_value(ended).unwrap(),
+        };
+        let session = "s-1".parse().unwrap();
+        let shown = SessionEmission { session, emission: Emission::Record(record) };
+        let frames = encode(&labels, &shown, FrameLimit::default());
+        let [frame] = frames.as_slice() else { panic!("{frames:?}") };
+        let frame: serde_json::Value = serde_json::from_str(frame).unwrap();
+        assert_eq!(frame["type"], "status");
+        assert_eq!(frame["data"]["message"], words);
+    }
 }
 
 #[test]

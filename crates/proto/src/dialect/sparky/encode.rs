@@ -63,7 +63,7 @@ pub fn encode(
                 if code.as_deref() == Some(INTERRUPTED) {
                     status("Previous message cancelled")
                 } else {
-                    status("WsMessage cancelled")
+                    status("Message cancelled")
                 }
             }
             Event::Turn(TurnEvent::Ended {
