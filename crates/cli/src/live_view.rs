@@ -154,7 +154,7 @@ impl LiveView {
     fn tell(&mut self, at: usize, pieces: &mut Vec<OutputPiece>) {
         let Some(entry) = self.transcript.entries().get(at) else { return };
         let told = match &entry.body {
-            // StyledText when it is first seen, not again when its turn comes.
+            // Printed when it is first seen, not again when its turn comes.
             EntryBody::Input { item, text, from, .. } => {
                 self.told.insert(item.clone()).then(|| render::input(text, from.as_deref()))
             }

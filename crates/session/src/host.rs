@@ -63,7 +63,7 @@ pub trait SessionHost {
     fn absence(&self) -> Option<String>;
 }
 
-/// SessionReply of the host to a turn that wants to start.
+/// The host's answer to a turn that wants to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission<P> {
     /// The turn needs no permit.

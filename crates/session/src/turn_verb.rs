@@ -57,7 +57,7 @@ pub enum TurnVerb<A: AgentSenders> {
     Await {
         /// The call.
         call: CallId,
-        /// CallQuestion to ask, unless it is asked already.
+        /// The question to ask, unless it is asked already.
         question: CallQuestion,
         /// Sender of the reply.
         reply: A::CallSender,
@@ -67,7 +67,7 @@ pub enum TurnVerb<A: AgentSenders> {
     },
 }
 
-/// CallQuestion that a call waits for.
+/// A question whose answer a call waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallQuestion {
     /// The owner's approval.

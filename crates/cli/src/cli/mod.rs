@@ -66,7 +66,7 @@ pub(crate) enum CliCommand {
         #[command(subcommand)]
         command: AgentsCommand,
     },
-    /// TextStyle at what an agent remembers, and change it.
+    /// Show, change and search what an agent remembers.
     Memory {
         #[command(flatten)]
         target: TargetFlags,

@@ -11,7 +11,7 @@ use crate::interface::Interface;
 use crate::turn_message::AgentReplies;
 use crate::workers::{OfferRegistry, PermitCell, WorkerPermit, is_offered, no_worker_status};
 
-/// SessionHost of one session's core.
+/// The host of one session's core.
 pub(crate) struct DriverHost {
     workers: Arc<OfferRegistry>,
     session: SessionId,

@@ -99,7 +99,7 @@ pub struct Config {
     pub base_path: BasePath,
     /// Host names of this server, in addition to those of the loopback.
     pub allow_host: Vec<String>,
-    /// ServerLimits on what one client may do.
+    /// Limits on what one client may do.
     pub limits: ServerLimits,
     /// Time that running turns have to end when the server stops.
     pub grace: Duration,
@@ -177,7 +177,7 @@ pub struct Agents {
     pub load_models: bool,
 }
 
-/// ServerLimits with safe defaults, above what a busy client needs.
+/// Limits with safe defaults, above what a busy client needs.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerLimits {
     /// The largest frame and request body, in bytes.

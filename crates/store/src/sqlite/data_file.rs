@@ -126,7 +126,7 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
     Ok(DirBuilder::new().recursive(true).mode(0o700).create(dir)?)
 }
 
-/// FileIdentity of a file: its device and its number there.
+/// Identity of a file: its device and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileIdentity(u64, u64);
 

@@ -1,4 +1,4 @@
-//! ReaderPool: short transactions on connections of their own, so that reads never wait for writes.
+//! Readers: short transactions on connections of their own, so that reads never wait for writes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

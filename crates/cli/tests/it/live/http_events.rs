@@ -1,4 +1,4 @@
-//! ServerAddress-sent events: what a proxy sees of them, where they resume, and how they end.
+//! Server-sent events: what a proxy sees of them, where they resume, and how they end.
 
 use std::time::{Duration, Instant};
 
