@@ -7,8 +7,8 @@ use thoughtwire_proto::{
 use crate::host::Extras;
 use crate::pipeline::{PendingAppend, Pipeline, Settlement, Waiter};
 use crate::{
-    Effect, EventBatch, IdempotencyKey, Now, ReceiptDraft, SeenKeys, SessionHost, key_reused,
-    repeated,
+    CoreReply, Effect, EventBatch, IdempotencyKey, Now, ReceiptDraft, SeenKeys, SessionHost,
+    key_reused, repeated,
 };
 
 /// An event with the turn that it belongs to.
@@ -155,7 +155,8 @@ impl<H: SessionHost> AcceptedLog<H> {
                 append.waiters.push(Waiter::Command(reply, Box::new(repeated(answer))));
             }
             Some(_) | None => {
-                self.effects.push(Effect::ReplyCommand(reply, Err(key_reused(&key.id))));
+                self.effects
+                    .push(Effect::Reply(CoreReply::Command(reply, Err(key_reused(&key.id)))));
             }
         }
         None

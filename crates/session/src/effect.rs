@@ -36,18 +36,8 @@ pub enum Effect<H: SessionHost> {
     StartTurn(Box<TurnStart<H>>),
     /// Drops the agent's work, its messages and its permit.
     DropTurn,
-    /// Replies to a command.
-    ReplyCommand(H::CommandSender, Result<SessionReply, Refusal>),
-    /// Replies with the position of an agent's events.
-    ReplySeq(SeqReply<H>, Result<Seq, TurnError>),
-    /// Replies to the end of a turn.
-    ReplyFinish(FinishReply<H>, Result<Finish, TurnError>),
-    /// Replies with the inputs that joined the turn.
-    ReplySteered(SteeredReply<H>, Vec<Input>),
-    /// Replies to a call that waited.
-    ReplyCall(WaitReply<H>, Result<CallReply, TurnError>),
-    /// Refuses an embedder's turn.
-    RefuseBegin(H::BeginSender, Refusal),
+    /// Replies to a client, an agent or an embedder.
+    Reply(CoreReply<H>),
     /// Looks up the receipt of a key; the driver reports it by
     /// [`SessionInput::ReceiptLookedUp`](crate::SessionInput::ReceiptLookedUp).
     LookUpReceipt(IdempotencyKey),
@@ -62,6 +52,22 @@ pub enum Effect<H: SessionHost> {
     CountClients,
     /// The session's life in memory is over. Nothing follows.
     End(SessionEnd),
+}
+
+/// A reply, with the sender that takes it.
+pub enum CoreReply<H: SessionHost> {
+    /// To a command.
+    Command(H::CommandSender, Result<SessionReply, Refusal>),
+    /// The position of an agent's events.
+    Seq(SeqReply<H>, Result<Seq, TurnError>),
+    /// To the end of a turn.
+    Finish(FinishReply<H>, Result<Finish, TurnError>),
+    /// The inputs that joined the turn.
+    Steered(SteeredReply<H>, Vec<Input>),
+    /// To a call that waited.
+    Call(WaitReply<H>, Result<CallReply, TurnError>),
+    /// The refusal of an embedder's turn.
+    BeginRefused(H::BeginSender, Refusal),
 }
 
 /// Records for the end of the log, all or none, with what is committed together with them.

@@ -8,7 +8,7 @@ use thoughtwire_proto::{
 };
 
 use crate::host::Extras;
-use crate::{AgentError, Effect, IdempotencyKey, SeenKeys, SessionHost, TurnVerb};
+use crate::{AgentError, CoreReply, IdempotencyKey, SeenKeys, SessionHost, TurnVerb};
 
 /// One thing that happens to a session.
 pub enum SessionInput<H: SessionHost> {
@@ -88,12 +88,12 @@ pub enum SessionRequest<H: SessionHost> {
 
 impl<H: SessionHost> SessionRequest<H> {
     /// The reply that refuses the request.
-    pub fn refused(self, refusal: Refusal) -> Effect<H> {
+    pub fn refused(self, refusal: Refusal) -> CoreReply<H> {
         match self {
             Self::Command(CommandRequest { reply, .. }) | Self::EditBlock { reply, .. } => {
-                Effect::ReplyCommand(reply, Err(refusal))
+                CoreReply::Command(reply, Err(refusal))
             }
-            Self::Begin { reply, .. } => Effect::RefuseBegin(reply, refusal),
+            Self::Begin { reply, .. } => CoreReply::BeginRefused(reply, refusal),
         }
     }
 }

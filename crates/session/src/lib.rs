@@ -36,7 +36,9 @@ mod turns;
 
 pub use crate::accepted_log::whole_item;
 pub use crate::core::SessionCore;
-pub use effect::{Effect, EventBatch, OpenItemText, ReceiptDraft, Runner, SessionEnd, TurnStart};
+pub use effect::{
+    CoreReply, Effect, EventBatch, OpenItemText, ReceiptDraft, Runner, SessionEnd, TurnStart,
+};
 pub use host::{Admission, AgentSenders, HandOver, SessionHost};
 pub use idempotency::{IdempotencyKey, MAX_KEYS, SeenKeys, key_reused, repeated};
 pub use input::{

@@ -7,7 +7,7 @@ use thoughtwire_proto::{
 };
 
 use crate::host::SeqReply;
-use crate::{CallReply, Effect, IdempotencyKey, SessionHost, TurnError};
+use crate::{CallReply, CoreReply, Effect, IdempotencyKey, SessionHost, TurnError};
 
 /// Appends under way per session. This bounds what the store's queue holds for it.
 pub const MAX_APPENDS: usize = 256;
@@ -51,22 +51,24 @@ impl<H: SessionHost> Waiter<H> {
     /// The reply once the append is on disk.
     pub(crate) fn saved(self) -> Effect<H> {
         match self {
-            Self::Command(reply, answer) => Effect::ReplyCommand(reply, Ok(*answer)),
-            Self::Agent(reply, seq) => Effect::ReplySeq(reply, Ok(seq)),
+            Self::Command(reply, answer) => Effect::Reply(CoreReply::Command(reply, Ok(*answer))),
+            Self::Agent(reply, seq) => Effect::Reply(CoreReply::Seq(reply, Ok(seq))),
         }
     }
 
     /// The reply if the append failed or was illegal.
     pub(crate) fn failed(self, refusal: &Refusal) -> Effect<H> {
         match self {
-            Self::Command(reply, _) => Effect::ReplyCommand(reply, Err(refusal.clone())),
+            Self::Command(reply, _) => {
+                Effect::Reply(CoreReply::Command(reply, Err(refusal.clone())))
+            }
             Self::Agent(reply, _) => {
                 let error = if refusal.code == RefusalCode::BadRequest {
                     TurnError::Illegal(refusal.reason.clone())
                 } else {
                     TurnError::Unsaved(refusal.clone())
                 };
-                Effect::ReplySeq(reply, Err(error))
+                Effect::Reply(CoreReply::Seq(reply, Err(error)))
             }
         }
     }

@@ -13,8 +13,8 @@ use crate::host::NotAdmitted;
 use crate::pipeline::Waiter;
 use crate::running_turn::RunningTurn;
 use crate::{
-    Effect, HandOver, LoadedSession, Now, Runner, SessionHost, SessionOptions, StoredState,
-    TurnError, TurnStart,
+    CoreReply, Effect, HandOver, LoadedSession, Now, Runner, SessionHost, SessionOptions,
+    StoredState, TurnError, TurnStart,
 };
 
 /// The accepted log, the running turn and the queue's contents.
@@ -250,7 +250,7 @@ impl<H: SessionHost> TurnQueue<H> {
 
     fn end_waits(&mut self, running: &mut RunningTurn<H>) {
         for sender in running.waiters.clear() {
-            self.log.emit(Effect::ReplyCall(sender, Err(TurnError::Ended)));
+            self.log.emit(Effect::Reply(CoreReply::Call(sender, Err(TurnError::Ended))));
         }
     }
 

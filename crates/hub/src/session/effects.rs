@@ -57,12 +57,7 @@ impl SessionDriver {
                     SessionEnd::Stopped => LiveEnd::Stopped,
                 });
             }
-            replied @ (Effect::ReplyCommand(..)
-            | Effect::ReplySeq(..)
-            | Effect::ReplyFinish(..)
-            | Effect::ReplySteered(..)
-            | Effect::ReplyCall(..)
-            | Effect::RefuseBegin(..)) => reply(replied),
+            Effect::Reply(answer) => reply(answer),
         }
     }
 

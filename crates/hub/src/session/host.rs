@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thoughtwire_proto::{AgentProfile, ItemId, Refusal, SessionId, SessionReply, TurnId};
-use thoughtwire_session::{Admission, Effect, HandOver, SessionHost};
+use thoughtwire_session::{Admission, CoreReply, HandOver, SessionHost};
 use tokio::sync::oneshot;
 
 use crate::clock::new_id;
@@ -129,28 +129,15 @@ impl SessionHost for DriverHost {
     }
 }
 
-/// Carries out an effect that is a reply. A caller that left needs none.
-pub(crate) fn reply(effect: Effect<DriverHost>) {
-    match effect {
-        Effect::ReplyCommand(reply, result) => drop(reply.send(result)),
-        Effect::ReplySeq(reply, result) => drop(reply.send(result)),
-        Effect::ReplyFinish(reply, result) => drop(reply.send(result)),
-        Effect::ReplySteered(reply, inputs) => drop(reply.send(inputs)),
+/// Sends a reply. A caller that left needs none.
+pub(crate) fn reply(reply: CoreReply<DriverHost>) {
+    match reply {
+        CoreReply::Command(sender, result) => drop(sender.send(result)),
+        CoreReply::Seq(sender, result) => drop(sender.send(result)),
+        CoreReply::Finish(sender, result) => drop(sender.send(result)),
+        CoreReply::Steered(sender, inputs) => drop(sender.send(inputs)),
         // Dropping the sender tells the agent that the turn has ended.
-        Effect::ReplyCall(reply, result) => drop(result.map(|result| reply.send(result))),
-        Effect::RefuseBegin(reply, refusal) => drop(reply.send(Err(refusal))),
-        Effect::Append(_)
-        | Effect::DiscardAppends
-        | Effect::Publish { .. }
-        | Effect::Show(_)
-        | Effect::SetStanding(_)
-        | Effect::Checkpoint(_)
-        | Effect::StartTurn(_)
-        | Effect::DropTurn
-        | Effect::LookUpReceipt(_)
-        | Effect::Delete(_)
-        | Effect::Reload
-        | Effect::CountClients
-        | Effect::End(_) => {}
+        CoreReply::Call(sender, result) => drop(result.map(|result| sender.send(result))),
+        CoreReply::BeginRefused(sender, refusal) => drop(sender.send(Err(refusal))),
     }
 }

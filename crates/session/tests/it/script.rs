@@ -10,9 +10,9 @@ use thoughtwire_proto::{
 };
 use thoughtwire_session::{
     Admission, AgentError, AgentExit, AgentSenders, CallQuestion, CallReply, CommandRequest,
-    Effect, Finish, HandOver, IdempotencyKey, LoadedSession, Now, Runner, SeenKeys, SessionCore,
-    SessionEnd, SessionHost, SessionInput, SessionOptions, SessionRequest, StoredState, TurnError,
-    TurnVerb,
+    CoreReply, Effect, Finish, HandOver, IdempotencyKey, LoadedSession, Now, Runner, SeenKeys,
+    SessionCore, SessionEnd, SessionHost, SessionInput, SessionOptions, SessionRequest,
+    StoredState, TurnError, TurnVerb,
 };
 
 /// A host whose ids count up and whose senders are names.
@@ -373,24 +373,27 @@ fn line(effect: &Effect<ScriptHost>) -> String {
             format!("start {} on {:?}{runner}", start.turn.as_str(), start.input.text)
         }
         Effect::DropTurn => "drop turn".to_owned(),
-        Effect::ReplyCommand(to, Ok(answer)) => format!("{to}: {}", answered(answer)),
-        Effect::ReplyCommand(to, Err(refusal)) | Effect::RefuseBegin(to, refusal) => {
+        Effect::Reply(CoreReply::Command(to, Ok(answer))) => format!("{to}: {}", answered(answer)),
+        Effect::Reply(CoreReply::Command(to, Err(refusal)))
+        | Effect::Reply(CoreReply::BeginRefused(to, refusal)) => {
             format!("{to}: {}", refusal.code.as_str())
         }
-        Effect::ReplySeq(to, Ok(seq)) => format!("{to}: at {}", seq.0),
-        Effect::ReplySeq(to, Err(error)) => format!("{to}: {}", turn_error(error)),
-        Effect::ReplyFinish(to, Ok(Finish::Ended)) => format!("{to}: ended"),
-        Effect::ReplyFinish(to, Ok(Finish::Steered(inputs))) => {
+        Effect::Reply(CoreReply::Seq(to, Ok(seq))) => format!("{to}: at {}", seq.0),
+        Effect::Reply(CoreReply::Seq(to, Err(error))) => format!("{to}: {}", turn_error(error)),
+        Effect::Reply(CoreReply::Finish(to, Ok(Finish::Ended))) => format!("{to}: ended"),
+        Effect::Reply(CoreReply::Finish(to, Ok(Finish::Steered(inputs)))) => {
             format!("{to}: {} steered", inputs.len())
         }
-        Effect::ReplyFinish(to, Err(error)) => format!("{to}: {}", turn_error(error)),
-        Effect::ReplySteered(to, inputs) => format!("{to}: {} steered", inputs.len()),
-        Effect::ReplyCall(to, Ok(CallReply::Decided(decision))) => format!("{to}: {decision:?}"),
-        Effect::ReplyCall(to, Ok(CallReply::Returned(returned))) => {
+        Effect::Reply(CoreReply::Finish(to, Err(error))) => format!("{to}: {}", turn_error(error)),
+        Effect::Reply(CoreReply::Steered(to, inputs)) => format!("{to}: {} steered", inputs.len()),
+        Effect::Reply(CoreReply::Call(to, Ok(CallReply::Decided(decision)))) => {
+            format!("{to}: {decision:?}")
+        }
+        Effect::Reply(CoreReply::Call(to, Ok(CallReply::Returned(returned)))) => {
             format!("{to}: returned {:?}", returned.status)
         }
-        Effect::ReplyCall(to, Ok(CallReply::Refused(_))) => format!("{to}: not asked"),
-        Effect::ReplyCall(to, Err(error)) => format!("{to}: {}", turn_error(error)),
+        Effect::Reply(CoreReply::Call(to, Ok(CallReply::Refused(_)))) => format!("{to}: not asked"),
+        Effect::Reply(CoreReply::Call(to, Err(error))) => format!("{to}: {}", turn_error(error)),
         Effect::LookUpReceipt(key) => format!("look up {}", key.id.as_str()),
         Effect::Delete(_) => "delete".to_owned(),
         Effect::Reload => "reload".to_owned(),
