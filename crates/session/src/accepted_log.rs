@@ -83,6 +83,11 @@ impl<H: SessionHost> AcceptedLog<H> {
         self.pipeline.is_empty()
     }
 
+    /// Adds a reply to the effects.
+    pub(crate) fn reply(&mut self, reply: CoreReply<H>) {
+        self.emit(Effect::Reply(reply));
+    }
+
     pub(crate) fn emit(&mut self, effect: Effect<H>) {
         self.effects.push(effect);
     }
@@ -197,7 +202,7 @@ impl<H: SessionHost> AcceptedLog<H> {
     pub(crate) fn discard(&mut self, refusal: &Refusal) {
         for append in self.pipeline.discard() {
             for waiter in append.waiters {
-                self.effects.push(waiter.failed(refusal));
+                self.reply(waiter.failed(refusal));
             }
         }
         self.effects.push(Effect::DiscardAppends);

@@ -13,8 +13,8 @@ use crate::pipeline::{Settlement, Waiter};
 use crate::running_turn::RunningTurn;
 use crate::turns::{TurnEnding, TurnQueue};
 use crate::{
-    AgentError, AgentExit, CallQuestion, CallReply, CoreReply, Effect, Finish, Now, SessionHost,
-    TurnError, TurnVerb,
+    AgentError, AgentExit, CallQuestion, CallReply, CoreReply, Finish, Now, SessionHost, TurnError,
+    TurnVerb,
 };
 
 /// Handles one message of an agent.
@@ -40,7 +40,7 @@ pub(crate) fn handle<H: SessionHost>(
         }
         TurnVerb::Steered { reply } => {
             let inputs = turns.running.as_mut().map(RunningTurn::take_steered).unwrap_or_default();
-            turns.log.emit(Effect::Reply(CoreReply::Steered(reply, inputs)));
+            turns.log.reply(CoreReply::Steered(reply, inputs));
         }
         TurnVerb::Spent(usage) => {
             if let Some(running) = &mut turns.running {
@@ -57,17 +57,17 @@ pub(crate) fn handle<H: SessionHost>(
 pub(crate) fn refuse_ended<H: SessionHost>(turns: &mut TurnQueue<H>, verb: TurnVerb<H::Messages>) {
     match verb {
         TurnVerb::Append { reply, .. } => {
-            turns.log.emit(Effect::Reply(CoreReply::Seq(reply, Err(TurnError::Ended))));
+            turns.log.reply(CoreReply::Seq(reply, Err(TurnError::Ended)));
         }
         TurnVerb::Finish { on_disk, reply, .. } => {
-            turns.log.emit(Effect::Reply(CoreReply::Finish(reply, Err(TurnError::Ended))));
+            turns.log.reply(CoreReply::Finish(reply, Err(TurnError::Ended)));
             reply_seq(turns, on_disk, Err(TurnError::Ended));
         }
         TurnVerb::Steered { reply } => {
-            turns.log.emit(Effect::Reply(CoreReply::Steered(reply, Vec::new())));
+            turns.log.reply(CoreReply::Steered(reply, Vec::new()));
         }
         TurnVerb::Await { reply, asked, .. } => {
-            turns.log.emit(Effect::Reply(CoreReply::Call(reply, Err(TurnError::Ended))));
+            turns.log.reply(CoreReply::Call(reply, Err(TurnError::Ended)));
             reply_seq(turns, asked, Err(TurnError::Ended));
         }
         TurnVerb::Delta { .. } | TurnVerb::Status { .. } | TurnVerb::Spent(_) => {}
@@ -80,7 +80,7 @@ fn reply_seq<H: SessionHost>(
     result: Result<Seq, TurnError>,
 ) {
     if let Some(reply) = reply {
-        turns.log.emit(Effect::Reply(CoreReply::Seq(reply, result)));
+        turns.log.reply(CoreReply::Seq(reply, result));
     }
 }
 
@@ -95,7 +95,7 @@ fn append<H: SessionHost>(
 ) {
     if !events.iter().all(is_agents) {
         let error = TurnError::Illegal("an agent cannot say this event".to_owned());
-        return turns.log.emit(Effect::Reply(CoreReply::Seq(reply, Err(error))));
+        return turns.log.reply(CoreReply::Seq(reply, Err(error)));
     }
     let events = of_turn(turn, events);
     if durable {
@@ -106,7 +106,7 @@ fn append<H: SessionHost>(
         let accepted = turns.append(now, events, Entry { extras, ..Entry::default() });
         let head = turns.log.head();
         let result = accepted.map(|()| head).map_err(|no| TurnError::Illegal(no.to_string()));
-        turns.log.emit(Effect::Reply(CoreReply::Seq(reply, result)));
+        turns.log.reply(CoreReply::Seq(reply, result));
     }
 }
 
@@ -143,7 +143,7 @@ fn finish<H: SessionHost>(
     if let Some(illegal) = events.iter().find(|event| is_empty(event)) {
         let error = TurnError::Illegal(format!("a {} must not be empty", illegal.kind()));
         reply_seq(turns, on_disk, Err(error.clone()));
-        return turns.log.emit(Effect::Reply(CoreReply::Finish(reply, Err(error))));
+        return turns.log.reply(CoreReply::Finish(reply, Err(error)));
     }
     let mut steered = Vec::new();
     if let Some(running) = &mut turns.running {
@@ -161,7 +161,7 @@ fn finish<H: SessionHost>(
         let result = accepted
             .map(|()| Finish::Steered(steered))
             .map_err(|no| TurnError::Illegal(no.to_string()));
-        return turns.log.emit(Effect::Reply(CoreReply::Finish(reply, result)));
+        return turns.log.reply(CoreReply::Finish(reply, result));
     }
     if let Some(running) = &mut turns.running {
         for event in &events {
@@ -182,7 +182,7 @@ fn finish<H: SessionHost>(
     let ended = turns.end_with(now, events, waiter);
     let result =
         ended.map(|()| Finish::Ended).map_err(|illegal| TurnError::Illegal(illegal.to_string()));
-    turns.log.emit(Effect::Reply(CoreReply::Finish(reply, result)));
+    turns.log.reply(CoreReply::Finish(reply, result));
 }
 
 /// The agent's work ended: ends the turn if the agent did not.
@@ -226,12 +226,12 @@ fn wait<H: SessionHost>(
     let reply = match running.waiters.listen(&call, reply) {
         Listened::Waits(before) => {
             if let Some(before) = before {
-                turns.log.emit(Effect::Reply(CoreReply::Call(before, Err(TurnError::Ended))));
+                turns.log.reply(CoreReply::Call(before, Err(TurnError::Ended)));
             }
             return reply_seq(turns, asked, Ok(head));
         }
         Listened::Replied(sender, reply) => {
-            turns.log.emit(Effect::Reply(CoreReply::Call(sender, Ok(reply))));
+            turns.log.reply(CoreReply::Call(sender, Ok(reply)));
             return reply_seq(turns, asked, Ok(head));
         }
         Listened::Unknown(reply) => reply,
@@ -249,10 +249,7 @@ fn wait<H: SessionHost>(
                 "{open} calls wait for approval already, \
                  so this one was not asked for and not made."
             );
-            turns.log.emit(Effect::Reply(CoreReply::Call(
-                reply,
-                Ok(CallReply::Refused(reason.clone())),
-            )));
+            turns.log.reply(CoreReply::Call(reply, Ok(CallReply::Refused(reason.clone()))));
             return reply_seq(turns, asked, Err(TurnError::Refused(reason)));
         }
         CallQuestion::Approval { name, expires_at } => {
@@ -265,7 +262,7 @@ fn wait<H: SessionHost>(
     let waiter = asked.map(|asked| Waiter::Agent(asked, head.next()));
     let entry = Entry { waiter, ..Entry::default() };
     if turns.append(now, vec![(Some(turn), event)], entry).is_err() {
-        turns.log.emit(Effect::Reply(CoreReply::Call(reply, Err(TurnError::Ended))));
+        turns.log.reply(CoreReply::Call(reply, Err(TurnError::Ended)));
     } else if let Some(running) = &mut turns.running {
         running.waiters.add(call, Some(reply));
     }

@@ -24,9 +24,7 @@ pub(crate) struct ReplyTo<H: SessionHost> {
 
 impl<H: SessionHost> ReplyTo<H> {
     fn refuse(self, turns: &mut TurnQueue<H>, code: RefusalCode, reason: impl Into<String>) {
-        turns
-            .log
-            .emit(Effect::Reply(CoreReply::Command(self.reply, Err(Refusal::new(code, reason)))));
+        turns.log.reply(CoreReply::Command(self.reply, Err(Refusal::new(code, reason))));
     }
 
     /// The entry of an append with whose commit the command is answered.
@@ -63,7 +61,7 @@ pub(crate) fn apply<H: SessionHost>(
         SessionCommand::Instruct { instructions } => {
             if turns.log.state().instructions().unwrap_or_default() == instructions {
                 let answer = SessionReply::Done { seq: None, duplicate: false };
-                turns.log.emit(Effect::Reply(CoreReply::Command(caller.reply, Ok(answer))));
+                turns.log.reply(CoreReply::Command(caller.reply, Ok(answer)));
             } else {
                 change(
                     turns,
@@ -103,7 +101,7 @@ fn send<H: SessionHost>(
     }
     if let Some(unended) = &turns.unended {
         let refusal = unended.refusal.clone();
-        return turns.log.emit(Effect::Reply(CoreReply::Command(caller.reply, Err(refusal))));
+        return turns.log.reply(CoreReply::Command(caller.reply, Err(refusal)));
     }
     if new.text.trim().is_empty() && new.attachments.is_empty() {
         let reason = "an input needs a text that is not empty";
@@ -315,7 +313,7 @@ pub(crate) fn begin<H: SessionHost>(
 ) {
     if turns.open_turn().is_some() {
         let refusal = Refusal::new(RefusalCode::TurnRunning, "a turn runs; finish it first");
-        return turns.log.emit(Effect::Reply(CoreReply::BeginRefused(reply, refusal)));
+        return turns.log.reply(CoreReply::BeginRefused(reply, refusal));
     }
     let item = turns.host.new_item_id();
     let input = Input { item: item.clone(), text: text.clone(), attachments: Vec::new() };
@@ -332,7 +330,7 @@ pub(crate) fn begin<H: SessionHost>(
         Ok(()) => turns.run(starting.turn, &item, Runner::Embedder(reply)),
         Err(illegal) => {
             let refusal = Refusal::new(RefusalCode::BadRequest, illegal.to_string());
-            turns.log.emit(Effect::Reply(CoreReply::BeginRefused(reply, refusal)));
+            turns.log.reply(CoreReply::BeginRefused(reply, refusal));
         }
     }
 }

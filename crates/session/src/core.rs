@@ -228,7 +228,7 @@ impl<H: SessionHost> SessionCore<H> {
                 unknown_session(&self.id)
             }
         };
-        self.turns.log.emit(Effect::Reply(request.refused(refusal)));
+        self.turns.log.reply(request.refused(refusal));
     }
 
     fn run(&mut self, request: SessionRequest<H>, now: Now) {
@@ -278,7 +278,7 @@ impl<H: SessionHost> SessionCore<H> {
             Ok(Some(answer)) => Ok(answer),
             Err(refusal) => Err(refusal),
         };
-        self.turns.log.emit(Effect::Reply(CoreReply::Command(request.reply, answer)));
+        self.turns.log.reply(CoreReply::Command(request.reply, answer));
         self.release(now);
     }
 
@@ -298,14 +298,14 @@ impl<H: SessionHost> SessionCore<H> {
         let Some((append, then)) = self.turns.log.confirm() else { return };
         // Invariant: a reply comes before the events that it is about. Test: `batches`.
         for waiter in append.waiters {
-            self.turns.log.emit(waiter.saved());
+            self.turns.log.reply(waiter.saved());
         }
         if let Some(settled) = append.settles
             && let Some(running) = &mut self.turns.running
             && running.id == settled.turn
             && let Some((sender, reply)) = running.waiters.settled(&settled.call, settled.reply)
         {
-            self.turns.log.emit(Effect::Reply(CoreReply::Call(sender, Ok(reply))));
+            self.turns.log.reply(CoreReply::Call(sender, Ok(reply)));
         }
         self.turns.log.emit(Effect::Publish { records: append.records, then });
     }
@@ -361,7 +361,7 @@ impl<H: SessionHost> SessionCore<H> {
             self.reload = None;
             self.life = LifePhase::Settling(SessionEnd::Deleted);
         }
-        self.turns.log.emit(Effect::Reply(CoreReply::Command(reply, answer)));
+        self.turns.log.reply(CoreReply::Command(reply, answer));
         self.release(now);
     }
 
@@ -428,12 +428,12 @@ impl<H: SessionHost> SessionCore<H> {
             SessionEnd::Stopped => stopping(),
         };
         if let Some(reply) = self.turns.deletion.take() {
-            self.turns.log.emit(Effect::Reply(CoreReply::Command(reply, Err(refusal.clone()))));
+            self.turns.log.reply(CoreReply::Command(reply, Err(refusal.clone())));
         }
         let lookup = self.lookup.take().map(SessionRequest::Command);
         let held = std::mem::take(&mut self.held);
         for request in lookup.into_iter().chain(held) {
-            self.turns.log.emit(Effect::Reply(request.refused(refusal.clone())));
+            self.turns.log.reply(request.refused(refusal.clone()));
         }
         self.turns.log.emit(Effect::End(end));
     }

@@ -7,7 +7,7 @@ use thoughtwire_proto::{
 };
 
 use crate::host::SeqReply;
-use crate::{CallReply, CoreReply, Effect, IdempotencyKey, SessionHost, TurnError};
+use crate::{CallReply, CoreReply, IdempotencyKey, SessionHost, TurnError};
 
 /// Appends under way per session. This bounds what the store's queue holds for it.
 pub const MAX_APPENDS: usize = 256;
@@ -49,26 +49,24 @@ pub(crate) enum Waiter<H: SessionHost> {
 
 impl<H: SessionHost> Waiter<H> {
     /// The reply once the append is on disk.
-    pub(crate) fn saved(self) -> Effect<H> {
+    pub(crate) fn saved(self) -> CoreReply<H> {
         match self {
-            Self::Command(reply, answer) => Effect::Reply(CoreReply::Command(reply, Ok(*answer))),
-            Self::Agent(reply, seq) => Effect::Reply(CoreReply::Seq(reply, Ok(seq))),
+            Self::Command(reply, answer) => CoreReply::Command(reply, Ok(*answer)),
+            Self::Agent(reply, seq) => CoreReply::Seq(reply, Ok(seq)),
         }
     }
 
     /// The reply if the append failed or was illegal.
-    pub(crate) fn failed(self, refusal: &Refusal) -> Effect<H> {
+    pub(crate) fn failed(self, refusal: &Refusal) -> CoreReply<H> {
         match self {
-            Self::Command(reply, _) => {
-                Effect::Reply(CoreReply::Command(reply, Err(refusal.clone())))
-            }
+            Self::Command(reply, _) => CoreReply::Command(reply, Err(refusal.clone())),
             Self::Agent(reply, _) => {
                 let error = if refusal.code == RefusalCode::BadRequest {
                     TurnError::Illegal(refusal.reason.clone())
                 } else {
                     TurnError::Unsaved(refusal.clone())
                 };
-                Effect::Reply(CoreReply::Seq(reply, Err(error)))
+                CoreReply::Seq(reply, Err(error))
             }
         }
     }

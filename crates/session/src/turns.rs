@@ -127,7 +127,7 @@ impl<H: SessionHost> TurnQueue<H> {
             Err(illegal) => {
                 let refusal = Refusal::new(RefusalCode::BadRequest, illegal.to_string());
                 if let Some(waiter) = entry.waiter {
-                    self.log.emit(waiter.failed(&refusal));
+                    self.log.reply(waiter.failed(&refusal));
                 }
                 Err(illegal)
             }
@@ -250,7 +250,7 @@ impl<H: SessionHost> TurnQueue<H> {
 
     fn end_waits(&mut self, running: &mut RunningTurn<H>) {
         for sender in running.waiters.clear() {
-            self.log.emit(Effect::Reply(CoreReply::Call(sender, Err(TurnError::Ended))));
+            self.log.reply(CoreReply::Call(sender, Err(TurnError::Ended)));
         }
     }
 
