@@ -27,8 +27,8 @@ pub(crate) struct StepCalls<'a> {
     pub(crate) turn: &'a thoughtwire_hub::Turn,
     pub(crate) style: Style,
     pub(crate) limits: TurnLimits,
-    /// Position of the turn's own input in the log, and its time.
-    pub(crate) turn_input: Option<(Seq, Timestamp)>,
+    /// Position of the turn's own input in the log.
+    pub(crate) turn_input: Option<Seq>,
 }
 
 /// A call and the action decided for it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thoughtwire_hub::{AgentError, Input, Turn};
-use thoughtwire_proto::{Compaction, Seq, Timestamp, Usage};
+use thoughtwire_proto::{Compaction, Seq, Usage};
 
 use crate::compaction;
 use crate::history;
@@ -21,8 +21,8 @@ pub(crate) struct PromptContext {
     pub(crate) chat: Vec<Arc<PromptEntry>>,
     /// Index in `chat` at which the turn begins.
     pub(crate) turn_from: usize,
-    /// Position of the turn's own input in the log, and its time.
-    pub(crate) turn_input: Option<(Seq, Timestamp)>,
+    /// Position of the turn's own input in the log.
+    pub(crate) turn_input: Option<Seq>,
     past: Past,
     past_cache: Arc<PastCache>,
 }

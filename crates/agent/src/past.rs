@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thoughtwire_hub::{AgentError, Turn};
-use thoughtwire_proto::{Compaction, Event, ItemId, Record, Seq, SessionEvent, Timestamp};
+use thoughtwire_proto::{Compaction, Event, ItemId, Record, Seq, SessionEvent};
 
 use crate::history::{self, HistoryPart, InputsFound, PartKind, PendingInputs, ProviderStates};
 use crate::prompt::PromptEntry;
@@ -114,9 +114,9 @@ impl Past {
             .sum()
     }
 
-    /// Position of a waiting input in the log, and its time.
-    pub(crate) fn waiting_input(&self, input: &ItemId) -> Option<(Seq, Timestamp)> {
-        self.waiting.get(input).map(|input| (input.seq, input.at))
+    /// Position of a waiting input in the log.
+    pub(crate) fn waiting_input(&self, input: &ItemId) -> Option<Seq> {
+        self.waiting.get(input).map(|input| input.seq)
     }
 
     /// Position at which the newest turns begin that together have at most `tokens`.

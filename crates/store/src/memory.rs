@@ -84,12 +84,13 @@ pub trait MemoryStore: Send + Sync {
     ) -> StoreRead<Page<Recalled>>;
 
     /// Lists what was said from one instant to another, both included, oldest first. Only finds
-    /// what is indexed.
+    /// what is indexed. `without` leaves out one message: a question about the past is not part of
+    /// its own answer.
     fn recall_by_date(
         &self,
         agent: &AgentId,
-        from: Timestamp,
-        to: Timestamp,
+        span: (Timestamp, Timestamp),
+        without: Option<(SessionId, Seq)>,
         offset: usize,
         limit: usize,
     ) -> StoreRead<Page<Recalled>>;

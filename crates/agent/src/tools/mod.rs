@@ -50,8 +50,8 @@ pub(crate) struct Toolbox {
 /// The turn in which a tool is called.
 pub(crate) struct ToolContext<'a> {
     pub(crate) turn: &'a Turn,
-    /// Position of the turn's own input in the log, and its time.
-    pub(crate) turn_input: Option<(Seq, Timestamp)>,
+    /// Position of the turn's own input in the log.
+    pub(crate) turn_input: Option<Seq>,
     /// The message that a `send_message` call has streamed so far.
     pub(crate) streamed: Option<ItemWriter>,
 }

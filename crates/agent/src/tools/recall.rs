@@ -47,12 +47,12 @@ impl Toolbox {
             .ok_or_else(|| ToolFault::Complaint("These days are out of range.".to_owned()))?;
         let span = PageSpan::of(page, 0)?;
         // The store's bounds are both inclusive. The question itself is not a result.
-        let until = context.turn_input.map_or(until, |(_, turn_input)| turn_input.min(until));
         let last = Timestamp::from_millis(until.as_millis().saturating_sub(1));
+        let question = context.turn_input.map(|seq| (context.turn.session.clone(), seq));
         self.catch_up().await?;
         let memory = self.memory_for(agent);
-        let found = memory.recall_by_date(agent, from, last, 0, span.end).await.map_err(unread)?;
-        Ok(recalled(found, span, context))
+        let found = memory.recall_by_date(agent, (from, last), question, 0, span.end).await;
+        Ok(recalled(found.map_err(unread)?, span, context))
     }
 
     /// Indexes all messages that are not indexed yet.
@@ -121,8 +121,7 @@ impl PageSpan {
 fn recalled(found: Page<Recalled>, span: PageSpan, context: &ToolContext<'_>) -> String {
     let total = found.total;
     let own = |item: &Recalled| {
-        item.session == context.turn.session
-            && context.turn_input.is_some_and(|(seq, _)| seq == item.seq)
+        item.session == context.turn.session && context.turn_input == Some(item.seq)
     };
     let shown = found.items.len();
     let others: Vec<Recalled> = found.items.into_iter().filter(|item| !own(item)).collect();

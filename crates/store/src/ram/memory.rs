@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{AgentId, Role, Timestamp};
+use thoughtwire_proto::{AgentId, Role, Seq, SessionId, Timestamp};
 
 use super::RamHandle;
 use super::faults::WriteUse;
@@ -193,16 +193,22 @@ impl MemoryStore for RamMemory {
     fn recall_by_date(
         &self,
         agent: &AgentId,
-        from: Timestamp,
-        to: Timestamp,
+        (from, to): (Timestamp, Timestamp),
+        without: Option<(SessionId, Seq)>,
         offset: usize,
         limit: usize,
     ) -> StoreRead<Page<Recalled>> {
         let agent = agent.clone();
+        let is_left_out = move |found: &Recalled| {
+            without
+                .as_ref()
+                .is_some_and(|(session, seq)| found.session == *session && found.seq == *seq)
+        };
         self.0.read(&[], move |tables| {
             let mut found: Vec<SearchableMessage> = said(tables)
                 .filter(|said| said.agent == agent)
                 .filter(|said| said.found.at >= from && said.found.at <= to)
+                .filter(|said| !is_left_out(&said.found))
                 .collect();
             found.sort_by_key(|said| (said.found.at, said.number));
             let total = found.len();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{AgentId, Timestamp};
+use thoughtwire_proto::{AgentId, Seq, SessionId, Timestamp};
 
 use super::receipts::{self, NO_SESSION};
 use super::summary::Invalidates;
@@ -122,14 +122,15 @@ impl MemoryStore for SqliteMemory {
     fn recall_by_date(
         &self,
         agent: &AgentId,
-        from: Timestamp,
-        to: Timestamp,
+        span: (Timestamp, Timestamp),
+        without: Option<(SessionId, Seq)>,
         offset: usize,
         limit: usize,
     ) -> StoreRead<Page<Recalled>> {
         let agent = agent.clone();
-        self.0
-            .read(move |connection| recall::by_date(connection, &agent, (from, to), offset, limit))
+        self.0.read(move |connection| {
+            recall::by_date(connection, &agent, span, without.as_ref(), (offset, limit))
+        })
     }
 
     fn recall_count(&self, agent: &AgentId) -> StoreRead<usize> {

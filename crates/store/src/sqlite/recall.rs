@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, Row, TransactionBehavior, params};
-use thoughtwire_proto::{AgentId, Event, Role, Timestamp};
+use thoughtwire_proto::{AgentId, Event, Role, Seq, SessionId, Timestamp};
 
-use super::row::{get_id, get_seq};
+use super::row::{get_id, get_seq, to_i64};
 use crate::{Page, Recalled, StoreError, script};
 
 /// Events indexed per transaction: so few that a write that arrives meanwhile hardly waits.
@@ -41,24 +41,29 @@ pub(super) fn search(
     Ok(Page { items: rows.collect::<Result<_, _>>()?, total })
 }
 
-/// Lists what was said from one instant to another, both included, oldest first.
+/// Lists what was said from one instant to another, both included, oldest first, without one
+/// message.
 pub(super) fn by_date(
     connection: &Connection,
     agent: &AgentId,
     (from, to): (Timestamp, Timestamp),
-    offset: usize,
-    limit: usize,
+    without: Option<&(SessionId, Seq)>,
+    (offset, limit): (usize, usize),
 ) -> Result<Page<Recalled>, StoreError> {
     const FROM: &str = "FROM said JOIN sessions ON sessions.num = said.session
-                        WHERE said.agent = ?1 AND said.at >= ?2 AND said.at <= ?3";
+                        WHERE said.agent = ?1 AND said.at >= ?2 AND said.at <= ?3
+                          AND NOT (?4 IS NOT NULL AND sessions.id = ?4 AND seq = ?5)";
+    let agent = agent.as_str();
     let (from, to) = (from.as_millis(), to.as_millis());
+    let session = without.map(|(session, _)| session.as_str());
+    let seq = without.map_or(0, |(_, seq)| to_i64(seq.0));
     let total = connection
         .prepare_cached(&format!("SELECT count(*) {FROM}"))?
-        .query_row(params![agent.as_str(), from, to], |row| row.get(0))?;
+        .query_row(params![agent, from, to, session, seq], |row| row.get(0))?;
     let mut select = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} {FROM} ORDER BY said.at, said.id LIMIT ?4 OFFSET ?5"
+        "SELECT {COLUMNS} {FROM} ORDER BY said.at, said.id LIMIT ?6 OFFSET ?7"
     ))?;
-    let rows = select.query_map(params![agent.as_str(), from, to, limit, offset], found)?;
+    let rows = select.query_map(params![agent, from, to, session, seq, limit, offset], found)?;
     Ok(Page { items: rows.collect::<Result<_, _>>()?, total })
 }
 

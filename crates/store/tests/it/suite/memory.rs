@@ -104,9 +104,12 @@ async fn what_was_said_is_found_by_words_and_by_date() {
         let found = search("word1199").await;
         assert_eq!((found.items[0].seq.0, found.items[0].role.as_str()), (1201, "user"));
         assert_eq!(memory.recall_count(&profile.id).await.unwrap(), 1200);
-        let day = memory.recall_by_date(&profile.id, NOW, NOW, 1195, 10).await.unwrap();
+        let day = memory.recall_by_date(&profile.id, (NOW, NOW), None, 1195, 10).await.unwrap();
         assert_eq!((day.total, day.items.len()), (1200, 5));
-        let later = memory.recall_by_date(&profile.id, at(1), at(1), 0, 10).await.unwrap();
+        let one = Some((ada.id.clone(), found.items[0].seq));
+        let day = memory.recall_by_date(&profile.id, (NOW, NOW), one, 1195, 10).await.unwrap();
+        assert_eq!((day.total, day.items.len()), (1199, 4));
+        let later = memory.recall_by_date(&profile.id, (at(1), at(1)), None, 0, 10).await.unwrap();
         assert_eq!(later.total, 0);
         let bob = agent(&store, "bob").await;
         assert_eq!(memory.search_recall(&bob.id, "common", 0, 5).await.unwrap().total, 0);
