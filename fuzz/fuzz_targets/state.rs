@@ -93,7 +93,7 @@ fn event(kind: &Kind) -> Event {
         Kind::Thought(name, words) => Event::Turn(TurnEvent::Thought {
             item: name.item(),
             text: words.text(),
-            complete: true,
+            complete: true, continues: None,
         }),
         Kind::Called(name) => Event::Turn(TurnEvent::ToolCalled {
             call: name.call(),
@@ -123,7 +123,7 @@ fn event(kind: &Kind) -> Event {
         Kind::Message(name, words) => Event::Turn(TurnEvent::Message {
             item: name.item(),
             text: words.text(),
-            complete: true,
+            complete: true, continues: None,
         }),
         Kind::Usage(input_tokens, output_tokens, cached_tokens) => {
             Event::Turn(TurnEvent::Usage(Usage {

@@ -236,7 +236,7 @@ impl StepCalls<'_> {
                         Ok(Decision::Approved) if self.is_denied(&name) => {
                             Some(format!("The tool `{name}` may not be used here any more."))
                         }
-                        Ok(Decision::Approved) => None,
+                        Ok(Decision::Approved | Decision::Done) => None,
                         Ok(Decision::Denied) => Some("The owner denied this call.".to_owned()),
                         Ok(Decision::Expired) => Some(
                             "Nobody approved this call in time, so it was not made.".to_owned(),
@@ -258,7 +258,7 @@ impl StepCalls<'_> {
         let called =
             PromptEntry::Called { call: call.clone(), name: name.clone(), args, provider_id };
         let beats = match status {
-            ToolStatus::Error => Heartbeat::Continue,
+            ToolStatus::Error | ToolStatus::Unknown => Heartbeat::Continue,
             ToolStatus::Success if wanted => Heartbeat::Continue,
             ToolStatus::Success => Heartbeat::Stop,
         };

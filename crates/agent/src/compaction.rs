@@ -135,7 +135,10 @@ fn transcript(records: &[Record]) -> String {
                 line(&format!("Result of {name}"), text);
             }
             Event::Turn(TurnEvent::ToolReturned {
-                name, status: ToolStatus::Error, text, ..
+                name,
+                status: ToolStatus::Error | ToolStatus::Unknown,
+                text,
+                ..
             }) => {
                 line(&format!("Failure of {name}"), text);
             }
@@ -146,6 +149,8 @@ fn transcript(records: &[Record]) -> String {
                 | TurnEvent::ApprovalAsked { .. }
                 | TurnEvent::ApprovalSettled { .. }
                 | TurnEvent::Started { .. }
+                | TurnEvent::Resumed { .. }
+                | TurnEvent::ToolRetried { .. }
                 | TurnEvent::Usage(_)
                 | TurnEvent::Ended { .. },
             )

@@ -51,7 +51,7 @@ impl PromptContext {
         }
         context.rebuild_past(tokens);
         context.add_inputs(std::slice::from_ref(&turn.input));
-        if !turn.waiting.is_empty() {
+        if turn.goes_on() {
             let so_far = turn.so_far().await?;
             let kept = history::provider_states(turn.kept(turn.started(), Seq(u64::MAX)).await?);
             context.chat.extend(history::turn_entries(&so_far, &kept));

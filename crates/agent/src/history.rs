@@ -190,6 +190,8 @@ pub(crate) fn build(
             }
             Event::Turn(
                 TurnEvent::Started { .. }
+                | TurnEvent::Resumed { .. }
+                | TurnEvent::ToolRetried { .. }
                 | TurnEvent::ToolAwaited { .. }
                 | TurnEvent::ToolReturned { .. }
                 | TurnEvent::ApprovalAsked { .. }

@@ -170,10 +170,10 @@ impl StepLoop {
 
     /// Continues the calls that were waiting when the server stopped.
     async fn resume(&mut self) -> Result<Option<Heartbeat>, AgentError> {
-        if self.turn.waiting.is_empty() {
+        if !self.turn.goes_on() {
             return Ok(None);
         }
-        let waiting = std::mem::take(&mut self.turn.waiting);
+        let waiting = std::mem::take(&mut self.turn.open_calls);
         self.toolbox.servers_settled().await;
         let so_far = self.turn.so_far().await?;
         let kept = self.turn.kept(self.turn.started(), Seq(u64::MAX)).await?;

@@ -63,6 +63,7 @@ async fn serve(flags: &CounterFlags) -> Result<(), Box<dyn std::error::Error>> {
         memory: None,
         tools: Vec::new(),
         cursors: None,
+        resumable: None,
     };
     let frame = ClientFrame {
         id: Some(CommandId::new("offer")?),

@@ -173,6 +173,7 @@ impl SettingFlags {
             token_budget,
             keep_days,
             keep_events,
+            on_crash: None,
             permissions,
         }
     }

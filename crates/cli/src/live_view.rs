@@ -115,8 +115,8 @@ impl LiveView {
         match (&mut self.streaming, &entry.body) {
             (
                 Some(streaming),
-                EntryBody::Thought { item, text, complete }
-                | EntryBody::Message { item, text, complete },
+                EntryBody::Thought { item, text, complete, .. }
+                | EntryBody::Message { item, text, complete, .. },
             ) if streaming.item == *item => {
                 streaming.go_on(text, pieces);
                 if !complete {

@@ -42,6 +42,7 @@ pub(crate) fn call(call: &ToolCallEntry) -> String {
             let sign = match returned.status {
                 ToolStatus::Success => "→",
                 ToolStatus::Error => "✗",
+                ToolStatus::Unknown => "?",
             };
             format!("⚙ {name}({args}) {sign} {}", one_line(&returned.text))
         }
@@ -127,6 +128,7 @@ pub(crate) fn approval(asked: &ToolCallEntry) -> Option<StyledText> {
             let word = match decision {
                 Decision::Approved => return None,
                 Decision::Denied => "denied",
+                Decision::Done => "done, says its owner",
                 Decision::Expired => "nobody decided in time",
                 Decision::Void => "its turn ended first",
             };

@@ -47,8 +47,9 @@ pub trait Agent: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether the agent goes on with a turn that was parked when the server stopped: see
-    /// [`Turn::waiting`]. Otherwise such a turn ends as failed.
+    /// Whether the agent goes on with a turn that it did not begin: one that the server's stop or
+    /// crash interrupted, or that waited for people then. See [`Turn::goes_on`]. Otherwise such a
+    /// turn ends.
     fn resumes(&self) -> bool {
         false
     }
@@ -81,9 +82,12 @@ pub struct Turn {
     pub instructions: Option<String>,
     /// The input.
     pub input: Input,
-    /// Open calls of a turn that goes on after a restart; they wait for people or clients. Events
-    /// from before the restart are in [`Turn::so_far`].
-    pub waiting: Vec<OpenCall>,
+    /// Number of interruptions that count against the turn's limit: crashes, and lost workers.
+    pub attempt: u32,
+    /// Open calls of a turn that goes on after an interruption. Those that do not wait for people or
+    /// clients were running, so that their outcome is unknown. Events from before the interruption
+    /// are in [`Turn::so_far`].
+    pub open_calls: Vec<OpenCall>,
     /// The newest summary of the session's past.
     pub compaction: Option<Compaction>,
     /// The agent's interface to the session.
@@ -117,7 +121,7 @@ impl Turn {
     }
 
     /// Returns the records of this turn, from its `turn_started` until the turn was handed to its
-    /// agent. They are more than one only if the turn goes on after a restart.
+    /// agent. They are more than one only if the turn goes on.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -127,8 +131,9 @@ impl Turn {
         self.records_after(before, most).await
     }
 
-    /// Whether the turn goes on after a restart.
-    pub(crate) fn goes_on(&self) -> bool {
+    /// Whether the turn goes on after an interruption, or after a wait for people over a restart.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
         self.log.launched > self.log.started
     }
 

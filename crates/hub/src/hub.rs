@@ -31,6 +31,8 @@ use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
 /// between.
 const PROVEN_WITHIN: Duration = Duration::from_millis(250);
 const PROVEN_AT_ONCE: usize = 64;
+/// Name of the clock that a planned stop sets, and that the next start sets back.
+const PLANNED_STOP: &str = "planned_stop";
 /// How long a stop waits for the work of agents whose turns have ended.
 const AGENTS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -79,7 +81,8 @@ impl Hub {
             if options.resting { Vec::new() } else { store.logs().sessions_with_work().await? };
         // Before anything is written by a clock that may be wrong.
         let calendar = Calendar::open(&store, options.clock.now()).await?;
-        let shared = Arc::new(Services::new(store, agent, options));
+        let was_stopped = !options.resting && take_planned_stop(&store).await;
+        let shared = Arc::new(Services::new(store, agent, options, was_stopped));
         let sessions = Arc::new(SessionRegistry::new(Arc::clone(&shared)));
         let state = Arc::new(HubState {
             calendar: Mutex::new(calendar),
@@ -309,7 +312,7 @@ impl Hub {
         }
     }
 
-    /// Stops the hub. Running turns get up to `grace`; those that still run are interrupted.
+    /// Stops the hub. Running turns get up to `grace`; those that still run go on at the next start.
     /// Returns when all sessions' tasks have ended.
     pub async fn stop(&self, grace: Duration) {
         // Sessions that are loaded from now on end at once; a second stop changes nothing.
@@ -321,7 +324,21 @@ impl Hub {
         self.shared.agent_work.close();
         // An agent that blocks its thread is left to itself.
         drop(tokio::time::timeout(AGENTS_WITHIN, self.shared.agent_work.wait()).await);
+        if !self.shared.options.resting {
+            // Without it, the next start takes this stop for a crash.
+            let stopped = vec![(PLANNED_STOP, self.shared.now())];
+            drop(self.store().upkeep().set_clocks(stopped).await);
+        }
     }
+}
+
+/// Whether the last hub on this store was stopped as planned. Forgets it, so that a crash of this
+/// one is known.
+async fn take_planned_stop(store: &Store) -> bool {
+    let stopped = store.upkeep().clock(PLANNED_STOP).await;
+    let forgotten = vec![(PLANNED_STOP, Timestamp::from_millis(0))];
+    matches!(stopped, Ok(Some(at)) if at.as_millis() > 0)
+        && store.upkeep().set_clocks(forgotten).await.is_ok()
 }
 
 pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {

@@ -73,10 +73,12 @@ impl ItemDraft {
     pub(crate) fn into_event(self) -> Event {
         let Self { item, kind, text } = self;
         match kind {
-            StreamKind::Thought => Event::Turn(TurnEvent::Thought { item, text, complete: true }),
+            StreamKind::Thought => {
+                Event::Turn(TurnEvent::Thought { item, text, complete: true, continues: None })
+            }
             // Arguments are streamed without a writer.
             StreamKind::Message | StreamKind::ToolArgs => {
-                Event::Turn(TurnEvent::Message { item, text, complete: true })
+                Event::Turn(TurnEvent::Message { item, text, complete: true, continues: None })
             }
         }
     }

@@ -99,6 +99,7 @@ mod tests {
             item: "i".parse().unwrap(),
             text: String::new(),
             complete: true,
+            continues: None,
         }));
         let ended = said(Event::Turn(TurnEvent::Ended {
             input: "i".parse().unwrap(),

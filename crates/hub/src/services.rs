@@ -87,10 +87,17 @@ pub(crate) struct Services {
     stop_at: OnceLock<Instant>,
     /// Origin of elapsed time.
     origin: Instant,
+    /// Whether the last hub on this store was stopped as planned.
+    pub(crate) was_stopped: bool,
 }
 
 impl Services {
-    pub(crate) fn new(store: Arc<Store>, agent: Arc<dyn Agent>, options: HubOptions) -> Self {
+    pub(crate) fn new(
+        store: Arc<Store>,
+        agent: Arc<dyn Agent>,
+        options: HubOptions,
+        was_stopped: bool,
+    ) -> Self {
         let tasks = TaskTracker::new();
         Self {
             memory: Arc::new(Memory::new(Arc::clone(&store))),
@@ -104,6 +111,7 @@ impl Services {
             store,
             agent,
             options,
+            was_stopped,
             tasks,
             agent_work: TaskTracker::new(),
             erasing: tokio::sync::Mutex::default(),
@@ -193,6 +201,8 @@ impl Services {
                     | Event::Input(InputEvent::UserMessage { .. })
                     | Event::Turn(
                         TurnEvent::Started { .. }
+                            | TurnEvent::Resumed { .. }
+                            | TurnEvent::ToolRetried { .. }
                             | TurnEvent::ApprovalAsked { .. }
                             | TurnEvent::ApprovalSettled { .. }
                             | TurnEvent::Ended { .. }

@@ -149,8 +149,10 @@ impl Encoding {
                 Event::Session(_)
                 | Event::Input(InputEvent::UserMessage { .. })
                 | Event::Turn(
-                    TurnEvent::Thought { .. }
+                    TurnEvent::Resumed { .. }
+                    | TurnEvent::Thought { .. }
                     | TurnEvent::ToolCalled { .. }
+                    | TurnEvent::ToolRetried { .. }
                     | TurnEvent::ApprovalAsked { .. }
                     | TurnEvent::ApprovalSettled { .. }
                     | TurnEvent::ToolAwaited { .. }

@@ -24,9 +24,14 @@ impl StreamKind {
         if text.is_empty() {
             return None;
         }
+        let (complete, continues) = (false, None);
         match self {
-            Self::Thought => Some(Event::Turn(TurnEvent::Thought { item, text, complete: false })),
-            Self::Message => Some(Event::Turn(TurnEvent::Message { item, text, complete: false })),
+            Self::Thought => {
+                Some(Event::Turn(TurnEvent::Thought { item, text, complete, continues }))
+            }
+            Self::Message => {
+                Some(Event::Turn(TurnEvent::Message { item, text, complete, continues }))
+            }
             Self::ToolArgs => None,
         }
     }

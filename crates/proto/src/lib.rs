@@ -32,14 +32,14 @@ pub mod transcript;
 
 pub use command::{
     AgentProfile, AgentSettings, AgentSpec, Attached, Command, CommandReply, ConnectionCommand,
-    ConnectionReply, DEFAULT_CHAT, DirectoryCommand, DirectoryReply, Disposition, PeerRef,
-    PeerWire, Permission, Policy, Request, SessionCommand, SessionListing, SessionReply, Start,
-    Style, ToolDeclaration,
+    ConnectionReply, DEFAULT_CHAT, DirectoryCommand, DirectoryReply, Disposition, OnCrash, PeerRef,
+    PeerWire, Permission, Policy, Replay, Request, SessionCommand, SessionListing, SessionReply,
+    Start, Style, ToolDeclaration, Verdict,
 };
 pub use emission::{Delta, Emission, Partial, SessionEmission, StreamKind};
 pub use event::{
-    Decision, Event, HistoryEntry, InputEvent, OtherEvent, Outcome, Record, Role, SessionEvent,
-    ToolStatus, TurnEvent, Usage,
+    ApprovalAbout, Decision, Event, HistoryEntry, InputEvent, OtherEvent, Outcome, Record,
+    ResumeReason, RetryReason, Role, SessionEvent, ToolStatus, TurnEvent, Usage,
 };
 pub use id::{
     AgentId, AgentKind, BadId, CallId, CallKind, CommandId, CommandKind, Cursor, Epoch, EpochKind,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    AgentId, CallId, Decision, ItemId, Permission, Record, Seq, SessionId, StreamKind,
-    ToolDeclaration, ToolStatus, TurnId, Usage, WorkerId,
+    AgentId, ApprovalAbout, CallId, Decision, ItemId, Permission, Record, RetryReason, Seq,
+    SessionId, StreamKind, ToolDeclaration, ToolStatus, TurnId, Usage, WorkerId,
 };
 
 /// Model of agents that are run by workers.
@@ -40,6 +40,9 @@ pub struct Offer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", ts(as = "Option<std::collections::HashMap<SessionId, Seq>>"))]
     pub cursors: Option<BTreeMap<SessionId, Seq>>,
+    /// Whether it can go on with a turn that another worker began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumable: Option<bool>,
 }
 
 /// A user's input.
@@ -138,10 +141,23 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[cfg_attr(feature = "schema", ts(as = "Option<bool>"))]
     pub resumed: bool,
+    /// Number of interruptions of the turn that count against its limit; absent for 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(feature = "schema", ts(as = "Option<u32>"))]
+    pub attempt: u32,
+    /// Calls of a resumed turn that were running and have no result. Their outcome is unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<CallId>>"))]
+    pub unknown: Vec<CallId>,
     /// Number of deltas that have arrived, by open item.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", ts(as = "Option<std::collections::HashMap<ItemId, u64>>"))]
     pub open: BTreeMap<ItemId, u64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Verb of an agent's interface, sent by a worker about a turn that it runs.
@@ -184,10 +200,21 @@ pub enum Verb {
         #[cfg_attr(feature = "schema", ts(optional, type = "JsonValue"))]
         content: Option<Value>,
     },
+    /// An open call whose outcome is unknown is about to be made again.
+    ToolRetried {
+        /// The call.
+        call: CallId,
+        /// Why the call may be repeated; absent for `safe`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<RetryReason>,
+    },
     /// Ask the owner to approve an open call.
     Approval {
         /// The call.
         call: CallId,
+        /// What is asked for; absent for `run`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        about: Option<ApprovalAbout>,
         /// Time to wait for the answer, in milliseconds.
         #[serde(skip_serializing_if = "Option::is_none")]
         timeout_ms: Option<u64>,
@@ -245,6 +272,7 @@ impl Verb {
             | Self::AssistantMessage { .. }
             | Self::FunctionMessage { .. }
             | Self::ToolCalled { .. }
+            | Self::ToolRetried { .. }
             | Self::ToolReturned { .. }
             | Self::Approval { .. }
             | Self::ClientRuns { .. }

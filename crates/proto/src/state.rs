@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentId, CallId, Decision, Event, InputEvent, ItemId, Seq, SessionEvent, Timestamp, ToolStatus,
-    TurnEvent, TurnId, Usage,
+    AgentId, ApprovalAbout, CallId, Decision, Event, InputEvent, ItemId, Seq, SessionEvent,
+    Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
 };
 
 /// State of a session after all events of its log. It stays small for a log of any length.
@@ -63,6 +63,9 @@ pub struct OpenTurn {
     /// Position of its input's `user_message`.
     #[serde(default)]
     pub asked: Seq,
+    /// Number of interruptions that count against its limit: the newest `turn_resumed` has it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempt: u32,
     /// Calls that have not returned, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<OpenCall>,
@@ -78,9 +81,25 @@ pub struct OpenCall {
     /// Time at which the waiting approval expires, if one is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Timestamp>,
+    /// What the newest approval was asked for.
+    #[serde(default, skip_serializing_if = "is_run")]
+    pub about: ApprovalAbout,
+    /// Number of times that the call was made again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: u32,
     /// Time until which a client may run the call, if one is awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaited: Option<Timestamp>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_run(about: &ApprovalAbout) -> bool {
+    *about == ApprovalAbout::Run
 }
 
 impl OpenTurn {
@@ -99,16 +118,16 @@ impl OpenCall {
     }
 
     /// The events that close the call without a result: its waiting approval becomes void, and it
-    /// returns an error with a text.
+    /// returns with a text. The status is `unknown` where the tool may have run.
     #[must_use]
-    pub fn closing_events(self, text: &str) -> Vec<Event> {
+    pub fn closing_events(self, status: ToolStatus, text: &str) -> Vec<Event> {
         let Self { call, name, approval, .. } = self;
         let voided = approval.map(|_| TurnEvent::ApprovalSettled {
             call: call.clone(),
             decision: Decision::Void,
             by: None,
         });
-        let (status, text) = (ToolStatus::Error, text.to_owned());
+        let text = text.to_owned();
         let returned = TurnEvent::ToolReturned { call, name, status, text, content: None };
         voided.into_iter().chain([returned]).map(Event::Turn).collect()
     }
@@ -236,7 +255,19 @@ impl State {
                 };
                 let asked = self.queue.remove(at).map_or(Seq::ZERO, |queued| queued.seq);
                 let (id, input, started) = (turn.clone(), input.clone(), self.head.next());
-                self.turn = Some(OpenTurn { id, input, started, asked, calls: Vec::new() });
+                let (attempt, calls) = (0, Vec::new());
+                self.turn = Some(OpenTurn { id, input, started, asked, attempt, calls });
+            }
+            Event::Turn(TurnEvent::Resumed { attempt, .. }) => {
+                self.own_turn(turn, event)?.attempt = *attempt;
+            }
+            Event::Turn(TurnEvent::ToolRetried { call, attempt, .. }) => {
+                let open = self.own_turn(turn, event)?;
+                match open.calls.iter_mut().find(|open| open.call == *call) {
+                    Some(open) if !open.waits() => open.retries = *attempt,
+                    Some(_) => return illegal("the call waits for somebody"),
+                    None => return illegal("the call is not open"),
+                }
             }
             Event::Turn(TurnEvent::Thought { text, .. } | TurnEvent::Message { text, .. }) => {
                 if text.is_empty() {
@@ -257,13 +288,17 @@ impl State {
                     call: call.clone(),
                     name: name.clone(),
                     approval: None,
+                    about: ApprovalAbout::Run,
+                    retries: 0,
                     awaited: None,
                 });
             }
-            Event::Turn(TurnEvent::ApprovalAsked { call, expires_at, .. }) => {
+            Event::Turn(TurnEvent::ApprovalAsked { call, about, expires_at, .. }) => {
                 let open = self.own_turn(turn, event)?;
                 match open.calls.iter_mut().find(|open| open.call == *call) {
-                    Some(open) if !open.waits() => open.approval = Some(*expires_at),
+                    Some(open) if !open.waits() => {
+                        (open.approval, open.about) = (Some(*expires_at), *about);
+                    }
                     Some(open) if open.awaited.is_some() => {
                         return illegal("a client runs the call already");
                     }

@@ -84,8 +84,10 @@ pub enum EntryBody {
         item: ItemId,
         /// The text.
         text: String,
-        /// False if the turn ended before the thought was complete.
+        /// False if the thought was cut: the turn ended or was interrupted first.
         complete: bool,
+        /// The cut thought whose text this one continues.
+        continues: Option<ItemId>,
     },
     /// The agent sent a message.
     Message {
@@ -93,8 +95,10 @@ pub enum EntryBody {
         item: ItemId,
         /// The text.
         text: String,
-        /// False if the turn ended before the message was complete.
+        /// False if the message was cut: the turn ended or was interrupted first.
         complete: bool,
+        /// The cut message whose text this one continues.
+        continues: Option<ItemId>,
     },
     /// The agent called a tool.
     Call(ToolCallEntry),
@@ -268,13 +272,23 @@ impl Transcript {
                 self.closed.clear();
                 return self.settle(input, turn.as_ref(), InputStatus::Runs, event, record);
             }
-            Event::Turn(TurnEvent::Thought { item, text, complete }) => {
+            Event::Turn(TurnEvent::Thought { item, text, complete, continues }) => {
                 self.close(item.as_str());
-                EntryBody::Thought { item: item.clone(), text: text.clone(), complete: *complete }
+                EntryBody::Thought {
+                    item: item.clone(),
+                    text: text.clone(),
+                    complete: *complete,
+                    continues: continues.clone(),
+                }
             }
-            Event::Turn(TurnEvent::Message { item, text, complete }) => {
+            Event::Turn(TurnEvent::Message { item, text, complete, continues }) => {
                 self.close(item.as_str());
-                EntryBody::Message { item: item.clone(), text: text.clone(), complete: *complete }
+                EntryBody::Message {
+                    item: item.clone(),
+                    text: text.clone(),
+                    complete: *complete,
+                    continues: continues.clone(),
+                }
             }
             Event::Turn(TurnEvent::ToolCalled { call, name, args }) => {
                 // Streamed arguments carry the call's id as their item.
@@ -351,7 +365,9 @@ impl Transcript {
                 | SessionEvent::MemoryEdited { .. }
                 | SessionEvent::Compacted { .. },
             )
-            | Event::Turn(TurnEvent::Usage(_))
+            | Event::Turn(
+                TurnEvent::Resumed { .. } | TurnEvent::ToolRetried { .. } | TurnEvent::Usage(_),
+            )
             | Event::Other(_) => EntryBody::Fact(event.clone()),
         };
         self.push(TranscriptEntry { seq: *seq, at: *at, turn: turn.clone(), body })

@@ -182,8 +182,10 @@ impl<H: SessionHost> AcceptedLog<H> {
                 Event::Session(_)
                 | Event::Input(_)
                 | Event::Turn(
-                    TurnEvent::Thought { .. }
+                    TurnEvent::Resumed { .. }
+                    | TurnEvent::Thought { .. }
                     | TurnEvent::ToolCalled { .. }
+                    | TurnEvent::ToolRetried { .. }
                     | TurnEvent::ApprovalAsked { .. }
                     | TurnEvent::ApprovalSettled { .. }
                     | TurnEvent::ToolAwaited { .. }
@@ -225,6 +227,8 @@ pub fn whole_item(event: &Event) -> Option<&ItemId> {
         | Event::Input(_)
         | Event::Turn(
             TurnEvent::Started { .. }
+            | TurnEvent::Resumed { .. }
+            | TurnEvent::ToolRetried { .. }
             | TurnEvent::ToolCalled { .. }
             | TurnEvent::ApprovalAsked { .. }
             | TurnEvent::ApprovalSettled { .. }

@@ -1,8 +1,8 @@
 //! Messages of the running turn's agent, and the end of its work.
 
 use thoughtwire_proto::{
-    CallId, Delta, Emission, Event, ItemId, Seq, SessionEvent, SessionReply, StreamKind, TurnEvent,
-    TurnId, Usage,
+    CallId, Delta, Emission, Event, ItemId, ResumeReason, Seq, SessionEvent, SessionReply,
+    StreamKind, TurnEvent, TurnId, Usage,
 };
 
 use crate::accepted_log::{Entry, UnnumberedEvent};
@@ -42,6 +42,7 @@ pub(crate) fn handle<H: SessionHost>(
             let inputs = turns.running.as_mut().map(RunningTurn::take_steered).unwrap_or_default();
             turns.log.reply(CoreReply::Steered(reply, inputs));
         }
+        TurnVerb::Resume { reason, reply } => resume(turns, now, reason, reply),
         TurnVerb::Spent(usage) => {
             if let Some(running) = &mut turns.running {
                 running.spent = usage;
@@ -56,7 +57,7 @@ pub(crate) fn handle<H: SessionHost>(
 /// Answers a message of a turn that has ended.
 pub(crate) fn refuse_ended<H: SessionHost>(turns: &mut TurnQueue<H>, verb: TurnVerb<H::Messages>) {
     match verb {
-        TurnVerb::Append { reply, .. } => {
+        TurnVerb::Append { reply, .. } | TurnVerb::Resume { reply, .. } => {
             turns.log.reply(CoreReply::Seq(reply, Err(TurnError::Ended)));
         }
         TurnVerb::Finish { on_disk, reply, .. } => {
@@ -125,6 +126,23 @@ fn delta<H: SessionHost>(
     let Some(running) = &mut turns.running else { return };
     let n = running.items.extend(&item, kind, &text, now.elapsed);
     turns.log.show(Emission::Delta(Delta { turn, item, n, kind, text }));
+}
+
+/// Another program takes the turn over from the one that was lost.
+fn resume<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
+    now: Now,
+    reason: ResumeReason,
+    reply: SeqReply<H>,
+) {
+    let Some(events) = turns.resuming(reason) else {
+        let error = TurnError::Refused("it was interrupted too often".to_owned());
+        return turns.log.reply(CoreReply::Seq(reply, Err(error)));
+    };
+    let last = Seq(turns.log.head().0 + events.len() as u64);
+    let waiter = Some(Waiter::Agent(reply, last));
+    // An illegal event was answered by its waiter.
+    drop(turns.append(now, events, Entry { waiter, ..Entry::default() }));
 }
 
 fn finish<H: SessionHost>(
@@ -252,8 +270,8 @@ fn wait<H: SessionHost>(
             turns.log.reply(CoreReply::Call(reply, Ok(CallReply::Refused(reason.clone()))));
             return reply_seq(turns, asked, Err(TurnError::Refused(reason)));
         }
-        CallQuestion::Approval { name, expires_at } => {
-            Event::Turn(TurnEvent::ApprovalAsked { call: call.clone(), name, expires_at })
+        CallQuestion::Approval { name, about, expires_at } => {
+            Event::Turn(TurnEvent::ApprovalAsked { call: call.clone(), name, about, expires_at })
         }
         CallQuestion::Client { expires_at } => {
             Event::Turn(TurnEvent::ToolAwaited { call: call.clone(), expires_at })
@@ -268,13 +286,13 @@ fn wait<H: SessionHost>(
     }
 }
 
-/// Appends the event that settles a call. Its agent is told once that is on disk: an approved tool
-/// must not run before its approval is.
+/// Appends the events that settle a call. Its agent is told once they are on disk: an approved
+/// tool must not run before its approval is.
 pub(crate) fn settle_call<H: SessionHost>(
     turns: &mut TurnQueue<H>,
     now: Now,
     call: &CallId,
-    event: Event,
+    events: Vec<Event>,
     reply: CallReply,
     caller: Option<ReplyTo<H>>,
 ) {
@@ -283,7 +301,7 @@ pub(crate) fn settle_call<H: SessionHost>(
     let entry = caller.map(|caller| caller.entry(answer)).unwrap_or_default();
     let settles = Settlement { turn: turn.clone(), call: call.clone(), reply };
     let entry = Entry { settles: Some(settles), ..entry };
-    if turns.append(now, vec![(Some(turn), event)], entry).is_ok()
+    if turns.append(now, of_turn(&turn, events), entry).is_ok()
         && let Some(running) = &mut turns.running
     {
         running.waiters.settling(call);
@@ -297,6 +315,7 @@ fn is_agents(event: &Event) -> bool {
             TurnEvent::Thought { .. }
             | TurnEvent::Message { .. }
             | TurnEvent::ToolCalled { .. }
+            | TurnEvent::ToolRetried { .. }
             | TurnEvent::ToolAwaited { .. }
             | TurnEvent::ToolReturned { .. }
             | TurnEvent::Usage(_),
@@ -312,6 +331,7 @@ fn is_agents(event: &Event) -> bool {
         | Event::Input(_)
         | Event::Turn(
             TurnEvent::Started { .. }
+            | TurnEvent::Resumed { .. }
             | TurnEvent::ApprovalAsked { .. }
             | TurnEvent::ApprovalSettled { .. }
             | TurnEvent::Ended { .. },

@@ -1,12 +1,13 @@
 //! Commands of clients: what each one appends, and how it is refused.
 
 use thoughtwire_proto::{
-    CallId, Decision, Disposition, Event, Input, InputEvent, ItemId, OpenCall, Policy, Refusal,
-    RefusalCode, Seq, SessionCommand, SessionEvent, SessionReply, TurnEvent, TurnId,
+    ApprovalAbout, CallId, Decision, Disposition, Event, Input, InputEvent, ItemId, OpenCall,
+    Policy, Refusal, RefusalCode, Seq, SessionCommand, SessionEvent, SessionReply, TurnId, Verdict,
 };
 
 use crate::accepted_log::{Entry, UnnumberedEvent};
 use crate::agent_messages::settle_call;
+use crate::decisions::settling;
 use crate::host::Extras;
 use crate::host::NotAdmitted;
 use crate::pipeline::Waiter;
@@ -48,9 +49,8 @@ pub(crate) fn apply<H: SessionHost>(
         }
         SessionCommand::Withdraw { input } => withdraw(turns, now, caller, input),
         SessionCommand::Cancel { turn } => cancel(turns, now, caller, turn.as_ref()),
-        SessionCommand::Decide { call, approve } => {
-            let decision = if approve { Decision::Approved } else { Decision::Denied };
-            decide(turns, now, caller, &call, decision, from);
+        SessionCommand::Decide { call, decision, result } => {
+            decide(turns, now, caller, &call, OwnerDecision { decision, result, by: from });
         }
         SessionCommand::ToolReturn { call, status, text, content } => {
             tool_return(turns, now, caller, &call, ClientResult { status, text, content });
@@ -242,22 +242,44 @@ fn cancel<H: SessionHost>(
     }
 }
 
+/// What the owner decided about a call.
+struct OwnerDecision {
+    decision: Verdict,
+    result: Option<String>,
+    by: Option<String>,
+}
+
 fn decide<H: SessionHost>(
     turns: &mut TurnQueue<H>,
     now: Now,
     caller: ReplyTo<H>,
     call: &CallId,
-    decision: Decision,
-    by: Option<String>,
+    decided: OwnerDecision,
 ) {
-    let asked = |open: &OpenCall| open.call == *call && open.approval.is_some();
-    if !turns.open_turn().is_some_and(|turn| turn.calls.iter().any(asked)) {
+    let OwnerDecision { decision, result, by } = decided;
+    let asked = |open: &&OpenCall| open.call == *call && open.approval.is_some();
+    let open = turns.open_turn().and_then(|turn| turn.calls.iter().find(asked)).cloned();
+    let Some(open) = open else {
         let reason =
             format!("call {call} waits for no decision: it was settled, ended, or never asked");
         return caller.refuse(turns, RefusalCode::UnknownCall, reason);
+    };
+    let decision = match decision {
+        Verdict::Approved => Decision::Approved,
+        Verdict::Denied => Decision::Denied,
+        Verdict::Done if open.about == ApprovalAbout::Retry => Decision::Done,
+        Verdict::Done => {
+            let reason =
+                format!("call {call} has not run, so it cannot be done; approve or deny it");
+            return caller.refuse(turns, RefusalCode::BadRequest, reason);
+        }
+    };
+    if result.is_some() && decision != Decision::Done {
+        let reason = "a `result` goes only with the decision `done`";
+        return caller.refuse(turns, RefusalCode::BadRequest, reason);
     }
-    let event = Event::Turn(TurnEvent::ApprovalSettled { call: call.clone(), decision, by });
-    settle_call(turns, now, call, event, CallReply::Decided(decision), Some(caller));
+    let (events, reply) = settling(&open, decision, by, result);
+    settle_call(turns, now, call, events, reply, Some(caller));
 }
 
 fn tool_return<H: SessionHost>(
@@ -269,14 +291,14 @@ fn tool_return<H: SessionHost>(
 ) {
     let awaited = |open: &&OpenCall| open.call == *call && open.awaited.is_some();
     let found = turns.open_turn().and_then(|turn| turn.calls.iter().find(awaited));
-    let Some(name) = found.map(|open| open.name.clone()) else {
+    let Some(open) = found.cloned() else {
         let reason = format!(
             "call {call} waits for no client: it came back, ended, or is not a client's to run"
         );
         return caller.refuse(turns, RefusalCode::UnknownCall, reason);
     };
-    let event = returned.clone().into_event(call, name);
-    settle_call(turns, now, call, event, CallReply::Returned(returned), Some(caller));
+    let events = vec![returned.clone().into_event(&open)];
+    settle_call(turns, now, call, events, CallReply::Returned(returned), Some(caller));
 }
 
 /// Appends one event that stands for itself.

@@ -68,11 +68,11 @@ impl PresenceGathering {
 
 impl<H: SessionHost> SessionCore<H> {
     /// Takes a session as it was loaded. The first input is [`SessionInput::Start`].
-    pub fn new(loaded: LoadedSession, options: SessionOptions, host: H, now: Now) -> Self {
+    pub fn new(loaded: LoadedSession, options: SessionOptions, host: H) -> Self {
         let (id, stop_at) = (loaded.id.clone(), loaded.stop_at);
         Self {
             id,
-            turns: TurnQueue::new(loaded, options, host, now),
+            turns: TurnQueue::new(loaded, options, host),
             life: LifePhase::Live,
             lookup: None,
             held: VecDeque::new(),
@@ -204,8 +204,7 @@ impl<H: SessionHost> SessionCore<H> {
     /// Goes on with what the log left open. Nobody is refused for a turn that was left before.
     fn start(&mut self, now: Now) {
         if self.stop_at.is_none() {
-            self.turns.resume();
-            self.turns.end_unended(now);
+            self.turns.take_up(now);
             self.turns.start_next(now);
         }
     }
@@ -405,11 +404,11 @@ impl<H: SessionHost> SessionCore<H> {
             let is_late = stop_at <= now.elapsed;
             let is_idle = self.turns.running.is_none() || self.turns.is_parked();
             if is_late && self.is_paused() {
-                // The disk neither takes nor gives; the next start ends what is open.
+                // The disk neither takes nor gives; the next start takes up what is open.
                 self.turns.drop_running();
                 self.life = LifePhase::Settling(SessionEnd::Stopped);
             } else if (is_late || is_idle) && !self.is_paused() {
-                self.turns.interrupt_for_stop(now);
+                self.turns.leave_for_stop(now);
                 self.life = LifePhase::Settling(SessionEnd::Stopped);
             }
         }

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use thoughtwire_proto::{Decision, Event, OpenCall, ToolStatus, TurnEvent};
+use thoughtwire_proto::{Decision, OpenCall, ToolStatus};
 
 use crate::agent_messages::settle_call;
+use crate::decisions::settling;
 use crate::turns::{TurnEnding, TurnQueue};
 use crate::{CallReply, ClientResult, Effect, Now, SessionHost};
 
 /// When the next deadline comes, in elapsed time.
 pub(crate) fn next<H: SessionHost>(turns: &TurnQueue<H>, now: Now) -> Option<Duration> {
     let unended = turns.unended.as_ref().map(|unended| unended.due);
-    let Some(running) = &turns.running else { return unended };
+    let resumes = turns.interruption.as_ref().map(|left| left.due);
+    let Some(running) = &turns.running else { return unended.or(resumes) };
     let expiry = waiting(turns).filter_map(expires_at).min().map(|at| now.elapsed_at(at));
     let time = running.time.up_at().filter(|_| turns.unended.is_none());
     [unended, running.items.due(), expiry, time].into_iter().flatten().min()
@@ -19,6 +21,7 @@ pub(crate) fn next<H: SessionHost>(turns: &TurnQueue<H>, now: Now) -> Option<Dur
 
 /// Does what is due.
 pub(crate) fn pass<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now) {
+    turns.go_on_if_due(now);
     if let Some(running) = &mut turns.running {
         let texts = running.items.checkpoint(&running.id, now.elapsed);
         if !texts.is_empty() {
@@ -46,18 +49,15 @@ fn expires_at(open: &OpenCall) -> Option<thoughtwire_proto::Timestamp> {
 fn expire_calls<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now) {
     let is_expired = |open: &&OpenCall| expires_at(open).is_some_and(|at| at <= now.wall);
     let expired: Vec<OpenCall> = waiting(turns).filter(is_expired).cloned().collect();
-    for OpenCall { call, name, approval, .. } in expired {
-        let (event, reply) = if approval.is_some() {
-            let decision = Decision::Expired;
-            let event =
-                Event::Turn(TurnEvent::ApprovalSettled { call: call.clone(), decision, by: None });
-            (event, CallReply::Decided(decision))
+    for open in expired {
+        let (events, reply) = if open.approval.is_some() {
+            settling(&open, Decision::Expired, None, None)
         } else {
             let text = "No client ran the tool in time.".to_owned();
             let returned = ClientResult { status: ToolStatus::Error, text, content: None };
-            (returned.clone().into_event(&call, name), CallReply::Returned(returned))
+            (vec![returned.clone().into_event(&open)], CallReply::Returned(returned))
         };
-        settle_call(turns, now, &call, event, reply, None);
+        settle_call(turns, now, &open.call, events, reply, None);
     }
 }
 

@@ -116,7 +116,9 @@ pub struct TurnStart<H: SessionHost> {
     pub input: Input,
     /// Runner of the turn.
     pub runner: Runner<H>,
-    /// Calls that are open already, where the turn goes on after a restart.
+    /// Number of interruptions that count against the turn's limit.
+    pub attempt: u32,
+    /// Calls that are open already, where the turn goes on after an interruption.
     pub open_calls: Vec<OpenCall>,
     /// Instructions of the session.
     pub instructions: Option<String>,

@@ -42,6 +42,9 @@ pub trait SessionHost {
     /// Makes a fresh item id.
     fn new_item_id(&mut self) -> ItemId;
 
+    /// Whether the agent's settings let an interrupted turn go on. Otherwise it ends.
+    fn resumes_interrupted(&self) -> bool;
+
     /// Whether workers run the session's agent, so that a turn needs a permit.
     fn needs_permit(&self) -> bool;
 

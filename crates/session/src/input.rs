@@ -151,8 +151,12 @@ pub struct LoadedSession {
     pub stored: StoredState,
     /// Ids of the commands that took effect in it.
     pub seen_keys: SeenKeys,
-    /// Whether its agent goes on with a turn that was parked.
+    /// Whether its agent can go on with a turn that it did not begin.
     pub resumes: bool,
+    /// Whether the open turn was left by a planned stop, which does not count as a crash.
+    pub was_stopped: bool,
+    /// How long the open turn has run, without the time that it waited for people or clients.
+    pub time_spent: Duration,
     /// When the server stops, in elapsed time, if it does.
     pub stop_at: Option<Duration>,
 }

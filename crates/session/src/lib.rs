@@ -21,10 +21,12 @@ mod call_waiters;
 mod commands;
 mod core;
 mod deadlines;
+mod decisions;
 mod effect;
 mod host;
 mod idempotency;
 mod input;
+mod interruption;
 mod now;
 mod open_items;
 mod pipeline;
@@ -45,6 +47,7 @@ pub use input::{
     AgentExit, BlockChanged, CommandRequest, LoadedSession, SessionInput, SessionOptions,
     SessionRequest, StoredState, unknown_session,
 };
+pub use interruption::{resume_delay, time_spent};
 pub use now::Now;
 pub use pipeline::{MAX_APPENDS, MAX_STEPS};
 pub use turn_error::{AgentError, TurnError};

@@ -14,6 +14,8 @@ pub(crate) struct RunningTurn<H: SessionHost> {
     pub(crate) id: TurnId,
     /// Whether the agent's work was dropped already, and the turn is ended later.
     pub(crate) is_aborted: bool,
+    /// Whether an embedder runs the turn. Nobody else can go on with it.
+    pub(crate) is_embedders: bool,
     /// Inputs that joined the turn and that its agent has not taken yet.
     pub(crate) steered: Vec<Input>,
     pub(crate) items: OpenItems,
@@ -25,10 +27,11 @@ pub(crate) struct RunningTurn<H: SessionHost> {
 
 impl<H: SessionHost> RunningTurn<H> {
     /// A turn in which nothing was said yet, with the time it may take.
-    pub(crate) fn new(id: TurnId, within: Duration) -> Self {
+    pub(crate) fn new(id: TurnId, within: Duration, is_embedders: bool) -> Self {
         Self {
             id,
             is_aborted: false,
+            is_embedders,
             steered: Vec::new(),
             items: OpenItems::default(),
             waiters: CallWaiters::default(),

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use thoughtwire_proto::{
-    CallId, Decision, Event, Input, ItemId, StreamKind, Timestamp, ToolStatus, TurnEvent, Usage,
+    ApprovalAbout, CallId, Decision, Event, Input, ItemId, OpenCall, ResumeReason, StreamKind,
+    Timestamp, ToolStatus, TurnEvent, Usage,
 };
 
 use crate::{AgentError, AgentSenders};
@@ -51,6 +52,14 @@ pub enum TurnVerb<A: AgentSenders> {
         /// Sender of the inputs.
         reply: A::SteeredSender,
     },
+    /// The turn goes on after the program that ran it was lost: closes its open items, and appends
+    /// `turn_resumed`. Refused if it was interrupted too often.
+    Resume {
+        /// Cause of the interruption.
+        reason: ResumeReason,
+        /// Sender of the position of `turn_resumed`, used when it is on disk.
+        reply: A::SeqSender,
+    },
     /// Sets what the turn has cost so far.
     Spent(Usage),
     /// Waits for the owner or a client to settle a call.
@@ -74,6 +83,8 @@ pub enum CallQuestion {
     Approval {
         /// Name of the tool.
         name: String,
+        /// What is asked for.
+        about: ApprovalAbout,
         /// Deadline of the decision.
         expires_at: Timestamp,
     },
@@ -91,11 +102,12 @@ pub enum CallReply {
     Refused(String),
     /// The owner decided, or the deadline passed.
     Decided(Decision),
-    /// A client returned a result, or the deadline passed.
+    /// The call has a result, and the session has written it: a client's, or what the owner said
+    /// about a call whose outcome was unknown, or that the deadline passed.
     Returned(ClientResult),
 }
 
-/// Result of a call that a client ran.
+/// Result of a call that the session writes itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientResult {
     /// Whether the call worked.
@@ -108,10 +120,10 @@ pub struct ClientResult {
 
 impl ClientResult {
     /// The result as an event.
-    pub(crate) fn into_event(self, call: &CallId, name: String) -> Event {
+    pub(crate) fn into_event(self, open: &OpenCall) -> Event {
         Event::Turn(TurnEvent::ToolReturned {
-            call: call.clone(),
-            name,
+            call: open.call.clone(),
+            name: open.name.clone(),
             status: self.status,
             text: self.text,
             content: self.content,

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    Event, IllegalEvent, Input, ItemId, OpenTurn, Outcome, Refusal, RefusalCode, TurnEvent, TurnId,
-    Usage,
+    Event, IllegalEvent, Input, ItemId, OpenCall, OpenTurn, Outcome, Refusal, RefusalCode,
+    ResumeReason, ToolStatus, TurnEvent, TurnId, Usage,
 };
 
 use crate::accepted_log::{AcceptedLog, Entry, UnnumberedEvent};
 use crate::host::NotAdmitted;
+use crate::interruption::{Interruption, resume_delay};
 use crate::pipeline::Waiter;
 use crate::running_turn::RunningTurn;
 use crate::{
@@ -27,10 +28,21 @@ pub(crate) struct TurnQueue<H: SessionHost> {
     pub(crate) options: SessionOptions,
     /// An open turn whose end could not be saved, or that lost its agent.
     pub(crate) unended: Option<Unended>,
+    /// An open turn that goes on when its time has come.
+    pub(crate) interruption: Option<Interruption>,
+    /// What is known of the turn that the log left open.
+    left: LeftTurn,
     /// Sender of the answer of a deletion under way.
     pub(crate) deletion: Option<H::CommandSender>,
     /// Whether the server stops: no further turn starts.
     pub(crate) is_stopping: bool,
+}
+
+/// How the turn that the log left open was left, and whether its agent can go on with it.
+struct LeftTurn {
+    resumes: bool,
+    was_stopped: bool,
+    time_spent: Duration,
 }
 
 /// A turn that has to be ended as failed.
@@ -73,21 +85,51 @@ impl<'a> TurnEnding<'a> {
     pub(crate) fn cancelled(code: &'a str, reason: &'a str) -> Self {
         Self { outcome: Outcome::Cancelled, code: Some(code), reason: Some(reason) }
     }
+
+    /// The end of a turn that does not go on after a stop or a crash of the server.
+    const INTERRUPTED: Self = Self {
+        outcome: Outcome::Interrupted,
+        code: Some("server_stopped"),
+        reason: Some("The server stopped in the middle of this turn."),
+    };
+
+    /// The end of a turn that was interrupted too often.
+    const CRASH_LOOP: TurnEnding<'static> = TurnEnding {
+        outcome: Outcome::Failed,
+        code: Some("crash_loop"),
+        reason: Some(
+            "This turn was interrupted by a crash again and again, so it does not go on. Find out \
+             what ends the server or the worker, then send the input again.",
+        ),
+    };
+
+    /// Status and text with which an open call is closed. After an interruption nobody knows
+    /// whether a call that was running has taken effect.
+    fn call_result(&self, open: &OpenCall) -> (ToolStatus, &'static str) {
+        let is_interruption =
+            self.outcome == Outcome::Interrupted || self.code == Self::CRASH_LOOP.code;
+        if is_interruption && !open.waits() {
+            (ToolStatus::Unknown, "interrupted: the call may or may not have taken effect")
+        } else {
+            (ToolStatus::Error, "abandoned")
+        }
+    }
 }
 
 impl<H: SessionHost> TurnQueue<H> {
-    pub(crate) fn new(loaded: LoadedSession, options: SessionOptions, host: H, now: Now) -> Self {
-        let LoadedSession { stored, seen_keys, resumes, stop_at, .. } = loaded;
+    pub(crate) fn new(loaded: LoadedSession, options: SessionOptions, host: H) -> Self {
+        let LoadedSession { stored, seen_keys, resumes, was_stopped, time_spent, stop_at, .. } =
+            loaded;
         let StoredState { state, inputs } = stored;
-        let is_left = state.turn().is_some_and(|turn| !turn.is_parked() || !resumes);
-        let unended = is_left.then(|| Unended { refusal: lost_agent(), due: now.elapsed });
         Self {
             log: AcceptedLog::new(state, seen_keys),
             running: None,
             inputs,
             host,
             options,
-            unended,
+            unended: None,
+            interruption: None,
+            left: LeftTurn { resumes, was_stopped, time_spent },
             deletion: None,
             is_stopping: stop_at.is_some(),
         }
@@ -201,14 +243,59 @@ impl<H: SessionHost> TurnQueue<H> {
         }
     }
 
-    /// Goes on with the turn that was parked when the server last stopped.
-    pub(crate) fn resume(&mut self) {
-        if self.unended.is_none()
-            && !self.options.resting
-            && let Some(turn) = self.open_turn().cloned()
-        {
+    /// Takes up the turn that the log left open: goes on with it, or ends it.
+    ///
+    /// A turn that only waits for people or clients was not interrupted: it goes on waiting.
+    pub(crate) fn take_up(&mut self, now: Now) {
+        let Some(turn) = self.open_turn().cloned().filter(|_| !self.options.resting) else {
+            return;
+        };
+        let LeftTurn { resumes, was_stopped, .. } = self.left;
+        if turn.is_parked() && resumes {
             self.launch(Starting { turn: turn.id, input: turn.input, permit: None });
+        } else if turn.is_parked() {
+            self.unended = Some(Unended { refusal: lost_agent(), due: now.elapsed });
+            self.end_unended(now);
+        } else if !resumes || !self.host.resumes_interrupted() {
+            let events = self.closing(&TurnEnding::INTERRUPTED);
+            // Invariant: closing events are legal, they follow from the state. Test: `ends`.
+            drop(self.end_with(now, events, None));
+        } else if was_stopped {
+            let due = now.elapsed;
+            self.interruption = Some(Interruption { attempt: turn.attempt, due });
+        } else if let Some(delay) = resume_delay(turn.attempt + 1) {
+            let due = now.elapsed + delay;
+            self.interruption = Some(Interruption { attempt: turn.attempt + 1, due });
+        } else {
+            let events = self.closing(&TurnEnding::CRASH_LOOP);
+            drop(self.end_with(now, events, None));
         }
+        self.go_on_if_due(now);
+    }
+
+    /// Goes on with the interrupted turn once its time has come.
+    pub(crate) fn go_on_if_due(&mut self, now: Now) {
+        let is_due = self.interruption.as_ref().is_some_and(|left| left.due <= now.elapsed);
+        let Some(Interruption { attempt, .. }) = self.interruption.take_if(|_| is_due) else {
+            return;
+        };
+        let Some(OpenTurn { id, input, .. }) = self.open_turn().cloned() else { return };
+        let reason = ResumeReason::Restart;
+        let resumed = Event::Turn(TurnEvent::Resumed { attempt, reason });
+        if self.append(now, vec![(Some(id.clone()), resumed)], Entry::default()).is_ok() {
+            self.launch(Starting { turn: id, input, permit: None });
+        }
+    }
+
+    /// Lets the running turn go on after its worker was lost. Returns the events that say so, or
+    /// `None` if that has happened too often.
+    pub(crate) fn resuming(&mut self, reason: ResumeReason) -> Option<Vec<UnnumberedEvent>> {
+        let (turn, attempt) = self.open_turn().map(|open| (open.id.clone(), open.attempt + 1))?;
+        resume_delay(attempt)?;
+        let cut = self.running.as_ref().map(|running| running.items.closing_events());
+        let resumed = Event::Turn(TurnEvent::Resumed { attempt, reason });
+        let events = cut.unwrap_or_default().into_iter().chain([resumed]);
+        Some(events.map(|event| (Some(turn.clone()), event)).collect())
     }
 
     /// Hands an accepted turn to the agent, without waiting for the disk.
@@ -225,13 +312,17 @@ impl<H: SessionHost> TurnQueue<H> {
             text: String::new(),
             attachments: Vec::new(),
         });
-        self.running = Some(RunningTurn::new(turn.clone(), self.options.turn_within));
+        let is_embedders = matches!(runner, Runner::Embedder(_));
+        let within =
+            self.options.turn_within.saturating_sub(std::mem::take(&mut self.left.time_spent));
+        self.running = Some(RunningTurn::new(turn.clone(), within, is_embedders));
         let state = self.log.state();
         let (head, open) = (state.head(), state.turn());
         let start = TurnStart {
             turn,
             input,
             runner,
+            attempt: open.map_or(0, |open| open.attempt),
             open_calls: open.map(|open| open.calls.clone()).unwrap_or_default(),
             instructions: state.instructions().map(str::to_owned),
             compaction: state.compaction(),
@@ -245,7 +336,7 @@ impl<H: SessionHost> TurnQueue<H> {
     /// Drops the running turn's work. Calls that wait are told that the turn has ended.
     pub(crate) fn drop_running(&mut self) {
         self.abort_running();
-        self.running = None;
+        (self.running, self.interruption) = (None, None);
     }
 
     fn end_waits(&mut self, running: &mut RunningTurn<H>) {
@@ -279,7 +370,8 @@ impl<H: SessionHost> TurnQueue<H> {
             self.running = Some(running);
         }
         for open in turn.calls {
-            events.extend(open.closing_events("abandoned"));
+            let (status, text) = ending.call_result(&open);
+            events.extend(open.closing_events(status, text));
         }
         if spent != Usage::default() {
             events.push(Event::Turn(TurnEvent::Usage(spent)));
@@ -318,19 +410,36 @@ impl<H: SessionHost> TurnQueue<H> {
         }
     }
 
-    /// Ends what runs for a stop. A turn that waits for people or clients goes on at the next
-    /// start.
-    pub(crate) fn interrupt_for_stop(&mut self, now: Now) {
-        if !self.is_parked() && self.open_turn().is_some() {
-            let events = self.closing(&TurnEnding {
-                outcome: Outcome::Interrupted,
-                code: Some("server_stopped"),
-                reason: Some("The server stopped in the middle of this turn."),
-            });
-            // If it cannot be appended, the next start ends the turn.
-            drop(self.append(now, events, Entry::default()));
+    /// Leaves what runs for a stop. The turn goes on at the next start, unless its agent cannot or
+    /// its settings forbid it.
+    pub(crate) fn leave_for_stop(&mut self, now: Now) {
+        if !self.is_parked()
+            && let Some(turn) = self.open_turn().map(|open| open.id.clone())
+        {
+            let is_embedders = self.running.as_ref().is_some_and(|running| running.is_embedders);
+            let goes_on = self.left.resumes && !is_embedders && self.host.resumes_interrupted();
+            let events = if goes_on {
+                self.cut_text_and_cost(&turn)
+            } else {
+                self.closing(&TurnEnding::INTERRUPTED)
+            };
+            if !events.is_empty() {
+                // If it cannot be appended, the next start takes care of the turn.
+                drop(self.append(now, events, Entry::default()));
+            }
         }
         self.drop_running();
+    }
+
+    /// What a turn that is left open must not lose: the text of its open items, and its cost.
+    fn cut_text_and_cost(&mut self, turn: &TurnId) -> Vec<UnnumberedEvent> {
+        let Some(running) = &mut self.running else { return Vec::new() };
+        let mut events = running.items.closing_events();
+        let spent = std::mem::take(&mut running.spent);
+        if !spent.is_none() {
+            events.push(Event::Turn(TurnEvent::Usage(spent)));
+        }
+        events.into_iter().map(|event| (Some(turn.clone()), event)).collect()
     }
 }
 

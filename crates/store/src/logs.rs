@@ -21,13 +21,12 @@ pub trait LogStore: Send + Sync {
     /// waits for it, so it may take a tenth of a second until other writes share its transaction.
     fn checkpoint(&self, session: &SessionId, item: OpenItem) -> Commit<()>;
 
-    /// Reads a session for the task that is going to own it, and recovers it first: a turn that a
-    /// crash cut is ended, unless one of its calls waits for a person or a client outside. Such a
-    /// turn stays open, and only the calls that were running are ended. The records of the
-    /// recovery, at time `now`, are on disk when this resolves; a second load adds none.
+    /// Reads a session for the task that is going to own it, and recovers it first: texts that a
+    /// crash cut become incomplete items. The turn stays open. The records of the recovery, at time
+    /// `now`, are on disk when this resolves; a second load adds none.
     fn load(&self, session: &SessionId, now: Timestamp) -> StoreRead<Option<StoredSession>>;
 
-    /// Sessions that a start has to load: those with a turn, cut or parked, or with queued inputs.
+    /// Sessions that a start has to load: those with an open turn or with queued inputs.
     fn sessions_with_work(&self) -> StoreRead<Vec<SessionId>>;
 
     /// Reads at most `limit` records behind a position, in order.
@@ -115,6 +114,8 @@ pub(crate) fn returned_call(event: &Event) -> Option<&CallId> {
         | Event::Input(_)
         | Event::Turn(
             TurnEvent::Started { .. }
+            | TurnEvent::Resumed { .. }
+            | TurnEvent::ToolRetried { .. }
             | TurnEvent::Thought { .. }
             | TurnEvent::ToolCalled { .. }
             | TurnEvent::ApprovalAsked { .. }

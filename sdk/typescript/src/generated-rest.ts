@@ -139,6 +139,10 @@ keep_days?: number,
  */
 keep_events?: number, 
 /**
+ * Treatment of a turn that was interrupted; absent for `resume`.
+ */
+on_crash?: OnCrash, 
+/**
  * Permissions of its tools, by the tool's name.
  */
 permissions?: { [key in string]: Permission }, };
@@ -172,6 +176,10 @@ keep_days?: number,
  * Number of events that its sessions keep. The oldest turns beyond it are deleted.
  */
 keep_events?: number, 
+/**
+ * Treatment of a turn that was interrupted; absent for `resume`.
+ */
+on_crash?: OnCrash, 
 /**
  * Permissions of its tools, by the tool's name.
  */
@@ -234,6 +242,10 @@ keep_days?: number,
  * Number of events that its sessions keep. The oldest turns beyond it are deleted.
  */
 keep_events?: number, 
+/**
+ * Treatment of a turn that was interrupted; absent for `resume`.
+ */
+on_crash?: OnCrash, 
 /**
  * Permissions of its tools, by the tool's name.
  */
@@ -339,9 +351,13 @@ description: string, };
 
 export type DecisionRequest = { 
 /**
- * The decision.
+ * The decision. `done` is for calls whose outcome is unknown.
  */
-decision: Verdict, };
+decision: Verdict, 
+/**
+ * With `done`: the call's result, for the model.
+ */
+result?: string, };
 
 export type ErrorBody = { 
 /**

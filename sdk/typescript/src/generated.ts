@@ -11,7 +11,7 @@ export type JsonValue =
 	| { [key: string]: JsonValue }
 	| null;
 
-export type ClientFrame = { "type": "hello", id?: string, token?: string, client?: string, } | { "type": "attach", id?: string, session: string, after?: number, epoch?: string, last?: number, tools?: Array<ToolDeclaration>, } | { "type": "detach", id?: string, session: string, } | { "type": "create_agent", id?: string, name: string, persona?: string, human?: string, model?: string, style?: Style, } | { "type": "create_session", id?: string, agent: string, title?: string, instructions?: string, history?: Array<HistoryEntry>, } | { "type": "delete_session", id?: string, session: string, } | { "type": "send", id?: string, session: string, text: string, attachments?: Array<string>, policy?: Policy, } | { "type": "withdraw", id?: string, session?: string, input: string, } | { "type": "cancel", id?: string, session: string, turn?: string, } | { "type": "decide", id?: string, session?: string, call: string, decision: Verdict, } | { "type": "tool_return", id?: string, session?: string, call: string, status: ToolStatus, text: string, content?: JsonValue, } | { "type": "rename", id?: string, session: string, title: string, } | { "type": "watch", id?: string, } | { "type": "offer", id?: string, 
+export type ClientFrame = { "type": "hello", id?: string, token?: string, client?: string, } | { "type": "attach", id?: string, session: string, after?: number, epoch?: string, last?: number, tools?: Array<ToolDeclaration>, } | { "type": "detach", id?: string, session: string, } | { "type": "create_agent", id?: string, name: string, persona?: string, human?: string, model?: string, style?: Style, } | { "type": "create_session", id?: string, agent: string, title?: string, instructions?: string, history?: Array<HistoryEntry>, } | { "type": "delete_session", id?: string, session: string, } | { "type": "send", id?: string, session: string, text: string, attachments?: Array<string>, policy?: Policy, } | { "type": "withdraw", id?: string, session?: string, input: string, } | { "type": "cancel", id?: string, session: string, turn?: string, } | { "type": "decide", id?: string, session?: string, call: string, decision: Verdict, result?: string, } | { "type": "tool_return", id?: string, session?: string, call: string, status: ToolStatus, text: string, content?: JsonValue, } | { "type": "rename", id?: string, session: string, title: string, } | { "type": "watch", id?: string, } | { "type": "offer", id?: string, 
 /**
  * The agent's name or id.
  */
@@ -40,7 +40,11 @@ tools?: Array<ToolDeclaration>,
  * Present if the worker stores the events that it receives: by session, the last position it
  * has.
  */
-cursors?: { [key in string]: number }, } | { "type": "say", id?: string, turn: string, } & ({ "verb": "internal_monologue", 
+cursors?: { [key in string]: number }, 
+/**
+ * Whether it can go on with a turn that another worker began.
+ */
+resumable?: boolean, } | { "type": "say", id?: string, turn: string, } & ({ "verb": "internal_monologue", 
 /**
  * The text.
  */
@@ -76,11 +80,23 @@ text: string,
 /**
  * The result in a richer form.
  */
-content?: JsonValue, } | { "verb": "approval", 
+content?: JsonValue, } | { "verb": "tool_retried", 
 /**
  * The call.
  */
 call: string, 
+/**
+ * Why the call may be repeated; absent for `safe`.
+ */
+reason?: RetryReason, } | { "verb": "approval", 
+/**
+ * The call.
+ */
+call: string, 
+/**
+ * What is asked for; absent for `run`.
+ */
+about?: ApprovalAbout, 
 /**
  * Time to wait for the answer, in milliseconds.
  */
@@ -190,7 +206,16 @@ input: string, } | { "kind": "turn_started",
 /**
  * The input that it runs on.
  */
-input: string, } | { "kind": "thought", 
+input: string, } | { "kind": "turn_resumed", 
+/**
+ * Number of interruptions of the turn that count against its limit, from 1. A planned stop
+ * does not count; then it is the number before.
+ */
+attempt: number, 
+/**
+ * Cause of the interruption.
+ */
+reason: ResumeReason, } | { "kind": "thought", 
 /**
  * The thought's id.
  */
@@ -200,9 +225,13 @@ item: string,
  */
 text: string, 
 /**
- * False if the turn ended before the thought was complete.
+ * False if the thought was cut: the turn ended or was interrupted first.
  */
-complete: boolean, } | { "kind": "tool_called", 
+complete: boolean, 
+/**
+ * The cut thought whose text this one continues.
+ */
+continues?: string, } | { "kind": "tool_called", 
 /**
  * The call's id.
  */
@@ -214,7 +243,19 @@ name: string,
 /**
  * The arguments, as an object.
  */
-args: { [key in string]: JsonValue }, } | { "kind": "approval_asked", 
+args: { [key in string]: JsonValue }, } | { "kind": "tool_retried", 
+/**
+ * The call.
+ */
+call: string, 
+/**
+ * Number of this repetition, from 1.
+ */
+attempt: number, 
+/**
+ * Why the call may be repeated.
+ */
+reason: RetryReason, } | { "kind": "approval_asked", 
 /**
  * The call that waits.
  */
@@ -224,7 +265,12 @@ call: string,
  */
 name?: string, 
 /**
- * Time at which the approval expires, which counts as a denial.
+ * What is asked for. Absent for `run`.
+ */
+about?: ApprovalAbout, 
+/**
+ * Time at which the approval expires. That counts as a denial, or leaves the outcome of a
+ * call unknown.
  */
 expires_at: string, } | { "kind": "approval_settled", 
 /**
@@ -256,7 +302,7 @@ call: string,
  */
 name: string, 
 /**
- * Whether the call succeeded.
+ * Whether the call succeeded, as far as that is known.
  */
 status: ToolStatus, 
 /**
@@ -276,9 +322,13 @@ item: string,
  */
 text: string, 
 /**
- * False if the turn ended before the message was complete.
+ * False if the message was cut: the turn ended or was interrupted first.
  */
-complete: boolean, } | { "kind": "usage" } & Usage | { "kind": "memory_edited", 
+complete: boolean, 
+/**
+ * The cut message whose text this one continues.
+ */
+continues?: string, } | { "kind": "usage" } & Usage | { "kind": "memory_edited", 
 /**
  * The block's label.
  */
@@ -332,9 +382,9 @@ text: string, };
 
 export type Role = "user" | "assistant";
 
-export type Decision = "approved" | "denied" | "expired" | "void";
+export type Decision = "approved" | "denied" | "done" | "expired" | "void";
 
-export type ToolStatus = "success" | "error";
+export type ToolStatus = "success" | "error" | "unknown";
 
 export type Outcome = "completed" | "cancelled" | "failed" | "interrupted";
 
@@ -372,7 +422,11 @@ description: string,
 /**
  * The JSON Schema of its arguments.
  */
-parameters?: { [key in string]: JsonValue }, };
+parameters?: { [key in string]: JsonValue }, 
+/**
+ * Treatment of a call that an interruption left without a result; absent for `ask`.
+ */
+replay?: Replay, };
 
 export type SessionListing = { 
 /**
@@ -424,7 +478,7 @@ created_at: string,
  */
 updated_at: string, };
 
-export type Verdict = "approved" | "denied";
+export type Verdict = "approved" | "denied" | "done";
 
 export type Offer = { 
 /**
@@ -455,7 +509,11 @@ tools?: Array<ToolDeclaration>,
  * Present if the worker stores the events that it receives: by session, the last position it
  * has.
  */
-cursors?: { [key in string]: number }, };
+cursors?: { [key in string]: number }, 
+/**
+ * Whether it can go on with a turn that another worker began.
+ */
+resumable?: boolean, };
 
 export type Run = { 
 /**
@@ -508,6 +566,14 @@ waiting?: Array<WaitingCall>,
  * server stopped.
  */
 resumed?: boolean, 
+/**
+ * Number of interruptions of the turn that count against its limit; absent for 0.
+ */
+attempt?: number, 
+/**
+ * Calls of a resumed turn that were running and have no result. Their outcome is unknown.
+ */
+unknown?: Array<string>, 
 /**
  * Number of deltas that have arrived, by open item.
  */
@@ -613,11 +679,23 @@ text: string,
 /**
  * The result in a richer form.
  */
-content?: JsonValue, } | { "verb": "approval", 
+content?: JsonValue, } | { "verb": "tool_retried", 
 /**
  * The call.
  */
 call: string, 
+/**
+ * Why the call may be repeated; absent for `safe`.
+ */
+reason?: RetryReason, } | { "verb": "approval", 
+/**
+ * The call.
+ */
+call: string, 
+/**
+ * What is asked for; absent for `run`.
+ */
+about?: ApprovalAbout, 
 /**
  * Time to wait for the answer, in milliseconds.
  */

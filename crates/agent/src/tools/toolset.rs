@@ -60,7 +60,7 @@ impl Toolset {
             let permission = permissions.of(&tool.name, agents, Permission::Allow);
             set.add(described(tool.name, tool.description, tool.schema), ToolHost::Mcp, permission);
         }
-        for ToolDeclaration { name, description, parameters } in clients {
+        for ToolDeclaration { name, description, parameters, replay: _ } in clients {
             let permission = permissions.of(&name, agents, Permission::Allow);
             set.add(
                 described(name, description, Value::Object(parameters)),

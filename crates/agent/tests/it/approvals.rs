@@ -8,7 +8,7 @@ use thoughtwire_agent::{AgentOptions, ReplyPiece};
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
     AgentSpec, CallId, Command, Decision, Emission, Event, Permission, Policy, SessionCommand,
-    SessionId, ToolDeclaration, ToolStatus, TurnEvent,
+    SessionId, ToolDeclaration, ToolStatus, TurnEvent, Verdict,
 };
 
 use crate::harness::{AgentHarness, ScriptedModel, TurnLog, call, done, options, text};
@@ -55,7 +55,12 @@ fn waiting_call(log: &TurnLog) -> CallId {
 }
 
 fn decide(session: &SessionId, call: &CallId, approve: bool) -> Command {
-    SessionCommand::Decide { call: call.clone(), approve }.on(session.clone())
+    SessionCommand::Decide {
+        call: call.clone(),
+        decision: if approve { Verdict::Approved } else { Verdict::Denied },
+        result: None,
+    }
+    .on(session.clone())
 }
 
 /// Sends an input and returns the call that waits.
@@ -97,7 +102,11 @@ async fn only_one_of_two_concurrent_decisions_wins() {
     let (_, session) = harness.agent("tess", Default::default()).await;
     let call = send_until_waiting(&harness, &session).await;
     let answer = |approve| {
-        let command = SessionCommand::Decide { call: call.clone(), approve };
+        let command = SessionCommand::Decide {
+            call: call.clone(),
+            decision: if approve { Verdict::Approved } else { Verdict::Denied },
+            result: None,
+        };
         let from = Some(format!("client {approve}"));
         harness.hub.execute(&harness.user, from, None, session.clone(), command)
     };
@@ -301,6 +310,7 @@ fn weather() -> ToolDeclaration {
         json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
     let serde_json::Value::Object(parameters) = schema else { unreachable!() };
     ToolDeclaration {
+        replay: None,
         name: "weather".to_owned(),
         description: "Tells the weather.".to_owned(),
         parameters,

@@ -159,6 +159,7 @@ async fn wait(
     end: CallEnd,
 ) {
     let tool = ToolDeclaration {
+        replay: None,
         name: "door".to_owned(),
         description: String::new(),
         parameters: serde_json::Map::new(),

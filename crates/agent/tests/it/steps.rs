@@ -394,6 +394,7 @@ async fn a_long_output_is_cut_with_a_note_and_stored_whole() {
 #[tokio::test]
 async fn an_input_that_joins_during_a_call_follows_its_result_in_later_prompts() {
     let tool = thoughtwire_proto::ToolDeclaration {
+        replay: None,
         name: "door".to_owned(),
         description: String::new(),
         parameters: serde_json::Map::new(),
@@ -465,6 +466,7 @@ async fn an_input_that_joins_during_a_call_follows_its_result_in_later_prompts()
 #[tokio::test]
 async fn a_cancelled_turn_reports_its_usage() {
     let tool = thoughtwire_proto::ToolDeclaration {
+        replay: None,
         name: "door".to_owned(),
         description: String::new(),
         parameters: serde_json::Map::new(),

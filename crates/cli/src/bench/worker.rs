@@ -33,6 +33,7 @@ pub(crate) async fn offer(plan: Rc<BenchPlan>) -> anyhow::Result<()> {
         memory: None,
         tools: Vec::new(),
         cursors: None,
+        resumable: None,
     };
     let (outgoing, mut queued) = mpsc::channel::<ClientFrame>(UNWRITTEN);
     outgoing.send(ClientFrame { id: None, body: ClientBody::Offer(Box::new(offer)) }).await?;

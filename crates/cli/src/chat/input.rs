@@ -1,7 +1,7 @@
 //! Parsing of a typed line: a message or a `/command`.
 
 use thoughtwire_proto::Policy;
-use thoughtwire_proto::dialect::native::Verdict;
+use thoughtwire_proto::Verdict;
 
 /// A parsed line.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::io;
 
-use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, RefusedFrame, Verdict};
+use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, RefusedFrame};
 use thoughtwire_proto::transcript::{Approval, EntryBody};
 use thoughtwire_proto::{
-    CallId, CommandId, Emission, Outcome as TurnOutcome, Policy, SessionId, Start,
+    CallId, CommandId, Emission, Outcome as TurnOutcome, Policy, SessionId, Start, Verdict,
 };
 
 use super::ChatSession;
@@ -126,7 +126,15 @@ impl TerminalChat {
 
     async fn settle(&mut self, call: CallId, decision: Verdict) {
         self.follower
-            .send(None, ClientBody::Decide { session: Some(self.session.clone()), call, decision })
+            .send(
+                None,
+                ClientBody::Decide {
+                    session: Some(self.session.clone()),
+                    call,
+                    decision,
+                    result: None,
+                },
+            )
             .await;
     }
 

@@ -240,6 +240,7 @@ impl Interface {
                     item: new_item_id(),
                     text,
                     complete: true,
+                    continues: None,
                 }));
             }
             Some(Final::Open(draft)) => events.push(draft.into_event()),
@@ -252,7 +253,12 @@ impl Interface {
     /// Says a whole thought under an id that the caller made.
     pub(crate) async fn think_as(&self, item: ItemId, text: String) -> Result<(), TurnError> {
         self.sender
-            .append(vec![Event::Turn(TurnEvent::Thought { item, text, complete: true })])
+            .append(vec![Event::Turn(TurnEvent::Thought {
+                item,
+                text,
+                complete: true,
+                continues: None,
+            })])
             .await
             .map(drop)
     }
@@ -260,7 +266,12 @@ impl Interface {
     /// Says a whole message under an id that the caller made.
     pub(crate) async fn say_as(&self, item: ItemId, text: String) -> Result<(), TurnError> {
         self.sender
-            .append(vec![Event::Turn(TurnEvent::Message { item, text, complete: true })])
+            .append(vec![Event::Turn(TurnEvent::Message {
+                item,
+                text,
+                complete: true,
+                continues: None,
+            })])
             .await
             .map(drop)
     }

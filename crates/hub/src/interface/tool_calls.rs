@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 use thoughtwire_proto::{
-    CallId, Decision, Event, ItemId, StreamKind, Timestamp, ToolDeclaration, ToolStatus, TurnEvent,
+    ApprovalAbout, CallId, Decision, Event, ItemId, RetryReason, StreamKind, Timestamp,
+    ToolDeclaration, ToolStatus, TurnEvent,
 };
 
 use super::Interface;
@@ -139,6 +140,43 @@ impl<'a> ToolCalls<'a> {
         self.interface.sender.append_extras(vec![event], extras).await.map(drop)
     }
 
+    /// Says that an open call whose outcome is unknown is made again. Returns when that is on disk,
+    /// so that the tool may run. `attempt` is the number of the repetition, from 1.
+    ///
+    /// # Errors
+    /// As [`ToolCalls::called`], and when the call is not open.
+    pub async fn retried(
+        self,
+        call: &CallId,
+        attempt: u32,
+        reason: RetryReason,
+    ) -> Result<(), TurnError> {
+        let event = Event::Turn(TurnEvent::ToolRetried { call: call.clone(), attempt, reason });
+        self.interface.sender.commit(vec![event], AgentExtras::default()).await.map(drop)
+    }
+
+    /// Asks the owner whether an open call whose outcome is unknown is made again. Returns `None`
+    /// if so, and the `tool_retried` is on disk then. Otherwise it returns the call's result, which
+    /// the session has written: what the owner said, or that nobody decided until the deadline. A
+    /// question from before a restart keeps its own deadline.
+    ///
+    /// # Errors
+    /// As [`ToolCalls::approval`].
+    pub async fn retry_approval(
+        self,
+        call: &CallId,
+        name: impl Into<String>,
+        expires_at: Timestamp,
+    ) -> Result<Option<ClientResult>, TurnError> {
+        let about = ApprovalAbout::Retry;
+        let question = CallQuestion::Approval { name: name.into(), about, expires_at };
+        match self.wait(call, question).await? {
+            CallReply::Decided(_) => Ok(None),
+            CallReply::Returned(result) => Ok(Some(result)),
+            CallReply::Refused(reason) => Err(TurnError::Refused(reason)),
+        }
+    }
+
     /// Asks the owner to approve an open call. Returns the decision, or `Expired` after the
     /// deadline. A question from before a restart keeps its own deadline.
     ///
@@ -150,7 +188,8 @@ impl<'a> ToolCalls<'a> {
         name: impl Into<String>,
         expires_at: Timestamp,
     ) -> Result<Decision, TurnError> {
-        let question = CallQuestion::Approval { name: name.into(), expires_at };
+        let about = ApprovalAbout::Run;
+        let question = CallQuestion::Approval { name: name.into(), about, expires_at };
         match self.wait(call, question).await? {
             CallReply::Decided(decision) => Ok(decision),
             CallReply::Refused(reason) => Err(TurnError::Refused(reason)),

@@ -80,11 +80,13 @@ impl SessionDriver {
         clients: impl FnOnce(&UserId) -> Arc<Clients>,
     ) -> Result<Self, Refusal> {
         let read = SessionStorage::load(&services.store, id, services.now()).await?;
-        let ReadSession { storage, first, profile, stored, seen_keys } = read;
+        let ReadSession { storage, first, profile, stored, seen_keys, time_spent } = read;
         let tail = Tail::new(id.clone(), first, stored.state.head());
         let loaded = LoadedSession {
             id: id.clone(),
             seen_keys,
+            time_spent,
+            was_stopped: services.was_stopped,
             resumes: is_offered(&profile) || services.agent.resumes(),
             stop_at: services.stopping().map(|at| services.elapsed_at(at)),
             stored,
@@ -99,7 +101,7 @@ impl SessionDriver {
             resting: options.resting,
         };
         Ok(Self {
-            core: SessionCore::new(loaded, options, host, services.clock()),
+            core: SessionCore::new(loaded, options, host),
             clients: clients(&storage.user),
             services: Arc::clone(services),
             storage,

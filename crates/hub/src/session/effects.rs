@@ -88,7 +88,8 @@ impl SessionDriver {
                     id: start.turn,
                     instructions: start.instructions,
                     input: start.input,
-                    waiting: start.open_calls,
+                    attempt: start.attempt,
+                    open_calls: start.open_calls,
                     compaction: start.compaction,
                     log: Log {
                         store: Arc::clone(&self.services.store),

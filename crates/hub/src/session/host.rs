@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{AgentProfile, ItemId, Refusal, SessionId, SessionReply, TurnId};
+use thoughtwire_proto::{AgentProfile, ItemId, OnCrash, Refusal, SessionId, SessionReply, TurnId};
 use thoughtwire_session::{Admission, CoreReply, HandOver, SessionHost};
 use tokio::sync::oneshot;
 
@@ -83,6 +83,10 @@ impl SessionHost for DriverHost {
 
     fn new_item_id(&mut self) -> ItemId {
         new_id()
+    }
+
+    fn resumes_interrupted(&self) -> bool {
+        self.profile.spec.settings.on_crash.unwrap_or_default() == OnCrash::Resume
     }
 
     fn needs_permit(&self) -> bool {

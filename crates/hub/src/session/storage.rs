@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thoughtwire_proto::{
     AgentId, AgentProfile, Epoch, Event, Input, InputEvent, ItemId, PeerRef, QueuedInput, Refusal,
@@ -15,6 +16,9 @@ use thoughtwire_store::{BatchExtras, Commit, OpenItem, Receipt, Store, StoreErro
 use super::host::DriverHost;
 use crate::receipts;
 use crate::turn_message::AgentExtras;
+
+/// Records of an open turn that are read at once.
+const RECORDS_AT_ONCE: usize = 500;
 
 /// One session's part of the store.
 #[derive(Clone)]
@@ -33,6 +37,8 @@ pub(crate) struct ReadSession {
     pub(crate) profile: AgentProfile,
     pub(crate) stored: StoredState,
     pub(crate) seen_keys: SeenKeys,
+    /// How long the open turn has run.
+    pub(crate) time_spent: Duration,
 }
 
 /// Where a log may be cut.
@@ -69,16 +75,18 @@ impl SessionStorage {
         let Some(stored) = store.logs().load(id, now).await? else {
             return Err(unknown_session(id));
         };
-        let (profile, ids, inputs) = tokio::try_join!(
+        let (profile, ids, inputs, time_spent) = tokio::try_join!(
             store.directory().agent_by_id(&stored.agent),
             store.logs().receipt_ids(&stored.user, id, MAX_KEYS),
             read_inputs(store, &stored),
+            read_time_spent(store, &stored),
         )?;
         let profile = profile.ok_or_else(|| unknown_session(id))?;
         let StoredSession { id, user, agent, epoch, first, state, .. } = stored;
         let storage = Self { store: Arc::clone(store), id, user, agent, epoch };
         let stored = StoredState { state, inputs };
-        Ok(ReadSession { storage, first, profile, stored, seen_keys: SeenKeys::new(ids) })
+        let seen_keys = SeenKeys::new(ids);
+        Ok(ReadSession { storage, first, profile, stored, seen_keys, time_spent })
     }
 
     /// Reads the session's state again; `None` if the session is gone.
@@ -156,15 +164,27 @@ impl SessionStorage {
     }
 }
 
-/// Contents of the queued inputs, and of a parked turn's input: it is run again like a queued one.
+/// How long the open turn has run.
+async fn read_time_spent(store: &Store, stored: &StoredSession) -> Result<Duration, StoreError> {
+    let Some(turn) = stored.state.turn() else { return Ok(Duration::ZERO) };
+    let (mut after, mut records) = (Seq(turn.started.0.saturating_sub(1)), Vec::new());
+    loop {
+        let page = store.logs().records_after(&stored.id, after, RECORDS_AT_ONCE).await?;
+        let Some(last) = page.last() else { return Ok(thoughtwire_session::time_spent(&records)) };
+        after = last.seq;
+        records.extend(page.into_iter().filter(|record| record.turn.as_ref() == Some(&turn.id)));
+    }
+}
+
+/// Contents of the queued inputs, and of the open turn's input: it is run again like a queued one.
 async fn read_inputs(
     store: &Store,
     stored: &StoredSession,
 ) -> Result<HashMap<ItemId, Input>, StoreError> {
     let mut inputs = HashMap::new();
-    let parked =
+    let open =
         stored.state.turn().map(|turn| QueuedInput { input: turn.input.clone(), seq: turn.asked });
-    for queued in stored.state.queue().iter().chain(&parked) {
+    for queued in stored.state.queue().iter().chain(&open) {
         let before = Seq(queued.seq.0.saturating_sub(1));
         for record in store.logs().records_after(&stored.id, before, 1).await? {
             if let Event::Input(InputEvent::UserMessage { item, text, attachments, .. }) =

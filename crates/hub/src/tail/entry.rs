@@ -89,6 +89,8 @@ impl TailEntry {
                 | Event::Input(InputEvent::Withdrawn { .. })
                 | Event::Turn(
                     TurnEvent::Started { .. }
+                    | TurnEvent::Resumed { .. }
+                    | TurnEvent::ToolRetried { .. }
                     | TurnEvent::ToolCalled { .. }
                     | TurnEvent::ApprovalAsked { .. }
                     | TurnEvent::ToolAwaited { .. }

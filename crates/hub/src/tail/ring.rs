@@ -179,6 +179,8 @@ impl Ring {
                 | Event::Input(_)
                 | Event::Turn(
                     TurnEvent::Started { .. }
+                    | TurnEvent::Resumed { .. }
+                    | TurnEvent::ToolRetried { .. }
                     | TurnEvent::ToolAwaited { .. }
                     | TurnEvent::ApprovalAsked { .. }
                     | TurnEvent::ApprovalSettled { .. }

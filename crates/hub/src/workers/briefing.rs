@@ -52,9 +52,9 @@ impl Briefing<'_> {
         }
         let history = history.split_off(cut);
         let memory = if self.terms.memory { self.memory().await? } else { Vec::new() };
-        let (waiting, open) = {
+        let (waiting, open, unknown) = {
             let progress = self.turn.progress.lock();
-            (progress.asked(), progress.open_items())
+            (progress.asked(), progress.open_items(), progress.unknown())
         };
         Ok(Directive::Run(Box::new(Run {
             agent: turn.agent.id.clone(),
@@ -69,6 +69,8 @@ impl Briefing<'_> {
             permissions: self.permissions(),
             waiting,
             resumed,
+            attempt: turn.attempt,
+            unknown,
             open,
         })))
     }

@@ -87,7 +87,7 @@ pub(super) fn check_decision(call: &CallId, decision: Option<Decision>) -> Resul
         Err(Refusal::new(RefusalCode::Forbidden, format!("call {call} must not run: {why}")))
     };
     match decision {
-        Some(Decision::Approved) => Ok(()),
+        Some(Decision::Approved | Decision::Done) => Ok(()),
         Some(Decision::Denied) => forbidden("its owner denied it"),
         Some(Decision::Expired) => forbidden("nobody approved it in time"),
         Some(Decision::Void) | None => Err(Refusal::new(
@@ -102,6 +102,6 @@ pub(super) fn not_run(decision: Decision) -> &'static str {
     match decision {
         Decision::Denied => "The owner denied this call. It did not run.",
         Decision::Expired => "Nobody approved this call in time. It did not run.",
-        Decision::Approved | Decision::Void => "This call did not run.",
+        Decision::Approved | Decision::Done | Decision::Void => "This call did not run.",
     }
 }

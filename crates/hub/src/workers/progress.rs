@@ -23,6 +23,10 @@ pub(super) struct TurnProgress {
     waiting: Vec<WaitingCall>,
     /// Number of deltas of each open item.
     open: BTreeMap<ItemId, u64>,
+    /// Calls that were running when the turn was interrupted.
+    interrupted: Vec<CallId>,
+    /// Number of repetitions of each open call that was made again.
+    retries: BTreeMap<CallId, u32>,
     /// Bytes of these deltas.
     open_bytes: usize,
     usage: Usage,
@@ -44,7 +48,10 @@ impl TurnProgress {
             };
             Some(WaitingCall { call: open.call.clone(), name: open.name.clone(), awaits })
         });
-        Self { calls, waiting: waiting.collect(), ..Self::default() }
+        let retries = open.iter().map(|open| (open.call.clone(), open.retries)).collect();
+        let interrupted = open.iter().filter(|open| !open.waits());
+        let interrupted = interrupted.map(|open| open.call.clone()).collect();
+        Self { calls, waiting: waiting.collect(), retries, interrupted, ..Self::default() }
     }
 
     // Calls.
@@ -81,9 +88,21 @@ impl TurnProgress {
         Ok(())
     }
 
+    /// Counts a repetition of an open call. Returns its number, from 1.
+    ///
+    /// # Errors
+    /// `unknown_call` if the call is not open.
+    pub(super) fn count_retry(&mut self, call: &CallId) -> Result<u32, Refusal> {
+        self.tool_of(call)?;
+        let count = self.retries.entry(call.clone()).or_default();
+        *count += 1;
+        Ok(*count)
+    }
+
     /// Forgets a call that has returned.
     pub(super) fn close_call(&mut self, call: &CallId) {
         self.calls.retain(|(open, _)| open != call);
+        self.retries.remove(call);
     }
 
     /// Whether a call waits for the owner or a client.
@@ -98,6 +117,12 @@ impl TurnProgress {
 
     pub(super) fn stop_waiting(&mut self, call: &CallId) {
         self.waiting.retain(|waiting| waiting.call != *call);
+    }
+
+    /// Calls that were running when the turn was interrupted and that have not returned since.
+    pub(super) fn unknown(&self) -> Vec<CallId> {
+        let is_open = |call: &&CallId| self.calls.iter().any(|(open, _)| open == *call);
+        self.interrupted.iter().filter(is_open).cloned().collect()
     }
 
     /// Open calls that the owner or a client was asked about. Answered ones are among them, and

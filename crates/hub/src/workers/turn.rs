@@ -64,7 +64,7 @@ impl WorkerTurn {
             tasks: registry.tasks().clone(),
             answers: Arc::new(answers),
             order: tokio::sync::Mutex::default(),
-            progress: Mutex::new(TurnProgress::new(&turn.waiting)),
+            progress: Mutex::new(TurnProgress::new(&turn.open_calls)),
             held: Mutex::new(held),
             end: Mutex::new(Some(end)),
             finishing: Arc::default(),
@@ -189,7 +189,7 @@ impl WorkerTurn {
     /// came while no worker had the turn.
     pub(super) async fn resume_calls(self: &Arc<Self>, so_far: &[Record]) {
         let waiting: Vec<_> =
-            self.turn.waiting.iter().filter(|open| open.waits()).cloned().collect();
+            self.turn.open_calls.iter().filter(|open| open.waits()).cloned().collect();
         let mut awaited = HashSet::new();
         for record in so_far {
             match &record.event {
@@ -211,6 +211,8 @@ impl WorkerTurn {
                 | Event::Input(_)
                 | Event::Turn(
                     TurnEvent::Started { .. }
+                    | TurnEvent::Resumed { .. }
+                    | TurnEvent::ToolRetried { .. }
                     | TurnEvent::Thought { .. }
                     | TurnEvent::ToolCalled { .. }
                     | TurnEvent::ApprovalAsked { .. }
@@ -225,7 +227,10 @@ impl WorkerTurn {
         }
         for open in waiting {
             let question = match (open.approval, open.awaited) {
-                (Some(expires_at), _) => CallQuestion::Approval { name: open.name, expires_at },
+                (Some(expires_at), _) => {
+                    let (name, about) = (open.name, open.about);
+                    CallQuestion::Approval { name, about, expires_at }
+                }
                 (None, Some(expires_at)) => CallQuestion::Client { expires_at },
                 (None, None) => continue,
             };
@@ -319,12 +324,12 @@ fn answers_so_far(
             held.note(call, decision);
         }
         let waits =
-            || turn.waiting.iter().any(|open| open.call == *call && open.approval.is_some());
+            || turn.open_calls.iter().any(|open| open.call == *call && open.approval.is_some());
         let pending = match decided {
             None if is_asked && waits() => when_approved(call.clone(), done, held.hold(call)),
             // Said again, the call is refused again.
             Some(Decision::Denied | Decision::Expired | Decision::Void) => continue,
-            Some(Decision::Approved) | None => done,
+            Some(Decision::Approved | Decision::Done) | None => done,
         };
         if let Ok(id) = CommandId::new(call.as_str()) {
             answers.add(id, pending);

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use futures::FutureExt as _;
 use serde_json::{Map, Value};
 use thoughtwire_proto::{
-    Awaits, CallId, Decision, Event, ItemId, Permission, Refusal, RefusalCode, StreamKind,
-    Timestamp, ToolStatus, TurnEvent, Verb, WaitingCall,
+    ApprovalAbout, Awaits, CallId, Decision, Event, ItemId, Permission, Refusal, RefusalCode,
+    RetryReason, StreamKind, Timestamp, ToolStatus, TurnEvent, Verb, WaitingCall,
 };
 use tokio::sync::oneshot;
 
@@ -46,6 +46,7 @@ impl<'a> VerbRunner<'a> {
                     item: self.item()?,
                     text,
                     complete: true,
+                    continues: None,
                 }))
                 .await
             }
@@ -54,6 +55,7 @@ impl<'a> VerbRunner<'a> {
                     item: self.item()?,
                     text,
                     complete: true,
+                    continues: None,
                 }))
                 .await
             }
@@ -62,7 +64,10 @@ impl<'a> VerbRunner<'a> {
             Verb::ToolReturned { call, status, text, content } => {
                 self.return_tool(call, status, text, content).await
             }
-            Verb::Approval { call, timeout_ms } => self.ask_approval(call, timeout_ms).await,
+            Verb::ToolRetried { call, reason } => self.retry_call(call, reason).await,
+            Verb::Approval { call, about, timeout_ms } => {
+                self.ask_approval(call, about.unwrap_or_default(), timeout_ms).await
+            }
             Verb::ClientRuns { call, timeout_ms } => {
                 let expires_at = self.within(timeout_ms.unwrap_or(CLIENT_MS));
                 self.wait_for_call(call, CallQuestion::Client { expires_at }).await
@@ -82,6 +87,7 @@ impl<'a> VerbRunner<'a> {
                         item: self.item()?,
                         text,
                         complete: true,
+                        continues: None,
                     }));
                 }
                 self.finish(events, None).await
@@ -173,8 +179,11 @@ impl<'a> VerbRunner<'a> {
             Permission::Allow | Permission::Deny => Ok(called),
             Permission::Ask => {
                 let decision = self.turn.held.lock().hold(&call);
-                let question =
-                    CallQuestion::Approval { name, expires_at: self.within(APPROVAL_MS) };
+                let question = CallQuestion::Approval {
+                    name,
+                    about: ApprovalAbout::Run,
+                    expires_at: self.within(APPROVAL_MS),
+                };
                 let asked = self.wait_for_call(call.clone(), question).await?;
                 let both = async move {
                     let outcome = called.await?;
@@ -246,9 +255,22 @@ impl<'a> VerbRunner<'a> {
         append(self.sender(), vec![event]).await
     }
 
+    /// Says that an open call whose outcome is unknown is made again.
+    async fn retry_call(
+        &self,
+        call: CallId,
+        reason: Option<RetryReason>,
+    ) -> Result<PendingSay, Refusal> {
+        let attempt = self.turn.progress.lock().count_retry(&call)?;
+        let reason = reason.unwrap_or(RetryReason::Safe);
+        append(self.sender(), vec![Event::Turn(TurnEvent::ToolRetried { call, attempt, reason })])
+            .await
+    }
+
     async fn ask_approval(
         &self,
         call: CallId,
+        about: ApprovalAbout,
         timeout_ms: Option<u64>,
     ) -> Result<PendingSay, Refusal> {
         let state = self.turn.held.lock().state(&call);
@@ -256,7 +278,7 @@ impl<'a> VerbRunner<'a> {
             HoldState::Unasked => {
                 let name = self.turn.progress.lock().tool_of(&call)?;
                 let expires_at = self.within(timeout_ms.unwrap_or(APPROVAL_MS));
-                self.wait_for_call(call, CallQuestion::Approval { name, expires_at }).await
+                self.wait_for_call(call, CallQuestion::Approval { name, about, expires_at }).await
             }
             // The server has asked already. The worker gets the decision when it is made.
             HoldState::Held => Ok(no_event()),

@@ -11,7 +11,7 @@ use thoughtwire_hub::{Agent, AgentError, Called, Finish, HubOptions, Turn, TurnE
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::{
     CallId, Decision, Event, Policy, Seq, SessionCommand, SessionEvent, Timestamp, ToolStatus,
-    TurnEvent, Usage,
+    TurnEvent, Usage, Verdict,
 };
 use tokio::sync::Notify;
 
@@ -231,7 +231,8 @@ async fn answer_questions(room: &Room, listener: &mut Listener) {
         .until_event(|event| matches!(event, Event::Turn(TurnEvent::ApprovalAsked { .. })))
         .await;
     room.send_as(None, "also", Policy::Steer).await.unwrap();
-    let decide = SessionCommand::Decide { call: call("c-2"), approve: true };
+    let decide =
+        SessionCommand::Decide { call: call("c-2"), decision: Verdict::Approved, result: None };
     room.ask(None, decide.on(room.session.clone())).await.unwrap();
     listener.until_event(|event| matches!(event, Event::Turn(TurnEvent::ToolAwaited { .. }))).await;
     let returned = SessionCommand::ToolReturn {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use thoughtwire_hub::Replying;
 use thoughtwire_proto::{
     ConnectionReply, Decision, Directive, Event, RefusalCode, SessionCommand, ToolStatus,
-    TurnEvent, TurnId, Verb,
+    TurnEvent, TurnId, Verb, Verdict,
 };
 
 use crate::offering::{TestWorker, called, code, ended, offer, open, started_again};
@@ -57,8 +57,12 @@ async fn asked(listener: &mut Listener) -> String {
 }
 
 async fn decide(room: &Room, call: &str, approve: bool) {
-    let command =
-        SessionCommand::Decide { call: call.parse().unwrap(), approve }.on(room.session.clone());
+    let command = SessionCommand::Decide {
+        call: call.parse().unwrap(),
+        decision: if approve { Verdict::Approved } else { Verdict::Denied },
+        result: None,
+    }
+    .on(room.session.clone());
     room.ask(None, command).await.unwrap();
 }
 
@@ -89,7 +93,7 @@ async fn a_call_that_needs_approval_is_acknowledged_once_it_is_approved() {
         let mut again = worker.0.say(&turn, "c-1".parse().ok(), called("dig")).await;
         assert!((&mut again).now_or_never().is_none());
         // A worker that asks is not asked for twice.
-        let verb = Verb::Approval { call: "c-1".parse().unwrap(), timeout_ms: None };
+        let verb = Verb::Approval { call: "c-1".parse().unwrap(), about: None, timeout_ms: None };
         worker.said(&turn, "a-1", verb.clone()).await;
         decide(&room, "c-1", true).await;
         assert!(matches!(answer.await, Ok(ConnectionReply::Said { duplicate: false, .. })));
@@ -176,6 +180,7 @@ async fn a_worker_is_told_the_permissions_of_declared_tools_by_pattern() {
     };
     let agent = room.hub.directory().edit_agent(&room.user, "bob", changes).await.unwrap();
     let tool = |name: &str| thoughtwire_proto::ToolDeclaration {
+        replay: None,
         name: name.to_owned(),
         description: String::new(),
         parameters: serde_json::Map::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
     Command, CommandReply, DirectoryCommand, DirectoryReply, Disposition, Event, Outcome, Policy,
-    RefusalCode, Request, SessionCommand, SessionId, SessionReply, TurnEvent,
+    RefusalCode, Request, SessionCommand, SessionId, SessionReply, TurnEvent, Verdict,
 };
 
 use crate::support::{Puppet, Room, event, events, kinds};
@@ -166,7 +166,8 @@ async fn a_steering_input_joins_the_turn() {
         CommandReply::Session(SessionReply::Input { disposition: Disposition::Steered, .. })
     ));
     let decide =
-        SessionCommand::Decide { call: call.unwrap(), approve: true }.on(room.session.clone());
+        SessionCommand::Decide { call: call.unwrap(), decision: Verdict::Approved, result: None }
+            .on(room.session.clone());
     room.ask(None, decide.clone()).await.unwrap();
     assert_eq!(
         room.ask(None, decide).await.unwrap_err().code,
@@ -425,9 +426,13 @@ async fn a_turn_that_takes_too_long_is_ended_and_waiting_does_not_count() {
         .await;
     tokio::time::sleep(3 * limit).await;
     let call = room.hub.oldest_approval(&room.user, &room.session).await.unwrap();
-    room.ask(None, SessionCommand::Decide { call, approve: true }.on(room.session.clone()))
-        .await
-        .unwrap();
+    room.ask(
+        None,
+        SessionCommand::Decide { call, decision: Verdict::Approved, result: None }
+            .on(room.session.clone()),
+    )
+    .await
+    .unwrap();
     assert!(matches!(
         events(&listener.turn().await).last(),
         Some(Event::Turn(TurnEvent::Ended { outcome: Outcome::Completed, .. }))

@@ -32,6 +32,31 @@ pub enum Permission {
     Deny,
 }
 
+/// Treatment of a call that an interruption left without a result.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replay {
+    /// It is made again: the tool reads only, or a repetition has no second effect.
+    Safe,
+    /// The owner is asked: run again, assume done, or fail.
+    Ask,
+    /// It is not made again. The model is told that its outcome is unknown.
+    Never,
+}
+
+/// Treatment of an agent's turn that a crash or a stop of the server interrupted.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnCrash {
+    /// It goes on.
+    #[default]
+    Resume,
+    /// It ends as `interrupted`.
+    Stop,
+}
+
 /// An agent's permissions and limits. Absent ones have the server's default.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +83,9 @@ pub struct AgentSettings {
     /// Number of events that its sessions keep. The oldest turns beyond it are deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_events: Option<u64>,
+    /// Treatment of a turn that was interrupted; absent for `resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_crash: Option<OnCrash>,
     /// Permissions of its tools, by the tool's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(

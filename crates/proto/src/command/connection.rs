@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{AgentProfile, Command, PeerRef, SessionCommand};
+use super::{AgentProfile, Command, PeerRef, Replay, SessionCommand, Verdict};
 use crate::{AgentId, Cursor, Epoch, Input, Offer, Seq, SessionId, TurnId, Verb, WorkerId};
 
 /// A command that the connection carries out itself.
@@ -41,8 +41,8 @@ pub enum ConnectionCommand {
     DecideOldest {
         /// The session.
         session: SessionId,
-        /// True to let the call run.
-        approve: bool,
+        /// The decision.
+        decision: Verdict,
     },
 }
 
@@ -104,6 +104,10 @@ pub struct ToolDeclaration {
     /// The JSON Schema of its arguments.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub parameters: Map<String, Value>,
+    /// Treatment of a call that an interruption left without a result; absent for `ask`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", ts(optional))]
+    pub replay: Option<Replay>,
 }
 
 /// Start of an attachment.

@@ -12,13 +12,13 @@ mod session;
 
 use crate::{CommandId, SessionId};
 
-pub use agent::{AgentProfile, AgentSettings, AgentSpec, Permission, Style};
+pub use agent::{AgentProfile, AgentSettings, AgentSpec, OnCrash, Permission, Replay, Style};
 pub use connection::{Attached, ConnectionCommand, ConnectionReply, Start, ToolDeclaration};
 pub use directory::{DirectoryCommand, DirectoryReply};
 pub use listing::SessionListing;
 pub use peer::{DEFAULT_CHAT, PeerRef, PeerWire};
 pub(crate) use reply::{OpenedChat, OpenedPeer};
-pub use session::{Disposition, Policy, SessionCommand, SessionReply};
+pub use session::{Disposition, Policy, SessionCommand, SessionReply, Verdict};
 
 /// A client's command. It may be refused.
 #[derive(Debug, Clone, PartialEq)]

@@ -34,8 +34,10 @@ pub enum SessionCommand {
     Decide {
         /// The call that waits for approval.
         call: CallId,
-        /// True to let the call run.
-        approve: bool,
+        /// The decision.
+        decision: Verdict,
+        /// With [`Verdict::Done`]: the call's result, for the model.
+        result: Option<String>,
     },
     /// Return the result of a tool that a client ran.
     ToolReturn {
@@ -97,14 +99,16 @@ impl SessionCommand {
             Self::Cancel { turn } => {
                 vec![turn.as_ref().map_or("", |turn| turn.as_str()).into()]
             }
-            Self::Decide { call, approve } => {
-                let decision = if *approve { "approved" } else { "denied" };
-                vec![call.as_str().into(), decision.into()]
+            Self::Decide { call, decision, result } => {
+                let mut parts = vec![call.as_str().into(), decision.name().into()];
+                parts.extend(result.as_deref().map(Cow::from));
+                parts
             }
             Self::ToolReturn { call, status, text, content } => {
                 let status = match status {
                     ToolStatus::Success => "success",
                     ToolStatus::Error => "error",
+                    ToolStatus::Unknown => "unknown",
                 };
                 let content = content.as_ref().map(ToString::to_string).unwrap_or_default();
                 vec![call.as_str().into(), status.into(), text.into(), content.into()]
@@ -112,6 +116,31 @@ impl SessionCommand {
             Self::Rename { title } => vec![title.into()],
             Self::Instruct { instructions } => vec![instructions.into()],
             Self::Delete => vec![session.as_str().into()],
+        }
+    }
+}
+
+/// A client's answer to a request for approval.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The call may run, or run again.
+    Approved,
+    /// It may not. A call whose outcome is unknown counts as failed.
+    Denied,
+    /// The call has been made: for calls whose outcome is unknown.
+    Done,
+}
+
+impl Verdict {
+    /// Name of the verdict on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Done => "done",
         }
     }
 }

@@ -62,15 +62,17 @@ impl TS for Event {
 
 /// Place of a kind in the generated files.
 fn place(kind: Option<&str>) -> usize {
-    const ORDER: [&str; 17] = [
+    const ORDER: [&str; 19] = [
         "session_opened",
         "session_renamed",
         "instructions_changed",
         "user_message",
         "input_withdrawn",
         "turn_started",
+        "turn_resumed",
         "thought",
         "tool_called",
+        "tool_retried",
         "approval_asked",
         "approval_settled",
         "tool_awaited",

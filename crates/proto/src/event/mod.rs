@@ -17,7 +17,9 @@ pub use input::InputEvent;
 pub use other::OtherEvent;
 pub use record::Record;
 pub use session::{HistoryEntry, Role, SessionEvent};
-pub use turn::{Decision, Outcome, ToolStatus, TurnEvent};
+pub use turn::{
+    ApprovalAbout, Decision, Outcome, ResumeReason, RetryReason, ToolStatus, TurnEvent,
+};
 pub use usage::Usage;
 
 #[doc = include_str!("event.md")]
@@ -57,6 +59,8 @@ impl Event {
             | Self::Input(InputEvent::Withdrawn { .. })
             | Self::Turn(
                 TurnEvent::Started { .. }
+                | TurnEvent::Resumed { .. }
+                | TurnEvent::ToolRetried { .. }
                 | TurnEvent::Thought { .. }
                 | TurnEvent::ToolCalled { .. }
                 | TurnEvent::ApprovalAsked { .. }

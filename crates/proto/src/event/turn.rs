@@ -17,14 +17,26 @@ pub enum TurnEvent {
         /// The input that it runs on.
         input: ItemId,
     },
+    /// The turn goes on after an interruption. Calls that were running have no result yet.
+    #[serde(rename = "turn_resumed")]
+    Resumed {
+        /// Number of interruptions of the turn that count against its limit, from 1. A planned stop
+        /// does not count; then it is the number before.
+        attempt: u32,
+        /// Cause of the interruption.
+        reason: ResumeReason,
+    },
     /// The agent had a thought.
     Thought {
         /// The thought's id.
         item: ItemId,
         /// The text; never empty.
         text: String,
-        /// False if the turn ended before the thought was complete.
+        /// False if the thought was cut: the turn ended or was interrupted first.
         complete: bool,
+        /// The cut thought whose text this one continues.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        continues: Option<ItemId>,
     },
     /// The agent called a tool. On disk before the tool runs.
     ToolCalled {
@@ -35,6 +47,15 @@ pub enum TurnEvent {
         /// The arguments, as an object.
         args: Map<String, Value>,
     },
+    /// A call whose outcome was unknown is made again. On disk before the tool runs.
+    ToolRetried {
+        /// The call.
+        call: CallId,
+        /// Number of this repetition, from 1.
+        attempt: u32,
+        /// Why the call may be repeated.
+        reason: RetryReason,
+    },
     /// A call waits for the owner's approval.
     ApprovalAsked {
         /// The call that waits.
@@ -43,7 +64,12 @@ pub enum TurnEvent {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         #[cfg_attr(feature = "schema", ts(as = "Option<String>"))]
         name: String,
-        /// Time at which the approval expires, which counts as a denial.
+        /// What is asked for. Absent for `run`.
+        #[serde(default, skip_serializing_if = "ApprovalAbout::is_run")]
+        #[cfg_attr(feature = "schema", ts(as = "Option<ApprovalAbout>"))]
+        about: ApprovalAbout,
+        /// Time at which the approval expires. That counts as a denial, or leaves the outcome of a
+        /// call unknown.
         expires_at: Timestamp,
     },
     /// An approval was given, denied, or has expired.
@@ -69,7 +95,7 @@ pub enum TurnEvent {
         call: CallId,
         /// The tool, so that the record is understandable alone.
         name: String,
-        /// Whether the call succeeded.
+        /// Whether the call succeeded, as far as that is known.
         status: ToolStatus,
         /// The result or the error, as text.
         text: String,
@@ -83,8 +109,11 @@ pub enum TurnEvent {
         item: ItemId,
         /// The text; never empty.
         text: String,
-        /// False if the turn ended before the message was complete.
+        /// False if the message was cut: the turn ended or was interrupted first.
         complete: bool,
+        /// The cut message whose text this one continues.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        continues: Option<ItemId>,
     },
     /// Cost of the turn's model calls.
     Usage(Usage),
@@ -106,10 +135,12 @@ pub enum TurnEvent {
 
 impl TurnEvent {
     /// Kinds of this group, as written in the `kind` key.
-    pub const KINDS: [&str; 10] = [
+    pub const KINDS: [&str; 12] = [
         "turn_started",
+        "turn_resumed",
         "thought",
         "tool_called",
+        "tool_retried",
         "approval_asked",
         "approval_settled",
         "tool_awaited",
@@ -124,8 +155,10 @@ impl TurnEvent {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Started { .. } => "turn_started",
+            Self::Resumed { .. } => "turn_resumed",
             Self::Thought { .. } => "thought",
             Self::ToolCalled { .. } => "tool_called",
+            Self::ToolRetried { .. } => "tool_retried",
             Self::ApprovalAsked { .. } => "approval_asked",
             Self::ApprovalSettled { .. } => "approval_settled",
             Self::ToolAwaited { .. } => "tool_awaited",
@@ -144,12 +177,57 @@ impl TurnEvent {
 pub enum Decision {
     /// The call may run.
     Approved,
-    /// It may not.
+    /// It may not. A call whose outcome is unknown counts as failed.
     Denied,
+    /// The owner says that the call, whose outcome was unknown, has been made.
+    Done,
     /// Nobody answered in time.
     Expired,
     /// Its turn ended first.
     Void,
+}
+
+/// What an approval is asked for.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalAbout {
+    /// To run a call.
+    #[default]
+    Run,
+    /// To run a call again whose outcome is unknown.
+    Retry,
+}
+
+impl ApprovalAbout {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_run(&self) -> bool {
+        *self == Self::Run
+    }
+}
+
+/// Cause of an interruption of a turn.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResumeReason {
+    /// The server stopped or died.
+    Restart,
+    /// The session moved to another server.
+    Moved,
+    /// The worker that ran the turn was lost.
+    WorkerLost,
+}
+
+/// Why a call whose outcome is unknown may be made again.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryReason {
+    /// The tool may be called twice: it reads only, or a repetition has no second effect.
+    Safe,
+    /// The owner said so.
+    Approved,
 }
 
 /// Whether a call succeeded.
@@ -161,6 +239,8 @@ pub enum ToolStatus {
     Success,
     /// It failed; the text says why.
     Error,
+    /// It was interrupted: it may or may not have taken effect.
+    Unknown,
 }
 
 /// How a turn ended.

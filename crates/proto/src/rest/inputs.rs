@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dialect::native::Verdict;
-use crate::{Disposition, ItemId, Policy, Record, Seq, SessionId, Timestamp, TurnId};
+use crate::{Disposition, ItemId, Policy, Record, Seq, SessionId, Timestamp, TurnId, Verdict};
 
 /// An input to send.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
@@ -93,8 +92,12 @@ pub struct CancelRequest {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecisionRequest {
-    /// The decision.
+    /// The decision. `done` is for calls whose outcome is unknown.
     pub decision: Verdict,
+    /// With `done`: the call's result, for the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", ts(optional))]
+    pub result: Option<String>,
 }
 
 /// A command that was carried out. It has no keys if the request changed nothing in the log.

@@ -37,11 +37,13 @@ fn emissions(text: &str) -> Vec<Emission> {
             item: item(),
             text: text.clone(),
             complete: true,
+            continues: None,
         })),
         record(Event::Turn(TurnEvent::Message {
             item: item(),
             text: text.clone(),
             complete: true,
+            continues: None,
         })),
         record(Event::Turn(TurnEvent::ToolCalled { call: call(), name: name.clone(), args })),
         record(Event::Turn(TurnEvent::ToolReturned {

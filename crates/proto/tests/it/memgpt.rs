@@ -216,6 +216,7 @@ fn emissions_that_need_no_machine_are_always_shown() {
             item: "m".parse().unwrap(),
             text: "hello".into(),
             complete: true,
+            continues: None,
         })),
         about(Event::Session(SessionEvent::Renamed { title: "a title".into() })),
         SessionEmission {

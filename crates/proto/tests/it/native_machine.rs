@@ -8,7 +8,7 @@ use thoughtwire_proto::dialect::native::{
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Attached, Command, CommandReply, ConnectionCommand, ConnectionReply,
     Cursor, DirectoryReply, Disposition, Refusal, RefusalCode, Seq, SessionCommand, SessionId,
-    SessionListing, SessionReply, Start, Timestamp, Usage,
+    SessionListing, SessionReply, Start, Timestamp, Usage, Verdict,
 };
 
 use crate::native::rows;
@@ -125,7 +125,8 @@ fn each_command_becomes_its_request() {
         command,
         Command::Connection(ConnectionCommand::InAttached(SessionCommand::Decide {
             call: "c-1".parse().unwrap(),
-            approve: false
+            decision: Verdict::Denied,
+            result: None
         }))
     );
 }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use serde_json::Map;
 use thoughtwire_proto::{
-    Decision, Event, InputEvent, Outcome, SessionEvent, State, Timestamp, ToolStatus, TurnEvent,
-    TurnId, Usage,
+    ApprovalAbout, Decision, Event, InputEvent, Outcome, SessionEvent, State, Timestamp,
+    ToolStatus, TurnEvent, TurnId, Usage,
 };
 
 fn turn(name: &str) -> TurnId {
@@ -41,6 +41,7 @@ fn thought(text: &str) -> Event {
         item: "i-t".parse().unwrap(),
         text: text.to_owned(),
         complete: true,
+        continues: None,
     })
 }
 
@@ -49,6 +50,7 @@ fn message(text: &str) -> Event {
         item: "i-m".parse().unwrap(),
         text: text.to_owned(),
         complete: true,
+        continues: None,
     })
 }
 
@@ -64,6 +66,7 @@ fn asked(call: &str) -> Event {
     Event::Turn(TurnEvent::ApprovalAsked {
         call: call.parse().unwrap(),
         name: String::new(),
+        about: ApprovalAbout::Run,
         expires_at: Timestamp::from_millis(9),
     })
 }

@@ -5,8 +5,8 @@ use thoughtwire_proto::transcript::{
     Approval, EntryBody, InputStatus, Transcript, TranscriptChange,
 };
 use thoughtwire_proto::{
-    Attached, Decision, Delta, Emission, Event, InputEvent, Outcome, Partial, Record, Seq,
-    SessionEvent, StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
+    ApprovalAbout, Attached, Decision, Delta, Emission, Event, InputEvent, Outcome, Partial,
+    Record, Seq, SessionEvent, StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
 };
 
 /// A session on the server's side.
@@ -58,6 +58,7 @@ impl Session {
                 item: item.parse().unwrap(),
                 text: text.to_owned(),
                 complete,
+                continues: None,
             }),
         );
     }
@@ -100,6 +101,7 @@ impl Session {
                 item: "th-1".parse().unwrap(),
                 text: "I think.".to_owned(),
                 complete: true,
+                continues: None,
             }),
         );
         session.event(None, Event::Input(InputEvent::Withdrawn { input: "in-2".parse().unwrap() }));
@@ -113,7 +115,12 @@ impl Session {
         let (call, expires_at) = ("c-1".parse().unwrap(), Timestamp::from_millis(99));
         session.event(
             Some("t-1"),
-            Event::Turn(TurnEvent::ApprovalAsked { call, name: "now".to_owned(), expires_at }),
+            Event::Turn(TurnEvent::ApprovalAsked {
+                call,
+                name: "now".to_owned(),
+                about: ApprovalAbout::Run,
+                expires_at,
+            }),
         );
         session.user_message(Some("t-1"), "in-4");
         session.emitted.push(Emission::Presence { clients: 2 });

@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use thoughtwire_hub::AwaitedTurn;
-use thoughtwire_proto::dialect::native::Verdict;
 use thoughtwire_proto::rest::{
     CancelRequest, CommandDone, DecisionRequest, InputAccepted, InputDraft, InputList,
     InputListing, TurnResult,
@@ -164,9 +163,8 @@ pub(super) async fn decide(
 ) -> RestResult<Json<CommandDone>> {
     let user = caller.user;
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
-    let DecisionRequest { decision } = read(body)?;
-    let approve = matches!(decision, Verdict::Approved);
+    let DecisionRequest { decision, result } = read(body)?;
     let (session, key) = (session_id(session)?, key.read()?);
-    let command = SessionCommand::Decide { call, approve };
+    let command = SessionCommand::Decide { call, decision, result };
     Ok(Json(done(&rest.execute(&user, key, session, command).await?)))
 }

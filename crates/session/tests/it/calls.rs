@@ -1,6 +1,6 @@
 //! Calls that wait for people and clients: asked once, settled once, answered once that is on disk.
 
-use thoughtwire_proto::{Event, RefusalCode, TurnEvent, TurnId};
+use thoughtwire_proto::{ApprovalAbout, Event, RefusalCode, TurnEvent, TurnId};
 
 use crate::script::{
     OPTIONS, SAVED, ScriptHost, SessionScript, TIME, ask, asked, calls, cancel, client_runs,
@@ -142,7 +142,10 @@ fn parked(script: &SessionScript) -> Vec<(Option<&'static str>, Event)> {
         Event::Turn(TurnEvent::ToolCalled { call: call.clone(), name: name.clone(), args }),
     ));
     let expires_at = script.in_millis(1_000);
-    log.push((turn, Event::Turn(TurnEvent::ApprovalAsked { call, name, expires_at })));
+    log.push((
+        turn,
+        Event::Turn(TurnEvent::ApprovalAsked { call, name, about: ApprovalAbout::Run, expires_at }),
+    ));
     log
 }
 

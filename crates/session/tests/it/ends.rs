@@ -209,6 +209,7 @@ fn an_empty_last_message_is_refused_and_the_turn_goes_on() {
         item: "m".parse().unwrap(),
         text: String::new(),
         complete: true,
+        continues: None,
     });
     let verb =
         TurnVerb::Finish { events: vec![empty], failed: None, on_disk: Some("d"), reply: "f" };

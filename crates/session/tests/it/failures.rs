@@ -1,7 +1,7 @@
 //! A disk that fails: the session goes back to what is there, and goes on.
 
 use thoughtwire_proto::{Refusal, RefusalCode};
-use thoughtwire_session::{SessionInput, StoredState};
+use thoughtwire_session::SessionInput;
 
 use crate::script::{
     SAVED, ScriptHost, SessionScript, TIME, asked, cancel, delta, exited, failed, finish, reloaded,
@@ -84,15 +84,6 @@ fn while_the_disk_cannot_be_read_it_is_read_again() {
             "append 4: user_message",
         ],
     );
-}
-
-#[test]
-fn a_turn_that_lost_its_agent_is_ended_before_anything_is_asked() {
-    let mut script = SessionScript::after(&asked(Some("t-0")));
-    script
-        .on(cancel("c"), &["c: no_turn"])
-        .on(SAVED, &["publish 4"])
-        .on(SessionInput::Reloaded(Ok(Some(StoredState::default()))), &[]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod batches;
 mod calls;
 mod ends;
 mod failures;
+mod interruptions;
 mod keys;
 mod queue;
 mod script;

@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    CommandId, Delta, Disposition, Emission, Event, Input, InputEvent, ItemId, Policy, Record,
-    Refusal, RefusalCode, Seq, SessionCommand, SessionEvent, SessionReply, State, StreamKind,
-    Timestamp, ToolStatus, TurnEvent, TurnId,
+    ApprovalAbout, CommandId, Delta, Disposition, Emission, Event, Input, InputEvent, ItemId,
+    Policy, Record, Refusal, RefusalCode, Seq, SessionCommand, SessionEvent, SessionReply, State,
+    StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId, Verdict,
 };
 use thoughtwire_session::{
     Admission, AgentError, AgentExit, AgentSenders, CallQuestion, CallReply, CommandRequest,
@@ -26,6 +26,8 @@ pub(crate) struct ScriptHost {
     pub(crate) free: VecDeque<u8>,
     /// Permit of the running turn, if it may be handed over.
     pub(crate) kept: Option<u8>,
+    /// Whether an interrupted turn ends.
+    pub(crate) ends_interrupted: bool,
     /// Whether other sessions wait for a permit.
     pub(crate) is_wanted: bool,
 }
@@ -52,6 +54,10 @@ impl SessionHost for ScriptHost {
     fn new_item_id(&mut self) -> ItemId {
         self.items += 1;
         format!("i-{}", self.items).parse().unwrap()
+    }
+
+    fn resumes_interrupted(&self) -> bool {
+        !self.ends_interrupted
     }
 
     fn needs_permit(&self) -> bool {
@@ -87,6 +93,13 @@ pub(crate) const OPTIONS: SessionOptions = SessionOptions {
     resting: false,
 };
 
+/// How an open turn was left.
+#[derive(Default)]
+pub(crate) struct TurnLeft {
+    pub(crate) was_stopped: bool,
+    pub(crate) time_spent: Duration,
+}
+
 /// A session's core at a time.
 pub(crate) struct SessionScript {
     pub(crate) core: SessionCore<ScriptHost>,
@@ -108,6 +121,17 @@ impl SessionScript {
         Self::load(log, ScriptHost::default(), OPTIONS, SeenKeys::new(Some(Vec::new())))
     }
 
+    /// A session with an interrupted turn, as it is loaded, and the lines of its start.
+    pub(crate) fn interrupted(
+        log: &[(Option<&str>, Event)],
+        host: ScriptHost,
+        left: TurnLeft,
+    ) -> (Self, Vec<String>) {
+        let mut script = Self::loaded(log, host, OPTIONS, SeenKeys::new(Some(Vec::new())), left);
+        let lines = script.take(SessionInput::Start);
+        (script, lines)
+    }
+
     /// A session of which more commands are stored than are kept in memory.
     pub(crate) fn with_unknown_keys() -> Self {
         Self::load(&[], ScriptHost::default(), OPTIONS, SeenKeys::new(None))
@@ -119,18 +143,31 @@ impl SessionScript {
         options: SessionOptions,
         seen_keys: SeenKeys,
     ) -> Self {
+        let mut script = Self::loaded(log, host, options, seen_keys, TurnLeft::default());
+        drop(script.take(SessionInput::Start));
+        script
+    }
+
+    fn loaded(
+        log: &[(Option<&str>, Event)],
+        host: ScriptHost,
+        options: SessionOptions,
+        seen_keys: SeenKeys,
+        left: TurnLeft,
+    ) -> Self {
+        let TurnLeft { was_stopped, time_spent } = left;
         let loaded = LoadedSession {
             id: "s-1".parse().unwrap(),
             stored: stored(log),
             seen_keys,
             resumes: true,
+            was_stopped,
+            time_spent,
             stop_at: None,
         };
         let wall = Timestamp::from_millis(1_000_000);
         let now = Now { wall, elapsed: Duration::from_secs(100) };
-        let mut script = Self { core: SessionCore::new(loaded, options, host, now), now };
-        drop(script.take(SessionInput::Start));
-        script
+        Self { core: SessionCore::new(loaded, options, host), now }
     }
 
     /// Hands an input in and compares the effects.
@@ -253,8 +290,18 @@ pub(crate) fn withdraw(reply: &'static str, input: &str) -> SessionInput<ScriptH
 }
 
 pub(crate) fn decide(reply: &'static str, call: &str, approve: bool) -> SessionInput<ScriptHost> {
-    let call = call.parse().unwrap();
-    command(reply, None, SessionCommand::Decide { call, approve })
+    answer(reply, call, if approve { Verdict::Approved } else { Verdict::Denied }, None)
+}
+
+/// The owner answers, with the result of a call that is done.
+pub(crate) fn answer(
+    reply: &'static str,
+    call: &str,
+    decision: Verdict,
+    result: Option<&str>,
+) -> SessionInput<ScriptHost> {
+    let (call, result) = (call.parse().unwrap(), result.map(str::to_owned));
+    command(reply, None, SessionCommand::Decide { call, decision, result })
 }
 
 pub(crate) fn tool_return(reply: &'static str, call: &str) -> SessionInput<ScriptHost> {
@@ -270,8 +317,12 @@ pub(crate) fn agent(turn: &str, verb: TurnVerb<ScriptHost>) -> SessionInput<Scri
 /// The agent says something, and waits for the disk if `durable`.
 pub(crate) fn say(turn: &str, reply: &'static str, durable: bool) -> SessionInput<ScriptHost> {
     let item = format!("m-{reply}").parse().unwrap();
-    let events =
-        vec![Event::Turn(TurnEvent::Message { item, text: "words".to_owned(), complete: true })];
+    let events = vec![Event::Turn(TurnEvent::Message {
+        item,
+        text: "words".to_owned(),
+        complete: true,
+        continues: None,
+    })];
     agent(turn, TurnVerb::Append { events, extras: None, durable, reply })
 }
 
@@ -296,7 +347,18 @@ pub(crate) fn ask(
     reply: &'static str,
     asked: Option<&'static str>,
 ) -> SessionInput<ScriptHost> {
-    let question = CallQuestion::Approval { name: "dig".to_owned(), expires_at };
+    ask_about(turn, call, ApprovalAbout::Run, expires_at, (reply, asked))
+}
+
+/// The agent asks the owner for what `about` says.
+pub(crate) fn ask_about(
+    turn: &str,
+    call: &str,
+    about: ApprovalAbout,
+    expires_at: Timestamp,
+    (reply, asked): (&'static str, Option<&'static str>),
+) -> SessionInput<ScriptHost> {
+    let question = CallQuestion::Approval { name: "dig".to_owned(), about, expires_at };
     agent(turn, TurnVerb::Await { call: call.parse().unwrap(), question, reply, asked })
 }
 
@@ -422,7 +484,16 @@ fn event(event: &Event) -> String {
         Event::Turn(TurnEvent::ApprovalSettled { decision, .. }) => {
             format!("approval_settled({decision:?})")
         }
+        Event::Turn(TurnEvent::ToolReturned { status: ToolStatus::Unknown, .. }) => {
+            "tool_returned(unknown)".to_owned()
+        }
         Event::Turn(TurnEvent::ToolReturned { text, .. }) => format!("tool_returned({text})"),
+        Event::Turn(TurnEvent::Resumed { attempt, reason }) => {
+            format!("turn_resumed({attempt} {reason:?})")
+        }
+        Event::Turn(TurnEvent::ToolRetried { attempt, reason, .. }) => {
+            format!("tool_retried({attempt} {reason:?})")
+        }
         Event::Turn(TurnEvent::Message { text, complete: false, .. }) => {
             format!("message({text}…)")
         }

@@ -4,8 +4,8 @@ use thoughtwire_proto::{Refusal, RefusalCode, SessionCommand};
 use thoughtwire_session::SessionInput;
 
 use crate::script::{
-    SAVED, ScriptHost, SessionScript, TIME, calls, client_runs, command, delta, exited, failed,
-    reloaded, say, send, send_once, tool_return,
+    OPTIONS, SAVED, ScriptHost, SessionScript, TIME, calls, client_runs, command, delta, exited,
+    failed, reloaded, say, send, send_once, tool_return,
 };
 
 fn delete(reply: &'static str) -> SessionInput<ScriptHost> {
@@ -20,8 +20,9 @@ fn an_idle_session_stops_at_once() {
 }
 
 #[test]
-fn a_turn_gets_its_time_and_is_interrupted_then() {
-    let mut script = SessionScript::new();
+fn a_turn_gets_its_time_and_ends_then_if_it_may_not_go_on() {
+    let host = ScriptHost { ends_interrupted: true, ..ScriptHost::default() };
+    let mut script = SessionScript::with(host, OPTIONS);
     script.skip(send("s1")).skip(SAVED).skip(send("s2")).skip(delta("t-1", "m", "Half"));
     let stop = script.stop_in(5_000);
     script.on(stop, &[]).on(send("s3"), &["s3: stopping"]);
@@ -77,7 +78,8 @@ fn what_fails_during_a_stop_is_refused_and_not_read_back() {
     script.skip(send("s1"));
     let stop = script.stop_in(0);
     script
-        .on(stop, &["append 4: turn_ended(server_stopped)", "drop turn"])
+        .skip(delta("t-1", "m", "Half"))
+        .on(stop, &["append 4: message(Half…)", "drop turn"])
         .on(failed(RefusalCode::StoreFull), &["s1: store_full", "discard", "end stopped"]);
 }
 

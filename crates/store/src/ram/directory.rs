@@ -200,7 +200,7 @@ fn listing(tables: &Tables, row: &SessionRow) -> Option<SessionListing> {
         agent_name: agent.spec.name.clone(),
         title: row.state.title().map(str::to_owned),
         head: row.state.head(),
-        running: turn.is_some() && !tables.cut_turns.contains(&row.id),
+        running: turn.is_some(),
         queued: row.state.queue().len() as u64,
         needs_you: turn.is_some_and(|turn| turn.calls.iter().any(|call| call.approval.is_some())),
         main: agent.main_session == row.id,

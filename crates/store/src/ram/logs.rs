@@ -200,7 +200,6 @@ fn recover(
     id: &SessionId,
     now: Timestamp,
 ) -> Result<Option<StoredSession>, StoreError> {
-    tables.cut_turns.remove(id);
     let Ok(row) = tables.session_mut(id) else { return Ok(None) };
     let open = std::mem::take(&mut row.open_items).into_values();
     let turn = row.state.turn().map(|turn| turn.id.clone());

@@ -68,7 +68,6 @@ impl RamDisk {
     fn database(&self, now: Timestamp, queue: Queue) -> Arc<RamDatabase> {
         let mut tables = self.tables();
         tables.close_connections(now);
-        tables.find_cut_turns();
         drop(tables);
         Arc::new(RamDatabase {
             disk: self.clone(),

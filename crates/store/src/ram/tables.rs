@@ -1,6 +1,6 @@
 //! The data in memory. Cloning it is cheap: rows are shared until they change.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use thoughtwire_proto::{
@@ -8,9 +8,7 @@ use thoughtwire_proto::{
     State, Timestamp, UserId,
 };
 
-use crate::{
-    Batch, Block, Key, Note, OpenItem, Receipt, Retention, StoreError, StoredSession, recovery,
-};
+use crate::{Batch, Block, Key, Note, OpenItem, Receipt, Retention, StoreError, StoredSession};
 
 /// Receipts by user and command.
 pub(super) type Receipts = HashMap<(UserId, CommandId), Receipt>;
@@ -37,8 +35,6 @@ pub(super) struct Tables {
     pub(super) keys: Vec<(String, Key)>,
     pub(super) secrets: HashMap<&'static str, Vec<u8>>,
     pub(super) clocks: HashMap<&'static str, Timestamp>,
-    /// Sessions whose turn a crash cut and whose recovery will end it.
-    pub(super) cut_turns: HashSet<SessionId>,
 }
 
 /// A peer's user and name.
@@ -103,12 +99,6 @@ impl Tables {
         for row in self.proven.values_mut() {
             row.closed_at.get_or_insert(now);
         }
-    }
-
-    /// Finds the turns that a crash cut, when a store is opened.
-    pub(super) fn find_cut_turns(&mut self) {
-        let cut = self.sessions.values().filter(|row| recovery::ends_turn(&row.state));
-        self.cut_turns = cut.map(|row| row.id.clone()).collect();
     }
 
     pub(super) fn agent(&self, id: &AgentId) -> Option<&AgentRow> {

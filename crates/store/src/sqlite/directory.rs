@@ -68,8 +68,7 @@ impl DirectoryStore for SqliteDirectory {
 
     fn sessions(&self, user: &UserId, filter: &SessionFilter) -> StoreRead<Vec<SessionListing>> {
         let (user, filter) = (user.clone(), filter.clone());
-        let cut_turns = self.0.database.cut_turns.clone();
-        self.0.read(move |connection| listing::list(connection, &user, &filter, &cut_turns))
+        self.0.read(move |connection| listing::list(connection, &user, &filter))
     }
 
     fn receipt(&self, user: &UserId, id: &CommandId) -> StoreRead<Option<Receipt>> {

@@ -3,7 +3,6 @@
 use rusqlite::{Connection, Row, params};
 use thoughtwire_proto::{Id, SessionListing, Timestamp, UserId};
 
-use super::recovering::CutTurns;
 use super::row::{get_id, get_seq, get_u64};
 use crate::{SessionFilter, StoreError};
 
@@ -22,19 +21,13 @@ pub(super) fn list(
     connection: &Connection,
     user: &UserId,
     filter: &SessionFilter,
-    cut_turns: &CutTurns,
 ) -> Result<Vec<SessionListing>, StoreError> {
     let mut select = connection.prepare_cached(SELECT)?;
     let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let id = filter.id.as_ref().map(Id::as_str);
     let agent = filter.agent.as_ref().map(Id::as_str);
     let rows = select.query_map(params![user.as_str(), id, agent, limit], listing)?;
-    let mut listed: Vec<SessionListing> = rows.collect::<Result<_, _>>()?;
-    for listing in &mut listed {
-        // A turn that waits for nobody ends with its session's recovery.
-        listing.running &= !cut_turns.contains(&listing.id);
-    }
-    Ok(listed)
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn listing(row: &Row<'_>) -> rusqlite::Result<SessionListing> {

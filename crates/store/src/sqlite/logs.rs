@@ -56,14 +56,10 @@ impl LogStore for SqliteLogs {
         Box::pin(async move {
             let wanted = id.clone();
             let read = handle.read(move |connection| sessions::read(connection, &wanted));
-            let stored = match read.await? {
-                Some(stored) if stored.state.turn().is_some() => {
-                    handle.recover(id.clone(), now).await?
-                }
-                stored => stored,
-            };
-            handle.database.cut_turns.remove(&id);
-            Ok(stored)
+            match read.await? {
+                Some(stored) if stored.state.turn().is_some() => handle.recover(id, now).await,
+                stored => Ok(stored),
+            }
         })
     }
 

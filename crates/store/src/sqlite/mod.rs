@@ -44,7 +44,6 @@ use crate::store::{Backend, Nouns};
 use crate::{StoreError, StoreMetrics, StoreRead};
 use data_file::{DataFile, DirLock, FILE, make_dir};
 use reader::ReaderPool;
-use recovering::CutTurns;
 use row::RowCache;
 use writer::Writer;
 
@@ -56,7 +55,6 @@ pub(crate) struct Database {
     /// The operating system's locks on the directory, until the store is closed.
     lock: Mutex<Option<DirLock>>,
     rows: Arc<RowCache>,
-    cut_turns: CutTurns,
     /// Held while a copy is made.
     copying: Mutex<()>,
 }
@@ -69,7 +67,6 @@ pub(crate) fn open(dir: &Path, now: Timestamp) -> Result<Arc<dyn Backend>, Store
     let mut connection = file.open_writer()?;
     schema::migrate(&mut connection)?;
     backup::begin_anew(&mut connection)?;
-    let cut_turns = CutTurns::find(&connection)?;
     peers::close_all(&connection, now)?;
     file.check()?;
     let file = Arc::new(file);
@@ -81,7 +78,6 @@ pub(crate) fn open(dir: &Path, now: Timestamp) -> Result<Arc<dyn Backend>, Store
         file,
         lock: Mutex::new(Some(lock)),
         rows: Arc::default(),
-        cut_turns,
         copying: Mutex::new(()),
     }))))
 }

@@ -1,47 +1,14 @@
-//! Recovery in SQLite: which turns a crash cut, and recovering a session when it is loaded.
+//! Recovery in SQLite: keeping the text that a crash cut when a session is loaded.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rusqlite::{Connection, params};
-use thoughtwire_proto::{SessionId, State, StreamKind, Timestamp};
+use thoughtwire_proto::{SessionId, StreamKind, Timestamp};
 
 use super::logs::{append, kind_name};
 use super::row::{RowCache, get_id, row_of};
 use super::{Handle, sessions};
 use crate::{Batch, OpenItem, StoreError, StoredSession, recovery};
-
-/// Sessions whose turn a crash cut and whose recovery will end it, until they are loaded. Lists do
-/// not show these turns as running.
-#[derive(Clone)]
-pub(super) struct CutTurns(Arc<Mutex<HashSet<SessionId>>>);
-
-impl CutTurns {
-    /// Finds them when the file is opened: nothing runs yet, so every turn there is was cut.
-    pub(super) fn find(connection: &Connection) -> Result<Self, StoreError> {
-        let mut select =
-            connection.prepare("SELECT id, state FROM sessions WHERE running ORDER BY num")?;
-        let mut rows = select.query([])?;
-        let mut found = HashSet::new();
-        while let Some(row) = rows.next()? {
-            let state: String = row.get(1)?;
-            if recovery::ends_turn(&serde_json::from_str::<State>(&state)?) {
-                found.insert(get_id(row, 0)?);
-            }
-        }
-        Ok(Self(Arc::new(Mutex::new(found))))
-    }
-
-    pub(super) fn contains(&self, session: &SessionId) -> bool {
-        self.0.lock().contains(session)
-    }
-
-    /// Forgets a session that was loaded.
-    pub(super) fn remove(&self, session: &SessionId) {
-        self.0.lock().remove(session);
-    }
-}
 
 impl Handle {
     /// Recovers a session. Gives it as it is on disk then.
@@ -68,7 +35,7 @@ fn recover(
         connection.prepare_cached("DELETE FROM open_items WHERE session = ?")?.execute([row])?;
     }
     if !records.is_empty() {
-        tracing::info!(session = %id, "recovered a turn that was cut when the server last stopped");
+        tracing::info!(session = %id, "kept the text of a turn that was cut when the server last stopped");
         let batch = Batch::new(id.clone(), stored.state.head(), records, state.clone())?;
         append(connection, rows, &batch)?;
     }

@@ -102,6 +102,7 @@ pub async fn turn(store: &Store, session: &mut StoredSession, words: &str, at: T
         item: format!("m-{words}").parse().unwrap(),
         text: format!("{words}, yes"),
         complete: true,
+        continues: None,
     };
     let ended = TurnEvent::Ended {
         input: item.parse().unwrap(),

@@ -99,6 +99,22 @@ class TurnStarted:
     input: Id
 
 
+#: Cause of an interruption of a turn.
+ResumeReason: TypeAlias = Literal["restart", "moved", "worker_lost"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnResumed:
+    """The turn goes on after an interruption. Calls that were running have no result yet."""
+
+    kind: ClassVar[str] = "turn_resumed"
+    #: Number of interruptions of the turn that count against its limit, from 1. A planned stop does
+    #: not count; then it is the number before.
+    attempt: int
+    #: Cause of the interruption.
+    reason: ResumeReason
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thought:
     """The agent had a thought."""
@@ -108,8 +124,10 @@ class Thought:
     item: Id
     #: The text; never empty.
     text: str
-    #: False if the turn ended before the thought was complete.
+    #: False if the thought was cut: the turn ended or was interrupted first.
     complete: bool
+    #: The cut thought whose text this one continues.
+    continues: Id | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +143,27 @@ class ToolCalled:
     args: dict[str, Any]
 
 
+#: Why a call whose outcome is unknown may be made again.
+RetryReason: TypeAlias = Literal["safe", "approved"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRetried:
+    """A call whose outcome was unknown is made again. On disk before the tool runs."""
+
+    kind: ClassVar[str] = "tool_retried"
+    #: The call.
+    call: Id
+    #: Number of this repetition, from 1.
+    attempt: int
+    #: Why the call may be repeated.
+    reason: RetryReason
+
+
+#: What an approval is asked for.
+ApprovalAbout: TypeAlias = Literal["run", "retry"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalAsked:
     """A call waits for the owner's approval."""
@@ -134,12 +173,15 @@ class ApprovalAsked:
     call: Id
     #: The tool, so that the record is understandable alone.
     name: str | None = None
-    #: Time at which the approval expires, which counts as a denial.
+    #: What is asked for. Absent for `run`.
+    about: ApprovalAbout | None = None
+    #: Time at which the approval expires. That counts as a denial, or leaves the outcome of a call
+    #: unknown.
     expires_at: datetime
 
 
 #: How an approval was settled.
-Decision: TypeAlias = Literal["approved", "denied", "expired", "void"]
+Decision: TypeAlias = Literal["approved", "denied", "done", "expired", "void"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +209,7 @@ class ToolAwaited:
 
 
 #: Whether a call succeeded.
-ToolStatus: TypeAlias = Literal["success", "error"]
+ToolStatus: TypeAlias = Literal["success", "error", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +221,7 @@ class ToolReturned:
     call: Id
     #: The tool, so that the record is understandable alone.
     name: str
-    #: Whether the call succeeded.
+    #: Whether the call succeeded, as far as that is known.
     status: ToolStatus
     #: The result or the error, as text.
     text: str
@@ -196,8 +238,10 @@ class Message:
     item: Id
     #: The text; never empty.
     text: str
-    #: False if the turn ended before the message was complete.
+    #: False if the message was cut: the turn ended or was interrupted first.
     complete: bool
+    #: The cut message whose text this one continues.
+    continues: Id | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,8 +310,10 @@ Event: TypeAlias = (
     | UserMessage
     | InputWithdrawn
     | TurnStarted
+    | TurnResumed
     | Thought
     | ToolCalled
+    | ToolRetried
     | ApprovalAsked
     | ApprovalSettled
     | ToolAwaited
@@ -574,6 +620,10 @@ class MemoryBlock:
     limit: int
 
 
+#: Treatment of a call that an interruption left without a result.
+Replay: TypeAlias = Literal["safe", "ask", "never"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolDeclaration:
     """A tool that a client runs, declared at `attach`."""
@@ -584,6 +634,8 @@ class ToolDeclaration:
     description: str = ""
     #: The JSON Schema of its arguments.
     parameters: dict[str, Any] | None = None
+    #: Treatment of a call that an interruption left without a result; absent for `ask`.
+    replay: Replay | None = None
 
 
 #: Whether a tool may be used.
@@ -636,6 +688,10 @@ class Run:
     #: Whether the turn is resumed: this worker had it before, or it waited for people when the
     #: server stopped.
     resumed: bool = False
+    #: Number of interruptions of the turn that count against its limit; absent for 0.
+    attempt: int | None = None
+    #: Calls of a resumed turn that were running and have no result. Their outcome is unknown.
+    unknown: tuple[Id, ...] = ()
     #: Number of deltas that have arrived, by open item.
     open: dict[str, int] | None = None
 
@@ -834,7 +890,7 @@ class Cancel:
 
 
 #: A client's answer to a request for approval.
-Verdict: TypeAlias = Literal["approved", "denied"]
+Verdict: TypeAlias = Literal["approved", "denied", "done"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -846,6 +902,7 @@ class Decide:
     session: Id | None = None
     call: Id
     decision: Verdict
+    result: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -900,6 +957,8 @@ class Offer:
     #: Present if the worker stores the events that it receives: by session, the last position it
     #: has.
     cursors: dict[str, int] | None = None
+    #: Whether it can go on with a turn that another worker began.
+    resumable: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -971,6 +1030,20 @@ class SayToolReturned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SayToolRetried:
+    """An open call whose outcome is unknown is about to be made again."""
+
+    type: ClassVar[str] = "say"
+    verb: ClassVar[str] = "tool_retried"
+    id: Id
+    turn: Id
+    #: The call.
+    call: Id
+    #: Why the call may be repeated; absent for `safe`.
+    reason: RetryReason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SayApproval:
     """Ask the owner to approve an open call."""
 
@@ -980,6 +1053,8 @@ class SayApproval:
     turn: Id
     #: The call.
     call: Id
+    #: What is asked for; absent for `run`.
+    about: ApprovalAbout | None = None
     #: Time to wait for the answer, in milliseconds.
     timeout_ms: int | None = None
 
@@ -1074,6 +1149,7 @@ Say: TypeAlias = (
     | SayFunctionMessage
     | SayToolCalled
     | SayToolReturned
+    | SayToolRetried
     | SayApproval
     | SayClientRuns
     | SayDelta

@@ -131,7 +131,7 @@ fn remember(fact: &str, prompt: &Prompt, results: &mut VecDeque<OfflineResult>) 
         (Some(OfflineResult { status: ToolStatus::Success, .. }), None) => {
             kept("It is in my core memory.")
         }
-        (Some(OfflineResult { status: ToolStatus::Error, .. }), None) => {
+        (Some(OfflineResult { status: ToolStatus::Error | ToolStatus::Unknown, .. }), None) => {
             archive("My core memory does not take it; then it goes into my notes.")
         }
         (None, None) if fact.chars().count() > LONG_FACT => {

@@ -132,6 +132,7 @@ fn odd_tools() -> Vec<ToolDeclaration> {
         json!({}),
     ];
     let named = |(at, schema): (usize, Value)| ToolDeclaration {
+        replay: None,
         name: format!("odd_{at}"),
         description: String::new(),
         parameters: schema.as_object().cloned().unwrap(),
@@ -401,6 +402,7 @@ async fn a_tool_is_called_by_its_own_name_although_another_was_sent() {
         let harness = harness(&strict, AgentOptions::new(model, Default::default())).await;
         let session = agent(&harness, Style::Native).await;
         let tool = ToolDeclaration {
+            replay: None,
             name: "7zip".to_owned(),
             description: "Packs a file.".to_owned(),
             parameters: serde_json::Map::new(),

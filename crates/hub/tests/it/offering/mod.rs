@@ -29,6 +29,7 @@ pub(crate) fn offer(worker: &str) -> Offer {
         memory: None,
         tools: Vec::new(),
         cursors: None,
+        resumable: None,
     }
 }
 

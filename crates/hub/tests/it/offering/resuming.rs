@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
     Awaits, ConnectionReply, Decision, Directive, Event, Outcome, RefusalCode, Run, SessionCommand,
-    ToolStatus, TurnEvent, Verb,
+    ToolStatus, TurnEvent, Verb, Verdict,
 };
 
 use super::{TestWorker, called, code, delta, ended, offer, started, started_again, thought, with};
@@ -82,8 +82,11 @@ async fn a_worker_that_stays_away_loses_its_turns_and_the_next_gets_the_queue() 
 #[tokio::test]
 async fn a_turn_that_waits_for_approval_survives_a_restart() {
     let (dir, room, _, mut worker, turn) = started("hi").await;
-    let ask =
-        |call: &str| Verb::Approval { call: call.parse().unwrap(), timeout_ms: Some(600_000) };
+    let ask = |call: &str| Verb::Approval {
+        call: call.parse().unwrap(),
+        about: None,
+        timeout_ms: Some(600_000),
+    };
     for call in ["c-1", "c-2"] {
         worker.said(&turn, call, called("risky")).await;
     }
@@ -93,8 +96,12 @@ async fn a_turn_that_waits_for_approval_survives_a_restart() {
     let (_, mut listener) = room.after(0).await;
     // The owner decides while no worker has the turn.
     let decide = |call: &str| {
-        SessionCommand::Decide { call: call.parse().unwrap(), approve: true }
-            .on(room.session.clone())
+        SessionCommand::Decide {
+            call: call.parse().unwrap(),
+            decision: Verdict::Approved,
+            result: None,
+        }
+        .on(room.session.clone())
     };
     room.ask(None, decide("c-1")).await.unwrap();
     let (mut worker, turns) = TestWorker::connect(&room, offer("other")).await;
@@ -160,7 +167,11 @@ async fn a_parked_turn_fails_when_the_server_takes_its_agent() {
     let (dir, room, _, mut worker, turn) = started("hi").await;
     worker.said(&turn, "c-1", called("risky")).await;
     worker
-        .said(&turn, "v-1", Verb::Approval { call: "c-1".parse().unwrap(), timeout_ms: None })
+        .said(
+            &turn,
+            "v-1",
+            Verb::Approval { call: "c-1".parse().unwrap(), about: None, timeout_ms: None },
+        )
         .await;
     // The worker cannot return a call that waits for the owner.
     let returned = Verb::ToolReturned {

@@ -122,7 +122,7 @@ async fn a_worker_cannot_speak_in_turns_of_others() {
             text: String::new(),
             content: None,
         },
-        Verb::Approval { call: call(), timeout_ms: None },
+        Verb::Approval { call: call(), about: None, timeout_ms: None },
         Verb::ClientRuns { call: call(), timeout_ms: None },
     ] {
         assert_eq!(code(worker.say(&turn, "v-1", verb).await), RefusalCode::UnknownCall);
@@ -202,6 +202,7 @@ async fn permissions_hold_for_declared_tools() {
     let dir = tempfile::tempdir().unwrap();
     let room = open(dir.path()).await;
     let tool = |name: &str| ToolDeclaration {
+        replay: None,
         name: name.to_owned(),
         description: "d".to_owned(),
         parameters: Map::new(),

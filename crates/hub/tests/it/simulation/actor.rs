@@ -58,7 +58,7 @@ impl Agent for Actor {
         Box::pin(async move {
             let tag = turn.input.text.split(' ').next().unwrap_or_default().to_owned();
             let part = Part { voice: turn.interface.clone(), turn, clock, ledger, tag };
-            if part.turn.waiting.is_empty() { part.play().await } else { part.go_on().await }
+            if part.turn.goes_on() { part.go_on().await } else { part.play().await }
         })
     }
 
@@ -174,15 +174,19 @@ impl Part {
         self.finish().await
     }
 
-    /// After a restart: the calls that wait are waited for again.
+    /// After a restart: the calls that wait are waited for again, and nobody knows the outcome of
+    /// those that were running.
     async fn go_on(&self) -> Result<(), AgentError> {
-        for open in &self.turn.waiting {
+        for open in &self.turn.open_calls {
             match (open.approval, open.awaited) {
                 (Some(until), _) => self.ask(&open.call, until).await?,
                 (None, Some(until)) => {
                     drop(self.voice.tools().client_runs(&open.call, until).await?);
                 }
-                (None, None) => self.complain("a turn goes on with a call that waits for nobody"),
+                (None, None) => {
+                    let (tools, status) = (self.voice.tools(), ToolStatus::Unknown);
+                    tools.returned(&open.call, &open.name, status, "cut", None).await?;
+                }
             }
         }
         self.finish().await

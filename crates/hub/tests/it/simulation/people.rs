@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use thoughtwire_proto::{
     AgentSpec, Command, CommandReply, Cursor, DirectoryCommand, Policy, Refusal, Request, Seq,
-    SessionCommand, Start, ToolStatus,
+    SessionCommand, Start, ToolStatus, Verdict,
 };
 
 use super::actor::script;
@@ -96,7 +96,12 @@ impl History {
         let call = call.cloned().unwrap_or_else(|| "c-none".parse().unwrap());
         let (with_id, approve) = (self.dice.bool(), self.dice.u8(0..3) != 0);
         self.ask(life, Some(room), with_id, |_| {
-            SessionCommand::Decide { call, approve }.on(session)
+            SessionCommand::Decide {
+                call,
+                decision: if approve { Verdict::Approved } else { Verdict::Denied },
+                result: None,
+            }
+            .on(session)
         });
     }
 
@@ -314,8 +319,8 @@ fn told(command: &Command) -> String {
         Command::Session { command: SessionCommand::Cancel { turn, .. }, .. } => {
             format!("cancel, by name: {}", turn.is_some())
         }
-        Command::Session { command: SessionCommand::Decide { approve, .. }, .. } => {
-            format!("decide {approve}")
+        Command::Session { command: SessionCommand::Decide { decision, .. }, .. } => {
+            format!("decide {}", decision.name())
         }
         Command::Session { command: SessionCommand::ToolReturn { status, .. }, .. } => {
             format!("tool_return {status:?}")

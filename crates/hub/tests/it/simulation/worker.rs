@@ -61,6 +61,7 @@ impl SimWorker {
             memory: Some(true),
             tools: Vec::new(),
             cursors: None,
+            resumable: None,
         };
         Self { name, task: tokio::spawn(serve(connection, offer, seed, ledger)) }
     }
@@ -192,7 +193,8 @@ impl WorkerScript {
             }
             "ask" => {
                 let call = self.call(step, "lookup").await?;
-                let asked = Verb::Approval { call: call.clone(), timeout_ms: Some(number) };
+                let asked =
+                    Verb::Approval { call: call.clone(), about: None, timeout_ms: Some(number) };
                 self.settle(asked).await?;
                 self.return_call(step, call).await
             }

@@ -23,9 +23,11 @@ pub fn encode(emitted: &SessionEmission) -> Vec<String> {
         Event::Turn(TurnEvent::ToolReturned { status: ToolStatus::Success, text, .. }) => {
             MemgptServerFrame::response(ResponseKind::FunctionMessage, format!("Success: {text}"))
         }
-        Event::Turn(TurnEvent::ToolReturned { status: ToolStatus::Error, text, .. }) => {
-            MemgptServerFrame::response(ResponseKind::FunctionMessage, format!("Error: {text}"))
-        }
+        Event::Turn(TurnEvent::ToolReturned {
+            status: ToolStatus::Error | ToolStatus::Unknown,
+            text,
+            ..
+        }) => MemgptServerFrame::response(ResponseKind::FunctionMessage, format!("Error: {text}")),
         // The protocol has no frame for an approval. A message tells its reader where to answer.
         Event::Turn(TurnEvent::ApprovalAsked { call, name, .. }) => MemgptServerFrame::response(
             ResponseKind::AssistantMessage,
@@ -49,7 +51,11 @@ pub fn encode(emitted: &SessionEmission) -> Vec<String> {
         Event::Session(_)
         | Event::Input(_)
         | Event::Turn(
-            TurnEvent::ApprovalSettled { .. } | TurnEvent::ToolAwaited { .. } | TurnEvent::Usage(_),
+            TurnEvent::Resumed { .. }
+            | TurnEvent::ToolRetried { .. }
+            | TurnEvent::ApprovalSettled { .. }
+            | TurnEvent::ToolAwaited { .. }
+            | TurnEvent::Usage(_),
         )
         | Event::Other(_) => return Vec::new(),
     };

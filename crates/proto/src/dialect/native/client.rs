@@ -1,6 +1,5 @@
 //! Frames from clients.
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fields::{Any, FrameFields, bad, cursor};
@@ -10,7 +9,7 @@ use super::wire::{ClientWire, to_text};
 use crate::{
     AgentSpec, CallId, Command, CommandId, ConnectionCommand, DirectoryCommand, HistoryEntry,
     ItemId, Offer, Policy, Refusal, SessionCommand, SessionId, Start, Style, ToolDeclaration,
-    ToolStatus, TurnId, Verb,
+    ToolStatus, TurnId, Verb, Verdict,
 };
 
 /// A frame from a client to a server.
@@ -121,6 +120,8 @@ pub enum ClientBody {
         call: CallId,
         /// The decision.
         decision: Verdict,
+        /// With `done`: the call's result, for the model.
+        result: Option<String>,
     },
     /// `tool_return`: the result of a tool that this client ran.
     ToolReturn {
@@ -155,17 +156,6 @@ pub enum ClientBody {
     },
     /// `ping`: answered by `pong`.
     Ping,
-}
-
-/// A client's answer to a request for approval.
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The call may run.
-    Approved,
-    /// It may not.
-    Denied,
 }
 
 /// A client's frame that cannot be decoded, with the id for its refusal.
@@ -275,9 +265,13 @@ impl ClientFrame {
             ClientBody::Cancel { session, turn } => {
                 ClientWire::Cancel { id, session, turn: turn.as_ref() }
             }
-            ClientBody::Decide { session, call, decision } => {
-                ClientWire::Decide { id, session: session.as_ref(), call, decision: *decision }
-            }
+            ClientBody::Decide { session, call, decision, result } => ClientWire::Decide {
+                id,
+                session: session.as_ref(),
+                call,
+                decision: *decision,
+                result: result.as_deref(),
+            },
             ClientBody::ToolReturn { session, call, status, text, content } => {
                 ClientWire::ToolReturn {
                     id,
@@ -344,6 +338,7 @@ impl ClientBody {
                 session: fields.take("session")?,
                 call: fields.need("call")?,
                 decision: fields.need("decision")?,
+                result: fields.take("result")?,
             },
             "tool_return" => Self::ToolReturn {
                 session: fields.take("session")?,
@@ -398,9 +393,8 @@ impl ClientBody {
                 on_or_attached(session, SessionCommand::Withdraw { input })
             }
             Self::Cancel { session, turn } => SessionCommand::Cancel { turn }.on(session),
-            Self::Decide { session, call, decision } => {
-                let approve = matches!(decision, Verdict::Approved);
-                on_or_attached(session, SessionCommand::Decide { call, approve })
+            Self::Decide { session, call, decision, result } => {
+                on_or_attached(session, SessionCommand::Decide { call, decision, result })
             }
             Self::ToolReturn { session, call, status, text, content } => {
                 on_or_attached(session, SessionCommand::ToolReturn { call, status, text, content })

@@ -6,13 +6,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::client::Verdict;
 use super::server::ConnectionLimits;
 use super::wire::AgentRead;
 use crate::{
-    Cursor, Decision, Disposition, Epoch, Event, HistoryEntry, Id, Input, Policy, Refusal,
-    RefusalCode, Seq, SessionId, SessionListing, StreamKind, Style, Timestamp, ToolDeclaration,
-    ToolStatus, TurnId,
+    ApprovalAbout, Cursor, Decision, Disposition, Epoch, Event, HistoryEntry, Id, Input, Policy,
+    Refusal, RefusalCode, RetryReason, Seq, SessionId, SessionListing, StreamKind, Style,
+    Timestamp, ToolDeclaration, ToolStatus, TurnId, Verdict,
 };
 
 /// Maximum number of characters of the sender's text that a refusal quotes.
@@ -180,11 +179,19 @@ impl FieldType for Style {
 }
 
 impl FieldType for Verdict {
-    const SHAPE: &'static str = "\"approved\" or \"denied\"";
+    const SHAPE: &'static str = "\"approved\", \"denied\" or \"done\"";
+}
+
+impl FieldType for ApprovalAbout {
+    const SHAPE: &'static str = "\"run\" or \"retry\"";
+}
+
+impl FieldType for RetryReason {
+    const SHAPE: &'static str = "\"safe\" or \"approved\"";
 }
 
 impl FieldType for ToolStatus {
-    const SHAPE: &'static str = "\"success\" or \"error\"";
+    const SHAPE: &'static str = "\"success\", \"error\" or \"unknown\"";
 }
 
 impl FieldType for StreamKind {
@@ -233,7 +240,7 @@ impl FieldType for Vec<Input> {
 }
 
 impl FieldType for Decision {
-    const SHAPE: &'static str = "\"approved\", \"denied\", \"expired\" or \"void\"";
+    const SHAPE: &'static str = "\"approved\", \"denied\", \"done\", \"expired\" or \"void\"";
 }
 
 impl FieldType for Vec<ToolDeclaration> {

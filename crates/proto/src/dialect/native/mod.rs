@@ -36,7 +36,7 @@ mod server;
 mod typescript;
 mod wire;
 
-pub use client::{ClientBody, ClientFrame, Undecoded, Verdict};
+pub use client::{ClientBody, ClientFrame, Undecoded};
 pub use encode::encode;
 pub use line::{normalise, render};
 pub use machine::NativeMachine;

@@ -14,6 +14,7 @@ pub(super) fn read(fields: &mut FrameFields) -> Result<Offer, Refusal> {
         memory: fields.take("memory")?,
         tools: fields.take("tools")?.unwrap_or_default(),
         cursors: fields.take("cursors")?,
+        resumable: fields.take("resumable")?,
     })
 }
 
@@ -34,7 +35,11 @@ pub(super) fn read_verb(fields: &mut FrameFields) -> Result<Verb, Refusal> {
             content: fields.take::<Any>("content")?.map(|Any(content)| content),
         },
         "approval" => {
-            Verb::Approval { call: fields.need("call")?, timeout_ms: fields.take("timeout_ms")? }
+            let (call, about) = (fields.need("call")?, fields.take("about")?);
+            Verb::Approval { call, about, timeout_ms: fields.take("timeout_ms")? }
+        }
+        "tool_retried" => {
+            Verb::ToolRetried { call: fields.need("call")?, reason: fields.take("reason")? }
         }
         "client_runs" => {
             Verb::ClientRuns { call: fields.need("call")?, timeout_ms: fields.take("timeout_ms")? }

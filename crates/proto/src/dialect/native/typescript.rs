@@ -6,9 +6,9 @@ use std::path::Path;
 
 use ts_rs::{Config, TS};
 
-use super::client::Verdict;
 use super::server::ConnectionLimits;
 use super::wire::{AgentWire, ClientWire, ServerWire};
+use crate::Verdict;
 use crate::connection::Close;
 use crate::{
     Awaits, Decision, Disposition, Event, HistoryEntry, Input, MemoryBlock, Offer, Outcome,

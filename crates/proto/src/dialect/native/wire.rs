@@ -3,12 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::client::Verdict;
 use super::server::ConnectionLimits;
 use crate::{
     AgentId, AgentProfile, AgentSettings, AgentSpec, CallId, CommandId, Decision, Disposition,
     Epoch, Event, HistoryEntry, Input, ItemId, Offer, Policy, Run, Seq, SessionId, SessionListing,
-    StreamKind, Style, Timestamp, ToolDeclaration, ToolStatus, TurnId, Verb, WorkerId,
+    StreamKind, Style, Timestamp, ToolDeclaration, ToolStatus, TurnId, Verb, Verdict, WorkerId,
 };
 
 /// Frames that clients write.
@@ -120,6 +119,8 @@ pub(super) enum ClientWire<'a> {
         session: Option<&'a SessionId>,
         call: &'a CallId,
         decision: Verdict,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        result: Option<&'a str>,
     },
     /// Returns the result of a tool that this client ran.
     ToolReturn {

@@ -42,7 +42,7 @@ pub fn encode(
                     result: text.clone(),
                     status: Some(Json::text(match status {
                         ToolStatus::Success => "success",
-                        ToolStatus::Error => "error",
+                        ToolStatus::Error | ToolStatus::Unknown => "error",
                     })),
                     result_content: content.as_ref().map(Json::from),
                     messages: None,
@@ -79,7 +79,12 @@ pub fn encode(
             }
             Event::Session(_)
             | Event::Input(_)
-            | Event::Turn(TurnEvent::ApprovalSettled { .. } | TurnEvent::ToolAwaited { .. })
+            | Event::Turn(
+                TurnEvent::Resumed { .. }
+                | TurnEvent::ToolRetried { .. }
+                | TurnEvent::ApprovalSettled { .. }
+                | TurnEvent::ToolAwaited { .. },
+            )
             | Event::Other(_) => return Vec::new(),
         },
     };

@@ -17,7 +17,7 @@ use crate::dialect::python::Json;
 use crate::{
     Command, CommandReply, ConnectionCommand, Cursor, DEFAULT_CHAT, DirectoryCommand, HistoryEntry,
     PeerRef, PeerWire, Policy, Refusal, RefusalCode, Request, Seq, SessionCommand, SessionId,
-    Start,
+    Start, Verdict,
 };
 
 /// Maximum number of frames that wait for earlier ones.
@@ -145,9 +145,13 @@ impl SparkyMachine {
             Payload::Message { text, .. } if is_approval_answer(&text) => {
                 match self.chats.current().or_else(|| self.chats.only()) {
                     Some(session) => {
-                        let approve = text.trim() == APPROVE;
+                        let decision = if text.trim() == APPROVE {
+                            Verdict::Approved
+                        } else {
+                            Verdict::Denied
+                        };
                         self.request(
-                            ConnectionCommand::DecideOldest { session, approve },
+                            ConnectionCommand::DecideOldest { session, decision },
                             SparkyStep::Deciding,
                         );
                     }

@@ -205,6 +205,8 @@ fn shown(record: Record) -> Vec<SparkyMessage> {
         },
         Event::Turn(
             TurnEvent::Started { .. }
+            | TurnEvent::Resumed { .. }
+            | TurnEvent::ToolRetried { .. }
             | TurnEvent::Ended { .. }
             | TurnEvent::ApprovalAsked { .. }
             | TurnEvent::ApprovalSettled { .. }

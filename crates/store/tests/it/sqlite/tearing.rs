@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use fastrand::Rng;
 use tempfile::TempDir;
-use thoughtwire_proto::{SessionId, TurnId};
-use thoughtwire_store::{BatchExtras, Receipt, Store};
+use thoughtwire_proto::{SessionId, StreamKind, TurnId};
+use thoughtwire_store::{BatchExtras, OpenItem, Receipt, Store};
 
 use crate::support::{NOW, agent, append, batch, log, says, session, started, stored, user};
 
@@ -142,6 +142,13 @@ async fn a_log_that_was_being_folded_in_loses_nothing_and_recovery_starts_anew()
             let text = "x".repeat(dice.usize(1..3_000));
             append(&store, &mut ada, vec![(None, says(&format!("j-{number}"), &text))]).await;
         }
+        let open = OpenItem {
+            item: "m-1".parse().unwrap(),
+            turn,
+            kind: StreamKind::Message,
+            text: "Once upon".to_owned(),
+        };
+        store.logs().checkpoint(&ada.id, open).await.unwrap();
         let image = Image::of(&dir).fold(&dir, &mut dice);
         let folded = image.write(&dir, root.path().join("folded"), &mut dice);
         let store = Store::open(&folded, NOW).unwrap();

@@ -199,7 +199,7 @@ fn messages(input: &EncoderInput<'_>, thinking: &ThinkingMode) -> Vec<Value> {
                         .with("type", "tool_result")
                         .with("tool_use_id", call.id.as_str())
                         .with("content", call.result.as_ref());
-                    if call.status == ToolStatus::Error {
+                    if call.status != ToolStatus::Success {
                         result.set("is_error", true);
                     }
                     result.into()

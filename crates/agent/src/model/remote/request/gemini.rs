@@ -97,7 +97,7 @@ fn contents(input: &EncoderInput<'_>) -> Vec<Value> {
                 let results = reply.calls.iter().map(|call| {
                     let key = match call.status {
                         ToolStatus::Success => "output",
-                        ToolStatus::Error => "error",
+                        ToolStatus::Error | ToolStatus::Unknown => "error",
                     };
                     let response = json!({ key: call.result });
                     json!({ "functionResponse": { "name": call.name, "response": response } })

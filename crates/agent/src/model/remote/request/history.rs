@@ -232,6 +232,7 @@ impl<'a> WireHistoryBuilder<'a, '_> {
             call.result = match status {
                 ToolStatus::Success => Cow::Borrowed(text),
                 ToolStatus::Error => Cow::Owned(format!("Error: {text}")),
+                ToolStatus::Unknown => Cow::Owned(format!("Unknown outcome: {text}")),
             };
         }
     }

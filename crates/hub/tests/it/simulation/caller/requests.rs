@@ -13,14 +13,14 @@ impl Line {
                 let outcome = self.detach(&session).await;
                 self.machine.answer(tag, outcome);
             }
-            Command::Connection(ConnectionCommand::DecideOldest { session, approve }) => {
+            Command::Connection(ConnectionCommand::DecideOldest { session, decision }) => {
                 let (hub, user) = (self.hub.clone(), self.user.clone());
                 let (ledger, caller) = (Arc::clone(&self.ledger), self.caller);
                 self.answers.push(Box::pin(async move {
                     let outcome = match hub.oldest_approval(&user, &session).await {
                         Ok(call) => {
                             let from = Some("caller".to_owned());
-                            let command = SessionCommand::Decide { call, approve };
+                            let command = SessionCommand::Decide { call, decision, result: None };
                             hub.execute(&user, from, None, session, command).await
                         }
                         Err(refusal) => Err(refusal),

@@ -1,0 +1,85 @@
+//! Interruptions of a turn: how often and how soon it goes on.
+
+use std::time::Duration;
+
+use thoughtwire_proto::{CallId, Event, Record, Timestamp, TurnEvent};
+
+/// Pauses before a turn goes on, by its number of interruptions. A turn that is interrupted more
+/// often ends, so that one that kills the server does not kill it forever.
+const RESUME_DELAYS: [Duration; 3] =
+    [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(30)];
+
+/// A turn that waits to go on.
+pub(crate) struct Interruption {
+    /// Number of interruptions that count.
+    pub(crate) attempt: u32,
+    /// When it goes on, in elapsed time.
+    pub(crate) due: Duration,
+}
+
+/// Pause before a turn goes on after this many interruptions, counted from 1; `None` if it was
+/// interrupted too often to go on.
+#[must_use]
+pub fn resume_delay(attempt: u32) -> Option<Duration> {
+    let at = usize::try_from(attempt.checked_sub(1)?).ok()?;
+    RESUME_DELAYS.get(at).copied()
+}
+
+/// How long a turn has run by its records, oldest first from its `turn_started` on.
+///
+/// Time in which every open call waited for people or clients does not count. Nor does the time
+/// from the last record before an interruption until the turn goes on: nobody knows how much of it
+/// the turn ran.
+#[must_use]
+pub fn time_spent(records: &[Record]) -> Duration {
+    let mut spent = 0;
+    let mut before: Option<Timestamp> = None;
+    // Open calls, and whether each waits.
+    let mut open: Vec<(&CallId, bool)> = Vec::new();
+    for Record { at, event, .. } in records {
+        let is_parked = !open.is_empty() && open.iter().all(|(_, waits)| *waits);
+        if let Some(before) = before.replace(*at)
+            && !is_parked
+            && !is_behind_interruption(event)
+        {
+            spent += at.as_millis().saturating_sub(before.as_millis()).max(0);
+        }
+        if let Event::Turn(event) = event {
+            count_call(&mut open, event);
+        }
+    }
+    Duration::from_millis(u64::try_from(spent).unwrap_or(0))
+}
+
+/// Whether an event is the first after an interruption: an item that was cut, or `turn_resumed`.
+fn is_behind_interruption(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Turn(
+            TurnEvent::Resumed { .. }
+                | TurnEvent::Thought { complete: false, .. }
+                | TurnEvent::Message { complete: false, .. }
+        )
+    )
+}
+
+fn count_call<'r>(open: &mut Vec<(&'r CallId, bool)>, event: &'r TurnEvent) {
+    let mut set = |call: &CallId, waits| {
+        open.iter_mut().filter(|(known, _)| *known == call).for_each(|open| open.1 = waits);
+    };
+    match event {
+        TurnEvent::ToolCalled { call, .. } => open.push((call, false)),
+        TurnEvent::ApprovalAsked { call, .. } | TurnEvent::ToolAwaited { call, .. } => {
+            set(call, true);
+        }
+        TurnEvent::ApprovalSettled { call, .. } => set(call, false),
+        TurnEvent::ToolReturned { call, .. } => open.retain(|(known, _)| *known != call),
+        TurnEvent::Started { .. }
+        | TurnEvent::Resumed { .. }
+        | TurnEvent::Thought { .. }
+        | TurnEvent::ToolRetried { .. }
+        | TurnEvent::Message { .. }
+        | TurnEvent::Usage(_)
+        | TurnEvent::Ended { .. } => {}
+    }
+}
