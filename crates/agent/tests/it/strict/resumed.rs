@@ -142,9 +142,9 @@ impl Lives {
 
     fn accepted(&self, log: &TurnLog) {
         let model = self.model;
-        for refused in self.strict.refused() {
-            panic!("{model}: {:?} of {:#}", refused.wrong, refused.body);
-        }
+        let refused = self.strict.refused();
+        let first = refused.first().map(|asked| (&asked.wrong, &asked.body));
+        assert!(first.is_none(), "{model}: {first:#?}");
         assert_eq!(log.end().0, "Completed", "{model}: {:?}", log.end());
     }
 
