@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use thoughtwire_proto::{CallId, Decision, RetryReason, Timestamp, ToolDeclaration, ToolStatus};
 
 use super::pump::VerbPump;
+use crate::item_writer::Final;
 use crate::turn_message::{Called, ClientResult, TurnError};
 
 /// The verbs of a [`BlockingInterface`](super::Interface) about tool calls.
@@ -92,6 +93,24 @@ impl<'a> BlockingToolCalls<'a> {
         let (call, name, text) = (call.clone(), name.into(), text.into());
         self.pump.queue(move |interface| async move {
             interface.tools().returned(&call, name, status, text, content).await
+        })
+    }
+
+    /// Says a message as the work of a call: see
+    /// [`ToolCalls::returned_saying`](crate::ToolCalls::returned_saying). Queued.
+    ///
+    /// # Errors
+    /// As [`BlockingToolCalls::returned`].
+    pub fn returned_saying(
+        self,
+        call: &CallId,
+        name: impl Into<String>,
+        text: impl Into<String>,
+        message: Final,
+    ) -> Result<(), TurnError> {
+        let (call, name, text) = (call.clone(), name.into(), text.into());
+        self.pump.queue(move |interface| async move {
+            interface.tools().returned_saying(&call, name, text, message).await
         })
     }
 
