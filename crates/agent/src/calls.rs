@@ -275,7 +275,7 @@ impl StepCalls<'_> {
     ) -> Result<CallOutcome, AgentError> {
         let result = match host {
             ToolHost::Client => return self.await_client(call, self.client_until()).await,
-            ToolHost::Mcp => self.toolbox.call_mcp(name, args, self.style).await,
+            ToolHost::Mcp => self.toolbox.call_mcp(call, name, args, self.style).await,
             ToolHost::BuiltIn(tool) => {
                 let context =
                     ToolContext { turn: self.turn, turn_input: self.turn_input, streamed };

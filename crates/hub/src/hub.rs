@@ -136,6 +136,7 @@ impl Hub {
         }
         let listed = |tool: ToolDeclaration| ToolListing {
             permission: self.shared.agent.permission(&agent.spec, &tool.name),
+            replay: self.shared.agent.replay(&tool.name, tool.replay),
             name: tool.name,
             description: tool.description,
             source: ToolSource::Offered,

@@ -7,6 +7,7 @@ mod fetch;
 pub(crate) mod output;
 mod permissions;
 mod recall;
+mod replay;
 pub(crate) mod schema;
 mod toolset;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use thoughtwire_hub::{ItemWriter, Turn, TurnError};
-use thoughtwire_proto::{AgentId, Permission, Seq, Style, Timestamp, ToolDeclaration};
+use thoughtwire_proto::{AgentId, CallId, Permission, Seq, Style, Timestamp, ToolDeclaration};
 use thoughtwire_store::{MemoryStore, Store, StoreError};
 
 use crate::archive::Archive;
@@ -28,6 +29,7 @@ use core_memory::CoreMemoryEdit;
 use fetch::FetchScope;
 pub(crate) use fetch::Fetcher;
 pub(crate) use permissions::ToolPermissions;
+pub(crate) use replay::ReplayClasses;
 pub(crate) use toolset::{ToolHost, Toolset, listing};
 
 /// Time limit for starting MCP servers when a turn is resumed.
@@ -44,6 +46,8 @@ pub(crate) struct Toolbox {
     pub(crate) fetcher: Fetcher,
     /// The operator's permissions.
     pub(crate) permissions: ToolPermissions,
+    /// The operator's replay classes.
+    pub(crate) replay_classes: ReplayClasses,
     pub(crate) clock: fn() -> Timestamp,
 }
 
@@ -194,9 +198,10 @@ impl Toolbox {
         if of_server { ToolHost::Mcp } else { ToolHost::Client }
     }
 
-    /// Calls a tool of an MCP server.
+    /// Calls a tool of an MCP server. `call` is the idempotency key.
     pub(crate) async fn call_mcp(
         &self,
+        call: &CallId,
         name: &str,
         args: &Map<String, Value>,
         style: Style,
@@ -206,7 +211,7 @@ impl Toolbox {
             // The argument is ours, not the server's.
             args.shift_remove(HEARTBEAT);
         }
-        match self.mcp.call(name, args).await {
+        match self.mcp.call(call, name, args).await {
             Ok(McpOutput { text, content, is_error }) => Ok(ToolOutput { text, content, is_error }),
             Err(error) => Err(ToolFault::Complaint(error.to_string())),
         }

@@ -21,6 +21,7 @@ import type {
   LogRecord,
   Permission,
   Policy,
+  Replay,
   Role,
   SessionListing,
   Style,
