@@ -615,6 +615,8 @@ added: number,
  */
 duplicates: number, };
 
+export type OnCrash = "resume" | "stop";
+
 export type PresetList = { 
 /**
  * Texts for `persona`.
