@@ -697,6 +697,8 @@ added: number,
  */
 duplicates: number, };
 
+export type OnCrash = "resume" | "stop";
+
 export type PresetList = { 
 /**
  * Texts for `persona`.
