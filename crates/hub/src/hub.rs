@@ -36,6 +36,8 @@ const PROVEN_AT_ONCE: usize = 64;
 const PLANNED_STOP: &str = "planned_stop";
 /// How long a stop waits for the work of agents whose turns have ended.
 const AGENTS_WITHIN: Duration = Duration::from_secs(1);
+/// How long a stop waits until it is on disk that it was planned.
+const NOTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The running sessions of one store. Cheap to clone.
 #[derive(Clone)]
@@ -82,7 +84,7 @@ impl Hub {
             if options.resting { Vec::new() } else { store.logs().sessions_with_work().await? };
         // Before anything is written by a clock that may be wrong.
         let calendar = Calendar::open(&store, options.clock.now()).await?;
-        let was_stopped = !options.resting && take_planned_stop(&store).await;
+        let was_stopped = !options.resting && take_planned_stop(&store).await?;
         let shared = Arc::new(Services::new(store, agent, options, was_stopped));
         let sessions = Arc::new(SessionRegistry::new(Arc::clone(&shared)));
         let state = Arc::new(HubState {
@@ -135,6 +137,7 @@ impl Hub {
         }
         let listed = |tool: ToolDeclaration| ToolListing {
             permission: self.shared.agent.permission(&agent.spec, &tool.name),
+            replay: self.shared.agent.replay(&tool.name, tool.replay),
             name: tool.name,
             description: tool.description,
             source: ToolSource::Offered,
@@ -330,20 +333,24 @@ impl Hub {
         // An agent that blocks its thread is left to itself.
         drop(tokio::time::timeout(AGENTS_WITHIN, self.shared.agent_work.wait()).await);
         if !self.shared.options.resting {
-            // Without it, the next start takes this stop for a crash.
+            // Without it, the next start takes this stop for a crash. A disk that stands still is
+            // not waited for.
             let stopped = vec![(PLANNED_STOP, self.shared.now())];
-            drop(self.store().upkeep().set_clocks(stopped).await);
+            let noted = self.store().upkeep().set_clocks(stopped);
+            drop(tokio::time::timeout(NOTED_WITHIN, noted).await);
         }
     }
 }
 
 /// Whether the last hub on this store was stopped as planned. Forgets it, so that a crash of this
-/// one is known.
-async fn take_planned_stop(store: &Store) -> bool {
-    let stopped = store.upkeep().clock(PLANNED_STOP).await;
-    let forgotten = vec![(PLANNED_STOP, Timestamp::from_millis(0))];
-    matches!(stopped, Ok(Some(at)) if at.as_millis() > 0)
-        && store.upkeep().set_clocks(forgotten).await.is_ok()
+/// one is known: the write is in front of everything that the hub's turns write.
+async fn take_planned_stop(store: &Store) -> Result<bool, StoreError> {
+    let stopped = store.upkeep().clock(PLANNED_STOP).await?;
+    let was_stopped = stopped.is_some_and(|at| at.as_millis() > 0);
+    if was_stopped {
+        drop(store.upkeep().set_clocks(vec![(PLANNED_STOP, Timestamp::from_millis(0))]));
+    }
+    Ok(was_stopped)
 }
 
 pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {

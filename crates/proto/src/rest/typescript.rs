@@ -21,6 +21,7 @@ import type {
   LogRecord,
   Permission,
   Policy,
+  Replay,
   Role,
   SessionListing,
   Style,
@@ -40,7 +41,8 @@ fn the_typescript_types_of_rest_are_those_of_the_server() {
     let config = Config::default().with_large_int("number");
     let declarations = declarations![&config;
         AgentBody, AgentDetails, AgentFile, AgentList, AgentPatch, AgentProfile, AgentSettings,
-        AgentSpec, ArchivalNote, Auth, BlockBody, BlockList, BlockPatch, CallerInfo, CancelRequest,
+        AgentSpec, ArchivalNote, Auth, BlockBody, BlockList, BlockPatch, CallListing, CallPage,
+        CallState, CallWait, CallerInfo, CancelRequest,
         CommandDone, CoreBlock, DecisionRequest, ErrorBody, ErrorDetail, EventPage, FileNote,
         FileSession, InputAccepted, InputDraft, Key, KeyCreated, KeyList, KeyLogin, LoginAnswer,
         McpServerListing, McpServerPhase, MemoryCounts, NewKey, NewNotes, NoteDraft, NotePage,

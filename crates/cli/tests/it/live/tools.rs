@@ -255,6 +255,8 @@ fn config_show_tells_what_users_may_loosen() {
     }
     for (text, word) in [
         ("[permissions]\nclock = \"perhaps\"\n", "clock"),
+        ("[replay]\n\"files__*\" = \"perhaps\"\n", "[replay] cannot be used: `files__*`"),
+        ("replay = \"never\"\n", "[replay] cannot be used"),
         ("fetch_proxy = \"proxy\"\n", "fetch_proxy"),
         ("load_models = \"perhaps\"\n", "load_models"),
     ] {
