@@ -59,7 +59,7 @@ async function offer(server: TestServer): Promise<WebSocket> {
     });
   });
   await once(socket, "open");
-  socket.send(JSON.stringify({ type: "offer", agent: "main" }));
+  socket.send(JSON.stringify({ type: "offer", id: "o", agent: "main" }));
   await offered;
   return socket;
 }
@@ -127,8 +127,9 @@ describe("a call that was interrupted", () => {
       const server = await TestServer.start();
       // axe is injected, which the page's content security policy forbids.
       const user = await BrowserUser.create(browser, server, { ...options, bypassCSP: true });
-      const worker = await offer(server);
+      let worker: WebSocket | undefined;
       try {
+        worker = await offer(server);
         const page = await user.open();
         await say(page, "pay the bill");
         await question(page).waitFor();
@@ -144,7 +145,7 @@ describe("a call that was interrupted", () => {
         );
         await accessible(page, "a call in doubt");
       } finally {
-        worker.close();
+        worker?.close();
         await user.leave();
         await server.stop();
       }
