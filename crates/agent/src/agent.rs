@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use thoughtwire_hub::{Agent, AgentError, ToolListing, Turn};
-use thoughtwire_proto::{AgentSpec, OFFERED, Permission, SessionId, Timestamp};
+use thoughtwire_proto::{AgentSpec, OFFERED, Permission, Replay, SessionId, Timestamp};
 use thoughtwire_store::Store;
 
 use crate::archive::Archive;
@@ -18,7 +18,7 @@ use crate::model::{LanguageModel, ModelError, ModelResolver, Providers, Timeouts
 use crate::past_cache::PastCache;
 use crate::presets;
 use crate::step::{Candidate, StepLoop};
-use crate::tools::{self, Fetcher, ToolPermissions, Toolbox};
+use crate::tools::{self, Fetcher, ReplayClasses, ToolPermissions, Toolbox};
 
 /// An agent with memory, tools and a model.
 pub struct MemoryAgent {
@@ -62,6 +62,9 @@ pub struct AgentOptions {
     /// Tools whose permission an agent's own settings may also loosen: names, or prefixes that end
     /// in `*`.
     pub loosen: Vec<String>,
+    /// Treatment of calls that an interruption left without a result, by tool name: names, or
+    /// prefixes that end in `*`. It takes precedence over what tools declare.
+    pub replay: BTreeMap<String, Replay>,
     /// Proxy for `fetch_url`, as a URL. Proxies from the environment are ignored, because a proxy
     /// resolves host names by itself.
     pub fetch_proxy: Option<String>,
@@ -104,6 +107,7 @@ impl AgentOptions {
             max_output_tokens: None,
             permissions: BTreeMap::new(),
             loosen: Vec::new(),
+            replay: BTreeMap::new(),
             fetch_proxy: None,
             load_models: true,
             approval_ms: 3_600_000,
@@ -165,6 +169,7 @@ impl MemoryAgent {
             mcp: options.mcp,
             fetcher: Fetcher::new(options.fetch_proxy),
             permissions: ToolPermissions { tools: options.permissions, loosen: options.loosen },
+            replay_classes: ReplayClasses(options.replay),
             clock: options.clock,
         };
         Self {
@@ -277,7 +282,12 @@ impl Agent for MemoryAgent {
         self.toolbox.permissions.of(tool, &spec.settings.permissions, Permission::Allow)
     }
 
+    /// Lets the operator's class decide, as for tools that clients declare.
+    fn replay(&self, tool: &str, declared: Option<Replay>) -> Replay {
+        self.toolbox.replay_classes.of(tool, declared)
+    }
+
     fn tools(&self, spec: &AgentSpec) -> Vec<ToolListing> {
-        tools::listing(spec, &self.toolbox.mcp, &self.toolbox.permissions)
+        tools::listing(spec, &self.toolbox)
     }
 }

@@ -4,12 +4,14 @@ use futures::future::{join, join_all};
 use serde_json::{Map, Value};
 use thoughtwire_hub::{AgentError, Called, ClientResult, ItemWriter, TurnError};
 use thoughtwire_proto::{
-    CallId, Decision, OpenCall, Permission, Seq, Style, Timestamp, ToolStatus,
+    ApprovalAbout, CallId, Decision, OpenCall, Permission, Replay, RetryReason, Seq, Style,
+    Timestamp, ToolStatus,
 };
 
 use crate::PromptEntry;
 use crate::limits::TurnLimits;
 use crate::reply::ReplyCall;
+use crate::resuming::CutText;
 use crate::tool;
 use crate::tools::{self, ToolContext, ToolFault, ToolHost, ToolOutput, Toolbox, Toolset};
 
@@ -37,9 +39,22 @@ struct PlannedCall {
     name: String,
     args: Map<String, Value>,
     provider_id: Option<String>,
-    streamed: Option<ItemWriter>,
+    said: SaidSoFar,
     next: CallAction,
 }
+
+/// The part of a `send_message` call's message that clients have.
+#[derive(Default)]
+pub(crate) struct SaidSoFar {
+    /// The item that the call has streamed.
+    pub(crate) streamed: Option<ItemWriter>,
+    /// The text that an interruption has cut.
+    pub(crate) cut: Option<CutText>,
+}
+
+/// Result of a call whose outcome nobody knows.
+const UNKNOWN: &str = "The call was interrupted: it may or may not have taken effect. Find out \
+                       before you make it again.";
 
 /// The next action for a call.
 enum CallAction {
@@ -51,6 +66,12 @@ enum CallAction {
     Ask(ToolHost, Timestamp),
     /// Wait for the result of a client that was asked before a restart.
     AwaitClient(Timestamp),
+    /// Log that the call is made again, for this many times, and run the tool.
+    Retry(ToolHost, u32),
+    /// Ask the owner whether the call is made again, until the given time.
+    AskRetry(ToolHost, Timestamp),
+    /// Tell the model that nobody knows whether the call has taken effect.
+    GiveUp,
 }
 
 /// Result of a call, as the model is shown it.
@@ -95,29 +116,55 @@ impl StepCalls<'_> {
         self.run_planned(plans, chat).await
     }
 
-    /// Continues calls that were waiting when the server stopped.
+    /// Settles the calls that were open when the turn was interrupted. `cut` is the text that the
+    /// interruption cut.
     pub(crate) async fn resume(
         &self,
-        waiting: &[OpenCall],
+        open_calls: &[OpenCall],
+        mut cut: Option<CutText>,
         args_of: impl Fn(&CallId) -> Map<String, Value>,
         mut provider_id_of: impl FnMut(&CallId) -> Option<String>,
         chat: &mut Vec<PromptEntry>,
     ) -> Result<Heartbeat, AgentError> {
         let mut plan = |open: &OpenCall| {
-            let next = match (open.awaited, open.approval) {
-                (Some(until), _) => CallAction::AwaitClient(until),
-                (None, Some(until)) => {
-                    let host = self.toolset.find(&open.name).map(|offered| offered.host);
-                    CallAction::Ask(host.unwrap_or_else(|_| self.toolbox.absent(&open.name)), until)
-                }
-                (None, None) => CallAction::Complain("interrupted: the server stopped".to_owned()),
+            let host = self.toolset.find(&open.name).map(|offered| offered.host);
+            let host = host.unwrap_or_else(|_| self.toolbox.absent(&open.name));
+            let next = match (open.awaited, open.approval, open.about) {
+                (Some(until), _, _) => CallAction::AwaitClient(until),
+                (None, Some(until), ApprovalAbout::Run) => CallAction::Ask(host, until),
+                (None, Some(until), ApprovalAbout::Retry) => CallAction::AskRetry(host, until),
+                (None, None, _) => self.after_interruption(open, host),
             };
             let (call, name) = (open.call.clone(), open.name.clone());
-            let provider_id = provider_id_of(&call);
-            PlannedCall { args: args_of(&call), call, name, provider_id, streamed: None, next }
+            let (args, provider_id) = (args_of(&call), provider_id_of(&call));
+            let cut = if host == ToolHost::BuiltIn(tool::BuiltInTool::SendMessage) {
+                cut.take()
+            } else {
+                None
+            };
+            let said = SaidSoFar { streamed: None, cut };
+            PlannedCall { args, call, name, provider_id, said, next }
         };
-        let plans = waiting.iter().map(&mut plan).collect();
+        let plans = open_calls.iter().map(&mut plan).collect();
         self.run_planned(plans, chat).await
+    }
+
+    /// The action for a call that was running when the turn was interrupted.
+    fn after_interruption(&self, open: &OpenCall, host: ToolHost) -> CallAction {
+        match (host, self.toolbox.replay(&open.name)) {
+            // A client runs a call when it is awaited, and not before.
+            (ToolHost::Client, _) => CallAction::Run(host),
+            (ToolHost::BuiltIn(_) | ToolHost::Mcp, _) if self.is_denied(&open.name) => {
+                CallAction::GiveUp
+            }
+            (ToolHost::BuiltIn(_) | ToolHost::Mcp, Replay::Safe) => {
+                CallAction::Retry(host, open.retries + 1)
+            }
+            (ToolHost::BuiltIn(_) | ToolHost::Mcp, Replay::Ask) => {
+                CallAction::AskRetry(host, self.later(self.limits.approval_ms))
+            }
+            (ToolHost::BuiltIn(_) | ToolHost::Mcp, Replay::Never) => CallAction::GiveUp,
+        }
     }
 
     fn plan(&self, reply: ReplyCall) -> PlannedCall {
@@ -135,7 +182,8 @@ impl StepCalls<'_> {
                 (args, next)
             }
         };
-        PlannedCall { call, name, args, provider_id, streamed, next }
+        let said = SaidSoFar { streamed, cut: None };
+        PlannedCall { call, name, args, provider_id, said, next }
     }
 
     fn check(
@@ -174,11 +222,15 @@ impl StepCalls<'_> {
         chat: &mut Vec<PromptEntry>,
     ) -> Result<Heartbeat, AgentError> {
         let ordered = |plan: &PlannedCall| match plan.next {
-            CallAction::Run(ToolHost::BuiltIn(tool)) => tool.keeps_order(),
+            CallAction::Run(ToolHost::BuiltIn(tool))
+            | CallAction::Retry(ToolHost::BuiltIn(tool), _) => tool.keeps_order(),
             CallAction::Run(ToolHost::Mcp | ToolHost::Client)
+            | CallAction::Retry(ToolHost::Mcp | ToolHost::Client, _)
             | CallAction::Complain(_)
             | CallAction::Ask(..)
-            | CallAction::AwaitClient(_) => false,
+            | CallAction::AskRetry(..)
+            | CallAction::AwaitClient(_)
+            | CallAction::GiveUp => false,
         };
         let (mut in_order, mut beside) = (Vec::new(), Vec::new());
         for (at, plan) in plans.into_iter().enumerate() {
@@ -221,13 +273,28 @@ impl StepCalls<'_> {
         &self,
         plan: PlannedCall,
     ) -> Result<(PromptEntry, PromptEntry, Heartbeat), AgentError> {
-        let PlannedCall { call, name, args, provider_id, streamed, next } = plan;
+        let PlannedCall { call, name, args, provider_id, said, next } = plan;
         let wanted = args.get(tool::HEARTBEAT).is_some_and(tool::is_truthy);
         let CallOutcome { status, text } = match next {
             CallAction::Complain(complaint) => {
                 self.log_result(&call, &name, Err(ToolFault::Complaint(complaint))).await?
             }
-            CallAction::Run(host) => self.run_by(host, &call, &name, &args, streamed).await?,
+            CallAction::Run(host) => self.run_by(host, &call, &name, &args, said).await?,
+            CallAction::Retry(host, attempt) => {
+                let reason = RetryReason::Safe;
+                self.turn.interface.tools().retried(&call, attempt, reason).await?;
+                self.run_by(host, &call, &name, &args, said).await?
+            }
+            CallAction::AskRetry(host, until) => {
+                let tools = self.turn.interface.tools();
+                match tools.retry_approval(&call, name.clone(), until).await {
+                    Ok(None) => self.run_by(host, &call, &name, &args, said).await?,
+                    Ok(Some(result)) => self.result_of(&call, result),
+                    Err(TurnError::Refused(_)) => self.give_up(&call, &name).await?,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            CallAction::GiveUp => self.give_up(&call, &name).await?,
             CallAction::AwaitClient(until) => self.await_client(&call, until).await?,
             CallAction::Ask(host, until) => {
                 let refused =
@@ -251,7 +318,7 @@ impl StepCalls<'_> {
                     Some(why) => {
                         self.log_result(&call, &name, Err(ToolFault::Complaint(why))).await?
                     }
-                    None => self.run_by(host, &call, &name, &args, streamed).await?,
+                    None => self.run_by(host, &call, &name, &args, said).await?,
                 }
             }
         };
@@ -271,18 +338,33 @@ impl StepCalls<'_> {
         call: &CallId,
         name: &str,
         args: &Map<String, Value>,
-        streamed: Option<ItemWriter>,
+        said: SaidSoFar,
     ) -> Result<CallOutcome, AgentError> {
         let result = match host {
             ToolHost::Client => return self.await_client(call, self.client_until()).await,
-            ToolHost::Mcp => self.toolbox.call_mcp(name, args, self.style).await,
+            ToolHost::Mcp => self.toolbox.call_mcp(call, name, args, self.style).await,
             ToolHost::BuiltIn(tool) => {
-                let context =
-                    ToolContext { turn: self.turn, turn_input: self.turn_input, streamed };
-                self.toolbox.run(tool, args, context).await.map(ToolOutput::from)
+                let (turn, turn_input) = (self.turn, self.turn_input);
+                let context = ToolContext { turn, turn_input, call, said };
+                self.toolbox.run(tool, args, context).await
             }
         };
         self.log_result(call, name, result).await
+    }
+
+    /// Logs that nobody knows the outcome of a call.
+    async fn give_up(&self, call: &CallId, name: &str) -> Result<CallOutcome, AgentError> {
+        let (status, text) = (ToolStatus::Unknown, UNKNOWN.to_owned());
+        self.turn.interface.tools().returned(call, name, status, text.clone(), None).await?;
+        Ok(CallOutcome { status, text })
+    }
+
+    /// The outcome of a call whose result the session has logged.
+    fn result_of(&self, call: &CallId, result: ClientResult) -> CallOutcome {
+        let ClientResult { status, text, content: _ } = result;
+        let text = tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call)
+            .unwrap_or(text);
+        CallOutcome { status, text }
     }
 
     /// Logs the result of a call.
@@ -292,7 +374,7 @@ impl StepCalls<'_> {
         name: &str,
         result: Result<ToolOutput, ToolFault>,
     ) -> Result<CallOutcome, AgentError> {
-        let (status, ToolOutput { text, content, is_error: _ }) = match result {
+        let (status, ToolOutput { text, content, is_logged, is_error: _ }) = match result {
             Ok(output) if output.is_error => (ToolStatus::Error, output),
             Ok(output) => (ToolStatus::Success, output),
             Err(ToolFault::Complaint(complaint)) => {
@@ -300,6 +382,9 @@ impl StepCalls<'_> {
             }
             Err(ToolFault::TurnError(error)) => return Err(error.into()),
         };
+        if is_logged {
+            return Ok(CallOutcome { status, text });
+        }
         let interface = &self.turn.interface;
         // Content too large for its event is stored beside the log, as long text is.
         let (content, large) = match content {
@@ -333,10 +418,7 @@ impl StepCalls<'_> {
         call: &CallId,
         until: Timestamp,
     ) -> Result<CallOutcome, AgentError> {
-        let ClientResult { status, text, content: _ } =
-            self.turn.interface.tools().client_runs(call, until).await?;
-        let text = tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call)
-            .unwrap_or(text);
-        Ok(CallOutcome { status, text })
+        let result = self.turn.interface.tools().client_runs(call, until).await?;
+        Ok(self.result_of(call, result))
     }
 }

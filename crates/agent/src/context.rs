@@ -80,6 +80,19 @@ impl PromptContext {
         );
     }
 
+    /// Appends the calls of a resumed turn with their results. Inputs that joined the turn while
+    /// these calls ran stand behind them, because nothing may stand between a call and its result.
+    pub(crate) fn add_settled_calls(&mut self, settled: Vec<PromptEntry>) {
+        let is_input = |entry: &Arc<PromptEntry>| matches!(**entry, PromptEntry::User(_));
+        // The first entry of the turn is its own input.
+        let from = self.turn_from + 1;
+        let last = self.chat.iter().rposition(|entry| !is_input(entry));
+        let at = last.map_or(from, |last| last + 1).max(from).min(self.chat.len());
+        let joined = self.chat.split_off(at);
+        self.chat.extend(settled.into_iter().map(Arc::new));
+        self.chat.extend(joined);
+    }
+
     pub(crate) fn tokens(&self) -> usize {
         self.chat.iter().map(|entry| entry.tokens()).sum()
     }

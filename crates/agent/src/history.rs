@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thoughtwire_proto::{
     CallId, Event, HistoryEntry, InputEvent, ItemId, Record, Role, Seq, SessionEvent, Timestamp,
-    TurnEvent,
+    TurnEvent, Usage,
 };
 
 use crate::PromptEntry;
@@ -52,17 +53,34 @@ pub(crate) enum InputsFound {
 /// Provider state of replies, by the position of each reply's first call.
 pub(crate) type ProviderStates = BTreeMap<Seq, ProviderState>;
 
-/// Parses the provider state stored beside the log. Rows that cannot be read are skipped: requests
-/// work without them.
-pub(crate) fn provider_states(rows: Vec<(Seq, String)>) -> ProviderStates {
+/// What is stored beside a reply's calls.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct StoredReply {
+    /// State that the provider wants back.
+    #[serde(flatten)]
+    pub(crate) state: Option<ProviderState>,
+    /// Cost of the turn up to this reply, so that it counts also after a crash.
+    #[serde(default, skip_serializing_if = "Usage::is_none")]
+    pub(crate) spent: Usage,
+}
+
+/// Parses what is stored beside the log. Rows that cannot be read are skipped: requests work
+/// without them.
+pub(crate) fn stored_replies(rows: Vec<(Seq, String)>) -> BTreeMap<Seq, StoredReply> {
     let parse = |(seq, body): (Seq, String)| match serde_json::from_str(&body) {
-        Ok(kept) => Some((seq, kept)),
+        Ok(reply) => Some((seq, reply)),
         Err(error) => {
             tracing::warn!(%error, "a stored provider state cannot be read and is skipped");
             None
         }
     };
     rows.into_iter().filter_map(parse).collect()
+}
+
+/// The provider state stored beside the log.
+pub(crate) fn provider_states(rows: Vec<(Seq, String)>) -> ProviderStates {
+    let replies = stored_replies(rows).into_iter();
+    replies.filter_map(|(seq, reply)| Some((seq, reply.state?))).collect()
 }
 
 /// The provider's own ids of the calls among records, by our id.

@@ -50,6 +50,7 @@ mod past_cache;
 mod presets;
 mod prompt;
 mod reply;
+mod resuming;
 
 mod step;
 mod time;

@@ -83,10 +83,10 @@ pub enum PromptEntry {
 }
 
 impl PromptEntry {
-    /// The provider state of a reply's calls as JSON, as it is stored.
-    pub(crate) fn provider_state_json(&self) -> Option<String> {
+    /// The provider state of a reply's calls.
+    pub(crate) fn provider_state(&self) -> Option<&ProviderState> {
         match self {
-            Self::ProviderState(kept) => serde_json::to_string(kept).ok(),
+            Self::ProviderState(kept) => Some(kept),
             Self::Note(_) | Self::User(_) | Self::Thought(_) | Self::Message(_) => None,
             Self::Called { .. } | Self::Returned { .. } => None,
         }

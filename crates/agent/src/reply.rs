@@ -6,10 +6,11 @@ use std::time::Instant;
 use futures::{Stream, StreamExt};
 use serde_json::{Map, Value};
 use thoughtwire_hub::{Final, Interface, ItemWriter, TurnError, new_id};
-use thoughtwire_proto::{CallId, Usage};
+use thoughtwire_proto::{CallId, ItemId, Usage};
 
 use crate::message_text::MessageExtractor;
 use crate::model::{ModelError, ReplyEnd, ReplyPiece};
+use crate::resuming::{CutKind, CutText, OverlapFilter};
 use crate::tool::BuiltInTool;
 use crate::{PromptEntry, call_args};
 
@@ -66,6 +67,10 @@ pub(crate) struct ReplyReader {
     first: Option<Instant>,
     /// Cost of the reply, known at its end.
     usage: Usage,
+    /// A text that the first item of its kind continues.
+    cut: Option<CutText>,
+    /// Drops what that item repeats.
+    overlap: Option<(TextKind, OverlapFilter)>,
 }
 
 /// The item that receives text.
@@ -88,14 +93,36 @@ struct StreamedCall {
     name: String,
     provider_id: Option<String>,
     json: String,
-    streamed: Option<(MessageExtractor, ItemWriter)>,
+    streamed: Option<StreamedMessage>,
     /// White space at the beginning of the message, held back until its first visible character.
     blank: String,
 }
 
+/// The message of a `send_message` call while its arguments arrive.
+struct StreamedMessage {
+    extractor: MessageExtractor,
+    /// Drops what the message repeats of a text that it continues.
+    overlap: Option<OverlapFilter>,
+    writer: ItemWriter,
+}
+
+impl TextKind {
+    /// Whether a text of this kind continues a cut one.
+    fn continues(self, cut: CutKind) -> bool {
+        match (self, cut) {
+            (Self::Monologue, CutKind::Monologue) | (Self::Message, CutKind::Message) => true,
+            (Self::Thought | Self::Monologue, CutKind::Message)
+            | (Self::Thought | Self::Message, CutKind::Monologue) => false,
+        }
+    }
+}
+
 impl ReplyReader {
-    pub(crate) fn new(interface: Interface) -> Self {
+    /// Makes a reader of a reply. `cut` is a text that the reply continues.
+    pub(crate) fn new(interface: Interface, cut: Option<CutText>) -> Self {
         Self {
+            cut,
+            overlap: None,
             interface,
             open: OpenReplyItem::Nothing,
             calls: Vec::new(),
@@ -174,27 +201,67 @@ impl ReplyReader {
         )))
     }
 
-    /// Writes text of one kind. Text of another kind ends the open item.
+    /// Writes text of one kind, without what it repeats of a text that it continues.
     async fn write(&mut self, kind: TextKind, text: &str) -> Result<(), ReplyFault> {
+        if self.overlap.is_none()
+            && let Some(cut) = self.cut.as_ref().filter(|cut| kind.continues(cut.kind))
+        {
+            self.overlap = Some((kind, OverlapFilter::new(&cut.text)));
+        }
+        match &mut self.overlap {
+            Some((of, filter)) if *of == kind => {
+                let text = filter.push(text);
+                if text.is_empty() { Ok(()) } else { self.write_new(kind, &text).await }
+            }
+            Some(_) | None => self.write_new(kind, text).await,
+        }
+    }
+
+    /// Ends the search for a repetition.
+    async fn end_overlap(&mut self) -> Result<(), ReplyFault> {
+        if let Some((kind, mut filter)) = self.overlap.take() {
+            let rest = filter.end();
+            if !rest.is_empty() {
+                self.write_new(kind, &rest).await?;
+            }
+            self.cut = None;
+        }
+        Ok(())
+    }
+
+    /// Takes the item that an item of a kind continues.
+    fn continued(&mut self, kind: CutKind) -> Option<ItemId> {
+        self.cut.take_if(|cut| cut.kind == kind).map(|cut| cut.item)
+    }
+
+    /// Writes text of one kind. Text of another kind ends the open item.
+    async fn write_new(&mut self, kind: TextKind, text: &str) -> Result<(), ReplyFault> {
         match &mut self.open {
             OpenReplyItem::Item(open, writer) if *open == kind => {
                 return Ok(writer.write(text).await?);
             }
             OpenReplyItem::Item(..) | OpenReplyItem::Nothing => {}
         }
+        let is_continued = self.cut.as_ref().is_some_and(|cut| kind.continues(cut.kind));
         // Providers refuse a history with a blank text, and nobody can read one.
-        if text.trim().is_empty() {
+        if text.trim().is_empty() && !is_continued {
             if matches!(self.open, OpenReplyItem::Nothing) {
                 self.blank.push_str(text);
             }
             return Ok(());
         }
         let blank = std::mem::take(&mut self.blank);
-        self.close().await?;
-        let mut writer = match kind {
-            TextKind::Thought | TextKind::Monologue => self.interface.open_thought(),
-            TextKind::Message => self.interface.open_message(),
+        self.close_item().await?;
+        let (mut writer, cut) = match kind {
+            TextKind::Thought => (self.interface.open_thought(), None),
+            TextKind::Monologue => {
+                (self.interface.open_thought(), self.continued(CutKind::Monologue))
+            }
+            TextKind::Message => (self.interface.open_message(), self.continued(CutKind::Message)),
         };
+        if let Some(cut) = cut {
+            writer = writer.continuing(cut);
+        }
         writer.write(&format!("{blank}{text}")).await?;
         self.open = OpenReplyItem::Item(kind, writer);
         Ok(())
@@ -202,6 +269,11 @@ impl ReplyReader {
 
     /// Ends the open item and publishes its event.
     async fn close(&mut self) -> Result<(), ReplyFault> {
+        self.end_overlap().await?;
+        self.close_item().await
+    }
+
+    async fn close_item(&mut self) -> Result<(), ReplyFault> {
         self.blank.clear();
         if let OpenReplyItem::Item(kind, writer) =
             std::mem::replace(&mut self.open, OpenReplyItem::Nothing)
@@ -224,8 +296,16 @@ impl ReplyReader {
         provider_id: Option<String>,
     ) -> Result<(), ReplyFault> {
         self.close().await?;
-        let streamed = (BuiltInTool::named(&name) == Some(BuiltInTool::SendMessage))
-            .then(|| (MessageExtractor::default(), self.interface.open_message()));
+        let streamed = (BuiltInTool::named(&name) == Some(BuiltInTool::SendMessage)).then(|| {
+            let overlap = self.cut.as_ref().filter(|cut| cut.kind == CutKind::Message);
+            let overlap = overlap.map(|cut| OverlapFilter::new(&cut.text));
+            let writer = self.interface.open_message();
+            let writer = match self.continued(CutKind::Message) {
+                Some(cut) => writer.continuing(cut),
+                None => writer,
+            };
+            StreamedMessage { extractor: MessageExtractor::default(), overlap, writer }
+        });
         self.calls.push(StreamedCall {
             index,
             call: new_id(),
@@ -247,8 +327,12 @@ impl ReplyReader {
         };
         open.json.push_str(json);
         self.interface.tools().stream_args(&open.call, json).await?;
-        if let Some((streamed, writer)) = &mut open.streamed {
-            let words = streamed.push(json);
+        if let Some(StreamedMessage { extractor, overlap, writer }) = &mut open.streamed {
+            let words = extractor.push(json);
+            let words = match overlap {
+                Some(overlap) => overlap.push(&words),
+                None => words,
+            };
             if writer.text().is_empty() && words.trim().is_empty() {
                 open.blank.push_str(&words);
             } else {
@@ -286,6 +370,7 @@ impl ReplyReader {
     async fn end(&mut self, last: Option<String>, usage: Usage) -> Result<ModelReply, ReplyFault> {
         let calls: Vec<ReplyCall> =
             std::mem::take(&mut self.calls).into_iter().map(StreamedCall::close).collect();
+        self.end_overlap().await?;
         let last = match (last, std::mem::replace(&mut self.open, OpenReplyItem::Nothing)) {
             (None, OpenReplyItem::Item(TextKind::Message, writer)) if calls.is_empty() => {
                 Some(writer.into())
@@ -316,7 +401,7 @@ impl StreamedCall {
     fn close(self) -> ReplyCall {
         let args = call_args::parse(&self.name, &self.json);
         let streamed =
-            self.streamed.map(|(_, writer)| writer).filter(|writer| !writer.text().is_empty());
+            self.streamed.map(|said| said.writer).filter(|writer| !writer.text().is_empty());
         ReplyCall {
             call: self.call,
             name: self.name,

@@ -9,7 +9,7 @@ use thoughtwire_proto::{CallId, Event, Seq, Style, TurnEvent, Usage};
 
 use crate::calls::{Heartbeat, StepCalls, has_sent};
 use crate::context::PromptContext;
-use crate::history;
+use crate::history::{self, StoredReply};
 use crate::limits::TurnLimits;
 use crate::metrics::ModelMetrics;
 use crate::model::{LanguageModel, ModelError};
@@ -17,6 +17,7 @@ use crate::numbers::grouped;
 use crate::past_cache::PastCache;
 use crate::prompt::{NO_ANSWER, Prompt, PromptEntry, Purpose, SystemPrompt, overhead};
 use crate::reply::{ModelReply, ReplyCall, ReplyFault, ReplyReader};
+use crate::resuming::{CONTINUE, CutText, DoneWork};
 use crate::tools::{Toolbox, Toolset};
 
 /// Number of times that a prompt is shortened after the provider found it too long.
@@ -42,8 +43,10 @@ pub(crate) struct StepLoop {
     /// Whether the person received a message since the newest input.
     has_messaged: bool,
     spent: Usage,
-    /// Cost of the turn so far, in tokens read and written.
-    cost: u64,
+    /// Cost of the turn so far.
+    total: Usage,
+    /// A text that an interruption has cut, for the next reply to continue.
+    cut: Option<CutText>,
     metrics: ModelMetrics,
 }
 
@@ -79,7 +82,8 @@ impl StepLoop {
             context,
             has_messaged: false,
             spent: Usage::default(),
-            cost: 0,
+            total: Usage::default(),
+            cut: None,
             metrics,
         };
         if steps.context.overflows(&steps.turn, room) {
@@ -95,8 +99,8 @@ impl StepLoop {
     }
 
     async fn run_steps(&mut self) -> Result<(), AgentError> {
-        let (mut steps, mut quiet) = (0, 0);
-        let mut heartbeat = self.resume().await?;
+        let Resumption { mut steps, mut heartbeat } = self.resume().await?;
+        let mut quiet = 0;
         loop {
             // The turn may rest only after the person has an answer.
             if heartbeat == Some(Heartbeat::Stop) && !self.has_messaged && quiet < QUIET_STEPS {
@@ -112,9 +116,11 @@ impl StepLoop {
                 steps += 1;
                 let inputs = self.inputs().await?;
                 let reply = self.ask(&inputs).await?;
+                self.cut = None;
                 self.add_usage(reply.usage).await?;
                 self.has_messaged |= reply.has_messaged;
-                let kept = reply.published.iter().rev().find_map(PromptEntry::provider_state_json);
+                let state = reply.published.iter().rev().find_map(PromptEntry::provider_state);
+                let kept = StoredReply { state: state.cloned(), spent: self.total };
                 self.context.chat.extend(reply.published.into_iter().map(Arc::new));
                 if !reply.calls.is_empty() {
                     heartbeat = Some(self.call_all(&inputs, reply.calls, kept).await?);
@@ -156,8 +162,8 @@ impl StepLoop {
             return Err(AgentError::new("step_limit", reason));
         }
         match self.limits.token_budget {
-            Some(budget) if self.cost >= budget => {
-                let (cost, budget) = (grouped(self.cost as usize), grouped(budget as usize));
+            Some(budget) if self.cost() >= budget => {
+                let (cost, budget) = (grouped(self.cost() as usize), grouped(budget as usize));
                 let reason = format!(
                     "The turn has cost {cost} tokens, and the limit is {budget}. Say how it should \
                      continue, or raise `token_budget`."
@@ -168,19 +174,35 @@ impl StepLoop {
         }
     }
 
-    /// Continues the calls that were waiting when the server stopped.
-    async fn resume(&mut self) -> Result<Option<Heartbeat>, AgentError> {
+    /// Goes on with a turn that was interrupted: settles its open calls, and finds what is left to
+    /// do. Cost and steps of the turn so far count.
+    async fn resume(&mut self) -> Result<Resumption, AgentError> {
         if !self.turn.goes_on() {
-            return Ok(None);
+            return Ok(Resumption::default());
         }
-        let waiting = std::mem::take(&mut self.turn.open_calls);
-        self.toolbox.servers_settled().await;
         let so_far = self.turn.so_far().await?;
-        let kept = self.turn.kept(self.turn.started(), Seq(u64::MAX)).await?;
-        let mut ids = history::provider_ids(&so_far, &history::provider_states(kept));
-        self.has_messaged = so_far
-            .iter()
-            .any(|record| matches!(record.event, Event::Turn(TurnEvent::Message { .. })));
+        let rows = self.turn.kept(self.turn.started(), Seq(u64::MAX)).await?;
+        let DoneWork { cut, steps, has_messaged, logged, wants_heartbeat } =
+            DoneWork::read(&so_far, self.style);
+        let stored = history::stored_replies(rows.clone());
+        let stored = stored.into_values().next_back().unwrap_or_default().spent;
+        // What the log has may be newer than what is stored with the last calls, or older.
+        self.total = if logged.input_tokens > stored.input_tokens { logged } else { stored };
+        self.spent = self.total.since(logged);
+        self.turn.interface.spent(self.spent).await?;
+        self.has_messaged = has_messaged;
+        let open_calls = std::mem::take(&mut self.turn.open_calls);
+        if open_calls.is_empty() {
+            if cut.is_some() {
+                self.context.chat.push(Arc::new(PromptEntry::Note(CONTINUE.to_owned())));
+                self.cut = cut;
+                return Ok(Resumption { steps, heartbeat: None });
+            }
+            let rests = self.style == Style::Memgpt && steps > 0 && !wants_heartbeat;
+            return Ok(Resumption { steps, heartbeat: rests.then_some(Heartbeat::Stop) });
+        }
+        self.toolbox.servers_settled().await;
+        let mut ids = history::provider_ids(&so_far, &history::provider_states(rows));
         let args: Vec<(CallId, Map<String, serde_json::Value>)> =
             so_far.into_iter().filter_map(called).collect();
         let args_of = |call: &CallId| {
@@ -192,18 +214,23 @@ impl StepLoop {
         let inputs = self.inputs().await?;
         let mut chat = Vec::new();
         let provider_id_of = |call: &CallId| ids.remove(call);
-        self.calls(&inputs.toolset).resume(&waiting, args_of, provider_id_of, &mut chat).await?;
+        let calls = self.calls(&inputs.toolset);
+        let heartbeat = calls.resume(&open_calls, cut, args_of, provider_id_of, &mut chat).await?;
         self.has_messaged |= chat.iter().any(has_sent);
-        self.context.chat.extend(chat.into_iter().map(Arc::new));
-        // It is not known whether another call had asked for a heartbeat. A heartbeat is right in
-        // all cases.
-        Ok(Some(Heartbeat::Continue))
+        self.context.add_settled_calls(chat);
+        let heartbeat = if wants_heartbeat { Heartbeat::Continue } else { heartbeat };
+        Ok(Resumption { steps, heartbeat: Some(heartbeat) })
+    }
+
+    /// Cost of the turn so far, in tokens read and written.
+    fn cost(&self) -> u64 {
+        self.total.input_tokens + self.total.output_tokens
     }
 
     /// Counts the cost of a reply and reports it to the session, because a turn that is cancelled
     /// or fails still cost it.
     async fn add_usage(&mut self, usage: Usage) -> Result<(), AgentError> {
-        self.cost += usage.input_tokens + usage.output_tokens;
+        self.total.add(usage);
         self.spent.add(usage);
         Ok(self.turn.interface.spent(self.spent).await?)
     }
@@ -281,7 +308,7 @@ impl StepLoop {
     ) -> Result<ModelReply, (ReplyFault, OutputSent)> {
         let mut attempt = 0;
         loop {
-            let mut reader = ReplyReader::new(self.turn.interface.clone());
+            let mut reader = ReplyReader::new(self.turn.interface.clone(), self.cut.clone());
             let asked = Instant::now();
             let outcome = reader.read(model.reply(Arc::clone(prompt))).await;
             let first = reader.first().map(|first| (first - asked).as_secs_f64());
@@ -388,14 +415,23 @@ impl StepLoop {
         &mut self,
         inputs: &StepInputs,
         calls: Vec<ReplyCall>,
-        kept: Option<String>,
+        kept: StoredReply,
     ) -> Result<Heartbeat, AgentError> {
         let mut chat = Vec::new();
+        let kept = serde_json::to_string(&kept).ok();
         let heartbeat = self.calls(&inputs.toolset).run(calls, kept, &mut chat).await?;
         self.has_messaged |= chat.iter().any(has_sent);
         self.context.chat.extend(chat.into_iter().map(Arc::new));
         Ok(heartbeat)
     }
+}
+
+/// Where a turn goes on.
+#[derive(Default)]
+struct Resumption {
+    /// Number of steps taken before.
+    steps: usize,
+    heartbeat: Option<Heartbeat>,
 }
 
 /// Whether a model that failed had sent any output.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
-use thoughtwire_proto::{Permission, Style};
+use thoughtwire_proto::{Permission, Replay, Style};
 
 /// The argument that asks for another step after a call, in MemGPT style.
 pub(crate) const HEARTBEAT: &str = "request_heartbeat";
@@ -252,6 +252,24 @@ impl BuiltInTool {
             | Self::PauseHeartbeats
             | Self::Calculator
             | Self::CurrentTime => Permission::Allow,
+        }
+    }
+
+    /// Its replay class. A message, a memory edit and a note are stored once however often the call
+    /// is made; the other tools only read.
+    pub(crate) const fn replay(self) -> Replay {
+        match self {
+            Self::SendMessage
+            | Self::CoreMemoryAppend
+            | Self::CoreMemoryReplace
+            | Self::ArchivalMemoryInsert
+            | Self::ConversationSearch
+            | Self::ConversationSearchDate
+            | Self::ArchivalMemorySearch
+            | Self::PauseHeartbeats
+            | Self::Calculator
+            | Self::CurrentTime
+            | Self::FetchUrl => Replay::Safe,
         }
     }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use thoughtwire_proto::rest::ToolListing;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Seq, SessionId,
-    TurnId,
+    AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Replay, Seq,
+    SessionId, TurnId,
 };
 use thoughtwire_store::{Store, StoreError};
 
 use crate::Interface;
-use crate::permission::named_permission;
+use crate::tool_names::most_specific;
 use crate::turn_message::AgentError;
 
 /// Runs turns. One value serves all agents of a hub; [`Turn::agent`] says which one is meant.
@@ -60,7 +60,12 @@ pub trait Agent: Send + Sync + 'static {
     /// The permission of an agent's tool. The hub asks this for tools of agents that workers run,
     /// so that permissions hold whether or not the worker checks them.
     fn permission(&self, spec: &AgentSpec, tool: &str) -> Permission {
-        named_permission(tool, &spec.settings.permissions).unwrap_or(Permission::Allow)
+        most_specific(tool, &spec.settings.permissions).unwrap_or(Permission::Allow)
+    }
+
+    /// The replay class of a tool that a worker declared, for people who list the agent's tools.
+    fn replay(&self, _tool: &str, declared: Option<Replay>) -> Replay {
+        declared.unwrap_or(Replay::Ask)
     }
 
     /// The tools of an agent, for people and for clients that list them.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Attached, CallId, CommandId, PeerRef, Refusal, RefusalCode,
-    SessionCommand, SessionId, SessionReply, Start, Timestamp, ToolDeclaration, UserId, check_name,
+    AgentProfile, AgentSpec, ApprovalAbout, Attached, CallId, CommandId, OpenCall, PeerRef,
+    Refusal, RefusalCode, SessionCommand, SessionId, SessionReply, Start, Timestamp,
+    ToolDeclaration, UserId, Verdict, check_name,
 };
 use thoughtwire_session::{CommandRequest, IdempotencyKey, SessionRequest, unknown_session};
 use thoughtwire_store::{Proven, Store, StoreError};
@@ -35,6 +36,8 @@ const PROVEN_AT_ONCE: usize = 64;
 const PLANNED_STOP: &str = "planned_stop";
 /// How long a stop waits for the work of agents whose turns have ended.
 const AGENTS_WITHIN: Duration = Duration::from_secs(1);
+/// How long a stop waits until it is on disk that it was planned.
+const NOTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The running sessions of one store. Cheap to clone.
 #[derive(Clone)]
@@ -81,7 +84,7 @@ impl Hub {
             if options.resting { Vec::new() } else { store.logs().sessions_with_work().await? };
         // Before anything is written by a clock that may be wrong.
         let calendar = Calendar::open(&store, options.clock.now()).await?;
-        let was_stopped = !options.resting && take_planned_stop(&store).await;
+        let was_stopped = !options.resting && take_planned_stop(&store).await?;
         let shared = Arc::new(Services::new(store, agent, options, was_stopped));
         let sessions = Arc::new(SessionRegistry::new(Arc::clone(&shared)));
         let state = Arc::new(HubState {
@@ -134,6 +137,7 @@ impl Hub {
         }
         let listed = |tool: ToolDeclaration| ToolListing {
             permission: self.shared.agent.permission(&agent.spec, &tool.name),
+            replay: self.shared.agent.replay(&tool.name, tool.replay),
             name: tool.name,
             description: tool.description,
             source: ToolSource::Offered,
@@ -233,20 +237,24 @@ impl Hub {
         Box::pin(async move { answer.await.map_err(|_| task_ended())? })
     }
 
-    /// The call of a session whose approval has waited longest.
+    /// The call of a session whose approval has waited longest, of those that a verdict can answer.
     ///
     /// # Errors
-    /// When there is no such session of this user, or no call in it waits for an approval.
+    /// When there is no such session of this user, or no call in it waits for such an answer.
     pub async fn oldest_approval(
         &self,
         user: &UserId,
         session: &SessionId,
+        verdict: Verdict,
     ) -> Result<CallId, Refusal> {
         let stored = self.store().directory().session(session).await?;
         let stored =
             stored.filter(|stored| stored.user == *user).ok_or_else(|| unknown_session(session))?;
         let calls = stored.state.turn().map_or(&[][..], |turn| &turn.calls);
-        let asked = calls.iter().find(|call| call.approval.is_some());
+        // Only a call whose outcome is unknown can be called done.
+        let fits =
+            |call: &&OpenCall| verdict != Verdict::Done || call.about == ApprovalAbout::Retry;
+        let asked = calls.iter().filter(|call| call.approval.is_some()).find(fits);
         asked
             .map(|call| call.call.clone())
             .ok_or_else(|| Refusal::new(RefusalCode::UnknownCall, "no call waits for a decision"))
@@ -325,20 +333,24 @@ impl Hub {
         // An agent that blocks its thread is left to itself.
         drop(tokio::time::timeout(AGENTS_WITHIN, self.shared.agent_work.wait()).await);
         if !self.shared.options.resting {
-            // Without it, the next start takes this stop for a crash.
+            // Without it, the next start takes this stop for a crash. A disk that stands still is
+            // not waited for.
             let stopped = vec![(PLANNED_STOP, self.shared.now())];
-            drop(self.store().upkeep().set_clocks(stopped).await);
+            let noted = self.store().upkeep().set_clocks(stopped);
+            drop(tokio::time::timeout(NOTED_WITHIN, noted).await);
         }
     }
 }
 
 /// Whether the last hub on this store was stopped as planned. Forgets it, so that a crash of this
-/// one is known.
-async fn take_planned_stop(store: &Store) -> bool {
-    let stopped = store.upkeep().clock(PLANNED_STOP).await;
-    let forgotten = vec![(PLANNED_STOP, Timestamp::from_millis(0))];
-    matches!(stopped, Ok(Some(at)) if at.as_millis() > 0)
-        && store.upkeep().set_clocks(forgotten).await.is_ok()
+/// one is known: the write is in front of everything that the hub's turns write.
+async fn take_planned_stop(store: &Store) -> Result<bool, StoreError> {
+    let stopped = store.upkeep().clock(PLANNED_STOP).await?;
+    let was_stopped = stopped.is_some_and(|at| at.as_millis() > 0);
+    if was_stopped {
+        drop(store.upkeep().set_clocks(vec![(PLANNED_STOP, Timestamp::from_millis(0))]));
+    }
+    Ok(was_stopped)
 }
 
 pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {

@@ -13,6 +13,19 @@ pub enum Final {
     Open(ItemDraft),
 }
 
+impl Final {
+    /// The message's event.
+    pub(crate) fn into_event(self) -> Event {
+        match self {
+            Self::Text(text) => {
+                let (item, complete, continues) = (new_item_id(), true, None);
+                Event::Turn(TurnEvent::Message { item, text, complete, continues })
+            }
+            Self::Open(draft) => draft.into_event(),
+        }
+    }
+}
+
 impl From<&str> for Final {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
@@ -36,11 +49,13 @@ pub struct ItemDraft {
     item: ItemId,
     kind: StreamKind,
     text: String,
+    /// The cut item whose text this one continues.
+    continues: Option<ItemId>,
 }
 
 impl ItemDraft {
     pub(crate) fn new(kind: StreamKind) -> Self {
-        Self { item: new_item_id(), kind, text: String::new() }
+        Self { item: new_item_id(), kind, text: String::new(), continues: None }
     }
 
     /// Id of the item.
@@ -69,16 +84,21 @@ impl ItemDraft {
         Self { kind: StreamKind::Thought, ..self }
     }
 
+    pub(crate) fn continuing(self, cut: ItemId) -> Self {
+        Self { continues: Some(cut), ..self }
+    }
+
     /// The event of the whole item.
     pub(crate) fn into_event(self) -> Event {
-        let Self { item, kind, text } = self;
+        let Self { item, kind, text, continues } = self;
+        let complete = true;
         match kind {
             StreamKind::Thought => {
-                Event::Turn(TurnEvent::Thought { item, text, complete: true, continues: None })
+                Event::Turn(TurnEvent::Thought { item, text, complete, continues })
             }
             // Arguments are streamed without a writer.
             StreamKind::Message | StreamKind::ToolArgs => {
-                Event::Turn(TurnEvent::Message { item, text, complete: true, continues: None })
+                Event::Turn(TurnEvent::Message { item, text, complete, continues })
             }
         }
     }
@@ -133,5 +153,11 @@ impl ItemWriter {
     #[must_use]
     pub fn into_thought(self) -> Self {
         Self { draft: self.draft.into_thought(), ..self }
+    }
+
+    /// Makes the item the continuation of one that an interruption of the turn has cut.
+    #[must_use]
+    pub fn continuing(self, cut: ItemId) -> Self {
+        Self { draft: self.draft.continuing(cut), ..self }
     }
 }

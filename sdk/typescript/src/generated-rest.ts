@@ -9,6 +9,7 @@ import type {
   LogRecord,
   Permission,
   Policy,
+  Replay,
   Role,
   SessionListing,
   Style,
@@ -696,6 +697,8 @@ added: number,
  */
 duplicates: number, };
 
+export type OnCrash = "resume" | "stop";
+
 export type PresetList = { 
 /**
  * Texts for `persona`.
@@ -872,7 +875,11 @@ description: string,
 /**
  * Whether the agent may use it.
  */
-permission: Permission, } & ({ "source": "built_in" } | { "source": "offered" } | { "source": "mcp", 
+permission: Permission, 
+/**
+ * Treatment of a call that an interruption left without a result.
+ */
+replay: Replay, } & ({ "source": "built_in" } | { "source": "offered" } | { "source": "mcp", 
 /**
  * The MCP server's name.
  */

@@ -24,8 +24,8 @@ use rmcp::transport::streamable_http_client::{
 use rmcp::transport::{DynamicTransportError, StreamableHttpClientTransport};
 
 use super::pipe::LONGEST_LINE;
-use super::sse;
 use super::wire::{OpenRequests, decode, unread};
+use super::{idempotency, sse};
 
 type HttpError = StreamableHttpError<reqwest::Error>;
 type Headers = HashMap<HeaderName, HeaderValue>;
@@ -108,8 +108,9 @@ impl McpHttp {
         message: &ClientJsonRpcMessage,
         session: Option<&str>,
         auth: Option<String>,
-        headers: Headers,
+        mut headers: Headers,
     ) -> Result<Response, HttpError> {
+        headers.extend(idempotency::header(message));
         let mut request = self.client.post(uri).header(ACCEPT, ACCEPTED);
         if let Some(auth) = auth {
             request = request.bearer_auth(auth);

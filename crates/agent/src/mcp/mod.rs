@@ -16,6 +16,7 @@ mod backoff;
 mod config;
 mod error;
 mod http;
+mod idempotency;
 mod output;
 mod pipe;
 mod process;

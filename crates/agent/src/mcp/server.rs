@@ -8,13 +8,14 @@ use parking_lot::{Mutex, MutexGuard};
 use rmcp::model::{CallToolRequestParams, CallToolResponse};
 use rmcp::service::{Peer, RoleClient, ServiceError};
 use serde_json::{Map, Value};
+use thoughtwire_proto::CallId;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::masking::masked;
 
-use super::{McpConfig, McpError, McpOutput, McpPhase, McpState, McpTool, http, wire};
+use super::{McpConfig, McpError, McpOutput, McpPhase, McpState, McpTool, http, idempotency, wire};
 
 /// Number of lines of stderr that are kept: enough for the end of a stack trace.
 const STDERR_LINES: usize = 20;
@@ -103,11 +104,13 @@ impl McpServer {
     /// Calls a tool by its full name.
     pub(super) async fn call(
         &self,
+        call: &CallId,
         name: &str,
         args: Map<String, Value>,
     ) -> Result<McpOutput, McpError> {
         let (tool, link) = self.link(name)?;
-        let request = CallToolRequestParams::new(tool.clone()).with_arguments(args);
+        let mut request = CallToolRequestParams::new(tool.clone()).with_arguments(args);
+        idempotency::add_key(&mut request, call);
         let server = self.config.name.clone();
         let limit = self.config.call_timeout;
         // rmcp cancels a request whose future is dropped, by the time-out or by our caller.

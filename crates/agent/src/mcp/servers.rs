@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use thoughtwire_proto::CallId;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -83,15 +84,21 @@ impl McpServers {
         self.0.servers.iter().map(|server| server.state()).collect()
     }
 
-    /// Calls a tool by its full name. Dropping the future cancels the request at the server.
+    /// Calls a tool by its full name. The server gets the call's id as idempotency key: the same id
+    /// marks a repetition. Dropping the future cancels the request at the server.
     ///
     /// # Errors
     /// See [`McpError`]. An error that the tool itself reports is an output, not an error.
-    pub async fn call(&self, name: &str, args: Map<String, Value>) -> Result<McpOutput, McpError> {
+    pub async fn call(
+        &self,
+        call: &CallId,
+        name: &str,
+        args: Map<String, Value>,
+    ) -> Result<McpOutput, McpError> {
         let server = tool::server_of(name)
             .and_then(|owner| self.0.servers.iter().find(|server| server.config.name == owner));
         match server {
-            Some(server) => server.call(name, args).await,
+            Some(server) => server.call(call, name, args).await,
             None => Err(McpError::Unknown { name: name.to_owned() }),
         }
     }

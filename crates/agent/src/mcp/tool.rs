@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use rmcp::model::Tool;
+use rmcp::model::{Tool, ToolAnnotations};
 use serde::Serialize;
 use serde_json::Value;
+use thoughtwire_proto::Replay;
 
 /// Longest tool name that the APIs of model providers allow.
 const LONGEST_NAME: usize = 64;
@@ -22,6 +23,9 @@ pub struct McpTool {
     pub description: String,
     /// The JSON Schema of its arguments.
     pub schema: Value,
+    /// Its replay class, from its annotations: [`Replay::Safe`] if it says that it only reads or is
+    /// idempotent, otherwise absent.
+    pub replay: Option<Replay>,
 }
 
 /// Converts a server's tools to full names. A tool whose name does not fit, or clashes with an
@@ -52,9 +56,18 @@ pub(super) fn fitted(server: &str, listed: Vec<Tool>) -> Vec<McpTool> {
             tool: tool.name.into_owned(),
             description: tool.description.map(Into::into).or(tool.title).unwrap_or_default(),
             schema: Value::Object(tool.input_schema.as_ref().clone()),
+            replay: tool.annotations.as_ref().and_then(replay),
         });
     }
     tools
+}
+
+/// The replay class from a tool's annotations. Whether the tool also says that it destroys does not
+/// matter: repeating an idempotent call destroys nothing more.
+fn replay(annotations: &ToolAnnotations) -> Option<Replay> {
+    let is_said = |hint: Option<bool>| hint.unwrap_or(false);
+    let is_safe = is_said(annotations.read_only_hint) || is_said(annotations.idempotent_hint);
+    is_safe.then_some(Replay::Safe)
 }
 
 /// The server in a full name.
@@ -75,9 +88,10 @@ fn full_name(server: &str, tool: &str) -> Option<String> {
 mod tests {
     use std::sync::Arc;
 
-    use rmcp::model::Tool;
+    use rmcp::model::{Tool, ToolAnnotations};
+    use thoughtwire_proto::Replay;
 
-    use super::{fitted, full_name, server_of};
+    use super::{fitted, full_name, replay, server_of};
 
     #[test]
     fn tool_names_are_converted() {
@@ -97,6 +111,25 @@ mod tests {
             assert!(found.is_none_or(|found| server_of(&found) == Some("web")));
         }
         assert_eq!(server_of("calculator"), None);
+    }
+
+    #[test]
+    fn reading_and_idempotent_tools_are_safe_to_repeat() {
+        let (yes, no) = (Some(true), Some(false));
+        for (read_only, idempotent, destructive, class) in [
+            (yes, None, None, Some(Replay::Safe)),
+            (None, yes, None, Some(Replay::Safe)),
+            (no, yes, yes, Some(Replay::Safe)),
+            (yes, no, yes, Some(Replay::Safe)),
+            (no, no, no, None),
+            (None, None, no, None),
+            (None, None, yes, None),
+            (None, None, None, None),
+        ] {
+            let annotations =
+                ToolAnnotations::from_raw(None, read_only, destructive, idempotent, None);
+            assert_eq!(replay(&annotations), class, "{annotations:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Edits of core memory blocks by the agent's tools.
 
 use thoughtwire_hub::{EditError, Interface};
+use thoughtwire_proto::CallId;
 use thoughtwire_store::Block;
 
 use super::ToolFault;
 use crate::numbers::grouped;
+use crate::tool::BuiltInTool;
 
 /// An edit of a block.
 #[derive(Debug, Clone)]
@@ -15,29 +17,34 @@ pub(crate) enum CoreMemoryEdit {
     Replace(String, String),
 }
 
-/// Edits a block and records the edit. The new text is on disk when this returns.
+/// Edits a block as the work of a call. Block, event and result are on disk when this returns.
 pub(crate) async fn edit(
     interface: &Interface,
+    call: &CallId,
+    tool: BuiltInTool,
     label: &str,
     change: CoreMemoryEdit,
 ) -> Result<String, ToolFault> {
     let (told, hears) = tokio::sync::oneshot::channel();
-    let edited = interface.memory().edit(label, move |block| {
+    let name = label.to_owned();
+    let edited = interface.memory().edit_returning(call, tool.name(), label, move |block| {
         let after = changed(block, &change)?;
+        let result = if after == block.text {
+            format!("`{name}` already reads like that; nothing was changed.")
+        } else {
+            let (used, limit) = (after.chars().count(), block.limit);
+            format!(
+                "`{name}` is changed; it has {} of {} characters now.",
+                grouped(used),
+                grouped(limit)
+            )
+        };
         // The receiver may be gone.
-        let _ = told.send(after == block.text);
-        Ok(after)
+        let _ = told.send(result.clone());
+        Ok((after, result))
     });
-    let block = edited.await?;
-    if hears.await.unwrap_or(false) {
-        return Ok(format!("`{label}` already reads like that; nothing was changed."));
-    }
-    let (used, limit) = (block.text.chars().count(), block.limit);
-    Ok(format!(
-        "`{label}` is changed; it has {} of {} characters now.",
-        grouped(used),
-        grouped(limit)
-    ))
+    edited.await?;
+    Ok(hears.await.unwrap_or_default())
 }
 
 impl From<EditError> for ToolFault {

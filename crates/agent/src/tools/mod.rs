@@ -7,6 +7,7 @@ mod fetch;
 pub(crate) mod output;
 mod permissions;
 mod recall;
+mod replay;
 pub(crate) mod schema;
 mod toolset;
 
@@ -15,11 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use thoughtwire_hub::{ItemWriter, Turn, TurnError};
-use thoughtwire_proto::{AgentId, Permission, Seq, Style, Timestamp, ToolDeclaration};
+use thoughtwire_hub::{Final, Turn, TurnError};
+use thoughtwire_proto::{
+    AgentId, CallId, Permission, Replay, Seq, Style, Timestamp, ToolDeclaration, ToolStatus,
+};
 use thoughtwire_store::{MemoryStore, Store, StoreError};
 
 use crate::archive::Archive;
+use crate::calls::SaidSoFar;
 use crate::mcp::{McpOutput, McpPhase, McpServers};
 use crate::time;
 use crate::tool::{BuiltInTool, HEARTBEAT};
@@ -28,6 +32,7 @@ use core_memory::CoreMemoryEdit;
 use fetch::FetchScope;
 pub(crate) use fetch::Fetcher;
 pub(crate) use permissions::ToolPermissions;
+pub(crate) use replay::ReplayClasses;
 pub(crate) use toolset::{ToolHost, Toolset, listing};
 
 /// Time limit for starting MCP servers when a turn is resumed.
@@ -44,6 +49,8 @@ pub(crate) struct Toolbox {
     pub(crate) fetcher: Fetcher,
     /// The operator's permissions.
     pub(crate) permissions: ToolPermissions,
+    /// The operator's replay classes.
+    pub(crate) replay_classes: ReplayClasses,
     pub(crate) clock: fn() -> Timestamp,
 }
 
@@ -52,8 +59,10 @@ pub(crate) struct ToolContext<'a> {
     pub(crate) turn: &'a Turn,
     /// Position of the turn's own input in the log.
     pub(crate) turn_input: Option<Seq>,
-    /// The message that a `send_message` call has streamed so far.
-    pub(crate) streamed: Option<ItemWriter>,
+    /// The call.
+    pub(crate) call: &'a CallId,
+    /// The part of a `send_message` call's message that clients have.
+    pub(crate) said: SaidSoFar,
 }
 
 /// Result of a tool.
@@ -63,11 +72,20 @@ pub(crate) struct ToolOutput {
     pub(crate) content: Option<Value>,
     /// Whether the text is an error.
     pub(crate) is_error: bool,
+    /// Whether the tool has logged its result already, in one batch with its work.
+    pub(crate) is_logged: bool,
+}
+
+impl ToolOutput {
+    /// The text of a result that is logged.
+    fn logged(text: String) -> Self {
+        Self { is_logged: true, ..Self::from(text) }
+    }
 }
 
 impl From<String> for ToolOutput {
     fn from(text: String) -> Self {
-        Self { text, content: None, is_error: false }
+        Self { text, content: None, is_error: false, is_logged: false }
     }
 }
 
@@ -121,21 +139,28 @@ impl Toolbox {
         tool: BuiltInTool,
         args: &Map<String, Value>,
         context: ToolContext<'_>,
-    ) -> Result<String, ToolFault> {
+    ) -> Result<ToolOutput, ToolFault> {
         let args = CheckedArguments::check(tool, args).map_err(ToolFault::Complaint)?;
         let agent = context.turn.agent.id.clone();
-        match tool {
-            BuiltInTool::SendMessage => self.send_message(args.text("message"), context).await,
+        let interface = &context.turn.interface;
+        let text = match tool {
+            BuiltInTool::SendMessage => {
+                return send_message(args.text("message"), context).await.map(ToolOutput::logged);
+            }
             BuiltInTool::CoreMemoryAppend => {
                 let change = CoreMemoryEdit::Append(args.text("content").to_owned());
-                core_memory::edit(&context.turn.interface, args.text("name"), change).await
+                let edited =
+                    core_memory::edit(interface, context.call, tool, args.text("name"), change);
+                return edited.await.map(ToolOutput::logged);
             }
             BuiltInTool::CoreMemoryReplace => {
                 let change = CoreMemoryEdit::Replace(
                     args.text("old_content").to_owned(),
                     args.text("new_content").to_owned(),
                 );
-                core_memory::edit(&context.turn.interface, args.text("name"), change).await
+                let edited =
+                    core_memory::edit(interface, context.call, tool, args.text("name"), change);
+                return edited.await.map(ToolOutput::logged);
             }
             BuiltInTool::ConversationSearch => {
                 self.conversation_search(args.text("query"), args.whole("page"), &context).await
@@ -150,7 +175,7 @@ impl Toolbox {
                 .await
             }
             BuiltInTool::ArchivalMemoryInsert => {
-                self.archival_memory_insert(agent, args.text("content")).await
+                self.archival_memory_insert(agent, args.text("content"), context.call).await
             }
             BuiltInTool::ArchivalMemorySearch => {
                 self.archival_memory_search(agent, args.text("query"), args.whole("page")).await
@@ -168,7 +193,17 @@ impl Toolbox {
                 .fetch(args.text("url"), FetchScope::Public)
                 .await
                 .map_err(ToolFault::Complaint),
-        }
+        };
+        text.map(ToolOutput::from)
+    }
+
+    /// The treatment of a tool's call that an interruption left without a result.
+    pub(crate) fn replay(&self, name: &str) -> Replay {
+        let own = BuiltInTool::named(name).map(BuiltInTool::replay);
+        let own = own.or_else(|| {
+            self.mcp.tools().into_iter().find(|tool| tool.name == name).and_then(|tool| tool.replay)
+        });
+        self.replay_classes.of(name, own)
     }
 
     /// Waits until no MCP server is starting for the first time, up to a limit. A turn that is
@@ -194,9 +229,10 @@ impl Toolbox {
         if of_server { ToolHost::Mcp } else { ToolHost::Client }
     }
 
-    /// Calls a tool of an MCP server.
+    /// Calls a tool of an MCP server. `call` is the idempotency key.
     pub(crate) async fn call_mcp(
         &self,
+        call: &CallId,
         name: &str,
         args: &Map<String, Value>,
         style: Style,
@@ -206,43 +242,54 @@ impl Toolbox {
             // The argument is ours, not the server's.
             args.shift_remove(HEARTBEAT);
         }
-        match self.mcp.call(name, args).await {
-            Ok(McpOutput { text, content, is_error }) => Ok(ToolOutput { text, content, is_error }),
+        match self.mcp.call(call, name, args).await {
+            Ok(McpOutput { text, content, is_error }) => {
+                Ok(ToolOutput { text, content, is_error, is_logged: false })
+            }
             Err(error) => Err(ToolFault::Complaint(error.to_string())),
         }
-    }
-
-    async fn send_message(
-        &self,
-        message: &str,
-        context: ToolContext<'_>,
-    ) -> Result<String, ToolFault> {
-        match context.streamed {
-            Some(mut writer) if message.starts_with(writer.text()) => {
-                let rest = message.get(writer.text().len()..).unwrap_or_default().to_owned();
-                writer.write(&rest).await?;
-                writer.finish().await?;
-            }
-            // A streamed message cannot be taken back, even if the arguments contained it twice.
-            Some(writer) => {
-                writer.finish().await?;
-            }
-            None if message.trim().is_empty() => {
-                return Err(ToolFault::Complaint(
-                    "`message` is empty; there is nothing to send.".to_owned(),
-                ));
-            }
-            None => {
-                context.turn.interface.assistant_message(message).await?;
-            }
-        }
-        Ok("None".to_owned())
     }
 
     /// The memory, read within the agent's share of the readers.
     fn memory_for(&self, agent: &AgentId) -> Arc<dyn MemoryStore> {
         Arc::clone(self.store.for_user(agent.as_str()).memory())
     }
+}
+
+/// Sends the message of a `send_message` call. The message and the call's result are one batch.
+async fn send_message(message: &str, context: ToolContext<'_>) -> Result<String, ToolFault> {
+    const RESULT: &str = "None";
+    let ToolContext { turn, call, said, .. } = context;
+    let final_message = match (said.streamed, said.cut) {
+        // A streamed message cannot be taken back, even if the arguments contained it twice.
+        (Some(mut writer), _) => {
+            if message.starts_with(writer.text()) {
+                let rest = message.get(writer.text().len()..).unwrap_or_default().to_owned();
+                writer.write(&rest).await?;
+            }
+            Final::from(writer)
+        }
+        (None, _) if message.trim().is_empty() => {
+            return Err(ToolFault::Complaint(
+                "`message` is empty; there is nothing to send.".to_owned(),
+            ));
+        }
+        (None, Some(cut)) if message.starts_with(&cut.text) => {
+            let rest = message.get(cut.text.len()..).unwrap_or_default();
+            if rest.is_empty() {
+                let (name, status) = (BuiltInTool::SendMessage.name(), ToolStatus::Success);
+                turn.interface.tools().returned(call, name, status, RESULT, None).await?;
+                return Ok(RESULT.to_owned());
+            }
+            let mut writer = turn.interface.open_message().continuing(cut.item);
+            writer.write(rest).await?;
+            Final::from(writer)
+        }
+        (None, _) => Final::from(message),
+    };
+    let name = BuiltInTool::SendMessage.name();
+    turn.interface.tools().returned_saying(call, name, RESULT, final_message).await?;
+    Ok(RESULT.to_owned())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` passes it by value")]

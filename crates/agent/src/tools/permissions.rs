@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use thoughtwire_hub::most_specific;
 use thoughtwire_proto::Permission;
 
 /// The operator's permissions, for all agents.
@@ -24,8 +25,8 @@ impl ToolPermissions {
         agents: &BTreeMap<String, Permission>,
         default: Permission,
     ) -> Permission {
-        let operators = fitting(tool, &self.tools).unwrap_or(default);
-        match fitting(tool, agents) {
+        let operators = most_specific(tool, &self.tools).unwrap_or(default);
+        match most_specific(tool, agents) {
             Some(own) if self.may_loosen(tool) => own,
             Some(own) => stricter(operators, own),
             None => operators,
@@ -46,18 +47,6 @@ const fn stricter(one: Permission, other: Permission) -> Permission {
         (Permission::Ask, _) | (_, Permission::Ask) => Permission::Ask,
         (Permission::Allow, Permission::Allow) => Permission::Allow,
     }
-}
-
-/// The permission of the most specific name: an exact one, or else the longest prefix.
-fn fitting(tool: &str, named: &BTreeMap<String, Permission>) -> Option<Permission> {
-    if let Some(permission) = named.get(tool) {
-        return Some(*permission);
-    }
-    let prefixes = named.iter().filter_map(|(name, permission)| {
-        let prefix = name.strip_suffix('*')?;
-        tool.starts_with(prefix).then_some((prefix.len(), *permission))
-    });
-    prefixes.max_by_key(|(length, _)| *length).map(|(_, permission)| permission)
 }
 
 #[cfg(test)]

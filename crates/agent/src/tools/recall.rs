@@ -1,6 +1,6 @@
 //! The tools that search conversations and notes.
 
-use thoughtwire_proto::{AgentId, Timestamp};
+use thoughtwire_proto::{AgentId, CallId, Timestamp};
 use thoughtwire_store::{Page, Recalled};
 
 use crate::archive::Archive;
@@ -64,14 +64,17 @@ impl Toolbox {
         &self,
         agent: AgentId,
         content: &str,
+        call: &CallId,
     ) -> Result<String, ToolFault> {
         if content.trim().is_empty() {
             return Err(ToolFault::Complaint(
                 "`content` is empty; there is nothing to note.".to_owned(),
             ));
         }
-        let saved =
-            self.archive.add(&agent, vec![Archive::note(content, (self.clock)(), None)]).await;
+        // Made again after a crash, the call finds its note by this source and adds none.
+        let source = Some(format!("call:{call}"));
+        let note = Archive::note(content, (self.clock)(), source);
+        let saved = self.archive.add(&agent, vec![note]).await;
         saved.map_err(|error| ToolFault::Complaint(format!("The note was not saved: {error}.")))?;
         Ok("The note is in archival memory.".to_owned())
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use thoughtwire_hub::{ToolListing, ToolSource};
 use thoughtwire_proto::{AgentSpec, Permission, Style, ToolDeclaration};
 
+use super::Toolbox;
 use super::permissions::ToolPermissions;
 use crate::mcp::McpServers;
 use crate::tool::{BuiltInTool, ToolSpec};
@@ -115,21 +116,20 @@ fn complete(schema: &mut Value) {
 }
 
 /// An agent's tools for people. Tools of clients are not included, because they come and go.
-pub(crate) fn listing(
-    spec: &AgentSpec,
-    servers: &McpServers,
-    permissions: &ToolPermissions,
-) -> Vec<ToolListing> {
+pub(crate) fn listing(spec: &AgentSpec, toolbox: &Toolbox) -> Vec<ToolListing> {
     let style = spec.style.unwrap_or_default();
     let agents = &spec.settings.permissions;
+    let (permissions, replay_classes) = (&toolbox.permissions, &toolbox.replay_classes);
     let built_in = BuiltInTool::of(style).map(|tool| ToolListing {
         name: tool.name().to_owned(),
         description: tool.description().to_owned(),
         source: ToolSource::BuiltIn,
         permission: permissions.of(tool.name(), agents, tool.permission()),
+        replay: replay_classes.of(tool.name(), Some(tool.replay())),
     });
-    let of_servers = servers.tools().into_iter().map(|tool| ToolListing {
+    let of_servers = toolbox.mcp.tools().into_iter().map(|tool| ToolListing {
         permission: permissions.of(&tool.name, agents, Permission::Allow),
+        replay: replay_classes.of(&tool.name, tool.replay),
         name: tool.name,
         description: tool.description,
         source: ToolSource::Mcp { server: tool.server },

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use thoughtwire_agent::{
     AgentOptions, McpConfig, McpError, McpPhase, McpServers, McpState, McpTransport,
 };
-use thoughtwire_proto::{Style, ToolStatus};
+use thoughtwire_hub::new_id;
+use thoughtwire_proto::{CallId, Style, ToolStatus};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -46,6 +47,10 @@ fn http(url: String) -> McpConfig {
         "all",
         McpTransport::Http { url, headers: BTreeMap::from([("x-key".into(), "hush".into())]) },
     )
+}
+
+fn call_id() -> CallId {
+    new_id()
 }
 
 fn args(value: Value) -> Map<String, Value> {
@@ -100,9 +105,9 @@ fn long_call(
     servers: &McpServers,
 ) -> tokio::task::JoinHandle<Result<thoughtwire_agent::McpOutput, McpError>> {
     let servers = servers.clone();
-    tokio::spawn(
-        async move { servers.call(LONG, args(json!({"duration": 300, "steps": 300}))).await },
-    )
+    tokio::spawn(async move {
+        servers.call(&call_id(), LONG, args(json!({"duration": 300, "steps": 300}))).await
+    })
 }
 
 async fn lists_and_calls(servers: &McpServers) {
@@ -116,13 +121,14 @@ async fn lists_and_calls(servers: &McpServers) {
         tools.iter().map(|tool| tool.name.clone()).collect::<Vec<_>>()
     );
 
-    let output = servers.call("all__echo", args(json!({"message": "hello"}))).await.unwrap();
+    let output =
+        servers.call(&call_id(), "all__echo", args(json!({"message": "hello"}))).await.unwrap();
     assert_eq!((&*output.text, output.content, output.is_error), ("Echo: hello", None, false));
 
-    let wrong = servers.call("all__get-sum", args(json!({"a": "one"}))).await.unwrap();
+    let wrong = servers.call(&call_id(), "all__get-sum", args(json!({"a": "one"}))).await.unwrap();
     assert!(wrong.is_error && wrong.text.contains("expected number"), "{wrong:?}");
 
-    let image = servers.call("all__get-tiny-image", Map::new()).await.unwrap();
+    let image = servers.call(&call_id(), "all__get-tiny-image", Map::new()).await.unwrap();
     let lines: Vec<&str> = image.text.lines().collect();
     assert!(
         lines[1].starts_with("[image image/png, ") && lines[1].ends_with(" bytes]"),
@@ -131,15 +137,15 @@ async fn lists_and_calls(servers: &McpServers) {
     assert_eq!(image.content.unwrap()["content"][1]["mimeType"], "image/png");
 
     let weather = servers
-        .call("all__get-structured-content", args(json!({"location": "Chicago"})))
+        .call(&call_id(), "all__get-structured-content", args(json!({"location": "Chicago"})))
         .await
         .unwrap();
     assert!(weather.content.unwrap()["structuredContent"]["temperature"].is_number());
 
-    let unknown = servers.call("all__nothing", Map::new()).await.unwrap_err();
+    let unknown = servers.call(&call_id(), "all__nothing", Map::new()).await.unwrap_err();
     assert_eq!(unknown, McpError::Unknown { name: "all__nothing".into() });
     assert_eq!(
-        servers.call("nothing", Map::new()).await.unwrap_err(),
+        servers.call(&call_id(), "nothing", Map::new()).await.unwrap_err(),
         McpError::Unknown { name: "nothing".into() }
     );
 }
@@ -149,7 +155,7 @@ async fn tools_over_stdio() {
     let servers = started(stdio("all", "node", &[&everything()])).await;
     lists_and_calls(&servers).await;
     // A server sees the variables it was given and the common ones, but none of ours.
-    let env = servers.call("all__get-env", Map::new()).await.unwrap();
+    let env = servers.call(&call_id(), "all__get-env", Map::new()).await.unwrap();
     let env: Map<String, Value> = serde_json::from_str(&env.text).unwrap();
     assert_eq!(env["MCP_KEY"], "hush");
     assert!(env.contains_key("PATH") && !env.contains_key("CARGO_MANIFEST_DIR"), "{env:?}");
@@ -161,7 +167,7 @@ async fn a_killed_server_fails_its_calls_and_restarts() {
     let servers = started(stdio("all", "node", &[&everything()])).await;
     let call = long_call(&servers);
     // Calls of one connection are served in order, so the long one has begun when this one returns.
-    servers.call("all__echo", args(json!({"message": "now"}))).await.unwrap();
+    servers.call(&call_id(), "all__echo", args(json!({"message": "now"}))).await.unwrap();
     let pid = servers.states()[0].pid.unwrap();
     assert!(signal(pid, "-KILL").await);
     let error = timeout(PATIENCE, call).await.unwrap().unwrap().unwrap_err();
@@ -171,7 +177,8 @@ async fn a_killed_server_fails_its_calls_and_restarts() {
     );
     let back = until(&servers, "all", |state| ready(state) && state.restarts > 0).await;
     assert_ne!(back.pid.unwrap(), pid);
-    let output = servers.call("all__echo", args(json!({"message": "again"}))).await.unwrap();
+    let output =
+        servers.call(&call_id(), "all__echo", args(json!({"message": "again"}))).await.unwrap();
     assert_eq!(output.text, "Echo: again");
     servers.stop().await;
 }
@@ -225,7 +232,7 @@ async fn a_server_that_cannot_start_reports_the_reason() {
     let states = servers.states();
     assert!(reason(&states[3]).contains("`bad__name` cannot name an MCP server"), "{states:?}");
     assert!(reason(&states[4]).contains("two MCP servers are named `broken`"), "{states:?}");
-    let error = servers.call("broken__x", Map::new()).await.unwrap_err();
+    let error = servers.call(&call_id(), "broken__x", Map::new()).await.unwrap_err();
     assert!(
         error.to_string().starts_with("The MCP server `broken` cannot be used now: `sh` ended"),
         "{error}"
@@ -259,7 +266,7 @@ async fn stop_ends_all_processes_and_their_children() {
     assert_eq!(pids.len(), 3);
     pids.push(grandchild);
     let call = long_call(&servers);
-    servers.call("all__echo", args(json!({"message": "now"}))).await.unwrap();
+    servers.call(&call_id(), "all__echo", args(json!({"message": "now"}))).await.unwrap();
 
     timeout(Duration::from_secs(6), servers.stop()).await.expect("stop is bounded");
     for pid in pids {
@@ -269,7 +276,7 @@ async fn stop_ends_all_processes_and_their_children() {
         && state.pid.is_none()
         && state.tools.is_empty()));
     assert!(call.await.unwrap().is_err());
-    let late = servers.call("all__echo", Map::new()).await.unwrap_err();
+    let late = servers.call(&call_id(), "all__echo", Map::new()).await.unwrap_err();
     assert_eq!(late, McpError::NotReady { server: "all".into(), reason: "it was stopped".into() });
 }
 
@@ -326,9 +333,9 @@ async fn pages_changes_names_and_cancellation_are_handled() {
     assert_eq!(servers.states()[0].tools, ["small__grow", "small__files_read", "small__wait"]);
     assert_eq!(servers.tools()[1].tool, "files.read");
 
-    assert_eq!(servers.call("small__grow", Map::new()).await.unwrap().text, "grown");
+    assert_eq!(servers.call(&call_id(), "small__grow", Map::new()).await.unwrap().text, "grown");
     until(&servers, "small", |state| state.tools.contains(&"small__grown3".to_owned())).await;
-    let refused = servers.call("small__files_read", Map::new()).await.unwrap_err();
+    let refused = servers.call(&call_id(), "small__files_read", Map::new()).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
         "`files.read` of the MCP server `small` failed: Out of tea (code -32000)."
@@ -336,8 +343,9 @@ async fn pages_changes_names_and_cancellation_are_handled() {
 
     // Dropping the future of a call cancels it at the server.
     let is_waiting = |state: &McpState| state.tools.contains(&"small__waiting".to_owned());
+    let id = call_id();
     tokio::select! {
-        output = servers.call("small__wait", Map::new()) => panic!("{output:?}"),
+        output = servers.call(&id, "small__wait", Map::new()) => panic!("{output:?}"),
         _ = until(&servers, "small", is_waiting) => {}
     }
     until(&servers, "small", |state| state.tools.contains(&"small__cancelled".to_owned())).await;
@@ -398,7 +406,7 @@ async fn a_remote_server_that_dies_fails_its_calls_and_is_reconnected() {
     let mut remote = HttpMcpServer::start(free_port()).await;
     let servers = started(remote.config()).await;
     let call = long_call(&servers);
-    servers.call("all__echo", args(json!({"message": "now"}))).await.unwrap();
+    servers.call(&call_id(), "all__echo", args(json!({"message": "now"}))).await.unwrap();
     remote.process.kill().await.unwrap();
     let error = timeout(PATIENCE, call).await.unwrap().unwrap().unwrap_err();
     assert_eq!(
@@ -414,7 +422,11 @@ async fn a_remote_server_that_dies_fails_its_calls_and_is_reconnected() {
     let _remote = HttpMcpServer::start(remote.port).await;
     until(&servers, "all", ready).await;
     assert_eq!(
-        servers.call("all__echo", args(json!({"message": "again"}))).await.unwrap().text,
+        servers
+            .call(&call_id(), "all__echo", args(json!({"message": "again"})))
+            .await
+            .unwrap()
+            .text,
         "Echo: again"
     );
     servers.stop().await;
@@ -427,13 +439,18 @@ async fn a_session_that_the_server_lost_is_renewed() {
     remote.process.kill().await.unwrap();
     let _remote = HttpMcpServer::start(remote.port).await;
     // The call or a ping may notice it first, but no call hangs.
-    let early = timeout(PATIENCE, servers.call("all__echo", args(json!({"message": "early"}))))
-        .await
-        .unwrap();
+    let early =
+        timeout(PATIENCE, servers.call(&call_id(), "all__echo", args(json!({"message": "early"}))))
+            .await
+            .unwrap();
     assert!(early.is_err(), "{early:?}");
     until(&servers, "all", |state| ready(state) && state.restarts > 0).await;
     assert_eq!(
-        servers.call("all__echo", args(json!({"message": "again"}))).await.unwrap().text,
+        servers
+            .call(&call_id(), "all__echo", args(json!({"message": "again"})))
+            .await
+            .unwrap()
+            .text,
         "Echo: again"
     );
     servers.stop().await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use thoughtwire_agent::{McpConfig, McpError, McpOutput, McpPhase, McpServers, McpTransport};
+use thoughtwire_hub::new_id;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -61,7 +62,9 @@ async fn start(config: McpConfig) -> Result<McpServers, String> {
 
 async fn call(servers: &McpServers, args: Value) -> Result<McpOutput, McpError> {
     let Value::Object(args) = args else { panic!("{args} is not an object") };
-    timeout(AT_ONCE, servers.call("odd__act", args)).await.expect("the call ends at once")
+    timeout(AT_ONCE, servers.call(&new_id(), "odd__act", args))
+        .await
+        .expect("the call ends at once")
 }
 
 /// A reply, and the result of the call: its text, or a part of the error.
@@ -231,6 +234,6 @@ async fn a_secret_in_a_servers_error_is_masked() {
     let reply =
         r#"{"jsonrpc":"2.0","id":ID,"error":{"code":1,"message":"hush-hush-1 is none of ours"}}"#;
     check(&servers, json!({"reply": reply}), Err("*** is none of ours")).await;
-    assert!(servers.call("odd__none", Map::new()).await.is_err());
+    assert!(servers.call(&new_id(), "odd__none", Map::new()).await.is_err());
     servers.stop().await;
 }

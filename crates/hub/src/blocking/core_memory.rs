@@ -1,5 +1,6 @@
 //! [`crate::CoreMemory`] for synchronous agents.
 
+use thoughtwire_proto::CallId;
 use thoughtwire_store::Block;
 
 use super::pump::VerbPump;
@@ -29,5 +30,23 @@ impl<'a> BlockingCoreMemory<'a> {
     ) -> Result<Block, EditError> {
         let label = label.into();
         self.pump.wait(move |interface| async move { interface.memory().edit(label, change).await })
+    }
+
+    /// [`BlockingCoreMemory::edit`] as the work of a call: see
+    /// [`CoreMemory::edit_returning`](crate::CoreMemory::edit_returning).
+    ///
+    /// # Errors
+    /// As [`BlockingCoreMemory::edit`]. The call stays open then.
+    pub fn edit_returning(
+        self,
+        call: &CallId,
+        tool: impl Into<String>,
+        label: impl Into<String>,
+        change: impl FnOnce(&Block) -> Result<(String, String), String> + Send + 'static,
+    ) -> Result<Block, EditError> {
+        let (call, tool, label) = (call.clone(), tool.into(), label.into());
+        self.pump.wait(move |interface| async move {
+            interface.memory().edit_returning(&call, tool, label, change).await
+        })
     }
 }

@@ -63,4 +63,10 @@ impl<'a> BlockingItemWriter<'a> {
     pub fn into_thought(self) -> Self {
         Self { draft: self.draft.into_thought(), ..self }
     }
+
+    /// Makes the item the continuation of one that an interruption of the turn has cut.
+    #[must_use]
+    pub fn continuing(self, cut: ItemId) -> Self {
+        Self { draft: self.draft.continuing(cut), ..self }
+    }
 }

@@ -1,9 +1,10 @@
 //! [`crate::ToolCalls`] for synchronous agents.
 
 use serde_json::{Map, Value};
-use thoughtwire_proto::{CallId, Decision, Timestamp, ToolDeclaration, ToolStatus};
+use thoughtwire_proto::{CallId, Decision, RetryReason, Timestamp, ToolDeclaration, ToolStatus};
 
 use super::pump::VerbPump;
+use crate::item_writer::Final;
 use crate::turn_message::{Called, ClientResult, TurnError};
 
 /// The verbs of a [`BlockingInterface`](super::Interface) about tool calls.
@@ -95,6 +96,24 @@ impl<'a> BlockingToolCalls<'a> {
         })
     }
 
+    /// Says a message as the work of a call: see
+    /// [`ToolCalls::returned_saying`](crate::ToolCalls::returned_saying). Queued.
+    ///
+    /// # Errors
+    /// As [`BlockingToolCalls::returned`].
+    pub fn returned_saying(
+        self,
+        call: &CallId,
+        name: impl Into<String>,
+        text: impl Into<String>,
+        message: Final,
+    ) -> Result<(), TurnError> {
+        let (call, name, text) = (call.clone(), name.into(), text.into());
+        self.pump.queue(move |interface| async move {
+            interface.tools().returned_saying(&call, name, text, message).await
+        })
+    }
+
     /// [`BlockingToolCalls::returned`] with a part of a text. The whole text is stored beside the
     /// log. Queued.
     ///
@@ -112,6 +131,40 @@ impl<'a> BlockingToolCalls<'a> {
         let (call, name, part) = (call.clone(), name.into(), part.into());
         self.pump.queue(move |interface| async move {
             interface.tools().returned_part(&call, name, status, part, whole, content).await
+        })
+    }
+
+    /// Says that an open call whose outcome is unknown is made again. Waits until that is on disk.
+    /// `attempt` is the number of the repetition, from 1.
+    ///
+    /// # Errors
+    /// When an earlier verb failed, the turn has ended, or the call is not open.
+    pub fn retried(
+        self,
+        call: &CallId,
+        attempt: u32,
+        reason: RetryReason,
+    ) -> Result<(), TurnError> {
+        let call = call.clone();
+        self.pump.wait(move |interface| async move {
+            interface.tools().retried(&call, attempt, reason).await
+        })
+    }
+
+    /// Asks the owner whether an open call whose outcome is unknown is made again. Returns `None`
+    /// if so; otherwise the call's result, which the session has written.
+    ///
+    /// # Errors
+    /// As [`BlockingToolCalls::approval`].
+    pub fn retry_approval(
+        self,
+        call: &CallId,
+        name: impl Into<String>,
+        expires_at: Timestamp,
+    ) -> Result<Option<ClientResult>, TurnError> {
+        let (call, name) = (call.clone(), name.into());
+        self.pump.wait(move |interface| async move {
+            interface.tools().retry_approval(&call, name, expires_at).await
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{Event, SessionEvent};
+use thoughtwire_proto::{CallId, Event, SessionEvent, ToolStatus, TurnEvent};
 use thoughtwire_store::{Block, BlockEdit};
 
 use super::Interface;
@@ -33,9 +33,42 @@ impl<'a> CoreMemory<'a> {
         label: impl Into<String>,
         change: impl FnOnce(&Block) -> Result<String, String> + Send + 'static,
     ) -> Result<Block, EditError> {
+        let change = |block: &Block| change(block).map(|text| (text, Vec::new()));
+        self.edit_with(label.into(), change).await
+    }
+
+    /// [`CoreMemory::edit`] as the work of a call: the block, its event and the call's
+    /// `tool_returned` are one batch. So a call that has not returned has not edited anything, and
+    /// may be made again after a crash. `change` also gives the text of the call's result.
+    ///
+    /// # Errors
+    /// As [`CoreMemory::edit`]. The call stays open then.
+    pub async fn edit_returning(
+        self,
+        call: &CallId,
+        tool: impl Into<String>,
+        label: impl Into<String>,
+        change: impl FnOnce(&Block) -> Result<(String, String), String> + Send + 'static,
+    ) -> Result<Block, EditError> {
+        let (call, name) = (call.clone(), tool.into());
+        let change = move |block: &Block| {
+            let (text, result) = change(block)?;
+            let (status, content) = (ToolStatus::Success, None);
+            let returned = TurnEvent::ToolReturned { call, name, status, text: result, content };
+            Ok((text, vec![Event::Turn(returned)]))
+        };
+        self.edit_with(label.into(), change).await
+    }
+
+    /// Edits a block. `change` makes its new text, and the events behind the edit's own.
+    async fn edit_with(
+        self,
+        label: String,
+        change: impl FnOnce(&Block) -> Result<(String, Vec<Event>), String> + Send + 'static,
+    ) -> Result<Block, EditError> {
         let interface = self.interface;
         let (memory, sender) = (Arc::clone(&interface.memory), interface.sender.clone());
-        let (agent, label) = (interface.agent.clone(), label.into());
+        let agent = interface.agent.clone();
         // A cancelled turn drops its future. The edit has its own task, so that the next edit
         // reads the block only after this one is settled.
         let edit = interface.tasks.spawn(async move {
@@ -43,18 +76,21 @@ impl<'a> CoreMemory<'a> {
             let _guard = lock.lock().await;
             let before = memory.block(&agent, &label).await?;
             let label = before.label.clone();
-            let text = change(&before).map_err(EditError::Refused)?;
+            let (text, behind) = change(&before).map_err(EditError::Refused)?;
             let after = Block { text, ..before.clone() };
+            let (mut events, mut extras) = (Vec::new(), AgentExtras::default());
             if after != before {
-                let event = Event::Session(SessionEvent::MemoryEdited {
+                events.push(Event::Session(SessionEvent::MemoryEdited {
                     block: label.clone(),
                     before: before.text,
                     after: after.text.clone(),
                     by: "agent".to_owned(),
-                });
-                let block = Some(BlockEdit { agent, label, to: Some(after.clone()) });
-                let extras = AgentExtras { block, ..AgentExtras::default() };
-                sender.commit(vec![event], extras).await?;
+                }));
+                extras.block = Some(BlockEdit { agent, label, to: Some(after.clone()) });
+            }
+            events.extend(behind);
+            if !events.is_empty() {
+                sender.commit(events, extras).await?;
             }
             Ok(after)
         });

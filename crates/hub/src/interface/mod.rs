@@ -234,18 +234,7 @@ impl Interface {
     ) -> Result<Finish, TurnError> {
         let mut events: Vec<Event> = Vec::new();
         events.extend(usage.map(|usage| Event::from(TurnEvent::Usage(usage))));
-        match message {
-            Some(Final::Text(text)) => {
-                events.push(Event::Turn(TurnEvent::Message {
-                    item: new_item_id(),
-                    text,
-                    complete: true,
-                    continues: None,
-                }));
-            }
-            Some(Final::Open(draft)) => events.push(draft.into_event()),
-            None => {}
-        }
+        events.extend(message.map(Final::into_event));
         let finish = |reply| AgentVerb::Finish { events, failed: None, on_disk: None, reply };
         self.sender.ask(finish).await?
     }

@@ -8,6 +8,7 @@ use thoughtwire_proto::{
 
 use super::Interface;
 use crate::clock::new_call_id;
+use crate::item_writer::Final;
 use crate::turn_message::{
     AgentExtras, AgentVerb, CallQuestion, CallReply, Called, ClientResult, TurnError,
 };
@@ -112,6 +113,24 @@ impl<'a> ToolCalls<'a> {
         let (call, name, text) = (call.clone(), name.into(), text.into());
         let event = Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content });
         self.interface.sender.append(vec![event]).await.map(drop)
+    }
+
+    /// Says a message as the work of a call: the message and the call's `tool_returned` are one
+    /// batch. So a call that has not returned has not said its message whole.
+    ///
+    /// # Errors
+    /// As [`ToolCalls::returned`], and when the message is empty.
+    pub async fn returned_saying(
+        self,
+        call: &CallId,
+        name: impl Into<String>,
+        text: impl Into<String>,
+        message: Final,
+    ) -> Result<(), TurnError> {
+        let (call, name, text) = (call.clone(), name.into(), text.into());
+        let (status, content) = (ToolStatus::Success, None);
+        let returned = Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content });
+        self.interface.sender.append(vec![message.into_event(), returned]).await.map(drop)
     }
 
     /// [`ToolCalls::returned`] with a part of a text. The whole text is stored beside the log.

@@ -273,7 +273,11 @@ impl<'a> VerbRunner<'a> {
         about: ApprovalAbout,
         timeout_ms: Option<u64>,
     ) -> Result<PendingSay, Refusal> {
-        let state = self.turn.held.lock().state(&call);
+        // Whether the call may run again is another question than whether it may run.
+        let state = match about {
+            ApprovalAbout::Run => self.turn.held.lock().state(&call),
+            ApprovalAbout::Retry => HoldState::Unasked,
+        };
         match state {
             HoldState::Unasked => {
                 let name = self.turn.progress.lock().tool_of(&call)?;

@@ -28,7 +28,10 @@ impl Stage {
         first.hub.store().close().await;
         let (store, driver) = disk.open_driven(now());
         let hub = Hub::new(Arc::new(store), agent, HubOptions::default()).await.unwrap();
-        Self { room: Room { hub, ..first }, driver }
+        let mut stage = Self { room: Room { hub, ..first }, driver };
+        // What the hub itself writes at its start.
+        stage.write().await;
+        stage
     }
 
     /// Asks, and hands out the answer's future: nothing is committed yet.

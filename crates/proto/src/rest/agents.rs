@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::CoreBlock;
-use crate::{AgentProfile, Permission};
+use crate::{AgentProfile, Permission, Replay};
 
 /// The user's agents.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
@@ -61,6 +61,8 @@ pub struct ToolListing {
     pub source: ToolSource,
     /// Whether the agent may use it.
     pub permission: Permission,
+    /// Treatment of a call that an interruption left without a result.
+    pub replay: Replay,
 }
 
 /// The side that runs a tool.

@@ -7,7 +7,7 @@ use std::path::Path;
 use ts_rs::{Config, TS};
 
 use super::*;
-use crate::{AgentProfile, AgentSettings, AgentSpec, Key, Scope};
+use crate::{AgentProfile, AgentSettings, AgentSpec, Key, OnCrash, Scope};
 
 const HEAD: &str = "\
 // Bodies of REST, generated from the server's own types by
@@ -21,6 +21,7 @@ import type {
   LogRecord,
   Permission,
   Policy,
+  Replay,
   Role,
   SessionListing,
   Style,
@@ -45,7 +46,7 @@ fn the_typescript_types_of_rest_are_those_of_the_server() {
         CommandDone, CoreBlock, DecisionRequest, ErrorBody, ErrorDetail, EventPage, FileNote,
         FileSession, InputAccepted, InputDraft, Key, KeyCreated, KeyList, KeyLogin, LoginAnswer,
         McpServerListing, McpServerPhase, MemoryCounts, NewKey, NewNotes, NoteDraft, NotePage,
-        NotesAdded, PresetList, PresetText, RecallHit, RecallPage, Scope, SessionCreated,
+        NotesAdded, OnCrash, PresetList, PresetText, RecallHit, RecallPage, Scope, SessionCreated,
         SessionDetails, SessionDraft, SessionList, SessionPatch, StreamClosed, StreamEnd,
         StreamRestarted, TicketCreated, ToolListing, ToolSource, TurnResult, InputListing,
         InputList,

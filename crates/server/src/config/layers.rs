@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::{ConfigError, Flags, usual_file};
 
-/// Every setting with one value; `[permissions]` and `[mcp.NAME]` are tables beside them.
+/// Every setting with one value; `[permissions]`, `[replay]` and `[mcp.NAME]` are tables
+/// beside them.
 const SETTINGS: &[&str] = &[
     "listen",
     "data_dir",
@@ -63,7 +64,7 @@ const SETTINGS: &[&str] = &[
 ];
 
 /// Tables of the file whose keys are names that its owner chose.
-const TABLES: [&str; 2] = ["permissions", "mcp"];
+const TABLES: [&str; 3] = ["permissions", "replay", "mcp"];
 
 /// Sources, highest precedence first.
 pub(super) struct Layers {

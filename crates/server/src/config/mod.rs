@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use thoughtwire_agent::{
     AgentOptions, Embedder, McpConfig, McpServers, ModelError, Providers, Timeouts,
 };
-use thoughtwire_proto::Permission;
 pub use thoughtwire_proto::rest::Auth;
+use thoughtwire_proto::{Permission, Replay};
 
 use crate::base_path::BasePath;
 use layers::Layers;
@@ -171,6 +171,8 @@ pub struct Agents {
     pub permissions: BTreeMap<String, Permission>,
     /// Tools whose permission an agent's own settings may also loosen.
     pub loosen: Vec<String>,
+    /// Treatment of calls that an interruption left without a result, by tool name.
+    pub replay: BTreeMap<String, Replay>,
     /// The proxy through which `fetch_url` reads pages.
     pub fetch_proxy: Option<String>,
     /// Whether agents may name a model `load:…`.
@@ -347,6 +349,7 @@ impl Config {
             timeouts,
             permissions,
             loosen,
+            replay,
             fetch_proxy,
             load_models,
         } = self.agents.clone();
@@ -368,6 +371,7 @@ impl Config {
             timeouts,
             permissions,
             loosen,
+            replay,
             fetch_proxy,
             load_models,
             embedder,

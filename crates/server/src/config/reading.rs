@@ -293,6 +293,7 @@ impl SettingsReader {
             },
             permissions: tables::permissions(&self.layers)?,
             loosen: self.loosen(auth),
+            replay: tables::replay(&self.layers)?,
             fetch_proxy: self.fetch_proxy()?,
             load_models: self.flag_or("load_models", auth == Auth::None)?,
         })

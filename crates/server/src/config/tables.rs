@@ -1,4 +1,4 @@
-//! The tables of the file: permissions of tools, and MCP servers.
+//! The tables of the file: permissions and replay classes of tools, and MCP servers.
 //!
 //! ```toml
 //! [permissions]
@@ -6,6 +6,10 @@
 //! "files__*" = "ask"
 //! files__read_file = "allow"
 //! loosen = ["files__*"]
+//!
+//! [replay]
+//! "files__*" = "never"
+//! files__read_file = "safe"
 //!
 //! [mcp.files]
 //! command = "npx"
@@ -22,8 +26,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use thoughtwire_agent::{McpConfig, McpTransport};
-use thoughtwire_proto::Permission;
+use thoughtwire_proto::{Permission, Replay};
 
 use super::ConfigError;
 use super::layers::Layers;
@@ -33,14 +38,27 @@ pub(super) fn permissions(layers: &Layers) -> Result<BTreeMap<String, Permission
     const TABLE: &str = "permissions";
     let mut table: BTreeMap<String, config::Value> = layers.table(TABLE)?;
     table.remove("loosen");
-    let permission = |(tool, value): (String, config::Value)| match value.try_deserialize() {
-        Ok(permission) => Ok((tool, permission)),
-        Err(error) => Err(ConfigError::Table {
-            table: TABLE.to_owned(),
-            reason: format!("`{tool}`: {error}"),
-        }),
+    by_tool(TABLE, table)
+}
+
+/// The replay classes of tools.
+pub(super) fn replay(layers: &Layers) -> Result<BTreeMap<String, Replay>, ConfigError> {
+    const TABLE: &str = "replay";
+    by_tool(TABLE, layers.table(TABLE)?)
+}
+
+/// Reads a table whose keys are names of tools. An error names the tool.
+fn by_tool<T: DeserializeOwned>(
+    name: &str,
+    table: BTreeMap<String, config::Value>,
+) -> Result<BTreeMap<String, T>, ConfigError> {
+    let entry = |(tool, value): (String, config::Value)| match value.try_deserialize() {
+        Ok(value) => Ok((tool, value)),
+        Err(error) => {
+            Err(ConfigError::Table { table: name.to_owned(), reason: format!("`{tool}`: {error}") })
+        }
     };
-    table.into_iter().map(permission).collect()
+    table.into_iter().map(entry).collect()
 }
 
 #[derive(Deserialize)]

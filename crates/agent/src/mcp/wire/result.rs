@@ -99,7 +99,20 @@ fn tool(listed: Value) -> Option<Value> {
     };
     let schema = schema.filter(Value::is_object).unwrap_or_else(|| json!({"type": "object"}));
     tool.insert("inputSchema".to_owned(), schema);
+    let hints = listed.remove("annotations").as_ref().map(hints).unwrap_or_default();
+    if !hints.is_empty() {
+        tool.insert("annotations".to_owned(), Value::Object(hints));
+    }
     Some(Value::Object(tool))
+}
+
+/// The hints about repeated calls. Values that are not `true` or `false` are left out.
+fn hints(annotations: &Value) -> Map<String, Value> {
+    let hint = |key: &str| {
+        let value = annotations.get(key).filter(|value| value.is_boolean())?;
+        Some((key.to_owned(), value.clone()))
+    };
+    ["readOnlyHint", "idempotentHint"].into_iter().filter_map(hint).collect()
 }
 
 /// The answer to `initialize`. Missing fields get the usual values.
@@ -181,6 +194,24 @@ mod tests {
             };
             let found: Vec<&str> = list.tools.iter().map(|tool| &*tool.name).collect();
             assert_eq!(found, names, "{listed}");
+        }
+    }
+
+    #[test]
+    fn hints_about_repetition_are_kept_where_they_can_be_read() {
+        for (annotations, read_only, idempotent) in [
+            (json!({"readOnlyHint": true, "title": "x"}), Some(true), None),
+            (json!({"idempotentHint": true, "readOnlyHint": false}), Some(false), Some(true)),
+            (json!({"idempotentHint": "true", "readOnlyHint": 1}), None, None),
+        ] {
+            let listed = json!({"tools": [{"name": "a", "annotations": annotations}]});
+            let ServerResult::ListToolsResult(list) =
+                fitted(&RequestKind::ListTools, listed.clone())
+            else {
+                panic!("{listed} is no list of tools")
+            };
+            let hints = list.tools[0].annotations.clone().unwrap_or_default();
+            assert_eq!((hints.read_only_hint, hints.idempotent_hint), (read_only, idempotent));
         }
     }
 

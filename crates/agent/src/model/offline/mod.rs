@@ -20,6 +20,7 @@ use thoughtwire_proto::{Style, ToolStatus, Usage};
 
 use super::{LanguageModel, ModelError, ReplyEnd, ReplyPiece};
 use crate::prompt::{Prompt, PromptEntry, Purpose};
+use crate::resuming::CONTINUE;
 use crate::tool::BuiltInTool;
 use answer::OfflineStep;
 use request::OfflineRequest;
@@ -103,14 +104,46 @@ fn pieces(prompt: &Prompt) -> Vec<ReplyPiece> {
         words.push(words::pieces(INTRODUCTION));
     }
     thoughts.dedup();
-    let mut said = Vec::new();
+    let mut said: Vec<String> = Vec::new();
     for (at, part) in words.into_iter().enumerate() {
         if at > 0 {
             said.push("\n\n".to_owned());
         }
         said.extend(part);
     }
-    say(prompt, &thoughts.join(" "), said)
+    match cut_message(prompt) {
+        // The rest of the same reply. It is found by what both have in common, because a reply with
+        // the time differs.
+        Some(cut) => {
+            let whole = said.concat();
+            let alike = whole.char_indices().zip(cut.chars());
+            let alike = alike.take_while(|((_, one), other)| one == other);
+            let at = alike.last().map_or(0, |((at, one), _)| at + one.len_utf8());
+            say(prompt, "", words::pieces(whole.get(at..).unwrap_or_default()))
+        }
+        None => say(prompt, &thoughts.join(" "), said),
+    }
+}
+
+/// The text of a message that an interruption has cut, if this prompt asks for its rest.
+fn cut_message(prompt: &Prompt) -> Option<String> {
+    let turn = prompt.chat.iter().skip(prompt.turn_from);
+    let mut newest = turn.rev().skip_while(|entry| matches!(***entry, PromptEntry::User(_)));
+    let asks = matches!(newest.next().map(|entry| &**entry), Some(PromptEntry::Note(text)) if text == CONTINUE);
+    let mut parts: Vec<&str> = newest
+        .map_while(|entry| match &**entry {
+            PromptEntry::Message(text) => Some(text.as_str()),
+            PromptEntry::Note(text) if text == CONTINUE => Some(""),
+            PromptEntry::Note(_)
+            | PromptEntry::User(_)
+            | PromptEntry::Thought(_)
+            | PromptEntry::ProviderState(_)
+            | PromptEntry::Called { .. }
+            | PromptEntry::Returned { .. } => None,
+        })
+        .collect();
+    parts.reverse();
+    asks.then(|| parts.concat())
 }
 
 /// The inputs without a message in reply, and the results of their calls so far.
@@ -119,6 +152,8 @@ fn open_questions(prompt: &Prompt) -> (Vec<String>, VecDeque<OfflineResult>) {
     let mut results = VecDeque::new();
     let mut args_of = std::collections::HashMap::new();
     let mut answered = false;
+    // The message that is to be continued is no answer yet.
+    let is_cut = cut_message(prompt).is_some();
     for entry in prompt.chat.iter().skip(prompt.turn_from) {
         match &**entry {
             PromptEntry::User(text) => {
@@ -128,7 +163,7 @@ fn open_questions(prompt: &Prompt) -> (Vec<String>, VecDeque<OfflineResult>) {
                 }
                 inputs.push(text.clone());
             }
-            PromptEntry::Message(_) => answered = true,
+            PromptEntry::Message(_) => answered = !is_cut,
             PromptEntry::Called { call, args, .. } => {
                 args_of.insert(call, args.clone());
             }

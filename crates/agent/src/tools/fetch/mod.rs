@@ -81,6 +81,7 @@ impl Fetcher {
             if self.proxy.is_some() {
                 check_host(&url, scope).await?;
             }
+            // GET has no effect that an idempotency key would guard.
             let sent = client.get(url.clone()).send().await;
             let response = sent.map_err(|error| self.failed(&error))?;
             if !response.status().is_redirection() {
