@@ -180,8 +180,8 @@ impl StepLoop {
         if !self.turn.goes_on() {
             return Ok(Resumption::default());
         }
-        // Directly after a start, MCP servers have not listed their tools yet. Without this wait, the
-        // next step would lack tools that earlier steps had.
+        // Directly after a start, MCP servers have not listed their tools yet. Without this wait,
+        // the next step would lack tools that earlier steps had.
         self.toolbox.servers_settled().await;
         let so_far = self.turn.so_far().await?;
         let rows = self.turn.kept(self.turn.started(), Seq(u64::MAX)).await?;
