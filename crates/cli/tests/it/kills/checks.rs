@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::play::{OwnerAnswer, PlayedTurn};
 use super::receiver::RESULT;
 use super::round::KillRound;
-use super::script::{RESULT_OF_OWNER, ScriptReplay, ScriptTool, TOOLS, memory_line, note, steps};
+use super::script::{
+    RESULT_OF_OWNER, ScriptReplay, ScriptStep, ScriptTool, TOOLS, memory_line, note, steps,
+};
 use super::server::KillSite;
 
 /// Checks a turn that has ended: its log, the agent's memory, and the effects of its tools.
@@ -117,7 +119,7 @@ impl KilledLog {
     fn check_texts(&self, round: &KillRound, turn: &PlayedTurn) {
         let steps = steps(&round.name);
         let whole: Vec<String> =
-            steps.iter().filter(|step| step.words > 0).map(|step| step.whole()).collect();
+            steps.iter().filter(|step| step.words > 0).map(ScriptStep::whole).collect();
         assert_eq!(self.joined_texts(), whole, "{:?} {self}", turn.kills);
         let kept: BTreeMap<&str, &Value> =
             self.of("message").map(|event| (event["item"].as_str().unwrap(), event)).collect();
