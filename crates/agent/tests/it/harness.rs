@@ -216,7 +216,7 @@ impl AgentHarness {
     }
 }
 
-/// What the end of a turn means for a listener.
+/// Effect of a turn's end on a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TurnEnds {
     Stop,

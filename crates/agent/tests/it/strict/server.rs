@@ -77,7 +77,7 @@ impl StrictProvider {
 
 impl StrictState {
     fn answer(&mut self, path: &str, body: Value) -> StrictAnswer {
-        let end = AfterBody::Close;
+        let end = StrictEnd::Close;
         let wire = match path.split('?').next().unwrap_or_default() {
             "/v1/chat/completions" => StrictWire::OpenAi,
             "/v1/responses" => StrictWire::Responses,
@@ -112,7 +112,7 @@ impl StrictState {
             ScriptedReply::Refuses(why) => refusal(why),
             ScriptedReply::Stalls { thinks, text } => {
                 let body = stalled(wire, thinks, &text, self.asked.len(), signed);
-                StrictAnswer { status: 200, body, end: AfterBody::Hold }
+                StrictAnswer { status: 200, body, end: StrictEnd::Hold }
             }
             said @ ScriptedReply::Reply { .. } => {
                 let body = render(wire, &said, self.asked.len(), signed);
@@ -126,12 +126,12 @@ impl StrictState {
 struct StrictAnswer {
     status: u16,
     body: String,
-    end: AfterBody,
+    end: StrictEnd,
 }
 
-/// What happens to the connection after the body.
+/// Treatment of the connection after the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AfterBody {
+enum StrictEnd {
     Close,
     /// It stays open, and the body seems to go on.
     Hold,
@@ -148,14 +148,14 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<StrictState>>) {
         "text/event-stream"
     };
     let length = match end {
-        AfterBody::Close => format!("content-length: {}\r\n", body.len()),
-        AfterBody::Hold => String::new(),
+        StrictEnd::Close => format!("content-length: {}\r\n", body.len()),
+        StrictEnd::Hold => String::new(),
     };
     let head = format!(
         "HTTP/1.1 {status} So\r\ncontent-type: {kind}\r\n{length}connection: close\r\n\r\n"
     );
     stream.write_all(format!("{head}{body}").as_bytes()).await.ok();
-    if end == AfterBody::Hold {
+    if end == StrictEnd::Hold {
         // Until the other side ends the connection.
         drop(stream.read(&mut [0]).await);
     }

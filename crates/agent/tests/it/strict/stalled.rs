@@ -78,8 +78,14 @@ fn anthropic(thinks: bool, text: &str, signature: &str) -> String {
     let mut events = vec![json!({"type": "message_start", "message": {
         "id": "m", "type": "message", "role": "assistant", "content": [], "usage": usage
     }})];
-    let start = |index: u32, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
-    let delta = |index: u32, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
+    let start = |index: u32, block: Value| {
+        let kind = "content_block_start";
+        json!({"type": kind, "index": index, "content_block": block})
+    };
+    let delta = |index: u32, delta: Value| {
+        let kind = "content_block_delta";
+        json!({"type": kind, "index": index, "delta": delta})
+    };
     if thinks {
         events.push(start(0, json!({"type": "thinking", "thinking": "", "signature": ""})));
         events.push(delta(0, json!({"type": "thinking_delta", "thinking": "Hm."})));

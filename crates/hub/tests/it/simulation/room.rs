@@ -150,7 +150,10 @@ fn turns(records: &[Record], at_rest: bool) -> Vec<String> {
                 wrong.push(format!("turn {turn} ended twice"));
             }
             (
-                Event::Turn(TurnEvent::Thought { text, .. } | TurnEvent::Message { text, .. }),
+                Event::Turn(
+                    TurnEvent::Thought { text, continues: None, .. }
+                    | TurnEvent::Message { text, continues: None, .. },
+                ),
                 Some(turn),
             ) => {
                 let tag =
