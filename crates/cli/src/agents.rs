@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use thoughtwire_proto::rest::{AgentDetails, AgentPatch, ToolListing, ToolSource};
-use thoughtwire_proto::{AgentProfile, AgentSettings, AgentSpec, Permission, Style};
+use thoughtwire_proto::{AgentProfile, AgentSettings, AgentSpec, OnCrash, Permission, Style};
 
 use crate::cli::{AgentsCommand, SettingFlags, TargetFlags};
 use crate::out::TextStyle;
@@ -163,6 +163,7 @@ impl SettingFlags {
             token_budget,
             keep_days,
             keep_events,
+            on_crash,
             ..
         } = self;
         AgentSettings {
@@ -173,7 +174,7 @@ impl SettingFlags {
             token_budget,
             keep_days,
             keep_events,
-            on_crash: None,
+            on_crash: on_crash.map(OnCrash::from),
             permissions,
         }
     }
@@ -199,7 +200,9 @@ fn changes(
     if changes.get("name").is_some_and(|name| name == "") {
         changes.remove("name");
     }
-    changes.extend(unset.into_iter().map(|setting| (setting, Value::Null)));
+    // A setting is named as in JSON, or as its flag.
+    let unset = unset.into_iter().map(|setting| (setting.replace('-', "_"), Value::Null));
+    changes.extend(unset);
     if changes.is_empty() {
         return Err(UsageError(
             "no change was given; `thoughtwire agents edit --help` lists the settings".to_owned(),

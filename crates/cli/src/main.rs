@@ -6,6 +6,7 @@ mod agents;
 mod archival;
 mod backup;
 mod bench;
+mod calls;
 mod chat;
 mod cli;
 mod client;

@@ -6,7 +6,10 @@ use serde_json::{Map, Value};
 use thoughtwire_proto::transcript::{
     Approval, EntryBody, InputStatus, ToolCallEntry, TranscriptEntry,
 };
-use thoughtwire_proto::{Decision, Event, Outcome as TurnOutcome, SessionEvent, ToolStatus};
+use thoughtwire_proto::{
+    ApprovalAbout, Decision, Event, Outcome as TurnOutcome, ResumeReason, SessionEvent, ToolStatus,
+    TurnEvent,
+};
 
 use crate::out::TextStyle;
 use crate::visible::visible;
@@ -36,15 +39,34 @@ pub(crate) fn one_line(text: &str) -> String {
 pub(crate) fn call(call: &ToolCallEntry) -> String {
     let args = call.args.as_ref().map(arguments).unwrap_or_default();
     let name = clean(&call.name);
+    let again = match call.retries {
+        0 => String::new(),
+        1 => " (run again)".to_owned(),
+        retries => format!(" (run again {retries} times)"),
+    };
     match &call.returned {
-        None => format!("⚙ {name}({args})"),
+        None => format!("⚙ {name}({args}){again}"),
         Some(returned) => {
             let sign = match returned.status {
                 ToolStatus::Success => "→",
                 ToolStatus::Error => "✗",
-                ToolStatus::Unknown => "?",
+                ToolStatus::Unknown => "? outcome unknown:",
             };
-            format!("⚙ {name}({args}) {sign} {}", one_line(&returned.text))
+            format!("⚙ {name}({args}){again} {sign} {}", one_line(&returned.text))
+        }
+    }
+}
+
+/// Tells a reader who cannot answer here that a call waits for the owner.
+pub(crate) fn waits_elsewhere(about: ApprovalAbout) -> &'static str {
+    match about {
+        ApprovalAbout::Run => {
+            "(a call is waiting for your approval: decide it in `thoughtwire chat`, on the page or \
+             in another client)"
+        }
+        ApprovalAbout::Retry => {
+            "(a call was interrupted and may have taken effect: say in `thoughtwire chat`, on the \
+             page or in another client whether to run it again)"
         }
     }
 }
@@ -115,18 +137,23 @@ pub(crate) fn approval(asked: &ToolCallEntry) -> Option<StyledText> {
             let until = jiff::Timestamp::from_millisecond(until.as_millis())
                 .ok()?
                 .to_zoned(jiff::tz::TimeZone::system());
-            Some((
-                TextStyle::Bold,
-                format!(
-                    "? {} needs your approval until {}",
-                    call(asked),
-                    until.strftime("%H:%M:%S")
+            let until = until.strftime("%H:%M:%S");
+            let question = match asked.about {
+                ApprovalAbout::Run => {
+                    format!("? {} needs your approval until {until}", call(asked))
+                }
+                ApprovalAbout::Retry => format!(
+                    "? {} was interrupted and may already have taken effect. Run it again? Answer \
+                     until {until}: y to run it again, d if it was done, n if it failed",
+                    call(asked)
                 ),
-            ))
+            };
+            Some((TextStyle::Bold, question))
         }
         Some(Approval::Settled(decision)) => {
             let word = match decision {
                 Decision::Approved => return None,
+                Decision::Denied if asked.about == ApprovalAbout::Retry => "failed, says its owner",
                 Decision::Denied => "denied",
                 Decision::Done => "done, says its owner",
                 Decision::Expired => "nobody decided in time",
@@ -153,6 +180,14 @@ fn fact(event: &Event) -> Option<StyledText> {
         Event::Session(SessionEvent::InstructionsChanged { instructions }) => {
             (TextStyle::Dim, format!("✎ instructions: {}", one_line(instructions)))
         }
+        Event::Turn(TurnEvent::Resumed { reason, .. }) => {
+            let cause = match reason {
+                ResumeReason::Restart => "the server was restarted",
+                ResumeReason::Moved => "the session moved to another server",
+                ResumeReason::WorkerLost => "the worker was lost",
+            };
+            (TextStyle::Dim, format!("↻ {cause}; the turn goes on"))
+        }
         Event::Session(SessionEvent::Opened { .. })
         | Event::Input(_)
         | Event::Turn(_)
@@ -160,7 +195,7 @@ fn fact(event: &Event) -> Option<StyledText> {
     })
 }
 
-/// A text, with an ellipsis if its turn ended before the text did.
+/// A text, with an ellipsis if it was cut and nothing continues it.
 fn cut(text: &str, complete: bool) -> String {
     if complete { clean(text).into_owned() } else { format!("{}…", clean(text)) }
 }
@@ -186,6 +221,8 @@ mod tests {
                 name: "calculator".to_owned(),
                 args,
                 approval: None,
+                about: ApprovalAbout::Run,
+                retries: 0,
                 awaited: None,
                 returned,
             })

@@ -161,18 +161,12 @@ impl SentInput {
                     out::remark(TextStyle::Dim, &format!("({})", render::clean(&text)));
                 }
                 FollowerEvent::Emitted(emission) => {
-                    if matches!(
-                        &emission,
-                        Emission::Record(Record {
-                            event: Event::Turn(TurnEvent::ApprovalAsked { .. }),
-                            ..
-                        })
-                    ) {
-                        out::remark(
-                            TextStyle::Dim,
-                            "(a call is waiting for your approval: decide it in `thoughtwire \
-                            chat`, on the page or in another client)",
-                        );
+                    if let Emission::Record(Record {
+                        event: Event::Turn(TurnEvent::ApprovalAsked { about, .. }),
+                        ..
+                    }) = &emission
+                    {
+                        out::remark(TextStyle::Dim, render::waits_elsewhere(*about));
                     }
                     if let Some(answer) = &mut self.answer
                         && let Some(outcome) = answer.show(&mut view, &emission)?

@@ -7,15 +7,15 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::json;
-use thoughtwire_proto::rest::{SessionDetails, SessionPatch};
+use thoughtwire_proto::rest::{DecisionRequest, SessionDetails, SessionPatch};
 use thoughtwire_proto::transcript::Transcript;
 use thoughtwire_proto::{Attached, Emission, Record, Seq, SessionId, SessionListing, Timestamp};
 
 use crate::cli::{ExportFormat, SessionsCommand, TargetFlags};
 use crate::out::{ColourMode, TextStyle};
 use crate::render::{self, clean};
-use crate::rest::RestClient;
-use crate::{CommandStatus, out};
+use crate::rest::{CallFilter, RestClient};
+use crate::{CommandStatus, calls, out};
 
 /// Events per request.
 const PAGE: u64 = 1000;
@@ -51,6 +51,14 @@ pub(crate) async fn run(
             } else {
                 show(&page, after, &events)?;
             }
+        }
+        SessionsCommand::Calls { session, unknown, output } => {
+            let filter = if unknown { CallFilter::Unknown } else { CallFilter::All };
+            calls::list(&target.rest().await?, &session, filter, output.json).await?;
+        }
+        SessionsCommand::Decide { session, call, decision, result, output } => {
+            let request = DecisionRequest { decision: decision.into(), result };
+            calls::decide(&target, &session, &call, request, output.json).await?;
         }
         SessionsCommand::Export { session, format, output, json: _ } => {
             let place = target.rest().await?;

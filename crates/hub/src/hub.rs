@@ -7,8 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Attached, CallId, CommandId, PeerRef, Refusal, RefusalCode,
-    SessionCommand, SessionId, SessionReply, Start, Timestamp, ToolDeclaration, UserId, check_name,
+    AgentProfile, AgentSpec, ApprovalAbout, Attached, CallId, CommandId, OpenCall, PeerRef,
+    Refusal, RefusalCode, SessionCommand, SessionId, SessionReply, Start, Timestamp,
+    ToolDeclaration, UserId, Verdict, check_name,
 };
 use thoughtwire_session::{CommandRequest, IdempotencyKey, SessionRequest, unknown_session};
 use thoughtwire_store::{Proven, Store, StoreError};
@@ -236,20 +237,24 @@ impl Hub {
         Box::pin(async move { answer.await.map_err(|_| task_ended())? })
     }
 
-    /// The call of a session whose approval has waited longest.
+    /// The call of a session whose approval has waited longest, of those that a verdict can answer.
     ///
     /// # Errors
-    /// When there is no such session of this user, or no call in it waits for an approval.
+    /// When there is no such session of this user, or no call in it waits for such an answer.
     pub async fn oldest_approval(
         &self,
         user: &UserId,
         session: &SessionId,
+        verdict: Verdict,
     ) -> Result<CallId, Refusal> {
         let stored = self.store().directory().session(session).await?;
         let stored =
             stored.filter(|stored| stored.user == *user).ok_or_else(|| unknown_session(session))?;
         let calls = stored.state.turn().map_or(&[][..], |turn| &turn.calls);
-        let asked = calls.iter().find(|call| call.approval.is_some());
+        // Only a call whose outcome is unknown can be called done.
+        let fits =
+            |call: &&OpenCall| verdict != Verdict::Done || call.about == ApprovalAbout::Retry;
+        let asked = calls.iter().filter(|call| call.approval.is_some()).find(fits);
         asked
             .map(|call| call.call.clone())
             .ok_or_else(|| Refusal::new(RefusalCode::UnknownCall, "no call waits for a decision"))

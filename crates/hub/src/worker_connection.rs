@@ -90,6 +90,7 @@ impl WorkerConnection {
             history: size(history),
             memory: offer.memory.unwrap_or(false),
             tools: offer.tools,
+            resumable: offer.resumable.unwrap_or(false),
             known,
         };
         let turns = self.hub.shared.workers.join(&agent.id, &worker, terms, &self.inbox);

@@ -21,6 +21,7 @@ mod emission;
 mod event;
 mod id;
 mod key;
+mod ledger;
 mod name;
 mod offer;
 mod refusal;
@@ -47,6 +48,7 @@ pub use id::{
     UserId, UserKind, WorkerId, WorkerKind, check_name,
 };
 pub use key::{Key, KeyId, KeyKind, Scope};
+pub use ledger::CallLedger;
 pub use name::{new_name, new_title, nfc};
 pub use offer::{Awaits, Directive, Input, MemoryBlock, OFFERED, Offer, Run, Verb, WaitingCall};
 pub use refusal::{Refusal, RefusalCode, Retry};

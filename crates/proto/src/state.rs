@@ -111,6 +111,33 @@ impl OpenTurn {
 }
 
 impl OpenCall {
+    /// A call that has just been made.
+    #[must_use]
+    pub fn new(call: CallId, name: String) -> Self {
+        let (about, retries) = (ApprovalAbout::Run, 0);
+        Self { call, name, approval: None, about, retries, awaited: None }
+    }
+
+    /// Applies an event about this call that leaves it open. Others change nothing.
+    pub fn apply(&mut self, event: &TurnEvent) {
+        match event {
+            TurnEvent::ToolRetried { attempt, .. } => self.retries = *attempt,
+            TurnEvent::ApprovalAsked { about, expires_at, .. } => {
+                (self.approval, self.about) = (Some(*expires_at), *about);
+            }
+            TurnEvent::ApprovalSettled { .. } => self.approval = None,
+            TurnEvent::ToolAwaited { expires_at, .. } => self.awaited = Some(*expires_at),
+            TurnEvent::Started { .. }
+            | TurnEvent::Resumed { .. }
+            | TurnEvent::Thought { .. }
+            | TurnEvent::ToolCalled { .. }
+            | TurnEvent::ToolReturned { .. }
+            | TurnEvent::Message { .. }
+            | TurnEvent::Usage(_)
+            | TurnEvent::Ended { .. } => {}
+        }
+    }
+
     /// Whether the call waits for an approval or for a client's result.
     #[must_use]
     pub fn waits(&self) -> bool {
@@ -261,10 +288,10 @@ impl State {
             Event::Turn(TurnEvent::Resumed { attempt, .. }) => {
                 self.own_turn(turn, event)?.attempt = *attempt;
             }
-            Event::Turn(TurnEvent::ToolRetried { call, attempt, .. }) => {
+            Event::Turn(retried @ TurnEvent::ToolRetried { call, .. }) => {
                 let open = self.own_turn(turn, event)?;
                 match open.calls.iter_mut().find(|open| open.call == *call) {
-                    Some(open) if !open.waits() => open.retries = *attempt,
+                    Some(open) if !open.waits() => open.apply(retried),
                     Some(_) => return illegal("the call waits for somebody"),
                     None => return illegal("the call is not open"),
                 }
@@ -284,21 +311,12 @@ impl State {
                 if open.calls.iter().any(|open| open.call == *call) {
                     return illegal("the call is open already");
                 }
-                open.calls.push(OpenCall {
-                    call: call.clone(),
-                    name: name.clone(),
-                    approval: None,
-                    about: ApprovalAbout::Run,
-                    retries: 0,
-                    awaited: None,
-                });
+                open.calls.push(OpenCall::new(call.clone(), name.clone()));
             }
-            Event::Turn(TurnEvent::ApprovalAsked { call, about, expires_at, .. }) => {
+            Event::Turn(asked @ TurnEvent::ApprovalAsked { call, .. }) => {
                 let open = self.own_turn(turn, event)?;
                 match open.calls.iter_mut().find(|open| open.call == *call) {
-                    Some(open) if !open.waits() => {
-                        (open.approval, open.about) = (Some(*expires_at), *about);
-                    }
+                    Some(open) if !open.waits() => open.apply(asked),
                     Some(open) if open.awaited.is_some() => {
                         return illegal("a client runs the call already");
                     }
@@ -306,17 +324,17 @@ impl State {
                     None => return illegal("the call is not open"),
                 }
             }
-            Event::Turn(TurnEvent::ApprovalSettled { call, .. }) => {
+            Event::Turn(settled @ TurnEvent::ApprovalSettled { call, .. }) => {
                 let open = self.own_turn(turn, event)?;
                 match open.calls.iter_mut().find(|open| open.call == *call) {
-                    Some(open) if open.approval.is_some() => open.approval = None,
+                    Some(open) if open.approval.is_some() => open.apply(settled),
                     Some(_) | None => return illegal("no approval is asked for the call"),
                 }
             }
-            Event::Turn(TurnEvent::ToolAwaited { call, expires_at }) => {
+            Event::Turn(awaited @ TurnEvent::ToolAwaited { call, .. }) => {
                 let open = self.own_turn(turn, event)?;
                 match open.calls.iter_mut().find(|open| open.call == *call) {
-                    Some(open) if !open.waits() => open.awaited = Some(*expires_at),
+                    Some(open) if !open.waits() => open.apply(awaited),
                     Some(open) if open.approval.is_some() => {
                         return illegal("the call waits for an approval");
                     }

@@ -73,6 +73,7 @@ impl AtRest {
             open: ConnectionPermits::new(usize::MAX),
             secure: false,
             base_path: BasePath::default(),
+            is_at_rest: true,
         });
         Ok(Self { store, hub, router })
     }

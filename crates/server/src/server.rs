@@ -296,6 +296,7 @@ fn routes(shared: ConnectionState, archive: Archive) -> Router {
         open: shared.open.clone(),
         secure: shared.config.tls.is_some(),
         base_path: shared.config.base_path.clone(),
+        is_at_rest: false,
     });
     Router::new()
         .route("/", any(root))

@@ -103,6 +103,78 @@ def test_texts_cannot_control_a_page_or_a_terminal() -> None:
     assert "\x1b" not in repr(transcript) and "\\x1b[2Jgone\\x07\nnext" in repr(transcript)
 
 
+def interrupted() -> list[events.Event]:
+    """A turn in which two texts are cut, and one of them is continued twice."""
+    return [
+        events.TurnStarted(input="i-1"),
+        events.Thought(item="th-1", text="Hm", complete=False),
+        events.Message(item="m-1", text="One", complete=False),
+        events.TurnResumed(attempt=1, reason="restart"),
+        events.Message(item="m-2", text=" two", complete=False, continues="m-1"),
+        events.TurnResumed(attempt=2, reason="worker_lost"),
+        events.Message(item="m-3", text=" three.", complete=True, continues="m-2"),
+        events.TurnEnded(input="i-1", outcome="completed"),
+    ]
+
+
+def test_a_continued_text_is_one_entry_with_its_seams() -> None:
+    transcript = told(*interrupted())
+    assert transcript.messages == ["One two three."]
+    joined = next(entry for entry in transcript.entries if isinstance(entry.body, events.Message))
+    assert joined.seq == 3 and joined.seams == (3, 7)
+    assert repr(transcript).splitlines() == [
+        "thought: Hm (cut off)",
+        "agent: One two three.",
+        "turn: The server was restarted; the turn goes on.",
+        "turn: The worker was lost; the turn goes on.",
+    ]
+    # The transcript may begin after the text that another one continues.
+    later = told(*interrupted()[4:])
+    assert later.messages == [" two three."] and later.entries[0].seams == (0, 4)
+
+
+def test_an_open_text_is_a_continuation_only_after_a_cut_and_a_resumption() -> None:
+    def open_text(*happened: events.Event) -> Transcript:
+        transcript = told(*happened)
+        transcript.apply(delta(0, " and", item="m-9"))
+        return transcript
+
+    cut = open_text(*interrupted()[:3])
+    assert cut.continued(cut.open[0]) is None, "the turn has not been resumed"
+    resumed = open_text(*interrupted()[:4])
+    assert resumed.continued(resumed.open[0]) is resumed.entries[2]
+    assert repr(resumed).splitlines()[1:] == [
+        "agent: One and…",
+        "turn: The server was restarted; the turn goes on.",
+    ]
+    whole = open_text(*interrupted()[:7])
+    assert whole.continued(whole.open[0]) is None, "the text is complete"
+    # Its event decides: this item is a message of its own.
+    other = events.Message(item="m-9", text="And", complete=True)
+    resumed.apply(EventFrame(session="s", seq=5, at=AT, turn="t-1", event=other))
+    assert resumed.messages == ["One", "And"]
+
+
+def test_a_call_in_doubt_is_asked_about_and_made_again() -> None:
+    happened: list[events.Event] = [
+        events.TurnStarted(input="i-1"),
+        events.ToolCalled(call="c-1", name="pay", args={"sum": 12}),
+        events.TurnResumed(attempt=1, reason="restart"),
+        events.ApprovalAsked(call="c-1", name="pay", about="retry", expires_at=AT),
+    ]
+    waits = "(may have taken effect; waits for you to say if it is run again)"
+    assert repr(told(*happened)).splitlines()[0] == f'call: pay({{"sum": 12}}) → {waits}'
+    happened += [
+        events.ApprovalSettled(call="c-1", decision="approved"),
+        events.ToolRetried(call="c-1", attempt=1, reason="approved"),
+        events.ToolReturned(call="c-1", name="pay", status="unknown", text="No answer."),
+    ]
+    call = told(*happened).entries[1].body
+    assert isinstance(call, CallEntry) and (call.about, call.retries) == ("retry", 1)
+    first = repr(told(*happened)).splitlines()[0]
+    assert first == 'call: pay({"sum": 12}) (run again) → outcome unknown: No answer.'
+
+
 async def test_live_and_replayed_are_the_same(server: RealServer) -> None:
     async with Client(server.url) as client:
         session = (await client.create_agent("transcribed")).main_session

@@ -298,6 +298,87 @@ limit?: number,
  */
 description?: string, };
 
+export type CallListing = { 
+/**
+ * The call's id.
+ */
+call: string, 
+/**
+ * The tool.
+ */
+name: string, 
+/**
+ * The arguments, as an object.
+ */
+args: { [key in string]: JsonValue }, 
+/**
+ * Its turn.
+ */
+turn: string, 
+/**
+ * Position of its `tool_called`.
+ */
+seq: number, 
+/**
+ * Time of its `tool_called`.
+ */
+at: string, 
+/**
+ * State at the newest position.
+ */
+state: CallState, 
+/**
+ * Number of times that it was made again.
+ */
+retries: number, 
+/**
+ * With the state `waiting`: what it waits for.
+ */
+waits_for?: CallWait, 
+/**
+ * With the state `waiting`: time at which the wait ends.
+ */
+expires_at?: string, 
+/**
+ * Position of its `tool_returned`, once it has returned.
+ */
+returned_seq?: number, 
+/**
+ * Time of its `tool_returned`.
+ */
+returned_at?: string, 
+/**
+ * The text of its result, at most 200 characters. A text that was cut ends with `…`; the event
+ * at `returned_seq` has more.
+ */
+text?: string, };
+
+export type CallPage = { 
+/**
+ * Session.
+ */
+session: string, 
+/**
+ * Lifetime of its log.
+ */
+epoch: string, 
+/**
+ * Position at which its log now begins. Calls before it are not listed.
+ */
+first: number, 
+/**
+ * Newest position. The calls are listed as they are there.
+ */
+head: number, 
+/**
+ * Calls in the order in which they were made.
+ */
+calls: Array<CallListing>, };
+
+export type CallState = "done" | "failed" | "running" | "waiting" | "unknown";
+
+export type CallWait = "approval" | "retry" | "client";
+
 export type CallerInfo = { 
 /**
  * User.
@@ -615,6 +696,8 @@ added: number,
  * Number of notes that were there before.
  */
 duplicates: number, };
+
+export type OnCrash = "resume" | "stop";
 
 export type PresetList = { 
 /**

@@ -384,6 +384,12 @@ export type Role = "user" | "assistant";
 
 export type Decision = "approved" | "denied" | "done" | "expired" | "void";
 
+export type ApprovalAbout = "run" | "retry";
+
+export type ResumeReason = "restart" | "moved" | "worker_lost";
+
+export type RetryReason = "safe" | "approved";
+
 export type ToolStatus = "success" | "error" | "unknown";
 
 export type Outcome = "completed" | "cancelled" | "failed" | "interrupted";
@@ -427,6 +433,8 @@ parameters?: { [key in string]: JsonValue },
  * Treatment of a call that an interruption left without a result; absent for `ask`.
  */
 replay?: Replay, };
+
+export type Replay = "safe" | "ask" | "never";
 
 export type SessionListing = { 
 /**

@@ -1,6 +1,5 @@
 //! Approvals, and calls that clients run: across clients, restarts and time-outs.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -11,7 +10,7 @@ use thoughtwire_proto::{
     SessionId, ToolDeclaration, ToolStatus, TurnEvent, Verdict,
 };
 
-use crate::harness::{AgentHarness, ScriptedModel, TurnLog, call, done, options, text};
+use crate::harness::{AgentHarness, ScriptedModel, TurnLog, call, copy_store, done, options, text};
 
 /// Options of an operator who requires approval for the calculator.
 fn asking() -> AgentOptions {
@@ -180,16 +179,6 @@ async fn a_denied_tool_is_not_offered_and_not_run() {
     assert!(prompt.tools.iter().all(|tool| tool.name != "calculator" && tool.name != "fetch_url"));
 }
 
-/// Copies the files of a store, as a crash would leave them.
-fn copy(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_name() != "lock" {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
-}
-
 #[tokio::test]
 async fn an_approval_survives_a_crash_and_its_turn_resumes_from_the_log() {
     let (dir, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -223,7 +212,7 @@ async fn an_approval_survives_a_crash_and_its_turn_resumes_from_the_log() {
     let stored = harness.hub.store().directory().session(&session).await.unwrap().unwrap();
     let call = stored.state.turn().unwrap().calls[0].call.clone();
     assert_eq!(log.returned().len(), 1);
-    copy(dir.path(), crashed.path());
+    copy_store(dir.path(), crashed.path());
 
     let script = ScriptedModel::new([text("It is 42.")]);
     let harness = AgentHarness::scripted_in(crashed.path(), &script, asking()).await;
@@ -403,7 +392,7 @@ async fn a_silent_client_times_out_and_a_client_answers_after_a_crash() {
         )
         .await;
     let call = waiting_call(&waits);
-    copy(dir.path(), crashed.path());
+    copy_store(dir.path(), crashed.path());
     let harness = AgentHarness::scripted_in(
         crashed.path(),
         &ScriptedModel::new([text("Snow.")]),

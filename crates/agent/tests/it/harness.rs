@@ -12,7 +12,7 @@ use thoughtwire_agent::{
     AgentOptions, LanguageModel, MemoryAgent, ModelError, Prompt, Providers, Purpose, ReplyEnd,
     ReplyPiece,
 };
-use thoughtwire_hub::{Hub, HubOptions, Presence, Read, now};
+use thoughtwire_hub::{Hub, HubOptions, Presence, Read, Subscription, now};
 use thoughtwire_proto::{
     AgentId, AgentSpec, Command, CommandReply, DirectoryCommand, DirectoryReply, Emission, Event,
     Policy, Record, SessionCommand, SessionId, Start, StreamKind, Style, ToolDeclaration,
@@ -40,6 +40,16 @@ pub(crate) struct TurnLog {
 
 pub(crate) fn options(model: &str) -> AgentOptions {
     AgentOptions::new(model, Providers::default())
+}
+
+/// Copies the files of a store, as a crash would leave them.
+pub(crate) fn copy_store(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "lock" {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
 }
 
 impl AgentHarness {
@@ -184,32 +194,63 @@ impl AgentHarness {
             let _ = subscription.next().await.unwrap();
         }
         act.await;
-        let mut log = TurnLog { records: Vec::new(), deltas: Vec::new(), statuses: Vec::new() };
-        let listening = async {
-            loop {
-                while subscription.has_news() {
-                    let Read::Entries { entries, .. } = subscription.next().await.unwrap() else {
-                        continue;
-                    };
-                    for entry in entries {
-                        let emission = &entry.emitted().emission;
-                        let done = until(emission);
-                        if log.take(emission) || done {
-                            return;
-                        }
-                    }
-                }
-                wake.notified().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, listening).await.expect("the turn does not end");
-        log
+        listen(subscription, &wake, until, TurnEnds::Stop).await
+    }
+
+    /// The log of a session from its beginning, and the text of open items, until an emission.
+    pub(crate) async fn log_until(
+        &self,
+        session: &SessionId,
+        until: impl Fn(&Emission) -> bool,
+    ) -> TurnLog {
+        let wake = Arc::new(Notify::new());
+        let (presence, start) = (Presence::Client { tools: Vec::new() }, Start::Last(u64::MAX));
+        let (_, subscription) =
+            self.hub.attach(&self.user, session, start, Arc::clone(&wake), presence).await.unwrap();
+        listen(subscription, &wake, until, TurnEnds::Pass).await
     }
 
     pub(crate) async fn block(&self, agent: &AgentId, label: &str) -> String {
         let blocks = self.hub.store().memory().blocks(agent).await.unwrap();
         blocks.into_iter().find(|block| block.label == label).unwrap().text
     }
+}
+
+/// Effect of a turn's end on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TurnEnds {
+    Stop,
+    Pass,
+}
+
+/// Collects emissions until one is the last, or a turn ends.
+async fn listen(
+    mut subscription: Subscription,
+    wake: &Notify,
+    until: impl Fn(&Emission) -> bool,
+    ends: TurnEnds,
+) -> TurnLog {
+    let mut log = TurnLog { records: Vec::new(), deltas: Vec::new(), statuses: Vec::new() };
+    let listening = async {
+        loop {
+            while subscription.has_news() {
+                let Read::Entries { entries, .. } = subscription.next().await.unwrap() else {
+                    continue;
+                };
+                for entry in entries {
+                    let emission = &entry.emitted().emission;
+                    let done = until(emission);
+                    if (log.take(emission) && ends == TurnEnds::Stop) || done {
+                        return;
+                    }
+                }
+            }
+            wake.notified().await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, listening).await;
+    assert!(waited.is_ok(), "what was awaited does not come: {log:?}");
+    log
 }
 
 impl TurnLog {

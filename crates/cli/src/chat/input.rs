@@ -14,6 +14,8 @@ pub(super) enum ChatInput {
     Cancel,
     /// `/approve`, `/deny`.
     Decide(Verdict),
+    /// `/done`, with the call's result if one is given.
+    Done(Option<String>),
     /// `/help`.
     Help,
     /// `/quit`.
@@ -30,6 +32,8 @@ A line is sent to the agent. While a turn is running, it is queued.
   /cancel       cancel the running turn (also Ctrl-C)
   /approve      run the tool call that is waiting for approval (also y)
   /deny         refuse it (also n)
+  /done [TEXT]  a call that was interrupted and may have taken effect was done, with the result
+                TEXT (also d); /approve runs it again, /deny counts it as failed
   /quit         leave the chat (also Ctrl-D); the turn continues without you
   //TEXT        send a message that begins with a slash
 Alt-Enter or Ctrl-J starts a new line. A paste of several lines is one message.";
@@ -54,6 +58,7 @@ impl ChatInput {
             ("cancel", "") => Self::Cancel,
             ("approve", "") => Self::Decide(Verdict::Approved),
             ("deny", "") => Self::Decide(Verdict::Denied),
+            ("done", result) => Self::Done((!result.is_empty()).then(|| result.to_owned())),
             ("help", "") => Self::Help,
             ("quit" | "exit", "") => Self::Quit,
             (_, _) => Self::Unknown(line.to_owned()),
@@ -79,6 +84,8 @@ mod tests {
             ("/cancel", ChatInput::Cancel),
             ("/approve", ChatInput::Decide(Verdict::Approved)),
             ("/deny", ChatInput::Decide(Verdict::Denied)),
+            ("/done", ChatInput::Done(None)),
+            ("/done  paid 12 CHF ", ChatInput::Done(Some("paid 12 CHF".to_owned()))),
             ("/help", ChatInput::Help),
             ("/quit", ChatInput::Quit),
             ("/dance", ChatInput::Unknown("/dance".to_owned())),

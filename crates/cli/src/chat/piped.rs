@@ -47,6 +47,7 @@ pub(super) async fn run(
         session: chat_session.session,
         transcript: Transcript::default(),
         form,
+        cut: None,
     };
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut outcome = CommandStatus::Done;
@@ -66,6 +67,8 @@ struct PipedChat {
     session: SessionId,
     transcript: Transcript,
     form: PipedOutput,
+    /// Index of a text that was cut and may be continued. It is printed once that is known.
+    cut: Option<usize>,
 }
 
 impl PipedChat {
@@ -109,18 +112,12 @@ impl PipedChat {
                     out::remark(TextStyle::Dim, &format!("({})", render::clean(&text)));
                 }
                 FollowerEvent::Emitted(emission) => {
-                    if matches!(
-                        &emission,
-                        Emission::Record(Record {
-                            event: Event::Turn(TurnEvent::ApprovalAsked { .. }),
-                            ..
-                        })
-                    ) {
-                        out::remark(
-                            TextStyle::Dim,
-                            "(a call is waiting for your approval: decide it in `thoughtwire \
-                            chat`, on the page or in another client)",
-                        );
+                    if let Emission::Record(Record {
+                        event: Event::Turn(TurnEvent::ApprovalAsked { about, .. }),
+                        ..
+                    }) = &emission
+                    {
+                        out::remark(TextStyle::Dim, render::waits_elsewhere(*about));
                     }
                     let change = self.transcript.apply(&emission);
                     let Emission::Record(record) = emission else { continue };
@@ -171,21 +168,33 @@ impl PipedChat {
         anyhow::bail!("the connection ended before the turn did")
     }
 
-    fn print(&self, record: &Record, change: &TranscriptChange) -> std::io::Result<()> {
+    fn print(&mut self, record: &Record, change: &TranscriptChange) -> std::io::Result<()> {
         if self.form == PipedOutput::Json {
             return out::json(record);
         }
-        let TranscriptChange::Entry(at) = change else { return Ok(()) };
-        let Some(entry) = self.transcript.entries().get(*at) else { return Ok(()) };
+        let TranscriptChange::Entry(at) = *change else { return Ok(()) };
+        let Some(entry) = self.transcript.entries().get(at) else { return Ok(()) };
+        let goes_on = self.cut == Some(at);
         match &entry.body {
-            EntryBody::Message { text, .. } => out::line(&render::clean(text)),
-            EntryBody::Thought { text, .. } if self.form == PipedOutput::Everything => {
-                out::line(&format!("thought: {}", render::clean(text)))
+            EntryBody::Message { complete, .. } | EntryBody::Thought { complete, .. } => {
+                let is_shown = matches!(entry.body, EntryBody::Message { .. })
+                    || self.form == PipedOutput::Everything;
+                if !is_shown {
+                    return Ok(());
+                }
+                let complete = *complete;
+                if !goes_on {
+                    self.print_cut()?;
+                }
+                self.cut = (!complete).then_some(at);
+                if complete { self.print_text(at) } else { Ok(()) }
             }
             EntryBody::Call(call)
                 if self.form == PipedOutput::Everything && call.returned.is_some() =>
             {
-                out::line(&format!("tool: {}", render::call(call).trim_start_matches("⚙ ")))
+                let line = format!("tool: {}", render::call(call).trim_start_matches("⚙ "));
+                self.print_cut()?;
+                out::line(&line)
             }
             EntryBody::Call(call) if call.returned.is_none() => {
                 if let Some((look, told)) = render::approval(call) {
@@ -193,11 +202,35 @@ impl PipedChat {
                 }
                 Ok(())
             }
-            EntryBody::Input { .. }
-            | EntryBody::Thought { .. }
-            | EntryBody::Call(_)
-            | EntryBody::Ended { .. }
-            | EntryBody::Fact(_) => Ok(()),
+            EntryBody::Ended { .. } => self.print_cut(),
+            EntryBody::Fact(Event::Turn(TurnEvent::Resumed { .. })) => {
+                if let Some((look, told)) = render::entry(entry) {
+                    out::remark(look, &told);
+                }
+                Ok(())
+            }
+            EntryBody::Input { .. } | EntryBody::Call(_) | EntryBody::Fact(_) => Ok(()),
+        }
+    }
+
+    /// Prints the text that was cut, because nothing continues it.
+    fn print_cut(&mut self) -> std::io::Result<()> {
+        self.cut.take().map_or(Ok(()), |at| self.print_text(at))
+    }
+
+    fn print_text(&self, at: usize) -> std::io::Result<()> {
+        match self.transcript.entries().get(at).map(|entry| &entry.body) {
+            Some(EntryBody::Message { text, .. }) => out::line(&render::clean(text)),
+            Some(EntryBody::Thought { text, .. }) => {
+                out::line(&format!("thought: {}", render::clean(text)))
+            }
+            Some(
+                EntryBody::Input { .. }
+                | EntryBody::Call(_)
+                | EntryBody::Ended { .. }
+                | EntryBody::Fact(_),
+            )
+            | None => Ok(()),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::io;
 use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, RefusedFrame};
 use thoughtwire_proto::transcript::{Approval, EntryBody};
 use thoughtwire_proto::{
-    CallId, CommandId, Emission, Outcome as TurnOutcome, Policy, SessionId, Start, Verdict,
+    ApprovalAbout, CallId, CommandId, Emission, Outcome as TurnOutcome, Policy, SessionId, Start,
+    Verdict,
 };
 
 use super::ChatSession;
@@ -106,8 +107,12 @@ impl TerminalChat {
             0 => String::new(),
             kept => format!(", {kept} kept"),
         };
-        if self.question().is_some() {
-            return (TextStyle::Bold, "y to approve, n to deny ".to_owned());
+        if let Some((_, about)) = self.question() {
+            let answers = match about {
+                ApprovalAbout::Run => "y to approve, n to deny ",
+                ApprovalAbout::Retry => "y to run again, d if done, n if failed ",
+            };
+            return (TextStyle::Bold, answers.to_owned());
         }
         let state = match (self.link, self.view.transcript().turn()) {
             (ServerLink::Connecting, _) => format!("connecting{waiting} "),
@@ -119,35 +124,31 @@ impl TerminalChat {
         (TextStyle::Dim, state)
     }
 
-    /// The call that `y` or `n` decides: none while the server is unreachable.
-    fn question(&self) -> Option<CallId> {
-        self.asked().filter(|_| self.link == ServerLink::Online)
+    /// The call that a single letter decides: none while the server is unreachable.
+    fn question(&self) -> Option<(CallId, ApprovalAbout)> {
+        self.asked(None).filter(|_| self.link == ServerLink::Online)
     }
 
-    async fn settle(&mut self, call: CallId, decision: Verdict) {
+    async fn settle(&mut self, call: CallId, decision: Verdict, result: Option<String>) {
         self.follower
             .send(
                 None,
-                ClientBody::Decide {
-                    session: Some(self.session.clone()),
-                    call,
-                    decision,
-                    result: None,
-                },
+                ClientBody::Decide { session: Some(self.session.clone()), call, decision, result },
             )
             .await;
     }
 
     async fn typed(&mut self, line: &str) -> anyhow::Result<ChatStep> {
         // Only a whole line decides, so that a half typed text cannot.
-        if let Some(call) = self.question() {
-            let decision = match line.trim().to_ascii_lowercase().as_str() {
-                "y" | "yes" => Some(Verdict::Approved),
-                "n" | "no" => Some(Verdict::Denied),
-                _ => None,
+        if let Some((call, about)) = self.question() {
+            let decision = match (line.trim().to_ascii_lowercase().as_str(), about) {
+                ("y" | "yes", _) => Some(Verdict::Approved),
+                ("n" | "no", _) => Some(Verdict::Denied),
+                ("d" | "done", ApprovalAbout::Retry) => Some(Verdict::Done),
+                (_, _) => None,
             };
             if let Some(decision) = decision {
-                self.settle(call, decision).await;
+                self.settle(call, decision, None).await;
                 return Ok(ChatStep::Continue);
             }
         }
@@ -156,6 +157,7 @@ impl TerminalChat {
             ChatInput::Say(text, policy) => self.say(text, policy).await?,
             ChatInput::Cancel => self.cancel().await?,
             ChatInput::Decide(decision) => self.decide(decision).await?,
+            ChatInput::Done(result) => self.done(result).await?,
             ChatInput::Help => self.output.whole(TextStyle::Dim, HELP)?,
             ChatInput::Quit => return Ok(ChatStep::Leave),
             ChatInput::Unknown(line) => self.output.whole(
@@ -193,22 +195,32 @@ impl TerminalChat {
     }
 
     async fn decide(&mut self, decision: Verdict) -> io::Result<()> {
-        let Some(call) = self.asked() else {
+        let Some((call, _)) = self.asked(None) else {
             return self.output.whole(TextStyle::Dim, "(no call is waiting for approval)");
         };
-        self.settle(call, decision).await;
+        self.settle(call, decision, None).await;
         Ok(())
     }
 
-    /// The call that has been waiting longest for approval.
-    fn asked(&self) -> Option<CallId> {
+    async fn done(&mut self, result: Option<String>) -> io::Result<()> {
+        let Some((call, _)) = self.asked(Some(ApprovalAbout::Retry)) else {
+            let nothing = "(no call was interrupted and waits for your answer)";
+            return self.output.whole(TextStyle::Dim, nothing);
+        };
+        self.settle(call, Verdict::Done, result).await;
+        Ok(())
+    }
+
+    /// The call that has been waiting longest for an approval, of one kind if that is given.
+    fn asked(&self, kind: Option<ApprovalAbout>) -> Option<(CallId, ApprovalAbout)> {
         let turn = self.view.transcript().turn()?;
         self.view.transcript().entries().iter().find_map(|entry| match &entry.body {
             EntryBody::Call(call)
                 if entry.turn.as_ref() == Some(turn)
-                    && matches!(call.approval, Some(Approval::Asked(_))) =>
+                    && matches!(call.approval, Some(Approval::Asked(_)))
+                    && kind.is_none_or(|kind| kind == call.about) =>
             {
-                Some(call.call.clone())
+                Some((call.call.clone(), call.about))
             }
             EntryBody::Call(_)
             | EntryBody::Input { .. }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use thoughtwire_proto::Style;
+use thoughtwire_proto::{OnCrash, Style};
 
 use super::OutputFlags;
 
@@ -14,6 +14,7 @@ Examples:
   thoughtwire agents create sam --persona sam_pov --human cs_phd    use presets
   thoughtwire agents edit ada --model anthropic/claude-sonnet-4-5 --fallback openai/gpt-5-mini
   thoughtwire agents edit ada --allow 'files__*' --ask fetch_url --deny files__write_file
+  thoughtwire agents edit ada --on-crash stop               end interrupted turns
   thoughtwire agents export ada --history > ada.json
   thoughtwire agents import ada.json --name ada2
 
@@ -62,7 +63,7 @@ pub(crate) enum AgentsCommand {
         name: Option<String>,
         #[command(flatten)]
         settings: SettingFlags,
-        /// Reset a setting to its default; may be repeated.
+        /// Reset a setting to its default, such as `on-crash`; may be repeated.
         #[arg(long, value_name = "SETTING")]
         unset: Vec<String>,
         #[command(flatten)]
@@ -136,6 +137,9 @@ pub(crate) struct SettingFlags {
     /// Delete a session's oldest turns while its log has more than N events.
     #[arg(long, value_name = "N")]
     pub(crate) keep_events: Option<u64>,
+    /// What happens to a turn that a crash or a stop of the server interrupts [default: resume].
+    #[arg(long, value_enum)]
+    pub(crate) on_crash: Option<OnCrashChoice>,
     /// Allow this tool; a final `*` matches the rest of a name; may be repeated.
     #[arg(long, value_name = "TOOL")]
     pub(crate) allow: Vec<String>,
@@ -161,6 +165,24 @@ impl From<StyleChoice> for Style {
         match choice {
             StyleChoice::Native => Self::Native,
             StyleChoice::Memgpt => Self::Memgpt,
+        }
+    }
+}
+
+/// The values of `--on-crash`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnCrashChoice {
+    /// The turn goes on after the start.
+    Resume,
+    /// The turn ends as `interrupted`.
+    Stop,
+}
+
+impl From<OnCrashChoice> for OnCrash {
+    fn from(choice: OnCrashChoice) -> Self {
+        match choice {
+            OnCrashChoice::Resume => Self::Resume,
+            OnCrashChoice::Stop => Self::Stop,
         }
     }
 }

@@ -80,7 +80,7 @@ pub(crate) enum CliCommand {
         #[command(subcommand)]
         command: ArchivalCommand,
     },
-    /// List, show, export and delete sessions, and set their retention.
+    /// List, show, export and delete sessions and their calls, and set their retention.
     Sessions {
         #[command(flatten)]
         target: TargetFlags,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
-use thoughtwire_proto::SessionId;
+use thoughtwire_proto::{CallId, SessionId, Verdict};
 
 use super::OutputFlags;
 
@@ -12,13 +12,14 @@ use super::OutputFlags;
 Examples:
   thoughtwire sessions list --agent ada --limit 5
   thoughtwire sessions show SESSION --last 10
+  thoughtwire sessions calls SESSION --unknown
   thoughtwire sessions export SESSION > session.jsonl
   thoughtwire sessions export SESSION --format markdown --output talk.md
   thoughtwire sessions keep SESSION --days 30
   thoughtwire sessions delete SESSION
 
 With --data-dir the commands use the server that runs on that directory. Without one they open
-the directory themselves.")]
+the directory themselves, except `decide`, which needs a server.")]
 pub(crate) enum SessionsCommand {
     /// List sessions, newest activity first.
     List {
@@ -38,6 +39,48 @@ pub(crate) enum SessionsCommand {
         /// Number of events.
         #[arg(long, value_name = "N", default_value_t = 20)]
         last: u64,
+        #[command(flatten)]
+        output: OutputFlags,
+    },
+    /// List a session's tool calls with their states, oldest first.
+    #[command(after_help = "\
+Examples:
+  thoughtwire sessions calls SESSION              every call that the log has
+  thoughtwire sessions calls SESSION --unknown    which calls may have taken effect unnoticed?
+  thoughtwire sessions calls SESSION --json | jq '.calls[] | select(.state == \"failed\")'
+
+A call is done, failed, running, waiting or unknown. Unknown: a crash or a stop interrupted it, so
+it may or may not have taken effect. Check that where the tool has its effect. If the call waits
+for you, answer with `thoughtwire sessions decide`.")]
+    Calls {
+        /// Id of the session.
+        session: SessionId,
+        /// Only calls whose outcome is unknown.
+        #[arg(long)]
+        unknown: bool,
+        #[command(flatten)]
+        output: OutputFlags,
+    },
+    /// Answer a call that waits for you.
+    #[command(after_help = "\
+Examples:
+  thoughtwire sessions calls SESSION                                 which calls wait?
+  thoughtwire sessions decide SESSION CALL approved                  run it
+  thoughtwire sessions decide SESSION CALL done --result \"paid\"     it has been made: do not repeat
+
+A call that has not run is approved or denied. A call whose outcome is unknown is run again with
+`approved`, counts as failed with `denied`, and counts as done with `done`.")]
+    Decide {
+        /// Id of the session.
+        session: SessionId,
+        /// Id of the call.
+        call: CallId,
+        /// The decision.
+        #[arg(value_enum)]
+        decision: DecisionChoice,
+        /// With `done`: the call's result, for the model.
+        #[arg(long, value_name = "TEXT")]
+        result: Option<String>,
         #[command(flatten)]
         output: OutputFlags,
     },
@@ -79,6 +122,27 @@ pub(crate) enum SessionsCommand {
         #[command(flatten)]
         output: OutputFlags,
     },
+}
+
+/// The decisions about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DecisionChoice {
+    /// Run it, or run it again.
+    Approved,
+    /// Do not run it. A call whose outcome is unknown counts as failed.
+    Denied,
+    /// It has been made; only for a call whose outcome is unknown.
+    Done,
+}
+
+impl From<DecisionChoice> for Verdict {
+    fn from(choice: DecisionChoice) -> Self {
+        match choice {
+            DecisionChoice::Approved => Self::Approved,
+            DecisionChoice::Denied => Self::Denied,
+            DecisionChoice::Done => Self::Done,
+        }
+    }
 }
 
 /// The values of `--format`.

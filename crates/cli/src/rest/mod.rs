@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use reqwest::Method;
 use thoughtwire_proto::rest::{
-    AgentBody, AgentDetails, AgentList, AgentPatch, BlockBody, BlockPatch, CoreBlock, EventPage,
-    KeyCreated, KeyList, NewKey, NewNotes, NoteDraft, NotePage, NotesAdded, RecallPage,
-    SessionCreated, SessionDetails, SessionDraft, SessionList, SessionPatch,
+    AgentBody, AgentDetails, AgentList, AgentPatch, BlockBody, BlockPatch, CallPage, CommandDone,
+    CoreBlock, DecisionRequest, EventPage, KeyCreated, KeyList, NewKey, NewNotes, NoteDraft,
+    NotePage, NotesAdded, RecallPage, SessionCreated, SessionDetails, SessionDraft, SessionList,
+    SessionPatch,
 };
-use thoughtwire_proto::{AgentProfile, AgentSpec, Key, Record, Seq, SessionId, SessionListing};
+use thoughtwire_proto::{
+    AgentProfile, AgentSpec, CallId, Key, Record, Seq, SessionId, SessionListing,
+};
 
 use transport::RestTransport;
 pub(crate) use transport::{ServerAddress, ServerRefusal, no_server};
@@ -23,6 +26,14 @@ const LONG_PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) struct RestClient {
     /// The way there.
     pub(crate) transport: RestTransport,
+}
+
+/// The calls to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallFilter {
+    All,
+    /// Those whose outcome is unknown.
+    Unknown,
 }
 
 impl RestClient {
@@ -229,6 +240,35 @@ impl RestClient {
         let body: EventPage =
             self.transport.read(request.query(&[("after", after.0), ("limit", limit)])).await?;
         Ok(body.events)
+    }
+
+    /// Lists calls that were made behind a position, oldest first.
+    pub(crate) async fn calls(
+        &self,
+        session: &SessionId,
+        filter: CallFilter,
+        after: Seq,
+        limit: u64,
+    ) -> anyhow::Result<CallPage> {
+        let mut request =
+            self.transport.request(Method::GET, &["v1", "sessions", session.as_str(), "calls"])?;
+        if filter == CallFilter::Unknown {
+            request = request.query(&[("unknown", true)]);
+        }
+        let request = request.query(&[("after", after.0), ("limit", limit)]);
+        // Finding the few unknown calls of a long log reads all of it.
+        self.transport.read(request.timeout(LONG_PATIENCE)).await
+    }
+
+    /// Answers a call that waits for a decision.
+    pub(crate) async fn decide(
+        &self,
+        session: &SessionId,
+        call: &CallId,
+        decision: &DecisionRequest,
+    ) -> anyhow::Result<CommandDone> {
+        let path = ["v1", "sessions", session.as_str(), "calls", call.as_str(), "decision"];
+        self.transport.read(self.transport.request(Method::POST, &path)?.json(decision)).await
     }
 
     pub(crate) async fn delete_session(&self, session: &SessionId) -> anyhow::Result<()> {

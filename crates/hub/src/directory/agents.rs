@@ -44,7 +44,7 @@ pub struct ImportedSession {
 }
 
 /// The settings that [`Directory::edit_agent`] takes.
-const EDITABLE: [&str; 12] = [
+const EDITABLE: [&str; 13] = [
     "name",
     "model",
     "style",
@@ -56,6 +56,7 @@ const EDITABLE: [&str; 12] = [
     "token_budget",
     "keep_days",
     "keep_events",
+    "on_crash",
     "permissions",
 ];
 

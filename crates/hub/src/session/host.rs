@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 use crate::clock::new_id;
 use crate::interface::Interface;
 use crate::turn_message::AgentReplies;
-use crate::workers::{OfferRegistry, PermitCell, WorkerPermit, is_offered, no_worker_status};
+use crate::workers::{
+    OfferRegistry, PermitCell, WorkerChoice, WorkerPermit, is_offered, no_worker_status,
+};
 
 /// The host of one session's core.
 pub(crate) struct DriverHost {
@@ -101,7 +103,10 @@ impl SessionHost for DriverHost {
         let mut claim = match claim {
             PermitClaim::Given(permit) => return Admission::Permit(permit),
             PermitClaim::Waiting(claim) => claim,
-            PermitClaim::None => self.workers.request_permit(&self.profile.id, &self.session, None),
+            PermitClaim::None => {
+                let (agent, takers) = (&self.profile.id, WorkerChoice::Any);
+                self.workers.request_permit(agent, &self.session, None, takers)
+            }
         };
         match claim.try_recv() {
             Ok(permit) => return Admission::Permit(permit),

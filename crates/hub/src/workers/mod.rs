@@ -32,6 +32,7 @@ use crate::turn_message::AgentError;
 
 pub(crate) use inbox::{InboxEntry, WorkerInbox};
 pub(crate) use permit::{PermitCell, WorkerPermit};
+pub(crate) use pool::WorkerChoice;
 pub(crate) use registry::OfferRegistry;
 pub(crate) use turn::WorkerTurn;
 pub(crate) use worker::{KnownPosition, OfferTerms};

@@ -27,9 +27,29 @@ pub(super) struct WorkerPool {
 /// A session's request for a permit. It is cancelled by dropping the receiver of `permit`.
 pub(super) struct PermitRequest {
     pub(super) session: SessionId,
-    /// The turn to resume, if one was parked.
+    /// The turn to resume, if it goes on.
     pub(super) turn: Option<TurnId>,
+    /// Workers that the turn may go to.
+    pub(super) takers: WorkerChoice,
     pub(super) permit: oneshot::Sender<WorkerPermit>,
+}
+
+/// Workers that a turn may go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WorkerChoice {
+    /// Any worker: the turn starts, or it only waits for people or clients.
+    Any,
+    /// A worker that goes on with turns that another one began.
+    Resumable,
+}
+
+impl WorkerChoice {
+    fn allows(self, worker: &Worker) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Resumable => worker.terms.resumable,
+        }
+    }
 }
 
 impl WorkerPool {
@@ -59,12 +79,22 @@ impl WorkerPool {
         (std::mem::take(&mut self.workers), std::mem::take(&mut self.requests))
     }
 
-    /// Turns that resume once there is a permit for them.
-    pub(super) fn parked(&self) -> impl Iterator<Item = &TurnId> {
+    /// Turns that may resume at a worker once there is a permit for them.
+    pub(super) fn waiting_for(&self, id: &WorkerId) -> impl Iterator<Item = &TurnId> {
+        let worker = self.workers.iter().find(|worker| worker.id == *id);
         self.requests
             .iter()
             .filter(|request| !request.permit.is_closed())
+            .filter(move |request| worker.is_some_and(|worker| request.takers.allows(worker)))
             .filter_map(|request| request.turn.as_ref())
+    }
+
+    /// Drops the requests to move a worker's turns to another one, since it is back.
+    pub(super) fn keep_turns(&mut self, id: &WorkerId) {
+        let Some(worker) = self.workers.iter().find(|worker| worker.id == *id) else { return };
+        let is_its =
+            |turn: &TurnId| worker.turns.iter().any(|worker_turn| worker_turn.id() == turn);
+        self.requests.retain(|request| !request.turn.as_ref().is_some_and(is_its));
     }
 
     /// Tools that the workers declared. Of two with one name the first counts.
@@ -124,17 +154,24 @@ impl WorkerPool {
     /// resume, each with its worker.
     pub(super) fn serve(&mut self, registry: &Arc<OfferRegistry>) -> Vec<(WorkerId, TurnId)> {
         let mut resumed = Vec::new();
+        // Requests that no free worker may serve.
+        let mut unserved = Vec::new();
         while let Some(request) = self.requests.pop_front() {
             if request.permit.is_closed() {
                 continue;
             }
             // Rendezvous hashing (Thaler and Ravishankar, 1998): a session comes to the same
             // worker while that has room and the set of workers stays, without any stored state.
-            let free = self.workers.iter_mut().filter(|worker| worker.has_room());
+            let is_free = |worker: &&mut Worker| worker.has_room() && request.takers.allows(worker);
+            let free = self.workers.iter_mut().filter(is_free);
             let best = free.max_by_key(|worker| score(&request.session, &worker.id));
             let Some(worker) = best else {
-                self.requests.push_front(request);
-                break;
+                let takes_any = request.takers == WorkerChoice::Any;
+                unserved.push(request);
+                if takes_any {
+                    break;
+                }
+                continue;
             };
             let permit = WorkerPermit::new(registry, &self.agent, &worker.id, worker.generation);
             worker.permits += 1;
@@ -146,6 +183,7 @@ impl WorkerPool {
                 }
             }
         }
+        unserved.into_iter().rev().for_each(|request| self.requests.push_front(request));
         resumed
     }
 }

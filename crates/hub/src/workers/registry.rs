@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::answers::FirstAnswers;
 use super::inbox::WorkerInbox;
 use super::permit::WorkerPermit;
-use super::pool::{PermitRequest, WorkerPool};
+use super::pool::{PermitRequest, WorkerChoice, WorkerPool};
 use super::turn::WorkerTurn;
 use super::worker::{OfferTerms, Worker};
 use super::worker_lost;
@@ -82,6 +82,11 @@ impl OfferRegistry {
         }
     }
 
+    /// How long the turns of a worker wait for it, or for another one.
+    pub(super) fn grace(&self) -> Duration {
+        self.grace
+    }
+
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -116,17 +121,18 @@ impl OfferRegistry {
     // Permits.
 
     /// Requests a permit from one of an agent's workers; the receiver gets it when there is one.
-    /// `turn` is the turn to resume, if one was parked.
+    /// `turn` is the turn to resume, if it goes on.
     pub(crate) fn request_permit(
         self: &Arc<Self>,
         agent: &AgentId,
         session: &SessionId,
         turn: Option<TurnId>,
+        takers: WorkerChoice,
     ) -> oneshot::Receiver<WorkerPermit> {
         let (permit, receiver) = oneshot::channel();
         let mut state = self.state.lock();
         let pool = state.pool(agent);
-        pool.enqueue(PermitRequest { session: session.clone(), turn, permit });
+        pool.enqueue(PermitRequest { session: session.clone(), turn, takers, permit });
         drop(pool.serve(self));
         receiver
     }
@@ -230,6 +236,7 @@ impl OfferRegistry {
                 worker.connection = connection;
                 worker.terms = terms;
                 for turn in &worker.turns {
+                    turn.set_away(false);
                     turns.push(turn.id().clone());
                     if is_back {
                         inbox.push_turn(Arc::clone(turn), true);
@@ -238,9 +245,10 @@ impl OfferRegistry {
             }
             None => pool.add(Worker::new(id.clone(), connection, terms, Arc::clone(inbox))),
         }
+        pool.keep_turns(id);
         let resumed = pool.serve(self);
         turns.extend(resumed.into_iter().filter(|(to, _)| to == id).map(|(_, turn)| turn));
-        turns.extend(pool.parked().cloned());
+        turns.extend(pool.waiting_for(id).cloned());
         turns
     }
 
@@ -264,6 +272,7 @@ impl OfferRegistry {
         }
         let seconds = self.grace.as_secs();
         for turn in &worker.turns {
+            turn.set_away(true);
             turn.try_status(format!(
                 "the program that runs this agent went away; it has {seconds} seconds to come back"
             ));

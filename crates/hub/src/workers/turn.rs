@@ -7,10 +7,10 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use thoughtwire_proto::{
     AgentId, CallId, CommandId, ConnectionReply, Decision, Directive, Event, Id, Permission,
-    Record, SessionId, Timestamp, TurnEvent, TurnId, Verb, WorkerId,
+    Record, Refusal, RefusalCode, SessionId, Timestamp, TurnEvent, TurnId, Verb, WorkerId,
 };
 use thoughtwire_session::whole_item;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use super::answers::{FirstAnswers, answering, at_once};
@@ -44,6 +44,10 @@ pub(crate) struct WorkerTurn {
     entered_inbox: AtomicBool,
     /// The turn was taken out of the inbox for the worker.
     handed_over: AtomicBool,
+    /// Whether the worker is disconnected.
+    away: watch::Sender<bool>,
+    /// Whether another worker has the turn, so that this one says nothing more in it.
+    moved: AtomicBool,
 }
 
 impl WorkerTurn {
@@ -70,6 +74,8 @@ impl WorkerTurn {
             finishing: Arc::default(),
             entered_inbox: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
+            away: watch::Sender::new(false),
+            moved: AtomicBool::new(false),
             turn,
         }
     }
@@ -101,7 +107,24 @@ impl WorkerTurn {
         Arc::clone(&self.answers)
     }
 
-    /// Whether the turn resumes after a planned stop.
+    /// Notes whether the worker is disconnected.
+    pub(super) fn set_away(&self, is_away: bool) {
+        self.away.send_replace(is_away);
+    }
+
+    /// Resolves when the worker is disconnected, or connected again.
+    pub(super) async fn until_away(&self, is_away: bool) {
+        // The sender lives as long as this turn.
+        drop(self.away.subscribe().wait_for(|now| *now == is_away).await);
+    }
+
+    /// Takes the turn from its worker: what the worker still says is refused.
+    pub(super) async fn take_away(&self) {
+        let _order = self.order.lock().await;
+        self.moved.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the turn goes on after an interruption.
     pub(super) fn is_resumed(&self) -> bool {
         self.turn.goes_on()
     }
@@ -160,6 +183,11 @@ impl WorkerTurn {
         let _order = self.order.lock().await;
         if let Some(repeated) = id.as_ref().and_then(|id| self.answers.repeated(id)) {
             return repeated;
+        }
+        if self.moved.load(Ordering::Relaxed) {
+            let reason = format!("turn {} has gone to another worker", self.id());
+            let refusal = Refusal::new(RefusalCode::NoTurn, reason);
+            return Box::pin(std::future::ready(Err(refusal)));
         }
         // The connection has refused verbs that need an id and have none.
         let runner = VerbRunner::new(self, id.as_ref().map_or("", |id| id.as_str()));

@@ -273,7 +273,11 @@ impl<'a> VerbRunner<'a> {
         about: ApprovalAbout,
         timeout_ms: Option<u64>,
     ) -> Result<PendingSay, Refusal> {
-        let state = self.turn.held.lock().state(&call);
+        // Whether the call may run again is another question than whether it may run.
+        let state = match about {
+            ApprovalAbout::Run => self.turn.held.lock().state(&call),
+            ApprovalAbout::Retry => HoldState::Unasked,
+        };
         match state {
             HoldState::Unasked => {
                 let name = self.turn.progress.lock().tool_of(&call)?;
@@ -303,6 +307,8 @@ impl<'a> VerbRunner<'a> {
         {
             let mut progress = self.turn.progress.lock();
             let name = progress.tool_of(&call)?;
+            // An answer to an earlier question is no answer to this one.
+            progress.remove_reply(&call);
             progress.start_waiting(WaitingCall { call: call.clone(), name, awaits });
         }
         let verb = AgentVerb::Await { call: call.clone(), question, reply, asked: Some(asked) };

@@ -34,6 +34,8 @@ pub(crate) struct OfferTerms {
     pub(crate) memory: bool,
     /// Tools that the worker runs itself.
     pub(crate) tools: Vec<ToolDeclaration>,
+    /// Whether the worker goes on with turns that another one began.
+    pub(crate) resumable: bool,
     /// Known positions by session; `None` if the worker keeps no past of its own.
     pub(crate) known: Option<BTreeMap<SessionId, KnownPosition>>,
 }

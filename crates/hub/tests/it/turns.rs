@@ -425,7 +425,8 @@ async fn a_turn_that_takes_too_long_is_ended_and_waiting_does_not_count() {
         })
         .await;
     tokio::time::sleep(3 * limit).await;
-    let call = room.hub.oldest_approval(&room.user, &room.session).await.unwrap();
+    let oldest = room.hub.oldest_approval(&room.user, &room.session, Verdict::Denied);
+    let call = oldest.await.unwrap();
     room.ask(
         None,
         SessionCommand::Decide { call, decision: Verdict::Approved, result: None }

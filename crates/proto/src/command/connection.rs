@@ -37,12 +37,14 @@ pub enum ConnectionCommand {
     /// Carry out a command that names an input or a call but no session.
     /// The connection tries its attached sessions until one has the input or call.
     InAttached(SessionCommand),
-    /// Answer the oldest approval that waits in a session.
+    /// Answer the oldest approval that waits in a session and can be answered so.
     DecideOldest {
         /// The session.
         session: SessionId,
         /// The decision.
         decision: Verdict,
+        /// With [`Verdict::Done`]: the call's result, for the model.
+        result: Option<String>,
     },
 }
 

@@ -16,6 +16,7 @@
 
 mod agent_file;
 mod agents;
+mod calls;
 mod events;
 mod inputs;
 mod keys;
@@ -33,6 +34,7 @@ pub use agents::{
     AgentBody, AgentDetails, AgentList, AgentPatch, McpServerListing, McpServerPhase, MemoryCounts,
     PresetList, PresetText, ToolListing, ToolSource,
 };
+pub use calls::{CallListing, CallPage, CallState, CallWait};
 pub use events::{EventPage, StreamClosed, StreamEnd, StreamRestarted};
 pub use inputs::{
     CancelRequest, CommandDone, DecisionRequest, InputAccepted, InputDraft, InputList,

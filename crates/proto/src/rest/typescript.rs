@@ -7,7 +7,7 @@ use std::path::Path;
 use ts_rs::{Config, TS};
 
 use super::*;
-use crate::{AgentProfile, AgentSettings, AgentSpec, Key, Scope};
+use crate::{AgentProfile, AgentSettings, AgentSpec, Key, OnCrash, Scope};
 
 const HEAD: &str = "\
 // Bodies of REST, generated from the server's own types by
@@ -41,11 +41,12 @@ fn the_typescript_types_of_rest_are_those_of_the_server() {
     let config = Config::default().with_large_int("number");
     let declarations = declarations![&config;
         AgentBody, AgentDetails, AgentFile, AgentList, AgentPatch, AgentProfile, AgentSettings,
-        AgentSpec, ArchivalNote, Auth, BlockBody, BlockList, BlockPatch, CallerInfo, CancelRequest,
+        AgentSpec, ArchivalNote, Auth, BlockBody, BlockList, BlockPatch, CallListing, CallPage,
+        CallState, CallWait, CallerInfo, CancelRequest,
         CommandDone, CoreBlock, DecisionRequest, ErrorBody, ErrorDetail, EventPage, FileNote,
         FileSession, InputAccepted, InputDraft, Key, KeyCreated, KeyList, KeyLogin, LoginAnswer,
         McpServerListing, McpServerPhase, MemoryCounts, NewKey, NewNotes, NoteDraft, NotePage,
-        NotesAdded, PresetList, PresetText, RecallHit, RecallPage, Scope, SessionCreated,
+        NotesAdded, OnCrash, PresetList, PresetText, RecallHit, RecallPage, Scope, SessionCreated,
         SessionDetails, SessionDraft, SessionList, SessionPatch, StreamClosed, StreamEnd,
         StreamRestarted, TicketCreated, ToolListing, ToolSource, TurnResult, InputListing,
         InputList,

@@ -17,3 +17,4 @@ mod sparky;
 mod sparky_later;
 mod state;
 mod transcript;
+mod transcript_log;

@@ -135,10 +135,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
                 let sessions = self.attached.ids();
                 Some(into_reply(Box::pin(in_attached(hub, user, from, id, command, sessions))))
             }
-            ConnectionCommand::DecideOldest { session, decision } => {
+            ConnectionCommand::DecideOldest { session, decision, result } => {
                 Some(into_reply(Box::pin(async move {
-                    let call = hub.oldest_approval(&user, &session).await?;
-                    let command = SessionCommand::Decide { call, decision, result: None };
+                    let call = hub.oldest_approval(&user, &session, decision).await?;
+                    let command = SessionCommand::Decide { call, decision, result };
                     hub.execute(&user, from, id, session, command).await
                 })))
             }

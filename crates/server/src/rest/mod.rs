@@ -2,6 +2,7 @@
 
 mod agents;
 mod backup;
+mod calls;
 mod events;
 mod inputs;
 mod keys;
@@ -60,6 +61,8 @@ pub(crate) struct RestState {
     /// Whether the server speaks TLS.
     pub(crate) secure: bool,
     pub(crate) base_path: BasePath,
+    /// Whether no server runs on the data directory, so that no turn does.
+    pub(crate) is_at_rest: bool,
 }
 
 /// A connection's permits, for a request that holds its connection for long.
@@ -149,6 +152,7 @@ routes! {
     "/v1/sessions/{session}/inputs" => get Chat inputs::queued, post Chat inputs::input;
     "/v1/sessions/{session}/inputs/{input}" => delete Chat inputs::withdraw;
     "/v1/sessions/{session}/cancel" => post Chat inputs::cancel;
+    "/v1/sessions/{session}/calls" => get Chat calls::calls;
     "/v1/sessions/{session}/calls/{call}/decision" => post Chat inputs::decide;
     "/v1/sessions/{session}/calls/{call}/output" => get Chat events::output;
     "/health" => get Open sparky::health;

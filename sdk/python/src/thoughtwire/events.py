@@ -10,6 +10,7 @@ It is 42.
 """
 
 from .generated import (
+    ApprovalAbout,
     ApprovalAsked,
     ApprovalSettled,
     Compacted,
@@ -29,9 +30,11 @@ from .generated import (
     Thought,
     ToolAwaited,
     ToolCalled,
+    ToolRetried,
     ToolReturned,
     ToolStatus,
     TurnEnded,
+    TurnResumed,
     TurnStarted,
     UnknownEvent,
     Usage,
@@ -39,6 +42,7 @@ from .generated import (
 )
 
 __all__ = [
+    "ApprovalAbout",
     "ApprovalAsked",
     "ApprovalSettled",
     "Compacted",
@@ -58,9 +62,11 @@ __all__ = [
     "Thought",
     "ToolAwaited",
     "ToolCalled",
+    "ToolRetried",
     "ToolReturned",
     "ToolStatus",
     "TurnEnded",
+    "TurnResumed",
     "TurnStarted",
     "UnknownEvent",
     "Usage",

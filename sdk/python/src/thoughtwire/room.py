@@ -170,9 +170,21 @@ class Room:
         """Takes a queued input back."""
         await self._client.command(commands.Withdraw(session=self.session, input=input), id=id)
 
-    async def decide(self, call: str, decision: commands.Verdict, *, id: str | None = None) -> None:
-        """Approves or denies a call that waits for approval."""
-        command = commands.Decide(session=self.session, call=call, decision=decision)
+    async def decide(
+        self,
+        call: str,
+        decision: commands.Verdict,
+        *,
+        result: str | None = None,
+        id: str | None = None,
+    ) -> None:
+        """Approves or denies a call that waits for approval.
+
+        A call that was interrupted may have taken effect (`about` of its `approval_asked` is
+        `retry`). "approved" runs it again, "denied" counts it as failed, and "done" says that it
+        was made, with its `result` if that is known.
+        """
+        command = commands.Decide(session=self.session, call=call, decision=decision, result=result)
         await self._client.command(command, id=id)
 
     async def tool_return(

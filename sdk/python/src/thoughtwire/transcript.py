@@ -2,7 +2,7 @@
 
 import html
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
@@ -32,6 +32,11 @@ class CallEntry:
     #: None when the transcript begins after the call.
     args: dict[str, Any] | None
     approval: Literal["asked"] | events.Decision | None = None
+    #: What the newest approval was asked for: to run the call, or to run it again although it may
+    #: have taken effect.
+    about: events.ApprovalAbout = "run"
+    #: How many times it was made again after an interruption.
+    retries: int = 0
     awaited: bool = False
     returned: events.ToolReturned | None = None
 
@@ -41,13 +46,17 @@ class TranscriptEntry:
     """An entry of a transcript, in the order of the log. Its place never changes.
 
     `body` is an :class:`InputEntry`, a :class:`CallEntry`, or any other event itself, such as a
-    thought, a message or the end of a turn.
+    thought, a message or the end of a turn. A text that was cut and continued is one entry: its
+    body has the whole text, and is complete if the last part is.
     """
 
     seq: int
     at: datetime
     turn: str | None
     body: InputEntry | CallEntry | events.Event
+    #: Positions in a text at which it was cut and continued. 0 if the transcript begins after the
+    #: text that this one continues.
+    seams: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -89,11 +98,26 @@ class Transcript:
     _calls: dict[str, CallEntry] = field(default_factory=dict)
     #: Items and turns that are complete. Later deltas of them are ignored.
     _closed: set[str] = field(default_factory=set)
+    #: Cut texts of the running turn, by item.
+    _cut: dict[str, TranscriptEntry] = field(default_factory=dict)
+    #: The last text of each kind, if it was cut; and those that the next text likely continues,
+    #: because the turn was resumed since.
+    _last: dict[str, TranscriptEntry] = field(default_factory=dict)
+    _expected: dict[str, TranscriptEntry] = field(default_factory=dict)
 
     @property
     def messages(self) -> list[str]:
         """The texts of the agent's messages."""
         return [entry.body.text for entry in self.entries if isinstance(entry.body, events.Message)]
+
+    def continued(self, open: OpenItem) -> TranscriptEntry | None:
+        """Returns the entry whose text an open item continues, as far as its deltas tell.
+
+        That is so if the last text of its kind was cut, and the turn was resumed since. The item's
+        event decides.
+        """
+        first = next((item for item in self.open if item.kind == open.kind), None)
+        return self._expected.get(open.kind) if first is open else None
 
     def apply(self, shown: Shown) -> None:
         """Adds the next item of a room. An item that was added before changes nothing."""
@@ -123,11 +147,14 @@ class Transcript:
                 self._settle(frame, input, "withdrawn")
             case events.TurnStarted(input=input):
                 self.turn = frame.turn
-                self.open, self._closed = [], set()
+                self._closed = set()
+                self._forget_items()
                 self._settle(frame, input, "runs")
-            case events.Thought(item=item) | events.Message(item=item):
-                self._close(item)
+            case events.TurnResumed():
+                self._expected = dict(self._last)
                 self._push(frame, event)
+            case events.Thought() | events.Message():
+                self._text(frame, event)
             case events.ToolCalled():
                 # The item of streamed arguments is the call's id.
                 self._close(event.call)
@@ -136,6 +163,9 @@ class Transcript:
                 self._push(frame, call)
             case events.ApprovalAsked(call=id) if id in self._calls:
                 self._calls[id].approval = "asked"
+                self._calls[id].about = event.about or "run"
+            case events.ToolRetried(call=id) if id in self._calls:
+                self._calls[id].retries = event.attempt
             case events.ApprovalSettled(call=id) if id in self._calls:
                 self._calls[id].approval = event.decision
             case events.ToolAwaited(call=id) if id in self._calls:
@@ -181,9 +211,31 @@ class Transcript:
                 entry.body.status = event.outcome
                 del self._said[item]
         self.turn = self.status = None
-        self.open, self._calls = [], {}
+        self._calls = {}
+        self._forget_items()
         if turn is not None:
             self._closed.add(turn)
+
+    def _forget_items(self) -> None:
+        """Forgets what only concerns the items of one turn."""
+        self.open, self._cut, self._last, self._expected = [], {}, {}, {}
+
+    def _text(self, frame: frames.EventFrame, said: events.Thought | events.Message) -> None:
+        """Adds a text, or joins it to the cut one that it continues."""
+        self._close(said.item)
+        entry = self._cut.get(said.continues) if said.continues is not None else None
+        if entry is not None and isinstance(entry.body, type(said)):
+            before = entry.body.text
+            entry.seams += (len(before),)
+            entry.body = replace(entry.body, text=before + said.text, complete=said.complete)
+        else:
+            entry = self._push(frame, said)
+            if said.continues is not None:
+                entry.seams = (0,)
+        self._last.pop(said.kind, None)
+        self._expected.pop(said.kind, None)
+        if not said.complete:
+            self._cut[said.item] = self._last[said.kind] = entry
 
     def _close(self, item: str) -> None:
         """Drops the streamed text of an item, which its event supersedes."""
@@ -204,8 +256,15 @@ class Transcript:
 
     def _lines(self) -> list[tuple[str, str, str]]:
         """Lists the lines to display: a style, the speaker, and the text."""
-        shown = [line for entry in self.entries if (line := _line(entry.body))]
+        shown = []
+        continuing = [(entry, open) for open in self.open if (entry := self.continued(open))]
+        for entry in self.entries:
+            more = next((open.text for cut, open in continuing if cut is entry), None)
+            if (line := _line(entry.body, more)) is not None:
+                shown.append(line)
         for open in self.open:
+            if any(open is other for _, other in continuing):
+                continue
             who = {"thought": "thought", "message": "agent", "tool_args": "call"}[open.kind]
             shown.append((open.kind, who, open.text + "…"))
         if self.status:
@@ -237,7 +296,18 @@ _LOOKS = {
 }
 
 
-def _line(body: InputEntry | CallEntry | events.Event) -> tuple[str, str, str] | None:
+#: What interrupted a turn, by reason.
+_CAUSES = {
+    "restart": "The server was restarted",
+    "moved": "The session moved to another server",
+    "worker_lost": "The worker was lost",
+}
+
+
+def _line(
+    body: InputEntry | CallEntry | events.Event, more: str | None = None
+) -> tuple[str, str, str] | None:
+    """Returns the line of an entry. `more` is streamed text that continues it."""
     match body:
         case InputEntry():
             status = (
@@ -250,22 +320,36 @@ def _line(body: InputEntry | CallEntry | events.Event) -> tuple[str, str, str] |
             files = "".join(f" [{file}]" for file in body.attachments)
             return "said", f"{_who(body.from_)}{status}", body.text + files
         case events.Thought():
-            return "thought", "thought", body.text + ("" if body.complete else " (cut off)")
+            return "thought", "thought", _words(body, more)
         case events.Message():
-            return "message", "agent", body.text + ("" if body.complete else " (cut off)")
+            return "message", "agent", _words(body, more)
         case CallEntry():
             args = "" if body.args is None else json.dumps(body.args, ensure_ascii=False)
             if body.returned is not None:
-                came = f"{'error: ' if body.returned.status == 'error' else ''}{body.returned.text}"
+                signs = {"success": "", "error": "error: ", "unknown": "outcome unknown: "}
+                came = signs[body.returned.status] + body.returned.text
+            elif body.approval == "asked" and body.about == "retry":
+                came = "(may have taken effect; waits for you to say if it is run again)"
             elif body.approval == "asked":
                 came = "(waits for approval)"
             else:
                 came = "(waits for a client)" if body.awaited else "…"
-            return "call", "call", f"{body.name}({args}) → {came}"
+            times = "" if body.retries == 1 else f" {body.retries} times"
+            again = f" (run again{times})" if body.retries else ""
+            return "call", "call", f"{body.name}({args}){again} → {came}"
+        case events.TurnResumed():
+            return "status", "turn", f"{_CAUSES[body.reason]}; the turn goes on."
         case events.TurnEnded() if body.outcome != "completed":
             return "ended", body.outcome, body.reason or body.code or ""
         case _:
             return None
+
+
+def _words(said: events.Thought | events.Message, more: str | None) -> str:
+    """Returns a text, with what is streamed behind it."""
+    if more is not None:
+        return said.text + more + "…"
+    return said.text + ("" if said.complete else " (cut off)")
 
 
 #: Names of clients without one in the log: those of their wires.

@@ -1,9 +1,11 @@
 //! Requests against providers that are as strict as the real ones.
 
 mod replies;
+mod resumed;
 mod rules;
 mod server;
 mod silent;
+mod stalled;
 
 use std::collections::HashMap;
 

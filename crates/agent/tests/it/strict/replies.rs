@@ -9,6 +9,11 @@ use super::server::StrictWire;
 pub(super) enum ScriptedReply {
     /// The provider is down.
     Fails,
+    /// The provider refuses the prompt with these words.
+    Refuses(&'static str),
+    /// Reasoning, and the beginning of a text. If the text is empty, the reasoning is cut. The
+    /// connection stays open and silent.
+    Stalls { thinks: bool, text: String },
     /// Reasoning, a text and calls, each of which may be absent.
     Reply { thinks: bool, text: String, calls: Vec<ScriptedCall> },
 }
@@ -31,6 +36,10 @@ impl ScriptedReply {
     }
 }
 
+pub(super) fn call(name: &str) -> ScriptedCall {
+    ScriptedCall { id: format!("c-{name}"), name: name.to_owned(), args: json!({}) }
+}
+
 pub(super) fn sum(id: &str, expression: &str) -> ScriptedCall {
     let args = json!({ "expression": expression });
     ScriptedCall { id: id.to_owned(), name: "calculator".to_owned(), args }
@@ -44,12 +53,7 @@ pub(super) fn render(
     signed: &mut Vec<String>,
 ) -> String {
     let ScriptedReply::Reply { thinks, text, calls } = said else { return String::new() };
-    // Plain reasoning is not signed; in MemGPT style it is part of the text.
-    let word = match wire {
-        StrictWire::OpenAi | StrictWire::Ollama => "reasoned",
-        StrictWire::Responses | StrictWire::Anthropic | StrictWire::Gemini => "signed",
-    };
-    let signature = format!("{word}-{wire:?}-{number}");
+    let signature = signature(wire, number);
     if *thinks {
         signed.push(signature.clone());
     }
@@ -63,7 +67,17 @@ pub(super) fn render(
     }
 }
 
-fn sse(events: &[Value]) -> String {
+/// The signature of a reply, numbered by request.
+pub(super) fn signature(wire: StrictWire, number: usize) -> String {
+    // Plain reasoning is not signed; in MemGPT style it is part of the text.
+    let word = match wire {
+        StrictWire::OpenAi | StrictWire::Ollama => "reasoned",
+        StrictWire::Responses | StrictWire::Anthropic | StrictWire::Gemini => "signed",
+    };
+    format!("{word}-{wire:?}-{number}")
+}
+
+pub(super) fn sse(events: &[Value]) -> String {
     events.iter().map(|event| format!("data: {event}\n\n")).collect()
 }
 

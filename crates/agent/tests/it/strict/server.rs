@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::replies::{ScriptedReply, render};
 use super::rules;
+use super::stalled::stalled;
 
 /// A provider's wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,14 +76,18 @@ impl StrictProvider {
 }
 
 impl StrictState {
-    fn answer(&mut self, path: &str, body: Value) -> (u16, String) {
+    fn answer(&mut self, path: &str, body: Value) -> StrictAnswer {
+        let end = StrictEnd::Close;
         let wire = match path.split('?').next().unwrap_or_default() {
             "/v1/chat/completions" => StrictWire::OpenAi,
             "/v1/responses" => StrictWire::Responses,
             "/v1/messages" => StrictWire::Anthropic,
             "/api/chat" => StrictWire::Ollama,
             path if path.ends_with(":streamGenerateContent") => StrictWire::Gemini,
-            _ => return (404, json!({"error": {"message": "no such path"}}).to_string()),
+            _ => {
+                let body = json!({"error": {"message": "no such path"}}).to_string();
+                return StrictAnswer { status: 404, body, end };
+            }
         };
         let in_path = path.rsplit('/').next().and_then(|last| last.split(':').next());
         let model = body["model"].as_str().or(in_path).unwrap_or_default().to_owned();
@@ -90,23 +95,51 @@ impl StrictState {
         let wrong = rules::check(wire, &model, &body, signed).err();
         let asked = RecordedRequest { wire, model, body, wrong };
         self.asked.push(asked.clone());
-        if let Some(why) = asked.wrong {
+        let refusal = |why: &str| {
             let error = json!({"type": "invalid_request_error", "message": why});
-            return (400, json!({"type": "error", "error": error}).to_string());
+            let body = json!({"type": "error", "error": error}).to_string();
+            StrictAnswer { status: 400, body, end }
+        };
+        if let Some(why) = asked.wrong {
+            return refusal(&why);
         }
         match (self.choose)(&asked) {
             ScriptedReply::Fails => {
                 let error = json!({"type": "api_error", "message": "down", "code": 500});
-                (500, json!({"type": "error", "error": error}).to_string())
+                let body = json!({"type": "error", "error": error}).to_string();
+                StrictAnswer { status: 500, body, end }
             }
-            said => (200, render(wire, &said, self.asked.len(), signed)),
+            ScriptedReply::Refuses(why) => refusal(why),
+            ScriptedReply::Stalls { thinks, text } => {
+                let body = stalled(wire, thinks, &text, self.asked.len(), signed);
+                StrictAnswer { status: 200, body, end: StrictEnd::Hold }
+            }
+            said @ ScriptedReply::Reply { .. } => {
+                let body = render(wire, &said, self.asked.len(), signed);
+                StrictAnswer { status: 200, body, end }
+            }
         }
     }
 }
 
+/// An answer to a request.
+struct StrictAnswer {
+    status: u16,
+    body: String,
+    end: StrictEnd,
+}
+
+/// Treatment of the connection after the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StrictEnd {
+    Close,
+    /// It stays open, and the body seems to go on.
+    Hold,
+}
+
 async fn serve(mut stream: TcpStream, state: Arc<Mutex<StrictState>>) {
     let Some((path, body)) = read_request(&mut stream).await else { return };
-    let (status, body) = state.lock().unwrap().answer(&path, body);
+    let StrictAnswer { status, body, end } = state.lock().unwrap().answer(&path, body);
     let kind = if status != 200 {
         "application/json"
     } else if path.starts_with("/api") {
@@ -114,12 +147,18 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<StrictState>>) {
     } else {
         "text/event-stream"
     };
-    let length = body.len();
+    let length = match end {
+        StrictEnd::Close => format!("content-length: {}\r\n", body.len()),
+        StrictEnd::Hold => String::new(),
+    };
     let head = format!(
-        "HTTP/1.1 {status} So\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
-         connection: close\r\n\r\n"
+        "HTTP/1.1 {status} So\r\ncontent-type: {kind}\r\n{length}connection: close\r\n\r\n"
     );
     stream.write_all(format!("{head}{body}").as_bytes()).await.ok();
+    if end == StrictEnd::Hold {
+        // Until the other side ends the connection.
+        drop(stream.read(&mut [0]).await);
+    }
     stream.shutdown().await.ok();
 }
 

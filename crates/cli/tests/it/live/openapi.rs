@@ -254,6 +254,8 @@ impl Asked {
         assert_eq!(waiting["inputs"].as_array().unwrap().len(), 1);
         let input = [("session", session), ("input", queued["input"].as_str().unwrap())];
         self.json("DELETE /v1/sessions/{session}/inputs/{input}", &input, None).await;
+        let calls = "GET /v1/sessions/{session}/calls?after=0&limit=1&unknown=false";
+        assert_eq!(self.json(calls, &of, None).await["calls"][0]["state"], "waiting");
         self.json(
             "POST /v1/sessions/{session}/calls/{call}/decision",
             &call,
@@ -271,6 +273,8 @@ impl Asked {
             turn["events"].as_array().unwrap().last().unwrap()["event"]["kind"],
             "turn_ended"
         );
+        let calls = self.json("GET /v1/sessions/{session}/calls", &of, None).await;
+        assert_eq!(calls["calls"][0]["state"], "done");
         let output =
             self.ask("GET /v1/sessions/{session}/calls/{call}/output", &call, &[], None).await;
         assert!(output.text().await.unwrap().contains("42"));

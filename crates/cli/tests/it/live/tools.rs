@@ -107,6 +107,22 @@ async fn without_keys_the_local_user_is_the_operator() {
 }
 
 #[tokio::test]
+async fn an_operators_replay_classes_are_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "[replay]\n\"calc*\" = \"never\"\ncalculator = \"ask\"\n\"current*\" = \"never\"\n";
+    let file = config(dir.path(), text);
+    let live = Live::on(dir.path(), &["--config", &file]).await;
+    let own = json!({"name": "own", "model": "offline"});
+    assert_eq!(call(&live, "POST", "/v1/agents", &[], Some(own)).await.0, 201);
+    let (_, page) = call(&live, "GET", "/v1/agents/own", &[], None).await;
+    let tools = page["tools"].as_array().unwrap();
+    for (name, class) in [("calculator", "ask"), ("current_time", "never"), ("fetch_url", "safe")] {
+        let found = tools.iter().find(|tool| tool["name"] == name).unwrap();
+        assert_eq!(found["replay"], class, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn load_models_need_the_operator_where_users_have_keys() {
     let load = "load:items=1,bytes=10";
     let guarded = Guarded::start().await;

@@ -2,6 +2,7 @@
 
 mod assigning;
 mod briefing;
+mod handover;
 mod resuming;
 mod saying;
 
@@ -94,14 +95,21 @@ pub(crate) async fn open(dir: &Path) -> Room {
 /// [`open`] with options.
 async fn with(dir: &Path, options: HubOptions) -> Room {
     let mut room = Room::with(dir, Arc::new(Puppet), options).await;
-    let ConnectionReply::Offered { agent, .. } =
-        room.hub.worker_connection(&room.user).offer(offer("first"), true).await.unwrap()
-    else {
-        panic!("no agent")
-    };
-    room.session = agent.main_session.clone();
-    room.agent = *agent;
+    room.take_offered(offer("first")).await;
     room
+}
+
+impl Room {
+    /// Makes the agent of an offer the room's.
+    async fn take_offered(&mut self, offer: Offer) {
+        let mut connection = self.hub.worker_connection(&self.user);
+        let ConnectionReply::Offered { agent, .. } = connection.offer(offer, true).await.unwrap()
+        else {
+            panic!("no agent")
+        };
+        self.session = agent.main_session.clone();
+        self.agent = *agent;
+    }
 }
 
 /// The room under the next hub, after a planned stop. `guest` is dropped between the two.

@@ -2,7 +2,7 @@
 
 use super::codec::{MemgptServerFrame, ResponseKind};
 use crate::dialect::python::Json;
-use crate::{Emission, Event, Outcome, SessionEmission, ToolStatus, TurnEvent};
+use crate::{ApprovalAbout, Emission, Event, Outcome, SessionEmission, ToolStatus, TurnEvent};
 
 /// Frames of an emission. Start, end and error of a turn are only for the connection that sent the
 /// input; its machine filters them. Deltas, status and other emissions have no frames.
@@ -29,13 +29,20 @@ pub fn encode(emitted: &SessionEmission) -> Vec<String> {
             ..
         }) => MemgptServerFrame::response(ResponseKind::FunctionMessage, format!("Error: {text}")),
         // The protocol has no frame for an approval. A message tells its reader where to answer.
-        Event::Turn(TurnEvent::ApprovalAsked { call, name, .. }) => MemgptServerFrame::response(
-            ResponseKind::AssistantMessage,
-            format!(
-                "I may not run {name} without your approval. Give or refuse it in \
-                 `thoughtwire chat` or on the server's page (call {call})."
-            ),
-        ),
+        Event::Turn(TurnEvent::ApprovalAsked { call, name, about, .. }) => {
+            let text = match about {
+                ApprovalAbout::Run => format!(
+                    "I may not run {name} without your approval. Give or refuse it in \
+                     `thoughtwire chat` or on the server's page (call {call})."
+                ),
+                ApprovalAbout::Retry => format!(
+                    "I was interrupted while I ran {name}. It may already have taken effect. Say \
+                     in `thoughtwire chat` or on the server's page whether I run it again, or \
+                     whether it was done or failed (call {call})."
+                ),
+            };
+            MemgptServerFrame::response(ResponseKind::AssistantMessage, text)
+        }
         Event::Turn(TurnEvent::Started { .. }) => MemgptServerFrame::ResponseStart,
         Event::Turn(TurnEvent::Ended { outcome: Outcome::Completed, .. }) => {
             MemgptServerFrame::ResponseEnd

@@ -11,9 +11,9 @@ use super::wire::{AgentWire, ClientWire, ServerWire};
 use crate::Verdict;
 use crate::connection::Close;
 use crate::{
-    Awaits, Decision, Disposition, Event, HistoryEntry, Input, MemoryBlock, Offer, Outcome,
-    Permission, Policy, Record, Retry, Role, Run, SessionListing, StreamKind, Style,
-    ToolDeclaration, ToolStatus, Usage, Verb, WaitingCall,
+    ApprovalAbout, Awaits, Decision, Disposition, Event, HistoryEntry, Input, MemoryBlock, Offer,
+    Outcome, Permission, Policy, Record, Replay, ResumeReason, Retry, RetryReason, Role, Run,
+    SessionListing, StreamKind, Style, ToolDeclaration, ToolStatus, Usage, Verb, WaitingCall,
 };
 
 const HEAD: &str = "\
@@ -45,6 +45,9 @@ fn the_typescript_types_are_those_of_the_server() {
     write(HistoryEntry::decl(&config));
     write(Role::decl(&config));
     write(Decision::decl(&config));
+    write(ApprovalAbout::decl(&config));
+    write(ResumeReason::decl(&config));
+    write(RetryReason::decl(&config));
     write(ToolStatus::decl(&config));
     write(Outcome::decl(&config));
     write(Usage::decl(&config));
@@ -53,6 +56,7 @@ fn the_typescript_types_are_those_of_the_server() {
     write(Disposition::decl(&config));
     write(Style::decl(&config));
     write(ToolDeclaration::decl(&config));
+    write(Replay::decl(&config));
     write(SessionListing::decl(&config));
     write(Verdict::decl(&config));
     write(Offer::decl(&config));

@@ -3,7 +3,9 @@
 use super::codec::WsMessage;
 use super::payload::Payload;
 use crate::dialect::python::Json;
-use crate::{Emission, Event, Outcome, SessionEmission, ToolStatus, TurnEvent};
+use crate::{
+    ApprovalAbout, Emission, Event, Outcome, ResumeReason, SessionEmission, ToolStatus, TurnEvent,
+};
 
 /// Code of a turn that a new input interrupted.
 const INTERRUPTED: &str = "interrupted";
@@ -11,6 +13,8 @@ const INTERRUPTED: &str = "interrupted";
 /// Messages that answer a request for approval, because the dialect has no frame for it.
 pub(super) const APPROVE: &str = "/approve";
 pub(super) const DENY: &str = "/deny";
+/// The same about a call that was interrupted and has been made. The call's result may follow.
+pub(super) const DONE: &str = "/done";
 
 /// Frames of an emission, with labels. User messages are not echoed, and deltas have no frames.
 #[must_use]
@@ -27,9 +31,20 @@ pub fn encode(
         Emission::Record(record) => match &record.event {
             Event::Turn(TurnEvent::Started { .. }) => status("Thinking..."),
             // The dialect has no frame for it. A status names the call and how to answer.
-            Event::Turn(TurnEvent::ApprovalAsked { name, .. }) => {
+            Event::Turn(TurnEvent::ApprovalAsked { name, about: ApprovalAbout::Run, .. }) => {
                 status(&format!("{name} waits for your approval: answer {APPROVE} or {DENY}"))
             }
+            Event::Turn(TurnEvent::ApprovalAsked { name, about: ApprovalAbout::Retry, .. }) => {
+                status(&format!(
+                    "{name} was interrupted and may already have taken effect: answer {APPROVE} to \
+                     run it again, {DONE} [result] if it was done, or {DENY} if it failed"
+                ))
+            }
+            Event::Turn(TurnEvent::Resumed { reason, .. }) => status(match reason {
+                ResumeReason::Restart => "The server was restarted; the turn goes on.",
+                ResumeReason::Moved => "The session moved to another server; the turn goes on.",
+                ResumeReason::WorkerLost => "The worker was lost; the turn goes on.",
+            }),
             Event::Turn(TurnEvent::Thought { text, .. }) => {
                 Payload::Thought { text: text.clone(), task_id: None }
             }
@@ -80,8 +95,7 @@ pub fn encode(
             Event::Session(_)
             | Event::Input(_)
             | Event::Turn(
-                TurnEvent::Resumed { .. }
-                | TurnEvent::ToolRetried { .. }
+                TurnEvent::ToolRetried { .. }
                 | TurnEvent::ApprovalSettled { .. }
                 | TurnEvent::ToolAwaited { .. },
             )

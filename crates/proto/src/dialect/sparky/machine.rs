@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::chats::Chats;
 use super::codec::WsMessage;
-use super::encode::{APPROVE, DENY};
+use super::encode::{APPROVE, DENY, DONE};
 use super::fit::fit;
 use super::history::entry;
 use super::payload::{Generation, Payload};
@@ -142,38 +142,10 @@ impl SparkyMachine {
     /// Carries out a frame after `ready`.
     fn begin(&mut self, payload: Payload) {
         match payload {
-            Payload::Message { text, .. } if is_approval_answer(&text) => {
-                match self.chats.current().or_else(|| self.chats.only()) {
-                    Some(session) => {
-                        let decision = if text.trim() == APPROVE {
-                            Verdict::Approved
-                        } else {
-                            Verdict::Denied
-                        };
-                        self.request(
-                            ConnectionCommand::DecideOldest { session, decision },
-                            SparkyStep::Deciding,
-                        );
-                    }
-                    None => {
-                        self.outbox.note(RefusalCode::BadRequest);
-                        self.complain(
-                            "Nothing was settled: switch to the chat that is meant first",
-                        );
-                    }
-                }
+            Payload::Message { text, file_id, .. } if approval_answer(&text).is_some() => {
+                self.decide(text, file_id);
             }
-            Payload::Message { text, file_id, .. } => match self.chats.current() {
-                Some(session) => {
-                    let again = Some((text.clone(), file_id.clone()));
-                    self.send(session, text, file_id, again);
-                }
-                None => self.open(
-                    self.chats.selected().cloned(),
-                    None,
-                    AfterOpen::Send { text, file_id },
-                ),
-            },
+            Payload::Message { text, file_id, .. } => self.message(text, file_id),
             Payload::Personality { text } => {
                 self.personality = Some(text.clone());
                 match self.chats.current() {
@@ -207,6 +179,37 @@ impl SparkyMachine {
             | Payload::Error { .. }
             | Payload::TokenUsage { .. }
             | Payload::TokenEstimate { .. } => {}
+        }
+    }
+
+    /// Sends a message to the chat that the client is in.
+    pub(super) fn message(&mut self, text: String, file_id: Option<String>) {
+        match self.chats.current() {
+            Some(session) => {
+                let again = Some((text.clone(), file_id.clone()));
+                self.send(session, text, file_id, again);
+            }
+            None => {
+                let chat = self.chats.selected().cloned();
+                self.open(chat, None, AfterOpen::Send { text, file_id });
+            }
+        }
+    }
+
+    /// Answers the oldest approval that waits. A `/done` that none waits for is a message.
+    fn decide(&mut self, text: String, file_id: Option<String>) {
+        let Some((decision, result)) = approval_answer(&text) else { return };
+        let otherwise = (decision == Verdict::Done).then_some((text, file_id));
+        match (self.chats.current().or_else(|| self.chats.only()), otherwise) {
+            (Some(session), otherwise) => self.request(
+                ConnectionCommand::DecideOldest { session, decision, result },
+                SparkyStep::Deciding { otherwise },
+            ),
+            (None, Some((text, file_id))) => self.message(text, file_id),
+            (None, None) => {
+                self.outbox.note(RefusalCode::BadRequest);
+                self.complain("Nothing was settled: switch to the chat that is meant first");
+            }
         }
     }
 
@@ -458,9 +461,20 @@ impl Machine for SparkyMachine {
     }
 }
 
-/// Whether a message answers a request for approval.
-fn is_approval_answer(text: &str) -> bool {
-    matches!(text.trim(), APPROVE | DENY)
+/// The decision and the call's result, if a message answers a request for approval.
+fn approval_answer(text: &str) -> Option<(Verdict, Option<String>)> {
+    match text.trim() {
+        APPROVE => Some((Verdict::Approved, None)),
+        DENY => Some((Verdict::Denied, None)),
+        text => {
+            let result = text.strip_prefix(DONE)?;
+            if !result.is_empty() && !result.starts_with(char::is_whitespace) {
+                return None;
+            }
+            let result = result.trim();
+            Some((Verdict::Done, (!result.is_empty()).then(|| result.to_owned())))
+        }
+    }
 }
 
 /// Whether a frame is the heartbeat that Sparky's terminal client was meant to send.

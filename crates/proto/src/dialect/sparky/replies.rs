@@ -54,11 +54,17 @@ impl SparkyMachine {
                     self.complain(format!("Invalid message: {refusal}"));
                 }
             }
-            SparkyStep::Deciding => {
-                if let Err(refusal) = outcome {
+            SparkyStep::Deciding { otherwise } => match (outcome, otherwise) {
+                (Ok(_), _) => {}
+                (Err(refusal), Some((text, file_id)))
+                    if refusal.code == RefusalCode::UnknownCall =>
+                {
+                    self.message(text, file_id);
+                }
+                (Err(refusal), Some(_) | None) => {
                     self.complain(format!("Nothing was settled: {refusal}"));
                 }
-            }
+            },
             SparkyStep::Sending { session, again } => match (outcome, again) {
                 (Ok(_), _) => {}
                 // The chat was just deleted, and this connection was not told yet.

@@ -42,7 +42,10 @@ pub(super) enum SparkyStep {
         session: SessionId,
         again: Option<(String, Option<String>)>,
     },
-    Deciding,
+    /// Answering an approval. `otherwise` is sent as a message if no approval waits for it.
+    Deciding {
+        otherwise: Option<(String, Option<String>)>,
+    },
 }
 
 /// A chat that was opened.

@@ -225,6 +225,12 @@ fn sessions() -> Vec<Prose> {
                  the position is beyond the log, the stream begins where the log does and says so.",
             )
             .answer(200, "A page of events, or server-sent events without end."),
+        Prose::new("get /v1/sessions/{session}/calls", "listCalls", "events", "List calls")
+            .detail(
+                "A page may have fewer calls than `limit`; the first page without calls is the \
+                 last one.",
+            )
+            .answer(200, "A page of the session's calls with their states, oldest first."),
         Prose::new(
             "get /v1/sessions/{session}/calls/{call}/output",
             "readOutput",
@@ -270,7 +276,12 @@ fn inputs() -> Vec<Prose> {
             "post /v1/sessions/{session}/calls/{call}/decision",
             "decide",
             "inputs",
-            "Approve or deny a call",
+            "Decide about a call",
+        )
+        .detail(
+            "A call that has not run is `approved` or `denied`. A call whose outcome is unknown \
+             is run again with `approved`, counts as failed with `denied`, and counts as done \
+             with `done`, which may have a `result` for the model.",
         )
         .example(json!({"decision": "approved"}))
         .answer(200, "The decision is recorded."),

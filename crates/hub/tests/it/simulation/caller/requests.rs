@@ -13,14 +13,14 @@ impl Line {
                 let outcome = self.detach(&session).await;
                 self.machine.answer(tag, outcome);
             }
-            Command::Connection(ConnectionCommand::DecideOldest { session, decision }) => {
+            Command::Connection(ConnectionCommand::DecideOldest { session, decision, result }) => {
                 let (hub, user) = (self.hub.clone(), self.user.clone());
                 let (ledger, caller) = (Arc::clone(&self.ledger), self.caller);
                 self.answers.push(Box::pin(async move {
-                    let outcome = match hub.oldest_approval(&user, &session).await {
+                    let outcome = match hub.oldest_approval(&user, &session, decision).await {
                         Ok(call) => {
                             let from = Some("caller".to_owned());
-                            let command = SessionCommand::Decide { call, decision, result: None };
+                            let command = SessionCommand::Decide { call, decision, result };
                             hub.execute(&user, from, None, session, command).await
                         }
                         Err(refusal) => Err(refusal),

@@ -3,13 +3,17 @@
 //! Replayed and live events go through the same [`Transcript::apply`]. So the view does not depend
 //! on when the client attached, how often it lost the connection, or which deltas it saw.
 
+mod cut_texts;
+mod entry;
+
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Map, Value};
+use cut_texts::CutTexts;
+pub use entry::{Approval, CallResult, EntryBody, InputStatus, ToolCallEntry, TranscriptEntry};
 
 use crate::{
-    Attached, CallId, Cursor, Decision, Delta, Emission, Epoch, Event, InputEvent, ItemId, Outcome,
-    Partial, Record, Seq, SessionEvent, SessionId, Timestamp, ToolStatus, TurnEvent, TurnId,
+    ApprovalAbout, Attached, CallId, Cursor, Delta, Emission, Epoch, Event, InputEvent, ItemId,
+    Outcome, Partial, Record, Seq, SessionEvent, SessionId, StreamKind, TurnEvent, TurnId,
 };
 
 /// The part of a session that this client has seen.
@@ -47,124 +51,7 @@ pub struct Transcript {
     calls: HashMap<CallId, usize>,
     /// Items and calls of the running turn whose event came. Later deltas of them are ignored.
     closed: HashSet<String>,
-}
-
-/// One item in a transcript, in the order of the log. Its index never changes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TranscriptEntry {
-    /// Position of the event that created it.
-    pub seq: Seq,
-    /// Time of that event.
-    pub at: Timestamp,
-    /// Its turn; an input has one once it runs.
-    pub turn: Option<TurnId>,
-    /// The content.
-    pub body: EntryBody,
-}
-
-/// Content of an [`TranscriptEntry`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum EntryBody {
-    /// A user sent an input.
-    Input {
-        /// Its id.
-        item: ItemId,
-        /// The text.
-        text: String,
-        /// References to files.
-        attachments: Vec<String>,
-        /// The client that sent it.
-        from: Option<String>,
-        /// The input's progress.
-        status: InputStatus,
-    },
-    /// The agent had a thought.
-    Thought {
-        /// Its id.
-        item: ItemId,
-        /// The text.
-        text: String,
-        /// False if the thought was cut: the turn ended or was interrupted first.
-        complete: bool,
-        /// The cut thought whose text this one continues.
-        continues: Option<ItemId>,
-    },
-    /// The agent sent a message.
-    Message {
-        /// Its id.
-        item: ItemId,
-        /// The text.
-        text: String,
-        /// False if the message was cut: the turn ended or was interrupted first.
-        complete: bool,
-        /// The cut message whose text this one continues.
-        continues: Option<ItemId>,
-    },
-    /// The agent called a tool.
-    Call(ToolCallEntry),
-    /// A turn ended.
-    Ended {
-        /// The input that it ran on.
-        input: ItemId,
-        /// How it ended.
-        outcome: Outcome,
-        /// The cause for programs, if it did not complete.
-        code: Option<String>,
-        /// The cause as a sentence.
-        reason: Option<String>,
-    },
-    /// Any other event.
-    Fact(Event),
-}
-
-/// Progress of an input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InputStatus {
-    /// It is queued.
-    Waits,
-    /// Its turn runs, or it joined a running turn.
-    Runs,
-    /// Its turn ended.
-    Ended(Outcome),
-    /// It was withdrawn.
-    Withdrawn,
-}
-
-/// A tool call, from its request to its result.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ToolCallEntry {
-    /// Its id.
-    pub call: CallId,
-    /// The tool.
-    pub name: String,
-    /// The arguments; absent if the transcript begins after the call.
-    pub args: Option<Map<String, Value>>,
-    /// State of its approval, if one was asked for.
-    pub approval: Option<Approval>,
-    /// Time until which a client may run it, if one is awaited.
-    pub awaited: Option<Timestamp>,
-    /// The result.
-    pub returned: Option<CallResult>,
-}
-
-/// State of an approval.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Approval {
-    /// It is asked for, and expires at this time.
-    Asked(Timestamp),
-    /// It was settled.
-    Settled(Decision),
-}
-
-/// Result of a tool call.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CallResult {
-    /// Whether the call succeeded.
-    pub status: ToolStatus,
-    /// The result or the error, as text.
-    pub text: String,
-    /// The result in a richer form.
-    pub content: Option<Value>,
+    cut_texts: CutTexts,
 }
 
 /// Effect of an emission on a transcript.
@@ -219,6 +106,14 @@ impl Transcript {
         &self.open
     }
 
+    /// Index of the entry whose text an open item continues, as far as its deltas tell: the last
+    /// text of its kind was cut, and the turn was resumed since. The item's event decides.
+    #[must_use]
+    pub fn continued(&self, open: &Partial) -> Option<usize> {
+        let first = self.open.iter().find(|other| other.kind == open.kind)?;
+        self.cut_texts.expected(open.kind).filter(|_| first.item == open.item)
+    }
+
     /// The running turn.
     #[must_use]
     pub fn turn(&self) -> Option<&TurnId> {
@@ -264,31 +159,38 @@ impl Transcript {
                 }
             }
             Event::Input(InputEvent::Withdrawn { input }) => {
-                return self.settle(input, None, InputStatus::Withdrawn, event, record);
+                return self.settle(input, None, InputStatus::Withdrawn, record);
             }
             Event::Turn(TurnEvent::Started { input }) => {
                 self.turn.clone_from(turn);
-                self.open.clear();
-                self.closed.clear();
-                return self.settle(input, turn.as_ref(), InputStatus::Runs, event, record);
+                self.forget_items();
+                return self.settle(input, turn.as_ref(), InputStatus::Runs, record);
             }
             Event::Turn(TurnEvent::Thought { item, text, complete, continues }) => {
-                self.close(item.as_str());
-                EntryBody::Thought {
-                    item: item.clone(),
-                    text: text.clone(),
-                    complete: *complete,
-                    continues: continues.clone(),
+                match self.join(StreamKind::Thought, item, text, *complete, continues.as_ref()) {
+                    Ok(at) => return TranscriptChange::Entry(at),
+                    Err(seams) => EntryBody::Thought {
+                        item: item.clone(),
+                        text: text.clone(),
+                        complete: *complete,
+                        seams,
+                    },
                 }
             }
             Event::Turn(TurnEvent::Message { item, text, complete, continues }) => {
-                self.close(item.as_str());
-                EntryBody::Message {
-                    item: item.clone(),
-                    text: text.clone(),
-                    complete: *complete,
-                    continues: continues.clone(),
+                match self.join(StreamKind::Message, item, text, *complete, continues.as_ref()) {
+                    Ok(at) => return TranscriptChange::Entry(at),
+                    Err(seams) => EntryBody::Message {
+                        item: item.clone(),
+                        text: text.clone(),
+                        complete: *complete,
+                        seams,
+                    },
                 }
+            }
+            Event::Turn(TurnEvent::Resumed { .. }) => {
+                self.cut_texts.resumed();
+                EntryBody::Fact(event.clone())
             }
             Event::Turn(TurnEvent::ToolCalled { call, name, args }) => {
                 // Streamed arguments carry the call's id as their item.
@@ -299,33 +201,28 @@ impl Transcript {
                     name: name.clone(),
                     args: Some(args.clone()),
                     approval: None,
+                    about: ApprovalAbout::Run,
+                    retries: 0,
                     awaited: None,
                     returned: None,
                 })
             }
-            Event::Turn(TurnEvent::ApprovalAsked { call, expires_at, .. }) => match self.call(call)
-            {
-                Some((at, open)) => {
-                    open.approval = Some(Approval::Asked(*expires_at));
-                    return TranscriptChange::Entry(at);
-                }
-                None => EntryBody::Fact(event.clone()),
-            },
-            Event::Turn(TurnEvent::ToolAwaited { call, expires_at }) => match self.call(call) {
-                Some((at, open)) => {
-                    open.awaited = Some(*expires_at);
-                    return TranscriptChange::Entry(at);
-                }
-                None => EntryBody::Fact(event.clone()),
-            },
-            Event::Turn(TurnEvent::ApprovalSettled { call, decision, .. }) => match self.call(call)
-            {
-                Some((at, open)) => {
-                    open.approval = Some(Approval::Settled(*decision));
-                    return TranscriptChange::Entry(at);
-                }
-                None => EntryBody::Fact(event.clone()),
-            },
+            Event::Turn(TurnEvent::ApprovalAsked { call, about, expires_at, .. }) => {
+                let (about, asked) = (*about, Approval::Asked(*expires_at));
+                return self.change(call, record, |open| {
+                    (open.about, open.approval) = (about, Some(asked));
+                });
+            }
+            Event::Turn(TurnEvent::ApprovalSettled { call, decision, .. }) => {
+                let settled = Approval::Settled(*decision);
+                return self.change(call, record, |open| open.approval = Some(settled));
+            }
+            Event::Turn(TurnEvent::ToolAwaited { call, expires_at }) => {
+                return self.change(call, record, |open| open.awaited = Some(*expires_at));
+            }
+            Event::Turn(TurnEvent::ToolRetried { call, attempt, .. }) => {
+                return self.change(call, record, |open| open.retries = *attempt);
+            }
             Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content }) => {
                 let returned = Some(CallResult {
                     status: *status,
@@ -342,6 +239,8 @@ impl Transcript {
                     name: name.clone(),
                     args: None,
                     approval: None,
+                    about: ApprovalAbout::Run,
+                    retries: 0,
                     awaited: None,
                     returned,
                 })
@@ -365,9 +264,7 @@ impl Transcript {
                 | SessionEvent::MemoryEdited { .. }
                 | SessionEvent::Compacted { .. },
             )
-            | Event::Turn(
-                TurnEvent::Resumed { .. } | TurnEvent::ToolRetried { .. } | TurnEvent::Usage(_),
-            )
+            | Event::Turn(TurnEvent::Usage(_))
             | Event::Other(_) => EntryBody::Fact(event.clone()),
         };
         self.push(TranscriptEntry { seq: *seq, at: *at, turn: turn.clone(), body })
@@ -378,6 +275,11 @@ impl Transcript {
         TranscriptChange::Entry(self.entries.len() - 1)
     }
 
+    fn push_fact(&mut self, record: &Record) -> TranscriptChange {
+        let Record { seq, at, turn, event } = record.clone();
+        self.push(TranscriptEntry { seq, at, turn, body: EntryBody::Fact(event) })
+    }
+
     /// Sets an input's progress. If the input is not in the transcript, the event becomes an entry
     /// of its own.
     fn settle(
@@ -385,7 +287,6 @@ impl Transcript {
         input: &ItemId,
         turn: Option<&TurnId>,
         became: InputStatus,
-        event: &Event,
         record: &Record,
     ) -> TranscriptChange {
         let at = self.inputs.get(input).copied();
@@ -400,12 +301,7 @@ impl Transcript {
             }
             return TranscriptChange::Entry(at);
         }
-        self.push(TranscriptEntry {
-            seq: record.seq,
-            at: record.at,
-            turn: record.turn.clone(),
-            body: EntryBody::Fact(event.clone()),
-        })
+        self.push_fact(record)
     }
 
     fn end(&mut self, ended: Option<&TurnId>, input: &ItemId, outcome: Outcome) {
@@ -421,9 +317,48 @@ impl Transcript {
             Some(_) | None => true,
         });
         self.turn = None;
+        self.calls.clear();
+        self.forget_items();
+    }
+
+    /// Forgets what only concerns the items of one turn.
+    fn forget_items(&mut self) {
         self.open.clear();
         self.closed.clear();
-        self.calls.clear();
+        self.cut_texts = CutTexts::default();
+    }
+
+    /// Closes an item and appends its text to the one that it continues. Returns the index of
+    /// that entry; otherwise the item needs an entry of its own, with the seams in it.
+    fn join(
+        &mut self,
+        kind: StreamKind,
+        item: &ItemId,
+        text: &str,
+        complete: bool,
+        continues: Option<&ItemId>,
+    ) -> Result<usize, Vec<usize>> {
+        self.close(item.as_str());
+        let at = continues.and_then(|cut| self.cut_texts.entry(cut)).filter(|at| {
+            let entry = self.entries.get_mut(*at);
+            entry.is_some_and(|entry| entry.body.go_on(kind, text, complete))
+        });
+        self.cut_texts.said(kind, item, complete, at.unwrap_or(self.entries.len()));
+        at.ok_or_else(|| continues.map(|_| 0).into_iter().collect())
+    }
+
+    /// Changes an open call. If it is not in the transcript, the event becomes an entry of its own.
+    fn change(
+        &mut self,
+        call: &CallId,
+        record: &Record,
+        change: impl FnOnce(&mut ToolCallEntry),
+    ) -> TranscriptChange {
+        if let Some((at, open)) = self.call(call) {
+            change(open);
+            return TranscriptChange::Entry(at);
+        }
+        self.push_fact(record)
     }
 
     fn call(&mut self, call: &CallId) -> Option<(usize, &mut ToolCallEntry)> {
