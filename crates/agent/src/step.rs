@@ -214,8 +214,7 @@ impl StepLoop {
         self.has_messaged = has_messaged;
         let open_calls = std::mem::take(&mut self.turn.open_calls);
         if open_calls.is_empty() {
-            let joined =
-                if has_unseen_input { self.context.take_joined() } else { Vec::new() };
+            let joined = if has_unseen_input { self.context.take_joined() } else { Vec::new() };
             if let Some(cut) = cut {
                 // An eighth of the room, at four bytes for a token.
                 self.context.ask_for_rest(&cut, self.style, self.room / 2);

@@ -134,9 +134,9 @@ fn pieces(prompt: &Prompt) -> Vec<ReplyPiece> {
 fn cut_message(prompt: &Prompt) -> Option<String> {
     let turn = prompt.chat.iter().skip(prompt.turn_from);
     let mut newest = turn.rev().skip_while(|entry| matches!(***entry, PromptEntry::User(_)));
-    let asks = newest.next().is_some_and(
-        |entry| matches!(&**entry, PromptEntry::Note(text) if asks_for_rest(text)),
-    );
+    let asks = newest
+        .next()
+        .is_some_and(|entry| matches!(&**entry, PromptEntry::Note(text) if asks_for_rest(text)));
     let mut parts: Vec<&str> = newest
         .map_while(|entry| match &**entry {
             PromptEntry::Message(text) => Some(text.as_str()),
