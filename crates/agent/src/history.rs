@@ -53,7 +53,7 @@ pub(crate) enum InputsFound {
 /// Provider state of replies, by the position of each reply's first call.
 pub(crate) type ProviderStates = BTreeMap<Seq, ProviderState>;
 
-/// What is stored beside a reply's calls.
+/// The row that is stored beside a reply's calls.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct StoredReply {
     /// State that the provider wants back.

@@ -71,7 +71,7 @@ pub(crate) fn shown_end(text: &str) -> (usize, &str) {
     parse().unwrap_or((0, text))
 }
 
-/// What a whole continuation adds to the text before it.
+/// The part of a whole continuation that the text before it does not have.
 pub(crate) fn added(before: &str, continuation: &str) -> String {
     let mut filter = OverlapFilter::new(before);
     let mut added = filter.push(continuation);
@@ -79,7 +79,7 @@ pub(crate) fn added(before: &str, continuation: &str) -> String {
     added
 }
 
-/// What a turn's records say about the work that is done.
+/// The work of a turn that is done, by its records.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct DoneWork {
     /// The text that was cut last, if nothing was said or done since.
@@ -117,7 +117,7 @@ impl DoneWork {
             match event {
                 TurnEvent::Thought { item, text, complete, continues } => {
                     // Reasoning cannot be continued: a provider signs it or hides it. The model
-                    // thinks anew.
+                    // thinks once more.
                     let is_monologue = style == Style::Memgpt;
                     let cut = (!complete && is_monologue).then_some(CutKind::Monologue);
                     work.say(cut, item, text, continues.as_ref());
@@ -220,7 +220,7 @@ const LONGEST_OVERLAP: usize = 4_000;
 pub(crate) struct OverlapFilter {
     /// The text before.
     before: String,
-    /// What has arrived and may be a repetition; `None` once that is decided.
+    /// The text that has arrived and may be a repetition; `None` once that is decided.
     held: Option<String>,
 }
 
@@ -238,7 +238,7 @@ impl OverlapFilter {
             self.held = Some(held);
             return String::new();
         }
-        self.without_repetition(held)
+        self.without_repetition(&held)
     }
 
     /// The end of the continuation. Returns what is left of it.
@@ -246,12 +246,12 @@ impl OverlapFilter {
         match self.held.take() {
             // A repetition that stops in the middle has nothing new.
             Some(held) if held.len() >= SHORTEST_OVERLAP => String::new(),
-            Some(held) => self.without_repetition(held),
+            Some(held) => self.without_repetition(&held),
             None => String::new(),
         }
     }
 
-    fn without_repetition(&self, held: String) -> String {
+    fn without_repetition(&self, held: &str) -> String {
         let repeated = self.ends().find(|end| held.starts_with(end)).map_or(0, str::len);
         held.get(repeated..).unwrap_or_default().to_owned()
     }

@@ -205,7 +205,7 @@ impl StepLoop {
             DoneWork::read(&so_far, self.style);
         let stored = history::stored_replies(rows.clone());
         let stored = stored.into_values().next_back().unwrap_or_default().spent;
-        // What the log has may be newer than what is stored with the last calls, or older.
+        // The cost in the log may be newer than the one stored with the last calls, or older.
         let before = if logged.input_tokens > stored.input_tokens { logged } else { stored };
         // The past may have been summarised already.
         let since = std::mem::replace(&mut self.total, before);

@@ -159,7 +159,7 @@ fn open_questions(prompt: &Prompt) -> (Vec<String>, VecDeque<OfflineResult>) {
     let mut results = VecDeque::new();
     let mut args_of = std::collections::HashMap::new();
     let mut answered = false;
-    // The message that is to be continued is no answer yet.
+    // A message that the prompt asks to continue is no answer yet.
     let is_cut = cut_message(prompt).is_some();
     for entry in prompt.chat.iter().skip(prompt.turn_from) {
         match &**entry {
