@@ -95,6 +95,10 @@ pub(crate) fn has_sent(entry: &PromptEntry) -> bool {
     }
 }
 
+fn no_longer_allowed(tool: &str) -> String {
+    format!("The tool `{tool}` may not be used here any more.")
+}
+
 impl StepCalls<'_> {
     /// Runs the calls that a model made and adds them to the chat. `kept` is the state that the
     /// model's provider wants back with them, as JSON.
@@ -137,8 +141,9 @@ impl StepCalls<'_> {
             };
             let (call, name) = (open.call.clone(), open.name.clone());
             let (args, provider_id) = (args_of(&call), provider_id_of(&call));
+            let message = args.get("message").and_then(Value::as_str).unwrap_or_default();
             let cut = if host == ToolHost::BuiltIn(tool::BuiltInTool::SendMessage) {
-                cut.take()
+                cut.take_if(|cut| message.starts_with(&cut.text))
             } else {
                 None
             };
@@ -152,6 +157,9 @@ impl StepCalls<'_> {
     /// The action for a call that was running when the turn was interrupted.
     fn after_interruption(&self, open: &OpenCall, host: ToolHost) -> CallAction {
         match (host, self.toolbox.replay(&open.name)) {
+            (ToolHost::Client, _) if self.is_denied(&open.name) => {
+                CallAction::Complain(no_longer_allowed(&open.name))
+            }
             // A client runs a call when it is awaited, and not before.
             (ToolHost::Client, _) => CallAction::Run(host),
             (ToolHost::BuiltIn(_) | ToolHost::Mcp, _) if self.is_denied(&open.name) => {
@@ -168,7 +176,7 @@ impl StepCalls<'_> {
     }
 
     fn plan(&self, reply: ReplyCall) -> PlannedCall {
-        let ReplyCall { call, name, args, provider_id, streamed } = reply;
+        let ReplyCall { call, name, args, provider_id, streamed, cut } = reply;
         let (args, next) = match args {
             Err(complaint) => (Map::new(), CallAction::Complain(complaint)),
             Ok(args) => {
@@ -182,7 +190,7 @@ impl StepCalls<'_> {
                 (args, next)
             }
         };
-        let said = SaidSoFar { streamed, cut: None };
+        let said = SaidSoFar { streamed, cut };
         PlannedCall { call, name, args, provider_id, said, next }
     }
 
@@ -288,6 +296,8 @@ impl StepCalls<'_> {
             CallAction::AskRetry(host, until) => {
                 let tools = self.turn.interface.tools();
                 match tools.retry_approval(&call, name.clone(), until).await {
+                    // The tool may have been forbidden while the call waited across a restart.
+                    Ok(None) if self.is_denied(&name) => self.give_up(&call, &name).await?,
                     Ok(None) => self.run_by(host, &call, &name, &args, said).await?,
                     Ok(Some(result)) => self.result_of(&call, result),
                     Err(TurnError::Refused(_)) => self.give_up(&call, &name).await?,
@@ -301,7 +311,7 @@ impl StepCalls<'_> {
                     match self.turn.interface.tools().approval(&call, name.clone(), until).await {
                         // The tool may have been forbidden while the call waited across a restart.
                         Ok(Decision::Approved) if self.is_denied(&name) => {
-                            Some(format!("The tool `{name}` may not be used here any more."))
+                            Some(no_longer_allowed(&name))
                         }
                         Ok(Decision::Approved | Decision::Done) => None,
                         Ok(Decision::Denied) => Some("The owner denied this call.".to_owned()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thoughtwire_hub::{AgentError, Input, Turn};
-use thoughtwire_proto::{Compaction, Seq, Usage};
+use thoughtwire_proto::{Compaction, Seq, Style, Usage};
 
 use crate::compaction;
 use crate::history;
@@ -11,6 +11,7 @@ use crate::model::LanguageModel;
 use crate::past::Past;
 use crate::past_cache::PastCache;
 use crate::prompt::PromptEntry;
+use crate::resuming::{CutKind, CutText};
 
 /// Length to which old tool results are shortened when the turn itself is too long, in tokens.
 const OLD_RESULT_TOKENS: usize = 50;
@@ -78,6 +79,51 @@ impl PromptContext {
                 .iter()
                 .map(|input| Arc::new(history::user_entry(&input.text, &input.attachments))),
         );
+    }
+
+    /// Asks for the rest of a text that an interruption has cut, behind that text. At most `bytes`
+    /// of it are shown.
+    pub(crate) fn ask_for_rest(&mut self, cut: &CutText, style: Style, bytes: usize) {
+        let shown = cut.shown(bytes);
+        self.chat.pop_if(|entry| match &**entry {
+            PromptEntry::Thought(text) | PromptEntry::Message(text) => *text == cut.text,
+            PromptEntry::Note(_)
+            | PromptEntry::User(_)
+            | PromptEntry::ProviderState(_)
+            | PromptEntry::Called { .. }
+            | PromptEntry::Returned { .. } => false,
+        });
+        let note = PromptEntry::Note(cut.note(style).to_owned());
+        let text = match cut.kind {
+            CutKind::Monologue => PromptEntry::Thought(shown),
+            CutKind::Message => PromptEntry::Message(shown),
+        };
+        self.chat.extend([Arc::new(text), Arc::new(note)]);
+    }
+
+    /// Takes out the inputs that joined the turn in front of its newest texts, so that they can
+    /// stand behind those.
+    pub(crate) fn take_joined(&mut self) -> Vec<Arc<PromptEntry>> {
+        let is_text = |entry: &Arc<PromptEntry>| {
+            matches!(**entry, PromptEntry::Thought(_) | PromptEntry::Message(_))
+        };
+        let is_input = |entry: &Arc<PromptEntry>| matches!(**entry, PromptEntry::User(_));
+        let texts = self.chat.iter().rev().take_while(|entry| is_text(entry)).count();
+        let end = self.chat.len() - texts;
+        let joined = self.chat.iter().take(end).rev().take_while(|entry| is_input(entry)).count();
+        // The first entry of the turn is its own input.
+        let start = (end - joined).max(self.turn_from + 1).min(end);
+        self.chat.drain(start..end).collect()
+    }
+
+    /// Appends a message of the agent.
+    pub(crate) fn add_message(&mut self, text: &str) {
+        self.chat.push(Arc::new(PromptEntry::Message(text.to_owned())));
+    }
+
+    /// Appends entries that are shared already.
+    pub(crate) fn extend(&mut self, entries: Vec<Arc<PromptEntry>>) {
+        self.chat.extend(entries);
     }
 
     /// Appends the calls of a resumed turn with their results. Inputs that joined the turn while

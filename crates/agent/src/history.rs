@@ -53,7 +53,7 @@ pub(crate) enum InputsFound {
 /// Provider state of replies, by the position of each reply's first call.
 pub(crate) type ProviderStates = BTreeMap<Seq, ProviderState>;
 
-/// What is stored beside a reply's calls.
+/// The row that is stored beside a reply's calls.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct StoredReply {
     /// State that the provider wants back.
@@ -165,11 +165,15 @@ pub(crate) fn build(
             Event::Input(InputEvent::UserMessage { text, attachments, .. }) => {
                 builder.push_input(seq, user_entry(text, attachments));
             }
-            Event::Turn(TurnEvent::Thought { text, .. }) => {
-                builder.push(seq, PromptEntry::Thought(text.clone()));
+            Event::Turn(TurnEvent::Thought { text, continues, .. }) => {
+                if continues.is_none() || !builder.join(text) {
+                    builder.push(seq, PromptEntry::Thought(text.clone()));
+                }
             }
-            Event::Turn(TurnEvent::Message { text, .. }) => {
-                builder.push(seq, PromptEntry::Message(text.clone()));
+            Event::Turn(TurnEvent::Message { text, continues, .. }) => {
+                if continues.is_none() || !builder.join(text) {
+                    builder.push(seq, PromptEntry::Message(text.clone()));
+                }
             }
             Event::Turn(TurnEvent::ToolCalled { call, name, args }) => {
                 if let Some(kept) = kept.get(&seq) {
@@ -252,6 +256,26 @@ struct PastBuilder {
 }
 
 impl PastBuilder {
+    /// Joins the rest of a text to the part that an interruption has cut, if that is the newest
+    /// entry. Returns whether it is.
+    fn join(&mut self, rest: &str) -> bool {
+        let newest = self.parts.last_mut().and_then(|part| part.chat.last_mut());
+        match newest.map(Arc::make_mut) {
+            Some(PromptEntry::Thought(text) | PromptEntry::Message(text)) => {
+                text.push_str(rest);
+                true
+            }
+            Some(
+                PromptEntry::Note(_)
+                | PromptEntry::User(_)
+                | PromptEntry::ProviderState(_)
+                | PromptEntry::Called { .. }
+                | PromptEntry::Returned { .. },
+            )
+            | None => false,
+        }
+    }
+
     fn push(&mut self, seq: Seq, chat: PromptEntry) {
         let chat = Arc::new(chat);
         match self.parts.last_mut() {

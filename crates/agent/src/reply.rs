@@ -38,6 +38,8 @@ pub(crate) struct ReplyCall {
     pub(crate) provider_id: Option<String>,
     /// The message that a `send_message` call streamed already.
     pub(crate) streamed: Option<ItemWriter>,
+    /// The text that this message continues.
+    pub(crate) cut: Option<CutText>,
 }
 
 /// Reason why a reply failed.
@@ -69,6 +71,8 @@ pub(crate) struct ReplyReader {
     usage: Usage,
     /// A text that the first item of its kind continues.
     cut: Option<CutText>,
+    /// Whether the turn goes on after this reply, so that its last message ends here.
+    goes_on: bool,
     /// Drops what that item repeats.
     overlap: Option<(TextKind, OverlapFilter)>,
 }
@@ -101,8 +105,8 @@ struct StreamedCall {
 /// The message of a `send_message` call while its arguments arrive.
 struct StreamedMessage {
     extractor: MessageExtractor,
-    /// Drops what the message repeats of a text that it continues.
-    overlap: Option<OverlapFilter>,
+    /// The text that it continues, and the filter of what it repeats of that.
+    continued: Option<(CutText, OverlapFilter)>,
     writer: ItemWriter,
 }
 
@@ -118,10 +122,12 @@ impl TextKind {
 }
 
 impl ReplyReader {
-    /// Makes a reader of a reply. `cut` is a text that the reply continues.
-    pub(crate) fn new(interface: Interface, cut: Option<CutText>) -> Self {
+    /// Makes a reader of a reply. `cut` is a text that the reply continues. If the turn `goes_on`
+    /// after the reply, no message is left open for its end.
+    pub(crate) fn new(interface: Interface, cut: Option<CutText>, goes_on: bool) -> Self {
         Self {
             cut,
+            goes_on,
             overlap: None,
             interface,
             open: OpenReplyItem::Nothing,
@@ -242,9 +248,8 @@ impl ReplyReader {
             }
             OpenReplyItem::Item(..) | OpenReplyItem::Nothing => {}
         }
-        let is_continued = self.cut.as_ref().is_some_and(|cut| kind.continues(cut.kind));
         // Providers refuse a history with a blank text, and nobody can read one.
-        if text.trim().is_empty() && !is_continued {
+        if text.trim().is_empty() {
             if matches!(self.open, OpenReplyItem::Nothing) {
                 self.blank.push_str(text);
             }
@@ -297,14 +302,15 @@ impl ReplyReader {
     ) -> Result<(), ReplyFault> {
         self.close().await?;
         let streamed = (BuiltInTool::named(&name) == Some(BuiltInTool::SendMessage)).then(|| {
-            let overlap = self.cut.as_ref().filter(|cut| cut.kind == CutKind::Message);
-            let overlap = overlap.map(|cut| OverlapFilter::new(&cut.text));
-            let writer = self.interface.open_message();
-            let writer = match self.continued(CutKind::Message) {
-                Some(cut) => writer.continuing(cut),
-                None => writer,
-            };
-            StreamedMessage { extractor: MessageExtractor::default(), overlap, writer }
+            let mut writer = self.interface.open_message();
+            let continued = self.cut.take_if(|cut| cut.kind == CutKind::Message).map(|cut| {
+                let overlap = OverlapFilter::new(&cut.text);
+                (cut, overlap)
+            });
+            if let Some((cut, _)) = &continued {
+                writer = writer.continuing(cut.item.clone());
+            }
+            StreamedMessage { extractor: MessageExtractor::default(), continued, writer }
         });
         self.calls.push(StreamedCall {
             index,
@@ -327,10 +333,10 @@ impl ReplyReader {
         };
         open.json.push_str(json);
         self.interface.tools().stream_args(&open.call, json).await?;
-        if let Some(StreamedMessage { extractor, overlap, writer }) = &mut open.streamed {
+        if let Some(StreamedMessage { extractor, continued, writer }) = &mut open.streamed {
             let words = extractor.push(json);
-            let words = match overlap {
-                Some(overlap) => overlap.push(&words),
+            let words = match continued {
+                Some((_, overlap)) => overlap.push(&words),
                 None => words,
             };
             if writer.text().is_empty() && words.trim().is_empty() {
@@ -372,7 +378,9 @@ impl ReplyReader {
             std::mem::take(&mut self.calls).into_iter().map(StreamedCall::close).collect();
         self.end_overlap().await?;
         let last = match (last, std::mem::replace(&mut self.open, OpenReplyItem::Nothing)) {
-            (None, OpenReplyItem::Item(TextKind::Message, writer)) if calls.is_empty() => {
+            (None, OpenReplyItem::Item(TextKind::Message, writer))
+                if calls.is_empty() && !self.goes_on =>
+            {
                 Some(writer.into())
             }
             (last, open) => {
@@ -400,14 +408,20 @@ impl ReplyReader {
 impl StreamedCall {
     fn close(self) -> ReplyCall {
         let args = call_args::parse(&self.name, &self.json);
-        let streamed =
-            self.streamed.map(|said| said.writer).filter(|writer| !writer.text().is_empty());
+        let (streamed, cut) = match self.streamed {
+            Some(StreamedMessage { writer, continued, .. }) => (
+                Some(writer).filter(|writer| !writer.text().is_empty()),
+                continued.map(|(cut, _)| cut),
+            ),
+            None => (None, None),
+        };
         ReplyCall {
             call: self.call,
             name: self.name,
             args,
             provider_id: self.provider_id,
             streamed,
+            cut,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::numbers::grouped;
 use crate::past_cache::PastCache;
 use crate::prompt::{NO_ANSWER, Prompt, PromptEntry, Purpose, SystemPrompt, overhead};
 use crate::reply::{ModelReply, ReplyCall, ReplyFault, ReplyReader};
-use crate::resuming::{CONTINUE, CutText, DoneWork};
+use crate::resuming::{CutText, DoneWork};
 use crate::tools::{Toolbox, Toolset};
 
 /// Number of times that a prompt is shortened after the provider found it too long.
@@ -47,6 +47,8 @@ pub(crate) struct StepLoop {
     total: Usage,
     /// A text that an interruption has cut, for the next reply to continue.
     cut: Option<CutText>,
+    /// Inputs that joined the turn while that text was written. They are answered behind it.
+    unseen: Vec<Arc<PromptEntry>>,
     metrics: ModelMetrics,
 }
 
@@ -84,6 +86,7 @@ impl StepLoop {
             spent: Usage::default(),
             total: Usage::default(),
             cut: None,
+            unseen: Vec::new(),
             metrics,
         };
         if steps.context.overflows(&steps.turn, room) {
@@ -124,6 +127,19 @@ impl StepLoop {
                 self.context.chat.extend(reply.published.into_iter().map(Arc::new));
                 if !reply.calls.is_empty() {
                     heartbeat = Some(self.call_all(&inputs, reply.calls, kept).await?);
+                    if !self.unseen.is_empty() {
+                        self.context.extend(std::mem::take(&mut self.unseen));
+                        (self.has_messaged, heartbeat) = (false, None);
+                    }
+                    continue;
+                }
+                if !self.unseen.is_empty() {
+                    if let Some(Final::Text(text)) = reply.last {
+                        self.context.add_message(&text);
+                        self.turn.interface.assistant_message(text).await?;
+                    }
+                    self.context.extend(std::mem::take(&mut self.unseen));
+                    (self.has_messaged, heartbeat) = (false, None);
                     continue;
                 }
                 // An inner monologue is better than no answer.
@@ -185,22 +201,27 @@ impl StepLoop {
         self.toolbox.servers_settled().await;
         let so_far = self.turn.so_far().await?;
         let rows = self.turn.kept(self.turn.started(), Seq(u64::MAX)).await?;
-        let DoneWork { cut, steps, has_messaged, logged, wants_heartbeat } =
+        let DoneWork { cut, steps, has_messaged, has_unseen_input, logged, wants_heartbeat } =
             DoneWork::read(&so_far, self.style);
         let stored = history::stored_replies(rows.clone());
         let stored = stored.into_values().next_back().unwrap_or_default().spent;
-        // What the log has may be newer than what is stored with the last calls, or older.
-        self.total = if logged.input_tokens > stored.input_tokens { logged } else { stored };
-        self.spent = self.total.since(logged);
-        self.turn.interface.spent(self.spent).await?;
+        // The cost in the log may be newer than the one stored with the last calls, or older.
+        let before = if logged.input_tokens > stored.input_tokens { logged } else { stored };
+        // The past may have been summarised already.
+        let since = std::mem::replace(&mut self.total, before);
+        self.spent = before.since(logged);
+        self.add_usage(since).await?;
         self.has_messaged = has_messaged;
         let open_calls = std::mem::take(&mut self.turn.open_calls);
         if open_calls.is_empty() {
-            if cut.is_some() {
-                self.context.chat.push(Arc::new(PromptEntry::Note(CONTINUE.to_owned())));
-                self.cut = cut;
+            let joined = if has_unseen_input { self.context.take_joined() } else { Vec::new() };
+            if let Some(cut) = cut {
+                // An eighth of the room, at four bytes for a token.
+                self.context.ask_for_rest(&cut, self.style, self.room / 2);
+                (self.cut, self.unseen) = (Some(cut), joined);
                 return Ok(Resumption { steps, heartbeat: None });
             }
+            self.context.extend(joined);
             let rests = self.style == Style::Memgpt && steps > 0 && !wants_heartbeat;
             return Ok(Resumption { steps, heartbeat: rests.then_some(Heartbeat::Stop) });
         }
@@ -239,10 +260,10 @@ impl StepLoop {
 
     async fn finish(&mut self, last: Option<Final>) -> Result<Finish, AgentError> {
         let usage = std::mem::take(&mut self.spent);
-        if let Some(Final::Text(text)) = &last {
-            self.context.chat.push(Arc::new(PromptEntry::Message(text.clone())));
-        } else if let Some(Final::Open(writer)) = &last {
-            self.context.chat.push(Arc::new(PromptEntry::Message(writer.text().to_owned())));
+        match &last {
+            Some(Final::Text(text)) => self.context.add_message(text),
+            Some(Final::Open(writer)) => self.context.add_message(writer.text()),
+            None => {}
         }
         Ok(self.turn.interface.finish(last, (!usage.is_none()).then_some(usage)).await?)
     }
@@ -310,7 +331,11 @@ impl StepLoop {
     ) -> Result<ModelReply, (ReplyFault, OutputSent)> {
         let mut attempt = 0;
         loop {
-            let mut reader = ReplyReader::new(self.turn.interface.clone(), self.cut.clone());
+            let mut reader = ReplyReader::new(
+                self.turn.interface.clone(),
+                self.cut.clone(),
+                !self.unseen.is_empty(),
+            );
             let asked = Instant::now();
             let outcome = reader.read(model.reply(Arc::clone(prompt))).await;
             let first = reader.first().map(|first| (first - asked).as_secs_f64());

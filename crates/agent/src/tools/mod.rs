@@ -25,6 +25,7 @@ use thoughtwire_store::{MemoryStore, Store, StoreError};
 use crate::archive::Archive;
 use crate::calls::SaidSoFar;
 use crate::mcp::{McpOutput, McpPhase, McpServers};
+use crate::resuming;
 use crate::time;
 use crate::tool::{BuiltInTool, HEARTBEAT};
 use arguments::CheckedArguments;
@@ -222,8 +223,11 @@ impl Toolbox {
     }
 
     /// The host of a tool that was called before a restart and is not available now: a server that
-    /// is down, or a client that is not back.
+    /// is down, a client that is not back, or a built-in tool that is not allowed any more.
     pub(crate) fn absent(&self, name: &str) -> ToolHost {
+        if let Some(tool) = BuiltInTool::named(name) {
+            return ToolHost::BuiltIn(tool);
+        }
         let of_server =
             self.mcp.states().iter().any(|server| name.starts_with(&format!("{}__", server.name)));
         if of_server { ToolHost::Mcp } else { ToolHost::Client }
@@ -274,18 +278,18 @@ async fn send_message(message: &str, context: ToolContext<'_>) -> Result<String,
                 "`message` is empty; there is nothing to send.".to_owned(),
             ));
         }
-        (None, Some(cut)) if message.starts_with(&cut.text) => {
-            let rest = message.get(cut.text.len()..).unwrap_or_default();
+        (None, Some(cut)) => {
+            let rest = resuming::added(&cut.text, message);
             if rest.is_empty() {
                 let (name, status) = (BuiltInTool::SendMessage.name(), ToolStatus::Success);
                 turn.interface.tools().returned(call, name, status, RESULT, None).await?;
                 return Ok(RESULT.to_owned());
             }
             let mut writer = turn.interface.open_message().continuing(cut.item);
-            writer.write(rest).await?;
+            writer.write(&rest).await?;
             Final::from(writer)
         }
-        (None, _) => Final::from(message),
+        (None, None) => Final::from(message),
     };
     let name = BuiltInTool::SendMessage.name();
     turn.interface.tools().returned_saying(call, name, RESULT, final_message).await?;

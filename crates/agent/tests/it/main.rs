@@ -26,6 +26,7 @@ mod offline;
 mod past_cache;
 mod providers;
 mod quirks;
+mod resuming;
 mod steps;
 mod strict;
 mod transcripts;

@@ -20,7 +20,7 @@ use thoughtwire_proto::{Style, ToolStatus, Usage};
 
 use super::{LanguageModel, ModelError, ReplyEnd, ReplyPiece};
 use crate::prompt::{Prompt, PromptEntry, Purpose};
-use crate::resuming::CONTINUE;
+use crate::resuming::{asks_for_rest, shown_end};
 use crate::tool::BuiltInTool;
 use answer::OfflineStep;
 use request::OfflineRequest;
@@ -116,10 +116,15 @@ fn pieces(prompt: &Prompt) -> Vec<ReplyPiece> {
         // the time differs.
         Some(cut) => {
             let whole = said.concat();
-            let alike = whole.char_indices().zip(cut.chars());
+            let (left_out, end) = shown_end(&cut);
+            let rest = whole.get(left_out..).unwrap_or_default();
+            let alike = rest.char_indices().zip(end.chars());
             let alike = alike.take_while(|((_, one), other)| one == other);
             let at = alike.last().map_or(0, |((at, one), _)| at + one.len_utf8());
-            say(prompt, "", words::pieces(whole.get(at..).unwrap_or_default()))
+            match rest.get(at..) {
+                None | Some("") => self::end(prompt, Vec::new()),
+                Some(rest) => say(prompt, "", words::pieces(rest)),
+            }
         }
         None => say(prompt, &thoughts.join(" "), said),
     }
@@ -129,11 +134,13 @@ fn pieces(prompt: &Prompt) -> Vec<ReplyPiece> {
 fn cut_message(prompt: &Prompt) -> Option<String> {
     let turn = prompt.chat.iter().skip(prompt.turn_from);
     let mut newest = turn.rev().skip_while(|entry| matches!(***entry, PromptEntry::User(_)));
-    let asks = matches!(newest.next().map(|entry| &**entry), Some(PromptEntry::Note(text)) if text == CONTINUE);
+    let asks = newest
+        .next()
+        .is_some_and(|entry| matches!(&**entry, PromptEntry::Note(text) if asks_for_rest(text)));
     let mut parts: Vec<&str> = newest
         .map_while(|entry| match &**entry {
             PromptEntry::Message(text) => Some(text.as_str()),
-            PromptEntry::Note(text) if text == CONTINUE => Some(""),
+            PromptEntry::Note(text) if asks_for_rest(text) => Some(""),
             PromptEntry::Note(_)
             | PromptEntry::User(_)
             | PromptEntry::Thought(_)
@@ -152,7 +159,7 @@ fn open_questions(prompt: &Prompt) -> (Vec<String>, VecDeque<OfflineResult>) {
     let mut results = VecDeque::new();
     let mut args_of = std::collections::HashMap::new();
     let mut answered = false;
-    // The message that is to be continued is no answer yet.
+    // A message that the prompt asks to continue is no answer yet.
     let is_cut = cut_message(prompt).is_some();
     for entry in prompt.chat.iter().skip(prompt.turn_from) {
         match &**entry {
