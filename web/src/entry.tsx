@@ -1,10 +1,11 @@
 import { diffLines } from "diff";
 import { memo } from "preact/compat";
 import { useEffect, useErrorBoundary, useState } from "preact/hooks";
-import type { Usage } from "thoughtwire";
+import type { Usage, Verdict } from "thoughtwire";
 
 import { Markdown } from "./markdown";
 import { formatJson, formatText, Plain } from "./plain";
+import { withSeams } from "./seams";
 import { attempt, type SessionView } from "./store";
 import type { CallEntry, InputEntry, TranscriptEntry, TurnEndEntry } from "./transcript";
 import { visible, visibleName } from "./visible";
@@ -71,7 +72,8 @@ function Body({
           <summary>Thought{entry.state === "cut" ? " (cut off)" : ""}</summary>
           <Plain
             name="said"
-            text={visible(entry.text)}
+            text={withSeams(entry.text, entry.seams)}
+            seams={entry.seams.length > 0}
             from={entry.state === "open" ? "end" : "start"}
           />
         </details>
@@ -79,7 +81,12 @@ function Body({
     case "message":
       return (
         <>
-          <Markdown text={entry.text} open={entry.state === "open"} drawn={view.redraw} />
+          <Markdown
+            text={entry.text}
+            seams={entry.seams}
+            open={entry.state === "open"}
+            drawn={view.redraw}
+          />
           {entry.state !== "open" && entry.text.trim() === "" && (
             <p class="quiet">(an empty message)</p>
           )}
@@ -156,17 +163,19 @@ function CallCard({ call, view }: { call: CallEntry; view: SessionView }) {
       ? Math.max(0, Date.parse(returned.at) - Date.parse(call.began) - (call.waited ?? 0))
       : undefined;
   const took = ran === undefined || state === "denied" ? "" : `, ${(ran / 1000).toFixed(1)} s`;
-  const decide = async (decision: "approved" | "denied") => {
+  const decide = async (decision: Verdict, result?: string) => {
     // The buttons disappear, so the focus returns to the message field.
-    if (await attempt(() => view.room.decide(call.key, decision)))
+    if (await attempt(() => view.room.decide(call.key, decision, result ? { result } : {})))
       document.getElementById("composer")?.focus();
   };
   const words = {
     ok: "done",
     error: "failed",
+    unknown: "outcome unknown",
     denied: "denied",
     expired: "not approved in time",
     asks: "needs your approval",
+    doubt: "interrupted, needs your answer",
     running: "running",
   }[state];
   return (
@@ -176,9 +185,10 @@ function CallCard({ call, view }: { call: CallEntry; view: SessionView }) {
         <span class="quiet">
           {words}
           {took}
+          {again(call.retries ?? 0)}
         </span>
       </p>
-      <Arguments call={call} asked={state === "asks"} />
+      <Arguments call={call} asked={state === "asks" || state === "doubt"} />
       {state === "asks" && (
         // biome-ignore lint/a11y/useSemanticElements: a fieldset has its own layout.
         <div class="row" role="group" aria-label={`May ${name} run?`}>
@@ -191,13 +201,14 @@ function CallCard({ call, view }: { call: CallEntry; view: SessionView }) {
           <TimeLeft until={approval!.until} />
         </div>
       )}
+      {state === "doubt" && <RetryQuestion name={name} until={approval!.until} decide={decide} />}
       {approval?.decision && (
         <p class="quiet">
-          {approval.decision} <EventLink session={view.session} seq={approval.seq} />
+          {answered(approval)} <EventLink session={view.session} seq={approval.seq} />
         </p>
       )}
       {returned && (
-        <details open={!returned.ok}>
+        <details open={returned.status !== "success"}>
           <summary>Result</summary>
           <Plain tag="pre" name="" text={visible(formatText(returned.text))} />
           {returned.content !== undefined && (
@@ -210,15 +221,85 @@ function CallCard({ call, view }: { call: CallEntry; view: SessionView }) {
   );
 }
 
-function stateOf({
-  approval,
-  returned,
-}: CallEntry): "ok" | "error" | "denied" | "expired" | "asks" | "running" {
-  if (!returned) return approval && !approval.decision ? "asks" : "running";
-  if (returned.ok) return "ok";
-  if (approval?.decision === "denied" || approval?.decision === "expired") return approval.decision;
+type CallState = "ok" | "error" | "unknown" | "denied" | "expired" | "asks" | "doubt" | "running";
+
+function stateOf({ approval, returned }: CallEntry): CallState {
+  if (!returned) {
+    if (!approval || approval.decision) return "running";
+    return approval.about === "retry" ? "doubt" : "asks";
+  }
+  if (returned.status === "success") return "ok";
+  if (returned.status === "unknown") return "unknown";
+  if (approval?.about === "run")
+    if (approval.decision === "denied" || approval.decision === "expired") return approval.decision;
   // A call that the permissions forbid has no approval.
   return /^The tool `[^`]*` may not be used here\./.test(returned.text) ? "denied" : "error";
+}
+
+/** Says how often a call was made again. */
+const again = (retries: number): string =>
+  retries === 0 ? "" : retries === 1 ? ", run again" : `, run again ${retries} times`;
+
+/** Says how an approval was settled. */
+function answered({ about, decision }: NonNullable<CallEntry["approval"]>): string {
+  if (about === "run") return decision ?? "";
+  const words: Record<string, string> = {
+    approved: "The owner had it run again",
+    done: "The owner says that it was done",
+    denied: "The owner says that it failed",
+    expired: "Nobody answered in time",
+    void: "The turn ended before anybody answered",
+  };
+  return words[decision ?? ""] ?? decision ?? "";
+}
+
+/** Asks about a call that was interrupted, so that nobody knows whether it took effect. */
+function RetryQuestion({
+  name,
+  until,
+  decide,
+}: {
+  name: string;
+  until: string;
+  decide: (decision: Verdict, result?: string) => Promise<void>;
+}) {
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset has its own layout.
+    <div class="doubt" role="group" aria-label={`Was ${name} done?`}>
+      <p>
+        This call was interrupted. It may already have taken effect. Running it again may do the
+        same thing twice.
+      </p>
+      <form
+        class="row"
+        onSubmit={(event) => {
+          event.preventDefault();
+          const { result } = event.currentTarget.elements as unknown as {
+            result: HTMLInputElement;
+          };
+          void decide("done", result.value.trim());
+        }}
+      >
+        <button type="button" onClick={() => decide("approved")}>
+          Run again
+        </button>
+        <button type="button" class="second" onClick={() => decide("denied")}>
+          It failed
+        </button>
+        <TimeLeft until={until} />
+        <span class="result">
+          <input
+            name="result"
+            aria-label="Its result, if you know it"
+            placeholder="Its result, if you know it"
+          />
+          <button type="submit" class="second">
+            It was done
+          </button>
+        </span>
+      </form>
+    </div>
+  );
 }
 
 /** Arguments of a call: a list if they are few and short, otherwise formatted JSON. */

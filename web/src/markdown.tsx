@@ -4,7 +4,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 
 import { cached, parse } from "./parser";
 import { Plain } from "./plain";
-import { visible } from "./visible";
+import { drawSeams, withSeams } from "./seams";
 
 const purify = DOMPurify(window);
 purify.addHook("afterSanitizeAttributes", (node) => {
@@ -67,16 +67,18 @@ const PAUSE = 100;
 
 interface MarkdownProps {
   text: string;
+  /** Positions at which the text was cut and continued. */
+  seams: number[];
   /** Whether the text is still streaming. */
   open: boolean;
   /** Called when the size of the element has changed. */
   drawn: () => void;
 }
 
-export function Markdown({ text, open, drawn }: MarkdownProps) {
-  const shown = useMemo(() => visible(text), [text]);
+export function Markdown({ text, seams, open, drawn }: MarkdownProps) {
+  const shown = useMemo(() => withSeams(text, seams), [text, seams]);
   const html = useMarkup(shown, open);
-  const inner = useMemo(() => html && { __html: safe(html) }, [html]);
+  const inner = useMemo(() => html && { __html: drawSeams(safe(html)) }, [html]);
   const root = useRef<HTMLDivElement>(null);
   useEffect(() => {
     for (const table of root.current?.querySelectorAll("table") ?? []) table.tabIndex = 0;
@@ -84,7 +86,8 @@ export function Markdown({ text, open, drawn }: MarkdownProps) {
     for (const code of root.current.querySelectorAll<HTMLElement>("pre > code")) finish(code);
   }, [inner, open]);
   useLayoutEffect(drawn, [inner]);
-  if (!inner) return <Plain text={shown} name="markdown said" from={open ? "end" : "start"} />;
+  if (!inner)
+    return <Plain text={shown} seams name="markdown said" from={open ? "end" : "start"} />;
   return <div class="markdown" ref={root} dangerouslySetInnerHTML={inner} />;
 }
 

@@ -1,6 +1,8 @@
 /** Plain text, with a limit on how much is drawn at once. */
 import { useState } from "preact/hooks";
 
+import { Seams } from "./seams";
+
 /** Characters that are drawn at first. */
 const INITIAL_LENGTH = 200_000;
 
@@ -11,19 +13,19 @@ interface PlainProps {
   /** Part of a long text that is shown. */
   from?: "start" | "end";
   tag?: "p" | "pre";
+  /** Whether the text has marks for its seams. */
+  seams?: boolean;
 }
 
-export function Plain({ text, name, from = "start", tag: Tag = "p" }: PlainProps) {
+export function Plain({ text, name, from = "start", tag: Tag = "p", seams = false }: PlainProps) {
   const [shownLength, setShownLength] = useState(INITIAL_LENGTH);
   const rest = text.length - shownLength;
+  const shown =
+    rest <= 0 ? text : from === "start" ? text.slice(0, shownLength) : text.slice(-shownLength);
   return (
     <>
       <Tag class={name} tabIndex={Tag === "pre" ? 0 : undefined}>
-        {rest <= 0
-          ? text
-          : from === "start"
-            ? text.slice(0, shownLength)
-            : text.slice(-shownLength)}
+        {seams ? <Seams text={shown} /> : shown}
       </Tag>
       {rest > 0 && from === "start" && (
         <button type="button" class="plain small" onClick={() => setShownLength(shownLength * 4)}>

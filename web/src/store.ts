@@ -174,7 +174,12 @@ export class SessionView {
         n: announcement.value.n + 1,
       });
     if (event.kind === "message") announce(event.text);
-    else if (event.kind === "approval_asked") announce(`May ${event.name} run? It waits for you.`);
+    else if (event.kind === "approval_asked")
+      announce(
+        event.about === "retry"
+          ? `${event.name} was interrupted and may already have taken effect. It waits for you.`
+          : `May ${event.name} run? It waits for you.`,
+      );
     else if (event.kind === "turn_ended" && event.outcome !== "completed")
       announce(`The turn ended: ${event.outcome}.`);
   }

@@ -1,18 +1,11 @@
 /** Fold of a session's frames into the entries that the page shows. */
-import type { EventFrame, FrameOf, RoomUpdate, Usage } from "thoughtwire";
+import type { Event, EventFrame, FrameOf, RoomUpdate, ToolStatus, Usage } from "thoughtwire";
 
 import { formatJson } from "./plain";
 
 export type TranscriptEntry =
   | InputEntry
-  | {
-      kind: "thought" | "message";
-      key: string;
-      seq?: number;
-      at?: string;
-      text: string;
-      state: "open" | "whole" | "cut";
-    }
+  | TextEntry
   | CallEntry
   | {
       kind: "edit";
@@ -25,6 +18,19 @@ export type TranscriptEntry =
     }
   | { kind: "note"; key: string; seq: number; text: string }
   | TurnEndEntry;
+
+/** A thought or message. A text that was cut and continued is one entry. */
+export interface TextEntry {
+  kind: "thought" | "message";
+  /** The first item, if others continue it. */
+  key: string;
+  seq?: number;
+  at?: string;
+  text: string;
+  state: "open" | "whole" | "cut";
+  /** Positions in the text at which it was cut and continued. 0 if the first part is not loaded. */
+  seams: number[];
+}
 
 export interface InputEntry {
   kind: "input";
@@ -57,11 +63,27 @@ export interface CallEntry {
   name?: string;
   args: string;
   began?: string;
-  returned?: { seq: number; ok: boolean; text: string; content?: unknown; at: string };
-  approval?: { seq: number; until: string; asked: string; decision?: string };
+  returned?: { seq: number; status: ToolStatus; text: string; content?: unknown; at: string };
+  /** The newest approval: to run, or to run again although the call may have taken effect. */
+  approval?: {
+    seq: number;
+    until: string;
+    asked: string;
+    about: "run" | "retry";
+    decision?: string;
+  };
+  /** How many times the call was made again after an interruption. */
+  retries?: number;
   /** Time that the call waited for approval, in milliseconds. */
   waited?: number;
 }
+
+/** Causes of an interruption, by reason. */
+const CAUSES: Record<string, string> = {
+  restart: "The server was restarted",
+  moved: "The session moved to another server",
+  worker_lost: "The worker was lost",
+};
 
 /** Events make entries, deltas extend the open ones. Unknown kinds are ignored. */
 export class Transcript {
@@ -73,7 +95,17 @@ export class Transcript {
   readonly #entries: TranscriptEntry[] = [];
   readonly #index = new Map<string, number>();
   /** Streaming entries. They are shown after all others until their event settles their place. */
-  readonly #open = new Map<string, TranscriptEntry>();
+  readonly #open = new Map<string, TextEntry | CallEntry>();
+  /** Keys of the entries with the cut texts of the running turn, by item. */
+  readonly #cut = new Map<string, string>();
+  /** Items whose text was joined to another entry. */
+  readonly #joined = new Set<string>();
+  /** Key of the last text of each kind, if it was cut. */
+  readonly #last = new Map<TextEntry["kind"], string>();
+  /** The same for texts that the next one likely continues, because the turn was resumed since. */
+  #expected = new Map<TextEntry["kind"], string>();
+  /** Texts with what is streamed behind them, by the open entry, so that each is made once. */
+  readonly #growing = new WeakMap<TextEntry, TextEntry>();
   #usage: Usage | undefined;
   /** Whether the turn has a message so far; `undefined` if its start is not loaded. */
   #hasMessage: boolean | undefined;
@@ -86,9 +118,30 @@ export class Transcript {
   get entries(): TranscriptEntry[] {
     const waits = (entry: TranscriptEntry) => entry.kind === "input" && entry.state === "waits";
     const waiting = this.#entries.filter(waits);
-    const settled =
-      waiting.length === 0 ? this.#entries : this.#entries.filter((entry) => !waits(entry));
-    return [...settled, ...this.#open.values(), ...waiting];
+    const settled = this.#entries.filter((entry) => !waits(entry));
+    const open = [...this.#open.values()].filter((entry) => {
+      const cut = this.#continued(entry);
+      if (cut) settled[settled.indexOf(cut)] = this.#grown(cut, entry as TextEntry);
+      return !cut;
+    });
+    return [...settled, ...open, ...waiting];
+  }
+
+  /**
+   * Returns the text that an open item continues, as far as its deltas tell: the last text of its
+   * kind was cut, and the turn was resumed since. The item's event decides.
+   */
+  #continued(open: TextEntry | CallEntry): TextEntry | undefined {
+    if (open.kind === "call") return undefined;
+    const first = [...this.#open.values()].find(({ kind }) => kind === open.kind);
+    const cut = this.#entries[this.#index.get(this.#expected.get(open.kind) ?? "") ?? -1];
+    return first === open && cut?.kind === open.kind ? cut : undefined;
+  }
+
+  #grown(cut: TextEntry, open: TextEntry): TextEntry {
+    const grown = this.#growing.get(open) ?? join(cut, open.text, "open");
+    this.#growing.set(open, grown);
+    return grown;
   }
 
   apply(frame: RoomUpdate): void {
@@ -155,18 +208,20 @@ export class Transcript {
         return this.#input(event.input, (entry) => ({ ...entry, state: "withdrawn" }));
       case "turn_started":
         this.#hasMessage = false;
+        this.#forgetCuts();
         return this.#input(event.input, (entry) => ({ ...entry, state: "said" }));
       case "thought":
       case "message":
         if (event.kind === "message" && this.#hasMessage !== undefined && event.text.trim() !== "")
           this.#hasMessage = true;
+        return this.#text(frame, event);
+      case "turn_resumed":
+        this.#expected = new Map(this.#last);
         return this.#set({
-          kind: event.kind,
-          key: event.item,
+          kind: "note",
+          key,
           seq,
-          at,
-          text: event.text,
-          state: event.complete ? "whole" : "cut",
+          text: `${CAUSES[event.reason]}; the turn goes on.`,
         });
       case "tool_called":
         return this.#set({
@@ -180,8 +235,10 @@ export class Transcript {
       case "approval_asked":
         return this.#change("call", event.call, (call) => ({
           ...call,
-          approval: { seq, until: event.expires_at, asked: at },
+          approval: { seq, until: event.expires_at, asked: at, about: event.about ?? "run" },
         }));
+      case "tool_retried":
+        return this.#change("call", event.call, (call) => ({ ...call, retries: event.attempt }));
       case "approval_settled":
         return this.#change("call", event.call, (call) => {
           const waited =
@@ -189,7 +246,14 @@ export class Transcript {
           return {
             ...call,
             waited,
-            approval: { seq, until: "", asked: at, ...call.approval, decision: event.decision },
+            approval: {
+              seq,
+              until: "",
+              asked: at,
+              about: "run",
+              ...call.approval,
+              decision: event.decision,
+            },
           };
         });
       case "tool_returned":
@@ -197,7 +261,7 @@ export class Transcript {
           ...call,
           returned: {
             seq,
-            ok: event.status === "success",
+            status: event.status,
             text: event.text,
             content: event.content,
             at,
@@ -241,6 +305,7 @@ export class Transcript {
         this.turn = undefined;
         // Streamed arguments of a call that was never made.
         this.#open.clear();
+        this.#forgetCuts();
         this.#set({
           kind: "end",
           key,
@@ -261,7 +326,7 @@ export class Transcript {
           this.#set(
             role === "user"
               ? { kind: "input", ...said, attachments: [], state: "said" }
-              : { kind: "message", ...said, state: "whole" },
+              : { kind: "message", ...said, state: "whole", seams: [] },
           );
         });
         return;
@@ -271,9 +336,45 @@ export class Transcript {
     }
   }
 
+  /** Adds a text, or joins it to the cut one that it continues. */
+  #text(frame: EventFrame, said: Event & { kind: "thought" | "message" }): void {
+    const { kind, item, continues } = said;
+    const state = said.complete ? "whole" : "cut";
+    const cut = this.#entries[this.#index.get(this.#cut.get(continues ?? "") ?? "") ?? -1];
+    const isJoined = cut?.kind === kind;
+    const entry: TextEntry = isJoined
+      ? join(cut, said.text, state)
+      : {
+          kind,
+          key: item,
+          seq: frame.seq,
+          at: frame.at,
+          text: said.text,
+          state,
+          seams: continues === undefined ? [] : [0],
+        };
+    if (isJoined) this.#joined.add(item);
+    this.#open.delete(item);
+    this.#last.delete(kind);
+    this.#expected.delete(kind);
+    if (!said.complete) {
+      this.#cut.set(item, entry.key);
+      this.#last.set(kind, entry.key);
+    }
+    this.#set(entry);
+  }
+
+  /** Forgets the cut texts of a turn, which another turn does not continue. */
+  #forgetCuts(): void {
+    this.#cut.clear();
+    this.#joined.clear();
+    this.#last.clear();
+    this.#expected.clear();
+  }
+
   #delta(frame: FrameOf<"delta"> | FrameOf<"partial">): void {
     // The item's event is final.
-    if (this.#index.has(frame.item)) return;
+    if (this.#index.has(frame.item) || this.#joined.has(frame.item)) return;
     const known = this.#open.get(frame.item);
     const whole = frame.type === "partial";
     if (frame.kind === "tool_args") {
@@ -286,6 +387,7 @@ export class Transcript {
         key: frame.item,
         text: before + frame.text,
         state: "open",
+        seams: [],
       });
     }
   }
@@ -304,3 +406,11 @@ export class Transcript {
     return transcript;
   }
 }
+
+/** Returns a text with another one behind it. */
+const join = (cut: TextEntry, more: string, state: TextEntry["state"]): TextEntry => ({
+  ...cut,
+  text: cut.text + more,
+  state,
+  seams: [...cut.seams, cut.text.length],
+});

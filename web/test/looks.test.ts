@@ -1,29 +1,17 @@
 /** Layout and accessibility of the page: light, dark and on a phone. */
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
 import { after, before, describe, it } from "node:test";
 
 import type { Browser } from "playwright-core";
 
-import { ask, BrowserUser, launch, say, shown, TestServer } from "./support.js";
+import { accessible, ask, BrowserUser, LOOKS, launch, say, shown, TestServer } from "./support.js";
 
 let browser: Browser;
 before(async () => void (browser = await launch()));
 after(() => browser.close());
 
 describe("looks", () => {
-  const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
-  for (const [name, options] of Object.entries({
-    light: { colorScheme: "light" },
-    dark: { colorScheme: "dark" },
-    phone: {
-      colorScheme: "light",
-      viewport: { width: 360, height: 740 },
-      hasTouch: true,
-      isMobile: true,
-      deviceScaleFactor: 2,
-    },
-  } as const)) {
+  for (const [name, options] of Object.entries(LOOKS)) {
     it(`${name}: everything is visible and accessible`, async () => {
       const server = await TestServer.start();
       // axe is injected, which the page's content security policy forbids.
@@ -71,31 +59,10 @@ describe("looks", () => {
           send.x + send.width <= page.viewportSize()!.width,
           "a long title pushes nothing out",
         );
-        const look = async (where: string) => {
-          await page.addScriptTag({ path: AXE });
-          const found = await page.evaluate(async () => {
-            const { axe } = window as unknown as {
-              axe: {
-                run(): Promise<{
-                  violations: { id: string; impact: string; nodes: { html: string }[] }[];
-                }>;
-              };
-            };
-            return (await axe.run()).violations.map(
-              ({ id, impact, nodes }) =>
-                `${impact}: ${id}: ${nodes.map((node) => node.html).join(" ")}`,
-            );
-          });
-          assert.deepEqual(
-            found.filter((line) => /^(serious|critical)/.test(line)),
-            [],
-            where,
-          );
-        };
-        await look("the conversation");
+        await accessible(page, "the conversation");
         await page.getByRole("button", { name: "Agent", exact: true }).click();
         await page.getByRole("complementary", { name: "Agent" }).getByLabel("Model").waitFor();
-        await look("the agent panel");
+        await accessible(page, "the agent panel");
         await page
           .getByRole("complementary", { name: "Agent" })
           .getByRole("button", { name: "Close" })
@@ -108,7 +75,7 @@ describe("looks", () => {
           .getByRole("button", { name: "New", exact: true })
           .click();
         await page.getByRole("navigation").getByLabel("Agent").waitFor();
-        await look("a new session");
+        await accessible(page, "a new session");
       } finally {
         await user.leave();
         await server.stop();

@@ -34,13 +34,14 @@ describe("a page that loses its connection", () => {
     await server.stop();
   });
 
-  it("resumes after the server is killed mid-sentence, and shows the log", async () => {
+  it("joins a text that a killed server cut and continued", async () => {
     await server.rest("POST", "/v1/agents", {
       name: "main",
       model: "load:items=300,bytes=30,rate=60,deltas=yes",
     });
     const page = await user.open();
     await say(page, "tell me something long");
+    const message = page.locator(".entry.message .markdown").first();
     await page.waitForFunction(
       () => (document.querySelector(".entry.message")?.textContent?.length ?? 0) > 2500,
     );
@@ -53,18 +54,43 @@ describe("a page that loses its connection", () => {
       await page.getByRole("status", { name: "Connection" }).innerText(),
       /offline, 1 to send/,
     );
+    const before = await message.innerText();
     await server.restart();
     await live(page);
-    await page.getByText("cut off here").waitFor();
+    await shown(page, "The server was restarted; the turn goes on.");
     await page.locator(".entry.message").nth(1).waitFor();
     await idle(page);
     const events = await server.log(sessionOf(page));
     assert.deepEqual(await drawn(page), written(events));
+    // The first answer is one text: what was seen before the kill, and the rest behind it.
+    assert.equal((await drawn(page)).length, 2);
+    assert.ok((await message.innerText()).startsWith(before.trimEnd()));
+    assert.equal(await page.getByText("cut off here").count(), 0);
+    const seam = page.getByRole("img", {
+      name: "The text was interrupted here and then continued",
+    });
+    assert.equal(await seam.count(), 1);
+    const ends = events.flatMap(({ event }) => (event.kind === "turn_ended" ? [event] : []));
+    assert.deepEqual(
+      ends.map(({ outcome }) => outcome),
+      ["completed", "completed"],
+    );
     assert.equal(
       events.filter(({ event }) => event.kind === "user_message" && event.text === "are you back?")
         .length,
       1,
     );
+    // The mark takes no space: the text is where it would be without it.
+    const moved = await seam.evaluate((mark) => {
+      const text = mark.parentElement!;
+      const before = text.getBoundingClientRect().height;
+      mark.remove();
+      return text.getBoundingClientRect().height - before;
+    });
+    assert.equal(moved, 0);
+    await page.reload();
+    await seam.waitFor();
+    assert.deepEqual(await drawn(page), written(events));
     assert.equal(await page.locator(".unsent").count(), 0);
   });
 

@@ -1,6 +1,7 @@
 /** A browser, its users, and helpers that the tests share. */
 import assert from "node:assert/strict";
 import { accessSync, constants } from "node:fs";
+import { createRequire } from "node:module";
 import { delimiter, join } from "node:path";
 import type { TestContext } from "node:test";
 
@@ -179,6 +180,54 @@ export const drawn = (page: Page): Promise<string[]> =>
     .locator(".entry.message .markdown")
     .evaluateAll((all) => all.map((one) => (one as HTMLElement).innerText.trim()));
 
-/** Returns the messages of a log as texts. */
-export const written = (frames: EventFrame[]): string[] =>
-  frames.flatMap(({ event }) => (event.kind === "message" ? [event.text.trim()] : []));
+/** Returns the messages of a log as texts. One that was cut and continued is one text. */
+export function written(frames: EventFrame[]): string[] {
+  const texts: { items: string[]; text: string }[] = [];
+  for (const { event } of frames) {
+    if (event.kind !== "message") continue;
+    const cut = texts.find(({ items }) => items.includes(event.continues ?? ""));
+    if (!cut) texts.push({ items: [event.item], text: event.text });
+    else {
+      cut.items.push(event.item);
+      cut.text += event.text;
+    }
+  }
+  return texts.map(({ text }) => text.trim());
+}
+
+/** Browsers in which the page is looked at. */
+export const LOOKS: Record<string, BrowserContextOptions> = {
+  light: { colorScheme: "light" },
+  dark: { colorScheme: "dark" },
+  phone: {
+    colorScheme: "light",
+    viewport: { width: 360, height: 740 },
+    hasTouch: true,
+    isMobile: true,
+    deviceScaleFactor: 2,
+  },
+};
+
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+
+/** Checks the page with axe. The browser must bypass the content security policy. */
+export async function accessible(page: Page, where: string): Promise<void> {
+  await page.addScriptTag({ path: AXE });
+  const found = await page.evaluate(async () => {
+    const { axe } = window as unknown as {
+      axe: {
+        run(): Promise<{
+          violations: { id: string; impact: string; nodes: { html: string }[] }[];
+        }>;
+      };
+    };
+    return (await axe.run()).violations.map(
+      ({ id, impact, nodes }) => `${impact}: ${id}: ${nodes.map((node) => node.html).join(" ")}`,
+    );
+  });
+  assert.deepEqual(
+    found.filter((line) => /^(serious|critical)/.test(line)),
+    [],
+    where,
+  );
+}

@@ -27,7 +27,7 @@ export class EndedError extends Error {
 
 /** Fails the turn in which it is thrown. Clients see its message. */
 export class FailedError extends Error {
-  override readonly name = "FailedError";
+  override readonly name: string = "FailedError";
   /** Code for programs; `agent_failed` by default. */
   readonly code: string | undefined;
 
@@ -35,4 +35,22 @@ export class FailedError extends Error {
     super(reason, options);
     this.code = code;
   }
+}
+
+/**
+ * Nobody knows whether a call took effect: its worker was lost while it ran. Uncaught, it fails the
+ * turn with the code `outcome_unknown`.
+ */
+export class OutcomeUnknown extends FailedError {
+  override readonly name = "OutcomeUnknown";
+
+  constructor(tool: string, reason: string) {
+    const text = `It is not known whether ${tool} took effect: ${reason}`;
+    super(text, { code: "outcome_unknown" });
+  }
+}
+
+/** A call failed in an earlier run of the turn, or its owner says so. Has the error's text. */
+export class CallFailed extends Error {
+  override readonly name = "CallFailed";
 }

@@ -1,3 +1,4 @@
+import { type CallOnceOptions, callOnce, type MakeCall } from "./call-once.js";
 import { markHandled } from "./deferred.js";
 import { EndedError } from "./errors.js";
 import { ItemWriter } from "./item-writer.js";
@@ -55,6 +56,8 @@ export class Interface {
   readonly permissions: Readonly<Record<string, Permission>>;
   /** Whether the turn began in another process, or before the server was restarted. */
   readonly resumed: boolean;
+  /** Number of interruptions of the turn that count against its limit; 0 for a first run. */
+  readonly attempt: number;
   /**
    * Open calls of a resumed turn that wait for people or clients. {@link Interface.approval} and
    * {@link Interface.clientRuns} wait for the answer without asking again.
@@ -76,6 +79,7 @@ export class Interface {
     this.clientTools = run.client_tools ?? [];
     this.permissions = run.permissions ?? {};
     this.resumed = run.resumed ?? false;
+    this.attempt = run.attempt ?? 0;
     this.waiting = run.waiting ?? [];
     this.#channel = channel;
   }
@@ -88,6 +92,11 @@ export class Interface {
   /** References to files that came with the inputs. */
   get attachments(): string[] {
     return this.inputs.flatMap((input) => input.attachments ?? []);
+  }
+
+  /** The turn's own past events, in order: what earlier runs of it have sent. */
+  get soFar(): LogRecord[] {
+    return this.history.filter((record) => record.turn === this.turn);
   }
 
   /** Aborted when the turn has ended, for example because it was cancelled. */
@@ -137,6 +146,28 @@ export class Interface {
     const verb = { verb: "tool_returned" as const, call, status, text };
     const whole = content === undefined ? verb : { ...verb, content };
     return this.#channel.send(crypto.randomUUID(), whole);
+  }
+
+  /**
+   * Makes a call whose result a later run of the turn gets without making it again.
+   *
+   * Announces the call as {@link Interface.toolCalled} does, runs `make`, and sends its result: a
+   * string, or another value of JSON. Nothing counts as an empty string. When the function starts
+   * over in a resumed turn, the n-th such call of a tool with equal arguments stands for the n-th
+   * one of the turn's past. Its result is returned, and `make` is not run.
+   *
+   * @throws {CallFailed} with the error's text, when the call failed in an earlier run, or when the
+   * owner says that it failed. An error of `make` is thrown as it is.
+   * @throws {OutcomeUnknown} when nobody knows whether the call took effect.
+   * @throws {RefusedError} as `toolCalled` does.
+   */
+  callOnce(
+    name: string,
+    args: Record<string, unknown>,
+    make: MakeCall,
+    options: CallOnceOptions = {},
+  ): Promise<JsonValue> {
+    return markHandled(callOnce(this.#channel, name, args, make, options));
   }
 
   /**

@@ -43,6 +43,12 @@ export interface OfferOptions {
    * the server was restarted; see `turn.history` and `turn.waiting`. By default it fails them.
    */
   resumes?: boolean;
+  /**
+   * Whether turns whose worker was lost may go on here. The function starts over, with `turn.soFar`,
+   * and makes its calls with `turn.callOnce`. All programs that offer the agent should say the
+   * same. Includes `resumes`.
+   */
+  resumable?: boolean;
   /** Called with errors whose details clients do not see; `console.error` by default. */
   onError?: (error: unknown, turn?: Interface) => void;
 }
@@ -157,7 +163,7 @@ export class OfferedAgent implements FrameHandler {
   /** @internal The connection is open. */
   connected(): void {
     if (this.#client.state !== "open") return;
-    const { turns, history, memory, tools, cursors } = this.#options;
+    const { turns, history, memory, tools, resumable, cursors } = this.#options;
     this.#pendingOffer = crypto.randomUUID();
     const refusal = this.#writer.write(
       JSON.stringify({
@@ -169,6 +175,7 @@ export class OfferedAgent implements FrameHandler {
         history,
         memory,
         tools,
+        resumable,
         cursors,
       }),
     );
@@ -274,9 +281,13 @@ export class OfferedAgent implements FrameHandler {
     if (isIdle && this.#expected.size === 0) this.#idle.resolve();
   }
 
+  get #canResume(): boolean {
+    return this.#options.resumes === true || this.#options.resumable === true;
+  }
+
   /** Returns whether `stop` leaves a turn to the next program of this worker. */
   #isLeft(turn: TurnChannel): boolean {
-    return this.#options.resumes === true && turn.isParked;
+    return this.#canResume && turn.isParked;
   }
 
   #forget(turn: TurnChannel, reason: string): void {
@@ -301,7 +312,7 @@ export class OfferedAgent implements FrameHandler {
   async #runTurn(turn: TurnChannel): Promise<void> {
     let current: Interface | undefined;
     try {
-      if (turn.run.resumed && !this.#options.resumes) {
+      if (turn.run.resumed && !this.#canResume) {
         throw new FailedError("The agent or the server was restarted during this turn.", {
           code: "agent_restarted",
         });

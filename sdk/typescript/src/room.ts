@@ -9,6 +9,7 @@ import type {
   FrameOf,
   ServerFrame,
   ToolDeclaration,
+  Verdict,
 } from "./wire.js";
 
 /** Unread updates at which the room detaches from the session (backpressure). */
@@ -126,14 +127,19 @@ export class Room implements AsyncIterable<RoomUpdate> {
     await this.#context.client.command({ type: "withdraw", session: this.session, input }, options);
   }
 
-  /** Approves or denies a tool call that waits for approval. */
+  /**
+   * Approves or denies a tool call that waits for approval. A call that was interrupted may have
+   * taken effect (`about` of its `approval_asked` is `retry`): `approved` runs it again, `denied`
+   * counts it as failed, and `done` says that it was made, with its `result` if that is known.
+   */
   async decide(
     call: string,
-    decision: "approved" | "denied",
-    options?: CommandOptions,
+    decision: Verdict,
+    options?: CommandOptions & { result?: string },
   ): Promise<void> {
+    const { result, ...rest } = options ?? {};
     const frame = { type: "decide" as const, session: this.session, call, decision };
-    await this.#context.client.command(frame, options);
+    await this.#context.client.command(result === undefined ? frame : { ...frame, result }, rest);
   }
 
   /** Sets the session's title. */

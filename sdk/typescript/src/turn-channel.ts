@@ -1,6 +1,8 @@
+import { CallAnswers } from "./call-answers.js";
 import { type Deferred, deferred, markHandled } from "./deferred.js";
 import { EndedError, RefusedError } from "./errors.js";
 import type { FrameWriter } from "./handler.js";
+import { PastCalls } from "./past-calls.js";
 import type { Queue } from "./queue.js";
 import type {
   Ack,
@@ -41,6 +43,9 @@ interface UnackedFrame {
  */
 export class TurnChannel {
   readonly run: Run;
+  /** Calls of an earlier run that this run has not repeated yet. */
+  readonly pastCalls: PastCalls;
+  readonly #callAnswers = new CallAnswers();
   readonly #writer: FrameWriter;
   /** One permit per verb that may be unacknowledged, shared by all turns of an offer. */
   readonly #permits: Queue<true>;
@@ -51,6 +56,8 @@ export class TurnChannel {
   readonly #deltas = new Map<string, number>();
   /** Answers by {@link answerKey}. An answer may arrive before the program waits for it. */
   readonly #answers = new Map<string, Deferred<CallAnswer>>();
+  /** Calls by the ids of the verbs that ask whether they may be made again. */
+  readonly #retryQuestions = new Map<string, string>();
   /** Number of answers that the program waits for. */
   #waiters = 0;
   #usage: string | undefined;
@@ -63,6 +70,7 @@ export class TurnChannel {
 
   constructor(run: Run, writer: FrameWriter, permits: Queue<true>) {
     this.run = run;
+    this.pastCalls = new PastCalls(run);
     this.#writer = writer;
     this.#permits = permits;
     for (const { call, awaits } of run.waiting ?? []) {
@@ -72,7 +80,7 @@ export class TurnChannel {
     for (const answer of answersIn(run)) {
       const key = answerKey(kindOf(answer), answer.call);
       if (!this.#answers.has(key)) this.#answers.set(key, deferred());
-      this.onAnswer(answer);
+      this.#onRecorded(answer, run);
     }
   }
 
@@ -148,13 +156,34 @@ export class TurnChannel {
     this.#answers.set(key, answer);
     try {
       if (!asked) await ask().catch(answer.reject);
-      this.#waiters += 1;
-      return await answer.promise.finally(() => {
-        this.#waiters -= 1;
-      });
+      return await this.#parked(answer.promise);
     } finally {
       this.#answers.delete(key);
     }
+  }
+
+  /** Waits for the decision about a call of an earlier run that waits, or for its result. */
+  answerAbout(call: string): Promise<CallAnswer> {
+    this.#checkOpen();
+    return this.#parked(this.#callAnswers.of(call));
+  }
+
+  /**
+   * Asks the owner whether a call may be made again, and waits for the answer. It is a result if
+   * the owner says what became of the call, or says nothing in time.
+   */
+  mayRetry(call: string): Promise<CallAnswer> {
+    const id = crypto.randomUUID();
+    this.#retryQuestions.set(id, call);
+    const ask = () => this.request(id, { verb: "approval", call, about: "retry" });
+    return this.#parked(this.#callAnswers.ask(call, this.run, ask));
+  }
+
+  async #parked<T>(awaited: Promise<T>): Promise<T> {
+    this.#waiters += 1;
+    return await awaited.finally(() => {
+      this.#waiters -= 1;
+    });
   }
 
   /**
@@ -173,6 +202,8 @@ export class TurnChannel {
     const ack = this.#takeAck(id);
     if (!ack) return false;
     if (frame.type === "ack") {
+      const call = this.#retryQuestions.get(id);
+      if (call !== undefined) this.#callAnswers.asked(call);
       ack.resolve(frame);
     } else if (frame.code === "no_turn") {
       ack.reject(new EndedError(frame.reason));
@@ -185,6 +216,16 @@ export class TurnChannel {
 
   /** Takes a decision on a call, or its result. */
   onAnswer(answer: CallAnswer): void {
+    this.#callAnswers.received(answer);
+    this.#resolveAnswer(answer);
+  }
+
+  #onRecorded(answer: CallAnswer, run: Run): void {
+    this.#callAnswers.recorded(answer, run);
+    this.#resolveAnswer(answer);
+  }
+
+  #resolveAnswer(answer: CallAnswer): void {
     this.#answers.get(answerKey(kindOf(answer), answer.call))?.resolve(answer);
   }
 
@@ -202,7 +243,7 @@ export class TurnChannel {
       if (!delta) this.#write(key, text);
       else if (delta.n >= (run.open?.[delta.item] ?? 0)) this.#writer.write(text);
     }
-    for (const answer of answersIn(run)) this.onAnswer(answer);
+    for (const answer of answersIn(run)) this.#onRecorded(answer, run);
   }
 
   /** Ends the turn: everything that still waits in it is rejected. */
@@ -212,6 +253,7 @@ export class TurnChannel {
     this.#abort.abort(error);
     for (const id of [...this.#acks.keys()]) this.#takeAck(id)?.reject(error);
     for (const answer of this.#answers.values()) answer.reject(error);
+    this.#callAnswers.end(error);
   }
 
   #say(id: string, verb: Verb): { sent: Promise<void>; ack: Promise<Ack> } {

@@ -11,6 +11,7 @@
 )]
 
 mod frame;
+mod kills;
 mod live;
 mod local;
 mod owner;

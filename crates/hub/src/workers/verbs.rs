@@ -307,6 +307,8 @@ impl<'a> VerbRunner<'a> {
         {
             let mut progress = self.turn.progress.lock();
             let name = progress.tool_of(&call)?;
+            // An answer to an earlier question is no answer to this one.
+            progress.remove_reply(&call);
             progress.start_waiting(WaitingCall { call: call.clone(), name, awaits });
         }
         let verb = AgentVerb::Await { call: call.clone(), question, reply, asked: Some(asked) };

@@ -248,6 +248,58 @@ fn a_failed_turn_ends_with_one_error_frame() {
     }
 }
 
+fn told(event: serde_json::Value) -> Vec<String> {
+    let event = serde_json::from_value(event).unwrap();
+    let turn = Some("t".parse().unwrap());
+    let record = Record { seq: Seq(9), at: Default::default(), turn, event };
+    let session = "s-ada".parse().unwrap();
+    encode(&SessionEmission { session, emission: Emission::Record(record) })
+}
+
+#[test]
+fn a_resumed_turn_has_one_start_and_no_text_twice() {
+    let frames: Vec<String> = [
+        serde_json::json!({"kind": "turn_started", "input": "i"}),
+        serde_json::json!({"kind": "message", "item": "m-1", "text": "Half a", "complete": false}),
+        serde_json::json!({"kind": "turn_resumed", "attempt": 1, "reason": "restart"}),
+        serde_json::json!({"kind": "tool_retried", "call": "c-1", "attempt": 1, "reason": "safe"}),
+        serde_json::json!({"kind": "tool_returned", "call": "c-1", "name": "pay",
+            "status": "unknown", "text": "It may have taken effect."}),
+        serde_json::json!({"kind": "message", "item": "m-2", "text": " sentence.",
+            "complete": true, "continues": "m-1"}),
+        serde_json::json!({"kind": "turn_ended", "input": "i", "outcome": "completed"}),
+    ]
+    .into_iter()
+    .flat_map(told)
+    .collect();
+    let response = |kind, text: &str| MemgptServerFrame::response(kind, text).encode();
+    assert_eq!(
+        frames,
+        [
+            MemgptServerFrame::ResponseStart.encode(),
+            response(ResponseKind::AssistantMessage, "Half a"),
+            response(ResponseKind::FunctionMessage, "Error: It may have taken effect."),
+            response(ResponseKind::AssistantMessage, " sentence."),
+            MemgptServerFrame::ResponseEnd.encode(),
+        ]
+    );
+}
+
+#[test]
+fn a_call_in_doubt_is_told_with_the_places_to_answer() {
+    let asked = |about: &str| {
+        told(serde_json::json!({"kind": "approval_asked", "call": "c-1", "name": "pay",
+            "about": about, "expires_at": "2026-01-01T00:05:00.000Z"}))
+    };
+    let (run, retry) = (asked("run"), asked("retry"));
+    assert!(run[0].contains("I may not run pay without your approval."), "{run:?}");
+    assert!(retry[0].contains("It may already have taken effect."), "{retry:?}");
+    for frames in [run, retry] {
+        assert_eq!(frames.len(), 1);
+        assert!(frames[0].contains("`thoughtwire chat`") && frames[0].contains("(call c-1)"));
+    }
+}
+
 #[test]
 fn a_refusal_is_exactly_one_frame() {
     let mut driven = Driven { machine: MemgptMachine::new(None) };

@@ -10,7 +10,7 @@ use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
     Command, CommandReply, ConnectionCommand, DirectoryCommand, DirectoryReply, Emission, PeerRef,
     PeerWire, Record, Refusal, RefusalCode, Role, Seq, SessionCommand, SessionEmission,
-    SessionReply, Start, Timestamp,
+    SessionReply, Start, Timestamp, Verdict,
 };
 
 #[derive(Deserialize)]
@@ -44,6 +44,110 @@ fn a_cancelled_turn_is_told_in_the_words_of_the_original() {
         assert_eq!(frame["type"], "status");
         assert_eq!(frame["data"]["message"], words);
     }
+}
+
+fn message_of(event: serde_json::Value) -> String {
+    let labels =
+        Encoding::Sparky { session_id: "p-1".into(), user_id: "u-1".into(), chat_id: "c-1".into() };
+    let record = Record {
+        seq: Seq(3),
+        at: Timestamp::from_millis(0),
+        turn: Some("t-1".parse().unwrap()),
+        event: serde_json::from_value(event).unwrap(),
+    };
+    let session = "s-1".parse().unwrap();
+    let shown = SessionEmission { session, emission: Emission::Record(record) };
+    let frames = encode(&labels, &shown, FrameLimit::default());
+    let [frame] = frames.as_slice() else { panic!("{frames:?}") };
+    assert!(
+        include_str!("../../../../vectors/sparky.jsonl").lines().any(|line| {
+            let row: SparkyRow = serde_json::from_str(line).unwrap();
+            row.wire.as_ref() == Some(frame)
+        }),
+        "no row of vectors/sparky.jsonl: {frame}"
+    );
+    let frame: serde_json::Value = serde_json::from_str(frame).unwrap();
+    assert_eq!(frame["type"], "status");
+    frame["data"]["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_interrupted_turn_and_a_call_in_doubt_are_told_as_a_status() {
+    for (reason, words) in [
+        ("restart", "The server was restarted; the turn goes on."),
+        ("moved", "The session moved to another server; the turn goes on."),
+        ("worker_lost", "The worker was lost; the turn goes on."),
+    ] {
+        let resumed = serde_json::json!({"kind": "turn_resumed", "attempt": 1, "reason": reason});
+        assert_eq!(message_of(resumed), words);
+    }
+    let asked = serde_json::json!({"kind": "approval_asked", "call": "c-1", "name": "pay",
+        "about": "retry", "expires_at": "2026-01-01T00:05:00.000Z"});
+    assert_eq!(
+        message_of(asked),
+        "pay was interrupted and may already have taken effect: answer /approve to run it again, \
+         /done [result] if it was done, or /deny if it failed"
+    );
+}
+
+/// A machine that is in a chat, whose session is `x`.
+fn in_a_chat() -> SparkyMachine {
+    let mut machine = SparkyMachine::new(Tools::default());
+    machine.frame(r#"{"type": "connect", "data": {"session_id": "s", "user_id": "u"}}"#);
+    machine.poll();
+    machine.authenticated(Ok(()));
+    let (tag, _) = request(&mut machine);
+    let peer = PeerRef { wire: PeerWire::Sparky, space: "u".into(), name: "s".into() };
+    let opened = DirectoryReply::Peer {
+        peer,
+        is_new: false,
+        chats: vec![("c".to_owned(), "x".parse().unwrap())],
+        selected: Some("c".into()),
+    };
+    machine.answer(tag, Ok(CommandReply::Directory(opened)));
+    frame(&mut machine);
+    let (tag, _attach) = request(&mut machine);
+    machine.answer(tag, done());
+    assert_eq!(frame(&mut machine)["type"], "ready");
+    machine
+}
+
+#[test]
+fn a_call_in_doubt_has_three_answers() {
+    let mut machine = in_a_chat();
+    for (said, verdict, text) in [
+        ("/approve", Verdict::Approved, None),
+        ("/deny", Verdict::Denied, None),
+        ("/done", Verdict::Done, None),
+        (" /done  receipt 7 ", Verdict::Done, Some("receipt 7")),
+    ] {
+        machine.frame(&serde_json::json!({"type": "message", "data": {"text": said}}).to_string());
+        let (tag, command) = request(&mut machine);
+        let Command::Connection(ConnectionCommand::DecideOldest { decision, result, .. }) = command
+        else {
+            panic!("{command:?}")
+        };
+        assert_eq!((decision, result.as_deref()), (verdict, text), "{said:?}");
+        machine.answer(tag, done());
+        assert_eq!(machine.poll(), None, "the agent does not see it");
+    }
+}
+
+#[test]
+fn what_only_looks_like_done_is_a_message() {
+    let mut machine = in_a_chat();
+    let sent = |machine: &mut SparkyMachine| match request(machine).1 {
+        Command::Session { command: SessionCommand::Send { text, .. }, .. } => text,
+        other => panic!("{other:?}"),
+    };
+    // Nothing waits for it.
+    machine.frame(r#"{"type": "message", "data": {"text": "/done with that"}}"#);
+    let (tag, _decide) = request(&mut machine);
+    machine.answer(tag, Err(Refusal::new(RefusalCode::UnknownCall, "no call waits")));
+    assert_eq!(sent(&mut machine), "/done with that");
+    let mut machine = in_a_chat();
+    machine.frame(r#"{"type": "message", "data": {"text": "/donetsk"}}"#);
+    assert_eq!(sent(&mut machine), "/donetsk");
 }
 
 #[test]

@@ -45,6 +45,9 @@ class Agent:
     :param history: number of the newest events that come with a turn.
     :param memory: whether core memory comes with a turn.
     :param tools: the agent's own tools, for people to see and for its permissions.
+    :param resumable: whether turns whose worker was lost may go on here. The function starts over,
+        with `turn.so_far`, and makes its calls with `turn.call_once`. All programs that offer the
+        agent should say the same.
     :param cursors: last known position by session, for a program that stores the history itself.
         Only newer events come. The mapping is read with each offer.
     """
@@ -60,6 +63,7 @@ class Agent:
         history: int = 0,
         memory: bool = False,
         tools: Sequence[frames.ToolDeclaration] = (),
+        resumable: bool = False,
         cursors: Mapping[str, int] | None = None,
     ) -> None:
         self.name = name
@@ -69,6 +73,7 @@ class Agent:
         self._history = history
         self._memory = memory
         self._tools = tuple(tools)
+        self._resumable = resumable
         self._cursors = cursors
         self._begins: TurnFunction | None = None
         self._resumes: TurnFunction | None = None
@@ -92,7 +97,8 @@ class Agent:
 
         With ``resumes=True`` the function also resumes turns in the middle, with `turn.history` and
         `turn.waiting`: turns of another process, and turns that waited for people when the server
-        restarted. Without such a function these turns fail. With both kinds of functions
+        restarted. Without such a function these turns fail, unless the agent is `resumable`: then
+        they start over. With both kinds of functions
         registered, this one gets only resumed turns.
         """
         if function is None:
@@ -121,7 +127,12 @@ class Agent:
             )
         if self._worker is not None:
             raise ValueError("this agent is served already")
-        self._worker = Worker(self._address, self._offer, self._begins, self._resumes)
+        self._worker = Worker(
+            self._address,
+            self._offer,
+            self._begins,
+            self._resumes or (self._begins if self._resumable else None),
+        )
         self._served.set()
         try:
             await self._worker.serve()
@@ -201,6 +212,7 @@ class Agent:
             history=self._history or None,
             memory=self._memory or None,
             tools=self._tools,
+            resumable=self._resumable or None,
             cursors=dict(self._cursors) if self._cursors is not None else None,
         )
 

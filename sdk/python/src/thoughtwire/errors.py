@@ -38,3 +38,17 @@ class FailedError(ThoughtwireError):
     def __init__(self, reason: str, code: str | None = None) -> None:
         super().__init__(reason)
         self.code = code
+
+
+class OutcomeUnknown(FailedError):
+    """Nobody knows whether a call took effect: its worker was lost while it ran.
+
+    Uncaught, it ends the turn as failed, with the code ``outcome_unknown``.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"It is not known whether {name} took effect: {reason}", "outcome_unknown")
+
+
+class CallFailed(ThoughtwireError):
+    """A call failed in an earlier run of the turn, or its owner says so. Has the error's text."""

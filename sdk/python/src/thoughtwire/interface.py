@@ -1,13 +1,14 @@
 """The interface through which an agent's function speaks in one turn."""
 
+import inspect
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-from . import checks, frames, verbs
-from .errors import EndedError
+from . import call_once, checks, frames, verbs
+from .errors import EndedError, RefusedError
 from .events import Record, ToolStatus
 from .turn import Turn
 
@@ -46,6 +47,8 @@ class TurnContext:
         self.permissions: Mapping[str, frames.Permission] = run.permissions or {}
         #: Whether another process had this turn before.
         self.resumed = run.resumed
+        #: Number of interruptions of this turn that count against its limit; 0 for a first run.
+        self.attempt: int = run.attempt or 0
         #: The open calls of a resumed turn about which the owner or a client was asked. Their
         #: answer comes from :meth:`Interface.approval` and :meth:`Interface.client_runs`, now or
         #: later. A call that a client has returned is closed, and its result is in `history`.
@@ -61,6 +64,11 @@ class TurnContext:
     def attachments(self) -> tuple[str, ...]:
         """References to the inputs' files."""
         return tuple(file for input in self.inputs for file in input.attachments)
+
+    @property
+    def so_far(self) -> tuple[Record, ...]:
+        """The turn's own past events, in order: what earlier runs of it have said."""
+        return tuple(record for record in self.history if record.turn == self.turn)
 
     @property
     def ended(self) -> bool:
@@ -146,6 +154,44 @@ class Interface(TurnContext):
         )
         self._turn.raise_refusal_later(await self._turn.say(verb))
 
+    async def call_once(
+        self,
+        name: str,
+        args: Mapping[str, Any] | None,
+        fn: Callable[[str], Any],
+        replay: call_once.Replay = "ask",
+    ) -> Any:
+        """Makes a call whose result a later run of the turn gets without making it again.
+
+        Announces the call as :meth:`tool_called` does, runs `fn`, and sends its result. When the
+        function starts over in a resumed turn, the n-th such call of a tool with equal arguments
+        stands for the n-th one of the turn's past. Its result is returned, and `fn` is not run.
+
+        :param fn: makes the call, and returns a str or a value of JSON. None counts as an empty
+            text. Gets the call's id, which is the same in each run: an idempotency key. May be a
+            coroutine function.
+        :param replay: what happens to a call that ran when its worker was lost, so that its outcome
+            is unknown. ``safe`` makes it again. ``ask`` asks the owner, within an hour, whether to
+            make it again or what became of it. ``never`` does neither.
+        :returns: the result, as a later run gets it.
+        :raises CallFailed: when the call failed in an earlier run, with the error's text, or when
+            the owner says that it failed. An exception of `fn` is raised as it is.
+        :raises OutcomeUnknown: when nobody knows whether the call took effect.
+        :raises RefusedError: as `tool_called` does.
+        """
+        name, args = checks.non_empty(name, "a tool's name"), checks.arguments(args)
+        begun = await call_once.begin(self._turn, name, args, replay)
+        if isinstance(begun, call_once.Done):
+            return begun.result
+        try:
+            result = fn(begun.call)
+            if inspect.isawaitable(result):
+                result = await result
+        except Exception as error:
+            await call_once.failed(self._turn, begun.call, error)
+            raise
+        return await call_once.returned(self._turn, begun.call, result)
+
     async def approval(
         self, call: str | frames.Waiting, *, timeout: float | None = None
     ) -> Literal["approved", "denied", "expired"]:
@@ -169,6 +215,8 @@ class Interface(TurnContext):
         decision = (await self._turn.settled(call)).decision
         if decision == "void":
             raise EndedError("the turn has ended")
+        if decision == "done":
+            raise RefusedError("unknown_call", f"call {call} is not open in this turn", False)
         return decision
 
     async def client_runs(

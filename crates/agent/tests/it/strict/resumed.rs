@@ -227,15 +227,9 @@ async fn a_call_is_repeated_with_its_key_and_its_signed_reasoning() {
         let keys: Vec<_> = lives.recorder.calls().into_iter().map(|call| call.key).collect();
         assert!(keys.len() == 2 && keys[0].is_some() && keys[0] == keys[1], "{model}: {keys:?}");
         // Reasoning that a provider wants back with the call is there after the crash.
-        let wanted = if is_reasoning_returned(model) { 1 } else { 0 };
-        assert_eq!(signatures(&lives.last_request()), wanted, "{model}");
+        assert_eq!(signatures(&lives.last_request()), 1, "{model}");
     }))
     .await;
-}
-
-/// Whether reasoning goes back to this model with its calls.
-fn is_reasoning_returned(model: &str) -> bool {
-    !model.starts_with("ollama/")
 }
 
 #[tokio::test]

@@ -43,4 +43,5 @@ mod sparky_later;
 mod support;
 mod tools;
 
-pub(crate) use support::Live;
+pub(crate) use shim::FaultyMachine;
+pub(crate) use support::{Live, TestClient};

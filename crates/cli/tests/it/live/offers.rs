@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 
 use super::access::Guarded;
 use super::crash::moments;
+use super::rest::call;
 use super::support::{Live, TestClient, events};
 
 /// The example `offered`: an agent that counts.
@@ -69,6 +70,9 @@ async fn killed_25_times_program_and_server_lose_and_double_nothing() {
     let mut live = Live::on(dir.path(), &flags).await;
     let mut program = counter(&url, "w");
     let session = offered(&mut live.native().await).await;
+    // A turn ends with the server's crash here, so that each round has turns of its own.
+    let stop = json!({"on_crash": "stop"});
+    assert_eq!(call(&live, "PATCH", "/v1/agents/counter", &[], Some(stop)).await.0, 200);
     let mut seen: BTreeMap<u64, Value> = BTreeMap::new();
     let mut acked = BTreeSet::new();
     for (round, millis) in (0..25).zip(moments()) {

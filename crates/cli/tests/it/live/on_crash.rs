@@ -44,9 +44,9 @@ async fn agent(live: &Live, model: &str, on_crash: &str) -> (TestClient, String)
 /// The whole log, once the turn has ended.
 async fn log(live: &Live, session: &str) -> Vec<Value> {
     let mut client = live.native().await;
-    let (attached, mut frames) = client.attach(session, Some(0)).await;
-    if attached["turn"].is_string() {
-        frames.extend(client.turn().await);
+    let (_, mut frames) = client.attach(session, Some(0)).await;
+    while !frames.iter().any(|frame| frame["event"]["kind"] == "turn_ended") {
+        frames.push(client.next().await);
     }
     events(&frames)
 }

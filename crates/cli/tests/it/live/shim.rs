@@ -7,13 +7,13 @@ use tempfile::TempDir;
 use super::support::Live;
 
 /// A library that is loaded in front of the system's, and the files that tell it what to do.
-pub(super) struct FaultyMachine {
+pub(crate) struct FaultyMachine {
     dir: TempDir,
 }
 
 impl FaultyMachine {
     /// Nothing where there is no C compiler, or libraries are not loaded in this way.
-    pub(super) fn make() -> Option<Self> {
+    pub(crate) fn make() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("shim.c"), include_str!("shim.c")).unwrap();
         let built = std::process::Command::new("cc")
@@ -49,11 +49,12 @@ impl FaultyMachine {
     }
 
     fn variables(&self) -> [(&'static str, PathBuf); 3] {
-        [
-            ("LD_PRELOAD", self.dir.path().join("shim.so")),
-            ("FAULT_SYNC", self.sync()),
-            ("FAULT_CLOCK", self.clock()),
-        ]
+        [("LD_PRELOAD", self.library()), ("FAULT_SYNC", self.sync()), ("FAULT_CLOCK", self.clock())]
+    }
+
+    /// The library, for the variable `LD_PRELOAD`.
+    pub(crate) fn library(&self) -> PathBuf {
+        self.dir.path().join("shim.so")
     }
 
     pub(super) fn data(&self) -> PathBuf {

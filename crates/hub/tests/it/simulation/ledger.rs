@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use thoughtwire_hub::{Changed, Read, TailEntry};
 use thoughtwire_proto::{
-    Attached, CallId, Command, CommandId, CommandReply, DirectoryCommand, Emission, Record,
-    Refusal, RefusalCode, SessionCommand, SessionId, Start,
+    Attached, Command, CommandId, CommandReply, DirectoryCommand, Emission, Record, Refusal,
+    RefusalCode, SessionCommand, SessionId, Start,
 };
 
 use super::asked::{Asked, content, is_duplicate, is_of_the_store, made_session, position};
+use super::effects::Effects;
 use super::heard::Heard;
+use super::interruptions::Interruptions;
 use super::place::ReadPlace;
 use super::room::SimRoom;
 use super::tally::Tally;
@@ -34,7 +36,6 @@ pub(crate) struct Ledger {
     pub(crate) swept: i64,
     /// Sessions that were there when this life began, or of which the list told since.
     pub(super) listed: HashSet<SessionId>,
-    ran: HashSet<CallId>,
     pub(super) complaints: Vec<String>,
     /// The disk fails now, or the server is stopping: refusals and failing reads are expected.
     pub(crate) excused: bool,
@@ -45,6 +46,8 @@ pub(crate) struct Ledger {
     pub(crate) waits: Waits,
     /// Answers to the verbs of workers.
     pub(crate) verbs: VerbLedger,
+    pub(crate) effects: Effects,
+    pub(crate) interruptions: Interruptions,
 }
 
 impl Ledger {
@@ -60,11 +63,6 @@ impl Ledger {
         if !holds {
             self.complaints.push(what());
         }
-    }
-
-    pub(crate) fn ran(&mut self, call: &CallId) {
-        let first = self.ran.insert(call.clone());
-        self.hold(first, || format!("call {call} ran twice"));
     }
 
     // Rooms.
@@ -340,6 +338,8 @@ impl Ledger {
         match refusal.code {
             code if is_of_the_store(code) && (self.excused || doomed) => None,
             code if is_of_the_store(code) => said("was refused although nothing is wrong"),
+            // A call that has not run cannot be called done.
+            RefusalCode::BadRequest if asked.yes.is_none() && asked.says_done() => None,
             RefusalCode::UnknownSession if !doomed => {
                 said("was refused in a session that is there")
             }

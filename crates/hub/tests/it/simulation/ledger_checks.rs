@@ -4,6 +4,7 @@ use thoughtwire_proto::{Record, SessionId};
 use thoughtwire_store::StoredSession;
 
 use super::asked::Opening;
+use super::interruptions;
 use super::ledger::Ledger;
 use super::room::SimRoom;
 
@@ -86,6 +87,8 @@ impl Ledger {
         }
         let records = log.records.as_slice();
         let mut wrong = self.rooms[room].check(records, &stored.state, at_rest);
+        wrong.extend(interruptions::check(records));
+        wrong.extend(self.effects.check(records));
         wrong.extend(self.waits.check(room, records));
         wrong.extend(self.check_verbs(room, records));
         wrong.extend(

@@ -94,14 +94,15 @@ impl History {
         let call = if self.dice.bool() { questions.last() } else { questions.first() };
         // Without a question, the decision is about a call that nobody has made.
         let call = call.cloned().unwrap_or_else(|| "c-none".parse().unwrap());
-        let (with_id, approve) = (self.dice.bool(), self.dice.u8(0..3) != 0);
+        let with_id = self.dice.bool();
+        let decision = match self.dice.u8(0..4) {
+            0 => Verdict::Denied,
+            1 => Verdict::Done,
+            _ => Verdict::Approved,
+        };
+        let result = (decision == Verdict::Done && self.dice.bool()).then(|| "as said".to_owned());
         self.ask(life, Some(room), with_id, |_| {
-            SessionCommand::Decide {
-                call,
-                decision: if approve { Verdict::Approved } else { Verdict::Denied },
-                result: None,
-            }
-            .on(session)
+            SessionCommand::Decide { call, decision, result }.on(session)
         });
     }
 

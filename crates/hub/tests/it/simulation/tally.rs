@@ -45,6 +45,8 @@ pub(crate) struct Tally {
     pub(crate) verbs: u64,
     pub(crate) verbs_repeated: u64,
     pub(crate) verbs_refused: u64,
+    /// Turns that their agent went on with after an interruption.
+    pub(crate) resumed: u64,
 }
 
 impl Tally {
@@ -79,6 +81,7 @@ impl Tally {
             (&mut self.verbs, other.verbs),
             (&mut self.verbs_repeated, other.verbs_repeated),
             (&mut self.verbs_refused, other.verbs_refused),
+            (&mut self.resumed, other.resumed),
         ] {
             *sum += one;
         }
@@ -96,7 +99,7 @@ impl fmt::Display for Tally {
              older wires: attached {} times ({} went on, {} from the start), {} frames ({} again), \
              {} proofs; {} logs trimmed, {} readers told so; \
              {} turns waited for, {} of them trimmed, {} too long; {} turns handed to workers, \
-             {} verbs ({} repeated, {} refused)",
+             {} verbs ({} repeated, {} refused); {} turns resumed by their agent",
             self.commands,
             self.acknowledged,
             self.repeated,
@@ -126,6 +129,7 @@ impl fmt::Display for Tally {
             self.verbs,
             self.verbs_repeated,
             self.verbs_refused,
+            self.resumed,
         )
     }
 }

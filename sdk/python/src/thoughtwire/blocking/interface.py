@@ -1,11 +1,11 @@
 """The interface whose verbs block, for turns on threads."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from .. import frames
+from .. import call_once, checks, frames
 from .. import interface as asynchronous
 from ..errors import EndedError
 from ..events import ToolStatus
@@ -54,6 +54,28 @@ class BlockingInterface(asynchronous.TurnContext):
     ) -> None:
         """Sends the result of a call."""
         self._wait(self._interface.tool_returned(call, text, status=status, content=content))
+
+    def call_once(
+        self,
+        name: str,
+        args: Mapping[str, Any] | None,
+        fn: Callable[[str], Any],
+        replay: call_once.Replay = "ask",
+    ) -> Any:
+        """Makes a call whose result a later run of the turn gets without making it again.
+
+        `fn` runs on this thread. See :meth:`thoughtwire.Interface.call_once`.
+        """
+        name, args = checks.non_empty(name, "a tool's name"), checks.arguments(args)
+        begun = self._wait(call_once.begin(self._turn, name, args, replay))
+        if isinstance(begun, call_once.Done):
+            return begun.result
+        try:
+            result = fn(begun.call)
+        except Exception as error:
+            self._wait(call_once.failed(self._turn, begun.call, error))
+            raise
+        return self._wait(call_once.returned(self._turn, begun.call, result))
 
     def approval(
         self, call: str | frames.Waiting, *, timeout: float | None = None
