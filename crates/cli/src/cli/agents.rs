@@ -137,7 +137,7 @@ pub(crate) struct SettingFlags {
     /// Delete a session's oldest turns while its log has more than N events.
     #[arg(long, value_name = "N")]
     pub(crate) keep_events: Option<u64>,
-    /// What happens to a turn that a crash or a stop of the server interrupts [default: resume].
+    /// Treatment of a turn that a crash or a stop of the server interrupts [default: resume].
     #[arg(long, value_enum)]
     pub(crate) on_crash: Option<OnCrashChoice>,
     /// Allow this tool; a final `*` matches the rest of a name; may be repeated.

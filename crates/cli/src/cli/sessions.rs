@@ -64,9 +64,9 @@ for you, answer with `thoughtwire sessions decide`.")]
     /// Answer a call that waits for you.
     #[command(after_help = "\
 Examples:
-  thoughtwire sessions calls SESSION                                 which calls wait?
-  thoughtwire sessions decide SESSION CALL approved                  run it
-  thoughtwire sessions decide SESSION CALL done --result \"paid\"     it has been made: do not repeat
+  thoughtwire sessions calls SESSION                                which calls wait?
+  thoughtwire sessions decide SESSION CALL approved                 run it
+  thoughtwire sessions decide SESSION CALL done --result \"paid\"    it has been made: do not repeat
 
 A call that has not run is approved or denied. A call whose outcome is unknown is run again with
 `approved`, counts as failed with `denied`, and counts as done with `done`.")]

@@ -76,7 +76,7 @@ pub enum CallState {
     Unknown,
 }
 
-/// What a call waits for.
+/// Answer or client that a call waits for.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,8 @@
 //! The account of a session's calls, over REST and from the command line, with the answers about
 //! calls that wait.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::rest::call;
@@ -312,4 +314,20 @@ async fn a_session_with_many_calls_is_read_to_its_end() {
     let unknown = states(&unknown);
     assert_eq!((unknown.len(), unknown[0]), (CALLS / 100, ("c-100", "unknown")));
     assert_eq!(listed(&live, session, "").await["calls"].as_array().unwrap().len(), 100);
+
+    // Retention takes whole turns. What is left is listed.
+    let inputs = format!("/v1/sessions/{session}/inputs?wait=30");
+    let (_, turn) = call(&live, "POST", &inputs, &[], Some(json!({"text": "what is 6*7?"}))).await;
+    assert_eq!(turn["events"].as_array().unwrap().last().unwrap()["event"]["kind"], "turn_ended");
+    let (path, keep) = (format!("/v1/sessions/{session}"), json!({"keep_events": 1}));
+    assert_eq!(call(&live, "PATCH", &path, &[], Some(keep)).await.0, 200);
+    let left = loop {
+        let page = listed(&live, session, "?limit=1000").await;
+        if page["first"].as_u64().unwrap() > 1 {
+            break page;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let left = left["calls"].as_array().unwrap();
+    assert!(left.iter().all(|call| call["name"] == "calculator") && !left.is_empty(), "{left:?}");
 }
