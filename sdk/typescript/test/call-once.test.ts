@@ -233,7 +233,7 @@ it("finishes the turn of a killed worker in another process, with each effect on
   const server = await TestServer.start();
   const dir = mkdtempSync(join(tmpdir(), "thoughtwire-"));
   const effects = join(dir, "effects");
-  const program = new URL("./paying-worker.js", import.meta.url).pathname;
+  const program = new URL("../test-programs/paying-worker.js", import.meta.url).pathname;
   const start = (role: string): ChildProcess => {
     const args = [program, server.url.replace("http", "ws"), effects, role];
     return spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
