@@ -1,4 +1,4 @@
-/** Calls of a turn that starts over: against a scripted server, and with a worker that is killed. */
+/** Calls of a turn that starts over: with a scripted server, and with a worker that is killed. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
