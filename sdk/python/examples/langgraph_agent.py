@@ -61,6 +61,8 @@ def multiply(left: int, right: int) -> int:
 
 
 TOOLS: dict[str, BaseTool] = {"multiply": multiply}
+#: Tools that may be called twice.
+SAFE = {"multiply"}
 model = ScriptedChatModel(messages=script())
 
 
@@ -81,21 +83,25 @@ async def use_tools(state: MessagesState, config: RunnableConfig) -> dict[str, A
     results = []
     thought = state["messages"][-1]
     for asked in thought.tool_calls if isinstance(thought, AIMessage) else []:
+        name, args = asked["name"], asked["args"]
+
+        async def run(_: str, name: str = name, args: dict[str, Any] = args) -> str:
+            return str(await TOOLS[name].ainvoke(args, config))
+
         try:
-            call = await turn.tool_called(asked["name"], asked["args"])
+            # In a turn that goes on after a crash, a call that was made is not made again. If it
+            # may have been made, the owner is asked; "safe" is for tools without an effect.
+            text = await turn.call_once(name, args, run, "safe" if name in SAFE else "ask")
         except thoughtwire.RefusedError as refused:
             if refused.code != "forbidden":
                 raise
-            results.append(
-                ToolMessage("The owner did not allow this call.", tool_call_id=asked["id"])
-            )
-            continue
-        try:
-            text = str(await TOOLS[asked["name"]].ainvoke(asked["args"], config))
-            await turn.tool_returned(call, text)
+            text = "The owner did not allow this call."
+        except thoughtwire.OutcomeUnknown as unknown:
+            text = str(unknown)
+        except (thoughtwire.EndedError, thoughtwire.ClosedError):
+            raise
         except Exception as error:
             text = str(error)
-            await turn.tool_returned(call, text, status="error")
         results.append(ToolMessage(text, tool_call_id=asked["id"]))
     return {"messages": results}
 
@@ -109,7 +115,7 @@ graph = (
     .add_edge("tools", "think")
     .compile(checkpointer=InMemorySaver())
 )
-agent = thoughtwire.Agent("langgraph-ada")
+agent = thoughtwire.Agent("langgraph-ada", resumable=True)
 
 
 @agent.turn

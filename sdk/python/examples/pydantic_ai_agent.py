@@ -26,6 +26,7 @@ from pydantic_ai.toolsets import FunctionToolset, ToolsetTool, WrapperToolset
 
 import thoughtwire
 from thoughtwire import events
+from thoughtwire.call_once import Replay
 
 toolset = FunctionToolset[thoughtwire.Interface]()
 
@@ -36,8 +37,15 @@ def add(left: int, right: int) -> int:
     return left + right
 
 
+#: A sum may be calculated again. A tool that is not listed here needs `ask`, or `never`.
+REPLAY: dict[str, Replay] = {"add": "safe"}
+
+
 class RecordedToolset(WrapperToolset[thoughtwire.Interface]):
-    """Tools whose calls are on disk, and approved where the owner wants that, before they run."""
+    """Tools whose calls are on disk, and approved where the owner wants that, before they run.
+
+    A turn that goes on after a crash gets the results of calls that were made already.
+    """
 
     async def call_tool(
         self,
@@ -47,19 +55,15 @@ class RecordedToolset(WrapperToolset[thoughtwire.Interface]):
         tool: ToolsetTool[thoughtwire.Interface],
     ) -> Any:
         turn = ctx.deps
+        run = super().call_tool
         try:
-            call = await turn.tool_called(name, tool_args)
+            return await turn.call_once(
+                name, tool_args, lambda _: run(name, tool_args, ctx, tool), REPLAY[name]
+            )
         except thoughtwire.RefusedError as refused:
             if refused.code != "forbidden":
                 raise
             return "The owner did not allow this call."
-        try:
-            result = await super().call_tool(name, tool_args, ctx, tool)
-        except Exception as error:
-            await turn.tool_returned(call, str(error), status="error")
-            raise
-        await turn.tool_returned(call, str(result))
-        return result
 
 
 ada = Agent(
@@ -71,6 +75,7 @@ agent = thoughtwire.Agent(
     "pydantic-ada",
     turns=16,
     history=200,
+    resumable=True,
     tools=[thoughtwire.ToolDeclaration(name="add", description="Adds two numbers.")],
 )
 
@@ -100,9 +105,14 @@ async def answer(turn: thoughtwire.Interface) -> None:
 
 
 def past(turn: thoughtwire.Interface) -> list[ModelMessage]:
-    """Converts the session's history to Pydantic AI's messages."""
+    """Converts the session's history to Pydantic AI's messages.
+
+    A turn that starts over asks the model again, so that its own events do not count.
+    """
     said: list[ModelMessage] = []
     for record in turn.history:
+        if record.turn == turn.turn:
+            continue
         match record.event:
             case events.UserMessage(text=text):
                 said.append(ModelRequest(parts=[UserPromptPart(text)]))

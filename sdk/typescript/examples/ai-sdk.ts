@@ -57,39 +57,37 @@ const model = new MockLanguageModelV3({
   },
 });
 
-/** Returns the session's earlier messages. */
-function earlierMessages({ history }: Interface): ModelMessage[] {
-  return history.flatMap(({ event }): ModelMessage[] => {
+/**
+ * Returns the session's earlier messages. A turn that starts over asks the model again, so that its
+ * own events do not count.
+ */
+function earlierMessages({ history, turn: current }: Interface): ModelMessage[] {
+  return history.flatMap(({ event, turn }): ModelMessage[] => {
+    if (turn === current) return [];
     if (event.kind === "user_message") return [{ role: "user", content: event.text }];
     if (event.kind === "message") return [{ role: "assistant", content: event.text }];
     return [];
   });
 }
 
-/** Announces a tool call, runs the tool once it may run, and sends the result. */
+/**
+ * Announces a tool call, runs the tool once it may run, and sends the result. A turn that goes on
+ * after a crash gets the results of calls that were made already.
+ */
 async function runTool(
   turn: Interface,
   name: string,
   args: Record<string, unknown>,
   run: () => string,
 ): Promise<string> {
-  let call: string;
   try {
-    call = await turn.toolCalled(name, args);
+    // A product may be calculated again. A tool with an effect needs "ask", the default.
+    return String(await turn.callOnce(name, args, run, { replay: "safe" }));
   } catch (error) {
     if (error instanceof RefusedError && error.code === "forbidden")
       return "The owner did not allow this call.";
     throw error;
   }
-  let result: string;
-  try {
-    result = run();
-  } catch (error) {
-    await turn.toolReturned(call, String(error), { status: "error" });
-    throw error;
-  }
-  await turn.toolReturned(call, result);
-  return result;
 }
 
 async function answer(turn: Interface): Promise<void> {
@@ -153,6 +151,7 @@ const tools = [{ name: "multiply", description: "Multiplies two numbers." }];
 const agent = offer(client, process.argv[2] ?? "multiplier", answer, {
   turns: 8,
   history: 100,
+  resumable: true,
   tools,
 });
 await agent.offered();

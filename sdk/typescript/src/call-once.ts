@@ -17,7 +17,7 @@ export interface CallOnceOptions {
 // biome-ignore lint/suspicious/noConfusingVoidType: a function may return nothing.
 export type MakeCall = (call: string) => Promise<JsonValue | void> | JsonValue | void;
 
-/** What is to be done about a call: make it now, or take its result. */
+/** Next step of a call: to make it now, or to take its result. */
 type Step = { due: string } | { result: JsonValue };
 
 /** Makes a call of a turn that may start over; see `Interface.callOnce`. */

@@ -44,9 +44,9 @@ export interface OfferOptions {
    */
   resumes?: boolean;
   /**
-   * Whether turns whose worker was lost may go on here. The function starts over, with `turn.soFar`,
-   * and makes its calls with `turn.callOnce`. All programs that offer the agent should say the
-   * same. Includes `resumes`.
+   * Whether turns whose worker was lost may go on here. The function starts over, with
+   * `turn.soFar`, and makes its calls with `turn.callOnce`. All programs that offer the agent
+   * should say the same. Includes `resumes`.
    */
   resumable?: boolean;
   /** Called with errors whose details clients do not see; `console.error` by default. */

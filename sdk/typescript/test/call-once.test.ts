@@ -1,4 +1,4 @@
-/** Calls of a turn that starts over: against a scripted server, and with a worker that is killed. */
+/** Calls of a turn that starts over: with a scripted server, and with a worker that is killed. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -233,7 +233,7 @@ it("finishes the turn of a killed worker in another process, with each effect on
   const server = await TestServer.start();
   const dir = mkdtempSync(join(tmpdir(), "thoughtwire-"));
   const effects = join(dir, "effects");
-  const program = new URL("./paying-worker.js", import.meta.url).pathname;
+  const program = new URL("../test-programs/paying-worker.js", import.meta.url).pathname;
   const start = (role: string): ChildProcess => {
     const args = [program, server.url.replace("http", "ws"), effects, role];
     return spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });

@@ -16,7 +16,7 @@ Replay: TypeAlias = Literal["safe", "ask", "never"]
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A call that is to be made now."""
+    """A call to make now."""
 
     call: str
 
