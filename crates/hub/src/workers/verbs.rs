@@ -276,7 +276,11 @@ impl<'a> VerbRunner<'a> {
         // Whether the call may run again is another question than whether it may run.
         let state = match about {
             ApprovalAbout::Run => self.turn.held.lock().state(&call),
-            ApprovalAbout::Retry => HoldState::Unasked,
+            ApprovalAbout::Retry => {
+                // An earlier answer, sent again, would be taken for the answer to this question.
+                self.turn.progress.lock().remove_reply(&call);
+                HoldState::Unasked
+            }
         };
         match state {
             HoldState::Unasked => {

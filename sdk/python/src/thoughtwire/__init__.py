@@ -11,7 +11,15 @@ This package does not know models, or how an agent works inside.
 from . import events, frames
 from .agent import Agent
 from .client import Client, connect
-from .errors import ClosedError, EndedError, FailedError, RefusedError, ThoughtwireError
+from .errors import (
+    CallFailedError,
+    ClosedError,
+    EndedError,
+    FailedError,
+    OutcomeUnknown,
+    RefusedError,
+    ThoughtwireError,
+)
 from .frames import ToolDeclaration, Waiting
 from .interface import Interface, Returned
 from .reply import Reply
@@ -22,12 +30,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Agent",
+    "CallFailedError",
     "Client",
     "ClosedError",
     "Cursor",
     "EndedError",
     "FailedError",
     "Interface",
+    "OutcomeUnknown",
     "RefusedError",
     "Reply",
     "Reset",

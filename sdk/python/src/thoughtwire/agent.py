@@ -47,6 +47,9 @@ class Agent:
     :param tools: the agent's own tools, for people to see and for its permissions.
     :param cursors: last known position by session, for a program that stores the history itself.
         Only newer events come. The mapping is read with each offer.
+    :param resumable: whether this program goes on with turns whose worker was lost, also another
+        program's. The turn's function then runs again from its beginning, with `turn.so_far`; see
+        :meth:`Interface.call_once`. A stop of this program leaves its turns to such workers.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Agent:
         memory: bool = False,
         tools: Sequence[frames.ToolDeclaration] = (),
         cursors: Mapping[str, int] | None = None,
+        resumable: bool = False,
     ) -> None:
         self.name = name
         self.worker = worker or f"python-{uuid.uuid4()}"
@@ -70,6 +74,7 @@ class Agent:
         self._memory = memory
         self._tools = tuple(tools)
         self._cursors = cursors
+        self._resumable = resumable
         self._begins: TurnFunction | None = None
         self._resumes: TurnFunction | None = None
         self._worker: Worker | None = None
@@ -121,7 +126,8 @@ class Agent:
             )
         if self._worker is not None:
             raise ValueError("this agent is served already")
-        self._worker = Worker(self._address, self._offer, self._begins, self._resumes)
+        resumes = self._resumes or (self._begins if self._resumable else None)
+        self._worker = Worker(self._address, self._offer, self._begins, resumes)
         self._served.set()
         try:
             await self._worker.serve()
@@ -202,6 +208,7 @@ class Agent:
             memory=self._memory or None,
             tools=self._tools,
             cursors=dict(self._cursors) if self._cursors is not None else None,
+            resumable=self._resumable or None,
         )
 
 

@@ -26,6 +26,21 @@ class EndedError(ThoughtwireError):
     """The turn has ended, and accepts nothing more."""
 
 
+class CallFailedError(ThoughtwireError):
+    """A call that is made once returned an error. The message is the error's text.
+
+    The first attempt of a turn and a later one raise the same error.
+    """
+
+
+class OutcomeUnknown(ThoughtwireError):
+    """A call may or may not have taken effect, and must not run again.
+
+    The attempt before was lost during the call. A turn's function may catch this, and tell its
+    model or its user so.
+    """
+
+
 class FailedError(ThoughtwireError):
     """Ends a turn as failed when a turn's function raises it. Clients see its message.
 

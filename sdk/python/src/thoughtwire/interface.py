@@ -1,14 +1,16 @@
 """The interface through which an agent's function speaks in one turn."""
 
+import inspect
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-from . import checks, frames, verbs
+from . import checks, frames, once, verbs
 from .errors import EndedError
 from .events import Record, ToolStatus
+from .once import Replay
 from .turn import Turn
 
 
@@ -46,6 +48,10 @@ class TurnContext:
         self.permissions: Mapping[str, frames.Permission] = run.permissions or {}
         #: Whether another process had this turn before.
         self.resumed = run.resumed
+        #: Number of interruptions of this turn before, without planned stops. 0 in its first run.
+        self.attempt = run.attempt or 0
+        #: The turn's own events before this process had it, in order. Empty unless `resumed`.
+        self.so_far: tuple[Record, ...] = turn.so_far
         #: The open calls of a resumed turn about which the owner or a client was asked. Their
         #: answer comes from :meth:`Interface.approval` and :meth:`Interface.client_runs`, now or
         #: later. A call that a client has returned is closed, and its result is in `history`.
@@ -146,6 +152,46 @@ class Interface(TurnContext):
         )
         self._turn.raise_refusal_later(await self._turn.say(verb))
 
+    async def call_once(
+        self,
+        name: str,
+        args: Mapping[str, Any] | None,
+        fn: Callable[[str], Awaitable[Any] | Any],
+        *,
+        replay: Replay = "ask",
+        timeout: float | None = None,
+    ) -> Any:
+        """Makes a call once over all attempts of the turn, and returns its result.
+
+        In a resumed turn, the n-th request for a name and equal arguments is the n-th such call of
+        the turn's past. If that returned, its result is returned, and `fn` does not run.
+        If it was running when the attempt before was lost, `replay` decides.
+
+        :param fn: runs the tool. It gets the call's id, which all attempts share: pass it on as an
+            idempotency key. It returns a text, None for an empty text, or a value that JSON can
+            hold. It must not return the call itself.
+        :param replay: ``safe`` runs `fn` again. ``ask`` asks the owner, who lets it run again,
+            gives its result, or fails it. ``never`` closes the call as ``unknown``.
+        :param timeout: the limit of the owner's answer in seconds. Defaults to an hour.
+        :raises CallFailedError: when `fn` raised an exception, now or in an earlier attempt.
+            Clients see the exception's text as the call's result.
+        :raises OutcomeUnknown: when the call may have taken effect and does not run again.
+        :raises RefusedError: with the code ``forbidden``, as :meth:`tool_called` does.
+        """
+        name, args = checks.non_empty(name, "a tool's name"), once.checked_args(args)
+        begun = await once.begin(self, name, args, replay, timeout)
+        if isinstance(begun, once.Known):
+            return begun.value
+        try:
+            value = fn(begun.call)
+            if inspect.isawaitable(value):
+                value = await value
+        except EndedError:
+            raise
+        except Exception as error:
+            raise await once.failed(self, begun.call, error) from error
+        return await once.succeeded(self, begun.call, value)
+
     async def approval(
         self, call: str | frames.Waiting, *, timeout: float | None = None
     ) -> Literal["approved", "denied", "expired"]:
@@ -169,7 +215,8 @@ class Interface(TurnContext):
         decision = (await self._turn.settled(call)).decision
         if decision == "void":
             raise EndedError("the turn has ended")
-        return decision
+        # Only a call in doubt can be `done`, and that is told by its result.
+        return "approved" if decision == "done" else decision
 
     async def client_runs(
         self, call: str | frames.Waiting, *, timeout: float | None = None
@@ -236,6 +283,21 @@ class Interface(TurnContext):
                 else checks.count(cached_tokens, "a number of tokens"),
             )
         )
+
+    async def _retried(self, call: str) -> None:
+        """Writes that a call whose outcome is unknown is made again. Now it may run."""
+        await (await self._turn.say(verbs.SayToolRetried(id=_new_id(), turn=self.turn, call=call)))
+
+    async def _ask_about_retry(self, call: str, timeout: float | None) -> None:
+        """Asks the owner whether a call in doubt may run again."""
+        verb = verbs.SayApproval(
+            id=_new_id(),
+            turn=self.turn,
+            call=call,
+            about="retry",
+            timeout_ms=checks.milliseconds(timeout),
+        )
+        await (await self._turn.say(verb))
 
     async def _call(self, item: str, name: str, args: dict[str, Any]) -> str:
         await (

@@ -12,6 +12,7 @@ from .connection import Connection
 from .errors import EndedError, RefusedError
 from .generated import Awaits
 from .open_calls import OpenCalls
+from .past_calls import PastCalls
 
 log = logging.getLogger("thoughtwire")
 
@@ -44,6 +45,9 @@ class Turn:
     ) -> None:
         self.id = run.turn
         self.run = run
+        #: The turn's own events before this attempt, in order.
+        self.so_far = tuple(one for one in run.history if run.resumed and one.turn == run.turn)
+        self.past_calls = PastCalls(self.so_far)
         #: Whether the turn has ended, so that nothing more can be said in it.
         self.ended = False
         self._connection = connection
@@ -60,6 +64,8 @@ class Turn:
         self._acks: dict[str, _AckFuture] = {}
         #: Verbs that are calls which the server acknowledges after their approval.
         self._unapproved: set[str] = set()
+        #: Calls by the verbs that ask whether they may run again.
+        self._questions: dict[str, str] = {}
         #: Number of deltas of each open item.
         self._deltas: dict[str, int] = {}
         self._usage: verbs.SayUsage | None = None
@@ -98,6 +104,8 @@ class Turn:
         self._acks[verb.id] = ack
         self._turns_by_verb[verb.id] = self
         self._calls.add(verb)
+        if isinstance(verb, verbs.SayApproval) and verb.about == "retry":
+            self._questions[verb.id] = verb.call
         self._send(verb.id, wire)
         permissions = self.run.permissions or {}
         if isinstance(verb, verbs.SayToolCalled) and permissions.get(verb.name) == "ask":
@@ -152,6 +160,36 @@ class Turn:
         """Whether the owner or a client was asked, and the function has not taken their answer."""
         return (call, _ANSWER_TYPES[awaits]) in self._answers
 
+    @property
+    def past_is_complete(self) -> bool:
+        """Whether `so_far` reaches back to the turn's start. The server sends at most 512 KiB."""
+        return not self.run.resumed or (
+            bool(self.so_far) and isinstance(self.so_far[0].event, events.TurnStarted)
+        )
+
+    def _forget_answers(self, call: str) -> None:
+        """Forgets the answers to earlier questions about a call."""
+        for kind in _ANSWER_TYPES.values():
+            self._answers.pop((call, kind), None)
+
+    async def answer_to_question(self, call: str) -> frames.CallSettled | frames.CallReturned:
+        """Waits for a decision about a call, or for the result that a decision gave it."""
+        answers = [
+            asyncio.ensure_future(self._answer(call, kind)) for kind in _ANSWER_TYPES.values()
+        ]
+        try:
+            done, _ = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+            answer = done.pop().result()
+        finally:
+            for waiting in answers:
+                waiting.cancel()
+            await asyncio.gather(*answers, return_exceptions=True)
+        self._forget_answers(call)
+        self._calls.acknowledged(call)
+        if isinstance(answer, frames.CallSettled) and answer.decision == "void":
+            raise EndedError("the turn has ended")
+        return answer
+
     async def settled(self, call: str) -> frames.CallSettled:
         """Waits for the decision about a call."""
         settled = await self._answer(call, frames.CallSettled.type)
@@ -200,6 +238,11 @@ class Turn:
         if isinstance(frame, frames.Refused) and frame.code == "stopping":
             # Refused for the moment only. The verb is sent again when the server is back.
             return
+        question = self._questions.pop(frame.id or "", None)
+        if question is not None:
+            # Answers that came before are about an earlier question. The next frame may be the
+            # answer to this one, so they are forgotten here.
+            self._forget_answers(question)
         ack = self._forget(frame.id or "")
         if ack is None or ack.done():
             return

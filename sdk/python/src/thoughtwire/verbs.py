@@ -19,6 +19,7 @@ from .generated import (
     SayInternalMonologue,
     SayStatus,
     SayToolCalled,
+    SayToolRetried,
     SayToolReturned,
     SayUsage,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "SayInternalMonologue",
     "SayStatus",
     "SayToolCalled",
+    "SayToolRetried",
     "SayToolReturned",
     "SayUsage",
     "WorkerFrame",
@@ -49,6 +51,7 @@ AcknowledgedSay: TypeAlias = (
     | SayFunctionMessage
     | SayToolCalled
     | SayToolReturned
+    | SayToolRetried
     | SayApproval
     | SayClientRuns
     | SayFinish

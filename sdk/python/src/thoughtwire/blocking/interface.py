@@ -1,15 +1,16 @@
 """The interface whose verbs block, for turns on threads."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from .. import frames
+from .. import checks, frames, once
 from .. import interface as asynchronous
 from ..errors import EndedError
 from ..events import ToolStatus
 from ..interface import Returned
+from ..once import Replay
 from .loop import wait
 
 T = TypeVar("T")
@@ -54,6 +55,32 @@ class BlockingInterface(asynchronous.TurnContext):
     ) -> None:
         """Sends the result of a call."""
         self._wait(self._interface.tool_returned(call, text, status=status, content=content))
+
+    def call_once(
+        self,
+        name: str,
+        args: Mapping[str, Any] | None,
+        fn: Callable[[str], Any],
+        *,
+        replay: Replay = "ask",
+        timeout: float | None = None,
+    ) -> Any:
+        """Makes a call once over all attempts; see :meth:`thoughtwire.Interface.call_once`.
+
+        `fn` runs on the turn's thread.
+        """
+        turn = self._interface
+        name, args = checks.non_empty(name, "a tool's name"), once.checked_args(args)
+        begun = self._wait(once.begin(turn, name, args, replay, timeout))
+        if isinstance(begun, once.Known):
+            return begun.value
+        try:
+            value = fn(begun.call)
+        except EndedError:
+            raise
+        except Exception as error:
+            raise self._wait(once.failed(turn, begun.call, error)) from error
+        return self._wait(once.succeeded(turn, begun.call, value))
 
     def approval(
         self, call: str | frames.Waiting, *, timeout: float | None = None
