@@ -25,6 +25,22 @@ export class EndedError extends Error {
   override readonly name = "EndedError";
 }
 
+/**
+ * A call that is made once returned an error. The message is the error's text. The first attempt of
+ * a turn and a later one throw the same error.
+ */
+export class CallFailedError extends Error {
+  override readonly name = "CallFailedError";
+}
+
+/**
+ * A call may or may not have taken effect, and must not run again: the attempt before was lost
+ * during it. A turn's function may catch this, and tell its model or its user so.
+ */
+export class OutcomeUnknown extends Error {
+  override readonly name = "OutcomeUnknown";
+}
+
 /** Fails the turn in which it is thrown. Clients see its message. */
 export class FailedError extends Error {
   override readonly name = "FailedError";

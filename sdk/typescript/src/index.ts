@@ -21,11 +21,19 @@
  * ```
  */
 
+export type { CallOnceOptions, RunOnce } from "./call-once.js";
 export type { AgentAndSession, ClientOptions, SessionChange } from "./client.js";
 export { Client } from "./client.js";
 export type { Command, CommandOptions, NewAgent, NewSession, SendOptions } from "./commands.js";
 export type { ClientState, ConnectionOptions } from "./connection.js";
-export { ClosedError, EndedError, FailedError, RefusedError } from "./errors.js";
+export {
+  CallFailedError,
+  ClosedError,
+  EndedError,
+  FailedError,
+  OutcomeUnknown,
+  RefusedError,
+} from "./errors.js";
 /** Bodies of REST requests and answers, generated from the server's types. */
 export type * as Rest from "./generated-rest.js";
 export type { Interface, WaitOptions } from "./interface.js";

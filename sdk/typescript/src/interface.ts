@@ -1,7 +1,8 @@
+import { type CallOnceOptions, callOnce, type RunOnce } from "./call-once.js";
 import { markHandled } from "./deferred.js";
 import { EndedError } from "./errors.js";
 import { ItemWriter } from "./item-writer.js";
-import type { ToolResult, TurnChannel } from "./turn-channel.js";
+import { milliseconds, type ToolResult, type TurnChannel } from "./turn-channel.js";
 import type {
   Awaits,
   Decision,
@@ -55,6 +56,10 @@ export class Interface {
   readonly permissions: Readonly<Record<string, Permission>>;
   /** Whether the turn began in another process, or before the server was restarted. */
   readonly resumed: boolean;
+  /** Number of interruptions of this turn before, without planned stops. 0 in its first run. */
+  readonly attempt: number;
+  /** The turn's own events before this process had it, in order. Empty unless `resumed`. */
+  readonly soFar: readonly LogRecord[];
   /**
    * Open calls of a resumed turn that wait for people or clients. {@link Interface.approval} and
    * {@link Interface.clientRuns} wait for the answer without asking again.
@@ -76,6 +81,8 @@ export class Interface {
     this.clientTools = run.client_tools ?? [];
     this.permissions = run.permissions ?? {};
     this.resumed = run.resumed ?? false;
+    this.attempt = run.attempt ?? 0;
+    this.soFar = channel.soFar;
     this.waiting = run.waiting ?? [];
     this.#channel = channel;
   }
@@ -137,6 +144,31 @@ export class Interface {
     const verb = { verb: "tool_returned" as const, call, status, text };
     const whole = content === undefined ? verb : { ...verb, content };
     return this.#channel.send(crypto.randomUUID(), whole);
+  }
+
+  /**
+   * Makes a call once over all attempts of the turn; returns its result.
+   *
+   * In a resumed turn, the n-th request for a name and equal arguments is the n-th such call of the
+   * turn's past. If that returned, its result is returned, and `run` does not run. If it was
+   * running when the attempt before was lost, `replay` decides.
+   *
+   * `run` gets the call's id, which all attempts share: pass it on as an idempotency key. It
+   * returns a text, nothing for an empty text, or a value that JSON can hold. It must not return
+   * the call itself.
+   *
+   * @throws {CallFailedError} when `run` threw, now or in an earlier attempt. Clients see the
+   * error's text as the call's result.
+   * @throws {OutcomeUnknown} when the call may have taken effect and does not run again.
+   * @throws {RefusedError} `forbidden`, as {@link Interface.toolCalled} does.
+   */
+  callOnce(
+    name: string,
+    args: Record<string, unknown>,
+    run: RunOnce<unknown>,
+    options: CallOnceOptions = {},
+  ): Promise<JsonValue> {
+    return markHandled(callOnce(this, this.#channel, name, args, run, options));
   }
 
   /**
@@ -210,14 +242,6 @@ export class Interface {
     const ask = () => this.#channel.request(crypto.randomUUID(), { verb, call, ...limit });
     return this.#channel.answer(awaits, call, ask);
   }
-}
-
-/** @throws {RangeError} when the time is not positive and finite. */
-function milliseconds(seconds: number): number {
-  if (!(seconds > 0 && seconds < Number.POSITIVE_INFINITY)) {
-    throw new RangeError(`a timeout is a positive number of seconds, not ${seconds}`);
-  }
-  return Math.max(1, Math.round(seconds * 1000));
 }
 
 function sendText(

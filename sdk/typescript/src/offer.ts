@@ -43,6 +43,12 @@ export interface OfferOptions {
    * the server was restarted; see `turn.history` and `turn.waiting`. By default it fails them.
    */
   resumes?: boolean;
+  /**
+   * Whether this program goes on with turns whose worker was lost, also another program's. The
+   * function then runs again from its beginning, with `turn.soFar` and `turn.callOnce`. Implies
+   * `resumes`. A stop of this program leaves its turns to such workers.
+   */
+  resumable?: boolean;
   /** Called with errors whose details clients do not see; `console.error` by default. */
   onError?: (error: unknown, turn?: Interface) => void;
 }
@@ -145,7 +151,7 @@ export class OfferedAgent implements FrameHandler {
       await settledWithin(grace * 1000, this.#idle.promise);
     }
     const late = [...this.#turns.values()].map(async (turn) => {
-      if (this.#isLeft(turn)) return;
+      if (this.#isLeft(turn) || this.#options.resumable) return;
       await turn.fail("The agent's program was stopped.", "agent_stopped").catch(() => {});
       this.#forget(turn, "the program was stopped");
     });
@@ -157,7 +163,7 @@ export class OfferedAgent implements FrameHandler {
   /** @internal The connection is open. */
   connected(): void {
     if (this.#client.state !== "open") return;
-    const { turns, history, memory, tools, cursors } = this.#options;
+    const { turns, history, memory, tools, cursors, resumable } = this.#options;
     this.#pendingOffer = crypto.randomUUID();
     const refusal = this.#writer.write(
       JSON.stringify({
@@ -170,6 +176,7 @@ export class OfferedAgent implements FrameHandler {
         memory,
         tools,
         cursors,
+        resumable,
       }),
     );
     if (refusal) this.#fail(refusal);
@@ -274,9 +281,13 @@ export class OfferedAgent implements FrameHandler {
     if (isIdle && this.#expected.size === 0) this.#idle.resolve();
   }
 
+  get #resumes(): boolean {
+    return this.#options.resumes === true || this.#options.resumable === true;
+  }
+
   /** Returns whether `stop` leaves a turn to the next program of this worker. */
   #isLeft(turn: TurnChannel): boolean {
-    return this.#options.resumes === true && turn.isParked;
+    return this.#resumes && turn.isParked;
   }
 
   #forget(turn: TurnChannel, reason: string): void {
@@ -301,7 +312,7 @@ export class OfferedAgent implements FrameHandler {
   async #runTurn(turn: TurnChannel): Promise<void> {
     let current: Interface | undefined;
     try {
-      if (turn.run.resumed && !this.#options.resumes) {
+      if (turn.run.resumed && !this.#resumes) {
         throw new FailedError("The agent or the server was restarted during this turn.", {
           code: "agent_restarted",
         });

@@ -1,12 +1,14 @@
 import { type Deferred, deferred, markHandled } from "./deferred.js";
 import { EndedError, RefusedError } from "./errors.js";
 import type { FrameWriter } from "./handler.js";
+import { PastCalls } from "./past-calls.js";
 import type { Queue } from "./queue.js";
 import type {
   Ack,
   Awaits,
   FrameOf,
   JsonValue,
+  LogRecord,
   Refused,
   Run,
   StreamKind,
@@ -41,6 +43,9 @@ interface UnackedFrame {
  */
 export class TurnChannel {
   readonly run: Run;
+  /** The turn's own events before this attempt, in order. */
+  readonly soFar: readonly LogRecord[];
+  readonly pastCalls: PastCalls;
   readonly #writer: FrameWriter;
   /** One permit per verb that may be unacknowledged, shared by all turns of an offer. */
   readonly #permits: Queue<true>;
@@ -51,6 +56,8 @@ export class TurnChannel {
   readonly #deltas = new Map<string, number>();
   /** Answers by {@link answerKey}. An answer may arrive before the program waits for it. */
   readonly #answers = new Map<string, Deferred<CallAnswer>>();
+  /** Calls by the verbs that ask whether they may run again. */
+  readonly #questions = new Map<string, string>();
   /** Number of answers that the program waits for. */
   #waiters = 0;
   #usage: string | undefined;
@@ -63,6 +70,9 @@ export class TurnChannel {
 
   constructor(run: Run, writer: FrameWriter, permits: Queue<true>) {
     this.run = run;
+    const isOwn = (record: LogRecord) => run.resumed === true && record.turn === run.turn;
+    this.soFar = (run.history ?? []).filter(isOwn);
+    this.pastCalls = new PastCalls(this.soFar);
     this.#writer = writer;
     this.#permits = permits;
     for (const { call, awaits } of run.waiting ?? []) {
@@ -88,6 +98,11 @@ export class TurnChannel {
   /** Whether the program only waits for people or a client, with nothing unacknowledged. */
   get isParked(): boolean {
     return this.#waiters > 0 && this.#unacked.size === 0;
+  }
+
+  /** Whether `soFar` reaches back to the turn's start. The server sends at most 512 KiB. */
+  get isPastComplete(): boolean {
+    return this.run.resumed !== true || this.soFar[0]?.event.kind === "turn_started";
   }
 
   /** Sends a verb; resolves when it is sent. Its refusal is thrown by the verbs after it. */
@@ -157,6 +172,32 @@ export class TurnChannel {
     }
   }
 
+  /** Asks the owner whether a call in doubt may run again; resolves when the question is asked. */
+  askAboutRetry(call: string, timeout: number | undefined): Promise<Ack> {
+    const id = crypto.randomUUID();
+    this.#questions.set(id, call);
+    const limit = timeout === undefined ? {} : { timeout_ms: milliseconds(timeout) };
+    return this.request(id, { verb: "approval", call, about: "retry", ...limit });
+  }
+
+  /** Waits for a decision about a call, or for the result that a decision gave it. */
+  async answerToQuestion(call: string): Promise<CallAnswer> {
+    this.#checkOpen();
+    const keys = ANSWER_KINDS.map((awaits) => answerKey(awaits, call));
+    const answers = keys.map((key) => {
+      const answer = this.#answers.get(key) ?? deferred<CallAnswer>();
+      this.#answers.set(key, answer);
+      return markHandled(answer.promise);
+    });
+    this.#waiters += 1;
+    try {
+      return await Promise.race(answers);
+    } finally {
+      this.#waiters -= 1;
+      for (const key of keys) this.#answers.delete(key);
+    }
+  }
+
   /**
    * Waits until every verb is acknowledged.
    *
@@ -172,6 +213,13 @@ export class TurnChannel {
   onAck(id: string, frame: Ack | Refused): boolean {
     const ack = this.#takeAck(id);
     if (!ack) return false;
+    const question = this.#questions.get(id);
+    if (question !== undefined) {
+      // Answers that came before are about an earlier question. The next frame may be the answer to
+      // this one, so there is a place for it from here on.
+      this.#questions.delete(id);
+      for (const awaits of ANSWER_KINDS) this.#answers.set(answerKey(awaits, question), deferred());
+    }
     if (frame.type === "ack") {
       ack.resolve(frame);
     } else if (frame.code === "no_turn") {
@@ -276,6 +324,16 @@ export class TurnChannel {
     this.#permits.push(true);
     return ack;
   }
+}
+
+const ANSWER_KINDS: readonly Awaits[] = ["approval", "client"];
+
+/** @throws {RangeError} when the time is not positive and finite. */
+export function milliseconds(seconds: number): number {
+  if (!(seconds > 0 && seconds < Number.POSITIVE_INFINITY)) {
+    throw new RangeError(`a timeout is a positive number of seconds, not ${seconds}`);
+  }
+  return Math.max(1, Math.round(seconds * 1000));
 }
 
 /** Key of a delta among the unacknowledged frames. An id contains no line break. */
