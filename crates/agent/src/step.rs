@@ -180,6 +180,9 @@ impl StepLoop {
         if !self.turn.goes_on() {
             return Ok(Resumption::default());
         }
+        // Directly after a start, MCP servers have not listed their tools yet. Without this wait,
+        // the next step would lack tools that earlier steps had.
+        self.toolbox.servers_settled().await;
         let so_far = self.turn.so_far().await?;
         let rows = self.turn.kept(self.turn.started(), Seq(u64::MAX)).await?;
         let DoneWork { cut, steps, has_messaged, logged, wants_heartbeat } =
@@ -201,7 +204,6 @@ impl StepLoop {
             let rests = self.style == Style::Memgpt && steps > 0 && !wants_heartbeat;
             return Ok(Resumption { steps, heartbeat: rests.then_some(Heartbeat::Stop) });
         }
-        self.toolbox.servers_settled().await;
         let mut ids = history::provider_ids(&so_far, &history::provider_states(rows));
         let args: Vec<(CallId, Map<String, serde_json::Value>)> =
             so_far.into_iter().filter_map(called).collect();

@@ -126,11 +126,12 @@ impl Turn {
     }
 
     /// Returns the records of this turn, from its `turn_started` until the turn was handed to its
-    /// agent. They are more than one only if the turn goes on.
+    /// agent. Waits until they are on disk. They are more than one only if the turn goes on.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the turn was ended, or the store cannot be read.
     pub async fn so_far(&self) -> Result<Vec<Record>, AgentError> {
+        self.interface.committed(self.log.launched).await?;
         let before = Seq(self.log.started.0.saturating_sub(1));
         let most = usize::try_from(self.log.launched.0 - before.0).unwrap_or(usize::MAX);
         self.records_after(before, most).await

@@ -1,305 +1,316 @@
-"""Calls that are made once over all attempts of a turn."""
+"""Calls of a turn that starts over, against a scripted server."""
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support import HERE, PATIENCE, RealServer, ended, ending, messages, scripted, soon, until
-from worker_peer import AT, acks, offered, runs
+from support import ScriptedPeer, scripted
+from worker_peer import AT, acks, offered, runs, takes_offer
 
 from thoughtwire import (
     Agent,
-    CallFailedError,
-    Client,
+    CallFailed,
     Interface,
     OutcomeUnknown,
     RefusedError,
     blocking,
-    events,
 )
+from thoughtwire.call_once import Replay
+
+PAY: dict[str, Any] = {"euros": 5}
 
 
-def called(call: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"kind": "tool_called", "call": call, "name": "pay", "args": args or {}}
-
-
-def returned(call: str, text: str, status: str = "success", **more: Any) -> dict[str, Any]:
-    event = {"kind": "tool_returned", "call": call, "name": "pay", "status": status, "text": text}
-    return {**event, **more}
-
-
-def asked(call: str, about: str = "retry") -> dict[str, Any]:
-    event = {"kind": "approval_asked", "call": call, "name": "pay", "expires_at": AT}
-    return {**event, "about": about} if about == "retry" else event
-
-
-def settled(call: str, decision: str) -> dict[str, Any]:
-    return {"kind": "approval_settled", "call": call, "decision": decision}
-
-
-def past(*happened: dict[str, Any]) -> list[dict[str, Any]]:
-    started = {"kind": "turn_started", "input": "i-t-1"}
+def past(*own: dict[str, Any], begun: bool = True) -> list[dict[str, Any]]:
+    """The records of a turn that was interrupted."""
+    kinds: list[dict[str, Any]] = [{"kind": "turn_started", "input": "i-t-1"}] if begun else []
+    kinds += [*own, {"kind": "turn_resumed", "attempt": 1, "reason": "worker_lost"}]
     return [
-        {"seq": seq, "at": AT, "turn": "t-1", "event": event}
-        for seq, event in enumerate([started, *happened], 3)
+        {"seq": seq, "at": AT, "turn": "t-1", "event": event} for seq, event in enumerate(kinds, 3)
     ]
 
 
-async def tool(call: str) -> str:
-    return f"ran {call}"
+def called(call: str, args: dict[str, Any] = PAY) -> dict[str, Any]:
+    return {"kind": "tool_called", "call": call, "name": "pay", "args": args}
 
 
-async def run_once(
-    history: list[dict[str, Any]],
-    script: Callable[[Any], Awaitable[None]],
-    function: Callable[[Interface], Awaitable[str]],
-    **more: Any,
-) -> str:
-    """Runs a resumed turn. `script` plays the server. Returns the turn's last message."""
+def returned(call: str, text: str, status: str = "success", **more: Any) -> dict[str, Any]:
+    returned = {"kind": "tool_returned", "call": call, "name": "pay", "status": status}
+    return {**returned, "text": text, **more}
+
+
+def asked(call: str, about: str) -> dict[str, Any]:
+    return {"kind": "approval_asked", "call": call, "about": about, "expires_at": AT}
+
+
+def settled(call: str, decision: str) -> dict[str, Any]:
+    return {"kind": "approval_settled", "call": call, "decision": decision, "by": "owner"}
+
+
+async def resumes(
+    peer: ScriptedPeer, *own: dict[str, Any], begun: bool = True, **more: Any
+) -> None:
+    await runs(peer, resumed=True, attempt=1, history=past(*own, begun=begun), **more)
+
+
+class Payer:
+    """An agent that pays, and says what came of it."""
+
+    def __init__(self, url: str, replay: Replay = "ask", *, times: int = 1) -> None:
+        self.paid: list[str] = []
+        self.agent = Agent("ada", url=url, worker="w-1", resumable=True)
+
+        @self.agent.turn
+        async def answer(turn: Interface) -> str:
+            outcomes = []
+            for _ in range(times):
+                try:
+                    outcomes.append(await turn.call_once("pay", PAY, self.pay, replay))
+                except (CallFailed, OutcomeUnknown, RefusedError) as error:
+                    outcomes.append(f"{type(error).__name__}: {error}")
+            return repr(outcomes)
+
+    def pay(self, call: str) -> str:
+        self.paid.append(call)
+        return "paid"
+
+
+async def test_a_resumable_agent_starts_over_with_what_it_has_said() -> None:
     async with scripted() as server:
-        agent = Agent("ada", url=server.url, resumable=True)
-        agent.turn(function)
-        async with offered(agent, server) as peer:
-            await runs(peer, resumed=True, attempt=1, history=history, **more)
-            await script(peer)
-            finish = await acks(peer, "finish")
-    return str(finish["text"])
-
-
-async def nothing(peer: Any) -> None:
-    pass
-
-
-async def test_calls_that_returned_are_not_run_again() -> None:
-    history = past(
-        called("c-1", {"euro": 5}),
-        returned("c-1", "first"),
-        called("c-2", {"euro": 5.0}),
-        returned("c-2", "[2]", content=[2]),
-        called("c-3"),
-        returned("c-3", "no money", status="error"),
-        called("c-4"),
-        returned("c-4", "who knows", status="unknown"),
-        called("c-5"),
-        asked("c-5", "run"),
-        settled("c-5", "denied"),
-        returned("c-5", "The owner denied this call.", status="error"),
-    )
-
-    async def answer(turn: Interface) -> str:
-        assert (turn.resumed, turn.attempt, len(turn.so_far)) == (True, 1, len(history))
-        assert await turn.call_once("pay", {"euro": 5}, tool) == "first"
-        assert await turn.call_once("pay", {"euro": 5}, tool) == [2]
-        for error in (CallFailedError, OutcomeUnknown, RefusedError):
-            with pytest.raises(error):
-                await turn.call_once("pay", {}, tool)
-        return str(await turn.call_once("pay", {}, tool))
-
-    async def script(peer: Any) -> None:
-        call = (await acks(peer, "tool_called"))["id"]
-        done = await acks(peer, "tool_returned")
-        assert (done["call"], done["text"]) == (call, f"ran {call}")
-
-    assert (await run_once(history, script, answer)).startswith("ran ")
-
-
-async def test_a_call_in_doubt_runs_again_if_it_is_safe() -> None:
-    async def answer(turn: Interface) -> str:
-        return str(await turn.call_once("pay", {}, tool, replay="safe"))
-
-    async def script(peer: Any) -> None:
-        again = await peer.hears("tool_retried")
-        assert again["call"] == "c-1"
-        await peer.say(type="ack", id=again["id"], seq=1)
-        await acks(peer, "tool_returned")
-
-    assert await run_once(past(called("c-1")), script, answer, unknown=["c-1"]) == "ran c-1"
-
-
-async def test_a_call_in_doubt_that_must_not_run_again_is_unknown() -> None:
-    async def answer(turn: Interface) -> str:
-        with pytest.raises(OutcomeUnknown):
-            await turn.call_once("pay", {}, tool, replay="never")
-        return "asked the bank"
-
-    async def script(peer: Any) -> None:
-        assert (await acks(peer, "tool_returned"))["status"] == "unknown"
-
-    assert await run_once(past(called("c-1")), script, answer) == "asked the bank"
-
-
-@pytest.mark.parametrize("decision", ["approved", "done", "denied"])
-async def test_the_owner_decides_about_a_call_in_doubt(decision: str) -> None:
-    async def answer(turn: Interface) -> str:
-        try:
-            return str(await turn.call_once("pay", {}, tool, timeout=60))
-        except CallFailedError as failed:
-            return f"failed: {failed}"
-
-    async def script(peer: Any) -> None:
-        question = await peer.hears("approval")
-        assert (question["about"], question["timeout_ms"]) == ("retry", 60_000)
-        # The answer to an earlier question is not taken for the answer to this one.
-        about = {"turn": "t-1", "call": "c-1"}
-        await peer.say(type="approval_settled", decision="approved", **about)
-        await peer.say(type="ack", id=question["id"], seq=1)
-        if decision == "approved":
-            await peer.say(type="approval_settled", decision="approved", **about)
-            await acks(peer, "tool_returned")
-        else:
-            status = "success" if decision == "done" else "error"
-            await peer.say(type="tool_returned", status=status, text="paid?", **about)
-
-    history = past(called("c-1"), asked("c-1", "run"), settled("c-1", "approved"))
-    expected = {"approved": "ran c-1", "done": "paid?", "denied": "failed: paid?"}
-    assert await run_once(history, script, answer) == expected[decision]
-
-
-async def test_an_open_question_is_not_asked_again() -> None:
-    waiting = [{"call": "c-1", "name": "pay", "awaits": "approval"}]
-
-    async def answer(turn: Interface) -> str:
-        return str(await turn.call_once("pay", {}, tool))
-
-    async def script(peer: Any) -> None:
-        about = {"turn": "t-1", "call": "c-1"}
-        await peer.say(type="approval_settled", decision="approved", **about)
-        await acks(peer, "tool_returned")
-
-    for about in ("run", "retry"):
-        history = past(called("c-1"), asked("c-1", about))
-        assert await run_once(history, script, answer, waiting=waiting) == "ran c-1"
-
-
-async def test_with_a_cut_past_only_safe_calls_run() -> None:
-    async def answer(turn: Interface) -> str:
-        with pytest.raises(OutcomeUnknown):
-            await turn.call_once("pay", {}, tool)
-        return str(await turn.call_once("pay", {"a": 1}, tool, replay="safe"))
-
-    async def script(peer: Any) -> None:
-        await acks(peer, "tool_called")
-        await acks(peer, "tool_returned")
-
-    history = past(called("c-1"), returned("c-1", "first"))[2:]
-    assert (await run_once(history, script, answer)).startswith("ran ")
-
-
-async def test_the_first_run_raises_what_a_later_one_raises() -> None:
-    async with scripted() as server:
-        agent = Agent("ada", url=server.url)
-
-        @agent.turn
-        def answer(turn: blocking.Interface) -> str:
-            def fails(call: str) -> None:
-                raise OSError("no bank")
-
-            with pytest.raises(CallFailedError, match="no bank"):
-                turn.call_once("pay", {}, fails)
-            assert turn.call_once("pay", {}, lambda call: None) == ""
-            assert turn.call_once("pay", {}, lambda call: (1, None)) == [1, None]
-            return "done"
-
-        async with offered(agent, server) as peer:
-            await runs(peer)
-            results = []
-            for _ in range(3):
-                await acks(peer, "tool_called")
-                result = await acks(peer, "tool_returned")
-                results.append((result["status"], result["text"], result.get("content")))
-            assert results == [
-                ("error", "no bank", None),
-                ("success", "", None),
-                ("success", "[1, null]", [1, None]),
-            ]
-            await acks(peer, "finish")
-
-
-async def test_a_turn_outlives_its_killed_process(server: RealServer, tmp_path: Path) -> None:
-    effects = tmp_path / "effects"
-
-    def start() -> "subprocess.Popen[str]":
-        env = {**os.environ, "THOUGHTWIRE_URL": server.url, "EFFECTS": str(effects)}
-        return subprocess.Popen(
-            [sys.executable, str(HERE / "once_worker.py")],
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    async def line(process: "subprocess.Popen[str]") -> str:
-        assert process.stdout
-        reading = asyncio.to_thread(process.stdout.readline)
-        return (await asyncio.wait_for(reading, PATIENCE)).strip()
-
-    first = start()
-    second: subprocess.Popen[str] | None = None
-    try:
-        session = await line(first)
-        async with Client(server.url) as client:
-            room = client.attach(session, after=0)
-            await room.send("go")
-            # The first process has paid, and is in the middle of the safe call.
-            assert await line(first) == "waits"
-            second = start()
-            assert await line(second) == session
-            first.kill()
-            seen = await until(room, ended)
-        assert ending(seen).outcome == "completed"
-        assert messages(seen) == ["paid, looked, attempt 1"]
-        assert [json.loads(one)["tool"] for one in effects.read_text().splitlines()] == [
-            "pay",
-            "look",
-            "look",
-        ]
-        keys = [json.loads(one)["key"] for one in effects.read_text().splitlines()]
-        assert keys[1] == keys[2]
-        kinds = [frame.event.kind for frame in seen if isinstance(frame.event, events.Event)]
-        assert kinds.count("tool_called") == kinds.count("tool_returned") == 2
-        assert kinds.count("tool_retried") == kinds.count("turn_resumed") == 1
-    finally:
-        for process in (first, second):
-            if process is not None:
-                process.kill()
-                process.communicate()
-
-
-async def test_a_stopped_program_leaves_its_turn_to_another_one(server: RealServer) -> None:
-    ran: list[str] = []
-
-    def program(worker: str) -> Agent:
-        agent = Agent("bea", url=server.url, worker=worker, resumable=True)
+        agent = Agent("ada", url=server.url, resumable=True, history=5)
 
         @agent.turn
         async def answer(turn: Interface) -> str:
-            await turn.call_once("pay", {}, lambda call: ran.append(worker))
-            if not turn.resumed:
-                await asyncio.Event().wait()
-            return f"{worker} goes on"
+            kinds = [record.event.kind for record in turn.so_far]
+            return f"{turn.resumed} {turn.attempt} {' '.join(kinds)}"
 
-        return agent
+        serving = asyncio.create_task(agent.serve())
+        peer = await server.greets()
+        assert (await takes_offer(peer))["resumable"] is True
+        await runs(peer, "t-0")
+        assert (await acks(peer, "finish"))["text"] == "False 0 "
+        before = {"seq": 1, "at": AT, "turn": "t-0", "event": returned("c-0", "paid")}
+        thought = {"kind": "thought", "item": "i-5", "text": "Hm.", "complete": True}
+        await runs(peer, resumed=True, attempt=1, history=[before, *past(thought)])
+        text = "True 1 turn_started thought turn_resumed"
+        assert (await acks(peer, "finish"))["text"] == text
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
 
-    first, second = program("w-1"), program("w-2")
-    serving = asyncio.create_task(first.serve())
-    session = (await first.offered()).main_session
-    assert session
-    async with Client(server.url) as client:
-        room = client.attach(session, after=0)
-        await room.send("go")
-        await soon(lambda: ran == ["w-1"])
-        also = asyncio.create_task(second.serve())
-        await second.offered()
-        await first.stop(grace=0)
-        await serving
-        seen = await until(room, ended)
-        assert messages(seen) == ["w-2 goes on"]
-        assert ran == ["w-1"]
-    await second.stop()
-    await also
+
+async def test_a_first_run_announces_each_call_makes_it_and_sends_its_result() -> None:
+    async with scripted() as server:
+        payer = Payer(server.url, times=2)
+        async with offered(payer.agent, server) as peer:
+            await runs(peer)
+            for n in range(2):
+                call = await peer.hears("tool_called")
+                assert (call["name"], call["args"], len(payer.paid)) == ("pay", PAY, n)
+                await peer.say(type="ack", id=call["id"], seq=1)
+                result = await acks(peer, "tool_returned")
+                assert (result["call"], result["status"], result["text"]) == (
+                    call["id"],
+                    "success",
+                    "paid",
+                )
+                assert payer.paid[n] == call["id"]
+            assert (await acks(peer, "finish"))["text"] == "['paid', 'paid']"
+
+
+async def test_results_of_the_past_are_returned_in_order_and_later_calls_are_made() -> None:
+    async with scripted() as server:
+        payer = Payer(server.url, times=4)
+        async with offered(payer.agent, server) as peer:
+            await resumes(
+                peer,
+                called("c-0", {"euros": 6}),
+                called("c-1"),
+                called("c-2"),
+                returned("c-2", "second", content={"receipt": 2}),
+                returned("c-1", "no money", "error"),
+                called("c-3"),
+                returned("c-3", "lost", "unknown"),
+            )
+            call = await acks(peer, "tool_called")
+            assert (await acks(peer, "tool_returned"))["call"] == call["id"]
+            said = (await acks(peer, "finish"))["text"]
+            unknown = "OutcomeUnknown: It is not known whether pay took effect: lost"
+            assert said == repr(["CallFailed: no money", {"receipt": 2}, unknown, "paid"])
+            assert payer.paid == [call["id"]]
+
+
+async def test_a_safe_call_in_doubt_is_made_again_once_that_is_on_disk() -> None:
+    async with scripted() as server:
+        payer = Payer(server.url, "safe")
+        async with offered(payer.agent, server) as peer:
+            await resumes(peer, called("c-1"), unknown=["c-1"])
+            retried = await peer.hears("tool_retried")
+            assert (retried["call"], payer.paid) == ("c-1", [])
+            await peer.say(type="ack", id=retried["id"], seq=9)
+            assert (await acks(peer, "tool_returned"))["call"] == "c-1"
+            assert (await acks(peer, "finish"))["text"] == "['paid']"
+            assert payer.paid == ["c-1"]
+
+
+async def test_a_call_in_doubt_that_is_never_repeated_is_returned_as_unknown() -> None:
+    async with scripted() as server:
+        payer = Payer(server.url, "never")
+        async with offered(payer.agent, server) as peer:
+            await resumes(peer, called("c-1"), unknown=["c-1"])
+            result = await acks(peer, "tool_returned")
+            assert (result["call"], result["status"]) == ("c-1", "unknown")
+            assert "OutcomeUnknown" in (await acks(peer, "finish"))["text"]
+            assert payer.paid == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "paid"),
+    [
+        ({"type": "approval_settled", "decision": "approved"}, "paid", ["c-1"]),
+        ({"type": "tool_returned", "status": "success", "text": "done"}, "done", []),
+        ({"type": "tool_returned", "status": "error", "text": "no"}, "CallFailed: no", []),
+        ({"type": "tool_returned", "status": "unknown", "text": "?"}, "OutcomeUnknown", []),
+    ],
+)
+async def test_the_owner_is_asked_about_a_call_in_doubt(
+    answer: dict[str, str], said: str, paid: list[str]
+) -> None:
+    async with scripted() as server:
+        payer = Payer(server.url)
+        async with offered(payer.agent, server) as peer:
+            # Its first run was approved. That is no answer to the question about a second one.
+            approved = (asked("c-1", "run"), settled("c-1", "approved"))
+            waiting = [{"call": "c-1", "name": "pay", "awaits": "approval"}]
+            await resumes(peer, called("c-1"), *approved, unknown=["c-1"], waiting=waiting)
+            earlier = {"type": "approval_settled", "turn": "t-1", "call": "c-1"}
+            await peer.say(**earlier, decision="approved")
+            question = await peer.hears("approval")
+            assert (question["call"], question["about"]) == ("c-1", "retry")
+            await peer.say(**earlier, decision="approved")
+            await peer.say(type="ack", id=question["id"], seq=9)
+            assert payer.paid == []
+            await peer.say(turn="t-1", call="c-1", **answer)
+            if paid:
+                assert (await acks(peer, "tool_returned"))["call"] == "c-1"
+            assert said in (await acks(peer, "finish"))["text"]
+            assert payer.paid == paid
+
+
+async def test_the_answer_to_a_question_of_an_earlier_run_is_awaited_without_asking_again() -> None:
+    for decision, about in (("approved", "retry"), ("approved", "run"), ("denied", "run")):
+        async with scripted() as server:
+            payer = Payer(server.url)
+            async with offered(payer.agent, server) as peer:
+                waiting = [{"call": "c-1", "name": "pay", "awaits": "approval"}]
+                await resumes(peer, called("c-1"), asked("c-1", about), waiting=waiting)
+                await peer.say(type="approval_settled", turn="t-1", call="c-1", decision=decision)
+                if decision == "approved":
+                    assert (await acks(peer, "tool_returned"))["call"] == "c-1"
+                said = (await acks(peer, "finish"))["text"]
+                assert ("paid" if decision == "approved" else "RefusedError") in said
+
+
+async def test_an_answer_that_came_while_there_was_no_connection_counts() -> None:
+    async with scripted() as server:
+        payer = Payer(server.url)
+        async with offered(payer.agent, server) as peer:
+            own = [called("c-1"), asked("c-1", "run"), settled("c-1", "approved")]
+            await resumes(peer, *own, unknown=["c-1"])
+            question = await peer.hears("approval")
+            await peer.breaks()
+            peer = await server.greets()
+            await takes_offer(peer, "t-1")
+            # Not asked yet: the earlier approval is no answer.
+            await resumes(peer, *own, unknown=["c-1"])
+            assert (await peer.hears("approval"))["id"] == question["id"]
+            assert payer.paid == []
+            await peer.breaks()
+            peer = await server.greets()
+            await takes_offer(peer, "t-1")
+            own += [asked("c-1", "retry"), settled("c-1", "approved")]
+            await resumes(peer, *own, unknown=["c-1"])
+            await acks(peer, "approval")
+            assert (await acks(peer, "tool_returned"))["call"] == "c-1"
+            assert "paid" in (await acks(peer, "finish"))["text"]
+
+
+async def test_without_the_whole_past_a_call_is_not_made() -> None:
+    async with scripted() as server:
+        payer = Payer(server.url)
+        async with offered(payer.agent, server) as peer:
+            await resumes(peer, begun=False)
+            assert "OutcomeUnknown" in (await acks(peer, "finish"))["text"]
+            assert payer.paid == []
+
+
+async def test_an_error_of_the_call_is_returned_and_raised_as_it_is() -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url)
+
+        async def fails(call: str) -> str:
+            raise KeyError("till")
+
+        @agent.turn
+        async def answer(turn: Interface) -> str:
+            with pytest.raises(KeyError):
+                await turn.call_once("pay", PAY, fails)
+            with pytest.raises(TypeError):
+                await turn.call_once("pay", PAY, lambda call: object())
+            with pytest.raises(ValueError):
+                await turn.call_once("pay", PAY, fails, "always")  # type: ignore[arg-type]
+            return "caught"
+
+        async with offered(agent, server) as peer:
+            await runs(peer)
+            for text in ("'till'", "Object of type object is not JSON serializable"):
+                await acks(peer, "tool_called")
+                result = await acks(peer, "tool_returned")
+                assert (result["status"], result["text"]) == ("error", text)
+            assert (await acks(peer, "finish"))["text"] == "caught"
+
+
+async def test_a_plain_function_makes_calls_on_its_thread() -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url, resumable=True)
+
+        @agent.turn
+        def answer(turn: blocking.Interface) -> str:
+            first = turn.call_once("pay", PAY, lambda call: f"not {call}")
+            second = turn.call_once("pay", PAY, lambda call: {"receipt": (1, 2)})
+            none = turn.call_once("pay", PAY, lambda call: None)
+            with pytest.raises(ZeroDivisionError):
+                turn.call_once("pay", PAY, lambda call: 1 // 0)
+            return repr([first, second, none])
+
+        async with offered(agent, server) as peer:
+            await resumes(peer, called("c-1"), returned("c-1", "paid"))
+            results = []
+            for _ in range(3):
+                await acks(peer, "tool_called")
+                results.append(await acks(peer, "tool_returned"))
+            assert (results[0]["text"], results[0]["content"]) == (
+                '{"receipt": [1, 2]}',
+                {"receipt": [1, 2]},
+            )
+            assert [result["status"] for result in results] == ["success", "success", "error"]
+            said = (await acks(peer, "finish"))["text"]
+            assert said == repr(["paid", {"receipt": [1, 2]}, ""])
+
+
+async def test_a_call_of_a_process_of_the_same_name_is_in_doubt_also_if_it_was_approved() -> None:
+    async with scripted() as server:
+        payer = Payer(server.url, "never")
+        async with offered(payer.agent, server) as peer:
+            own = [called("c-1"), asked("c-1", "run"), settled("c-1", "approved")]
+            await resumes(peer, *own)
+            assert (await acks(peer, "tool_returned"))["status"] == "unknown"
+            assert "OutcomeUnknown" in (await acks(peer, "finish"))["text"]
+        assert payer.paid == []
+
+
+async def test_without_the_whole_past_no_result_of_another_call_is_taken() -> None:
+    async with scripted() as server:
+        payer = Payer(server.url)
+        async with offered(payer.agent, server) as peer:
+            await resumes(peer, called("c-2"), returned("c-2", "paid 2"), begun=False)
+            assert "OutcomeUnknown" in (await acks(peer, "finish"))["text"]
+        assert payer.paid == []

@@ -1,113 +1,142 @@
-import { CallFailedError, EndedError, OutcomeUnknown, RefusedError } from "./errors.js";
-import type { Interface } from "./interface.js";
-import type { PastCall } from "./past-calls.js";
+import { CallFailed, EndedError, OutcomeUnknown, RefusedError } from "./errors.js";
+import type { PastCall, ReturnedCall } from "./past-calls.js";
 import type { CallAnswer, TurnChannel } from "./turn-channel.js";
 import type { JsonValue, ToolStatus } from "./wire.js";
 
-/** Runs a tool. It gets the call's id, which all attempts share. */
-export type RunOnce<T> = (call: string) => Promise<T> | T;
-
-/** Options of {@link Interface.callOnce}. */
+/** Options of `Interface.callOnce`. */
 export interface CallOnceOptions {
   /**
-   * Treatment of a call that was running when the attempt before was lost. `safe` runs it again.
-   * `ask` asks the owner, who lets it run again, gives its result, or fails it. `never` closes it as
-   * unknown. `ask` by default.
+   * What happens to a call that ran when its worker was lost, so that its outcome is unknown.
+   * `safe` makes it again. `ask`, the default, asks the owner, within an hour, whether to make it
+   * again or what became of it. `never` does neither.
    */
   replay?: "safe" | "ask" | "never";
-  /** Limit of the owner's answer in seconds; an hour by default. */
-  timeout?: number;
 }
 
-/** A call whose tool may run now, or the result of one that need not run. */
-type Begun = { call: string } | { value: JsonValue };
+/** Makes a call. Gets the call's id, which is the same in each run: an idempotency key. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a function may return nothing.
+export type MakeCall = (call: string) => Promise<JsonValue | void> | JsonValue | void;
 
-const UNKNOWN =
-  "The attempt before was lost during this call. It may or may not have taken effect.";
-const CUT =
-  "The turn's events are not complete, so nobody can tell whether this call was made before. " +
-  'Read the session\'s log, or pass replay: "safe" if the tool may run twice.';
+/** What is to be done about a call: make it now, or take its result. */
+type Step = { due: string } | { result: JsonValue };
 
-/** Makes a call once over all attempts of a turn; see {@link Interface.callOnce}. */
+/** Makes a call of a turn that may start over; see `Interface.callOnce`. */
 export async function callOnce(
-  turn: Interface,
   channel: TurnChannel,
   name: string,
   args: Record<string, unknown>,
-  run: RunOnce<unknown>,
-  options: CallOnceOptions,
+  make: MakeCall,
+  { replay = "ask" }: CallOnceOptions,
 ): Promise<JsonValue> {
-  const begun = await begin(turn, channel, name, args, options);
-  if ("value" in begun) return begun.value;
-  let value: unknown;
+  // The oldest calls are missing then, so that the n-th call of the rest is another one.
+  if (!channel.pastCalls.isWhole) {
+    throw new OutcomeUnknown(name, "the turn's past is too large to come as a whole");
+  }
+  const past = channel.pastCalls.take(name, args);
+  const step = past
+    ? await again(channel, name, past, replay)
+    : { due: await announce(channel, name, args) };
+  if ("result" in step) return step.result;
+  let recorded: { text: string; content?: JsonValue };
   try {
-    value = await run(begun.call);
+    recorded = toRecorded(await make(step.due));
   } catch (error) {
-    if (error instanceof EndedError) throw error;
-    const text = error instanceof Error ? error.message || error.name : String(error);
-    await turn.toolReturned(begun.call, text, { status: "error" });
-    throw new CallFailedError(text, { cause: error });
+    if (!channel.signal.aborted) await sendResult(channel, step.due, "error", textOf(error));
+    throw error;
   }
-  if (value === undefined || value === null || typeof value === "string") {
-    await turn.toolReturned(begun.call, value ?? "");
-    return value ?? "";
-  }
-  const text = JSON.stringify(value);
-  const content = JSON.parse(text) as JsonValue;
-  await turn.toolReturned(begun.call, text, { content });
-  return content;
+  await sendResult(channel, step.due, "success", recorded.text, recorded.content);
+  return recorded.content ?? recorded.text;
 }
 
-async function begin(
-  turn: Interface,
+async function announce(
   channel: TurnChannel,
   name: string,
   args: Record<string, unknown>,
-  { replay = "ask", timeout }: CallOnceOptions,
-): Promise<Begun> {
-  if (!channel.isPastComplete && replay !== "safe") throw new OutcomeUnknown(CUT);
-  const past = channel.pastCalls.take(name, args);
-  if (!past) return { call: await turn.toolCalled(name, args) };
-  const { call, result } = past;
-  if (result) return { value: resultOf(result, past) };
-  switch (past.state) {
-    case "asked":
-    case "asked_again":
-      return afterAnswer(call, await channel.answerToQuestion(call));
-    case "at_client":
-      return { value: resultOf(await turn.clientRuns(call)) };
-  }
+): Promise<string> {
+  const call = crypto.randomUUID();
+  const verb = { verb: "tool_called" as const, name, args: args as Record<string, JsonValue> };
+  await channel.request(call, verb);
+  return call;
+}
+
+async function again(
+  channel: TurnChannel,
+  name: string,
+  { call, returned, isInDoubt }: PastCall,
+  replay: "safe" | "ask" | "never",
+): Promise<Step> {
+  if (returned) return { result: resultOf(name, returned) };
+  if (!isInDoubt) return answered(name, await channel.answerAbout(call));
   switch (replay) {
     case "safe":
       await channel.request(crypto.randomUUID(), { verb: "tool_retried", call });
-      return { call };
-    case "ask": {
-      await channel.askAboutRetry(call, timeout);
-      return afterAnswer(call, await channel.answerToQuestion(call));
+      return { due: call };
+    case "ask":
+      return answered(name, await channel.mayRetry(call));
+    case "never": {
+      const reason = "it was running when its worker was lost";
+      await sendResult(channel, call, "unknown", `The outcome is unknown: ${reason}.`);
+      throw new OutcomeUnknown(name, reason);
     }
-    case "never":
-      await turn.toolReturned(call, UNKNOWN, { status: "unknown" });
-      throw new OutcomeUnknown(UNKNOWN);
   }
 }
 
-function afterAnswer(call: string, answer: CallAnswer): Begun {
-  if (answer.type === "tool_returned") return { value: resultOf(answer) };
-  if (answer.decision === "approved") return { call };
-  if (answer.decision === "void") throw new EndedError(`call ${call} ended before a decision`);
-  throw refusal(`call ${call} must not run: ${answer.decision}`);
+function answered(name: string, answer: CallAnswer): Step {
+  if (answer.type === "tool_returned") return { result: resultOf(name, answer) };
+  switch (answer.decision) {
+    case "approved":
+      return { due: answer.call };
+    case "void":
+      throw new EndedError("the turn has ended");
+    case "denied":
+    case "expired":
+    case "done": {
+      const reason = `the owner did not allow the call of ${name}`;
+      throw new RefusedError({ type: "refused", code: "forbidden", reason, retry: false });
+    }
+  }
 }
 
-/** Returns a result's value, or throws its error. */
-function resultOf(
-  { status, text, content }: { status: ToolStatus; text: string; content?: JsonValue },
-  past?: PastCall,
-): JsonValue {
-  if (past?.refused) throw refusal(text);
-  if (status === "error") throw new CallFailedError(text);
-  if (status === "unknown") throw new OutcomeUnknown(text);
-  return content ?? text;
+function resultOf(name: string, { status, text, content }: ReturnedCall): JsonValue {
+  switch (status) {
+    case "success":
+      return content ?? text;
+    case "error":
+      throw new CallFailed(text);
+    case "unknown":
+      throw new OutcomeUnknown(name, text);
+  }
 }
 
-const refusal = (reason: string) =>
-  new RefusedError({ type: "refused", code: "forbidden", reason, retry: false });
+/**
+ * Returns the text and the content that are stored for a result.
+ *
+ * @throws {TypeError} when the result is not a value of JSON.
+ */
+// biome-ignore lint/suspicious/noConfusingVoidType: a function may return nothing.
+function toRecorded(result: JsonValue | void): { text: string; content?: JsonValue } {
+  if (result === undefined || result === null) return { text: "" };
+  if (typeof result === "string") return { text: result };
+  const text = JSON.stringify(result) as string | undefined;
+  if (text === undefined) {
+    throw new TypeError(`a call's result must be a value of JSON, not a ${typeof result}`);
+  }
+  return { text, content: JSON.parse(text) as JsonValue };
+}
+
+function textOf(error: unknown): string {
+  const text = error instanceof Error ? error.message || error.name : String(error);
+  return text || "Error";
+}
+
+function sendResult(
+  channel: TurnChannel,
+  call: string,
+  status: ToolStatus,
+  text: string,
+  content?: JsonValue,
+): Promise<void> {
+  const verb = { verb: "tool_returned" as const, call, status, text };
+  const whole = content === undefined ? verb : { ...verb, content };
+  return channel.send(crypto.randomUUID(), whole);
+}

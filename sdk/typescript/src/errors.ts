@@ -25,25 +25,9 @@ export class EndedError extends Error {
   override readonly name = "EndedError";
 }
 
-/**
- * A call that is made once returned an error. The message is the error's text. The first attempt of
- * a turn and a later one throw the same error.
- */
-export class CallFailedError extends Error {
-  override readonly name = "CallFailedError";
-}
-
-/**
- * A call may or may not have taken effect, and must not run again: the attempt before was lost
- * during it. A turn's function may catch this, and tell its model or its user so.
- */
-export class OutcomeUnknown extends Error {
-  override readonly name = "OutcomeUnknown";
-}
-
 /** Fails the turn in which it is thrown. Clients see its message. */
 export class FailedError extends Error {
-  override readonly name = "FailedError";
+  override readonly name: string = "FailedError";
   /** Code for programs; `agent_failed` by default. */
   readonly code: string | undefined;
 
@@ -51,4 +35,22 @@ export class FailedError extends Error {
     super(reason, options);
     this.code = code;
   }
+}
+
+/**
+ * Nobody knows whether a call took effect: its worker was lost while it ran. Uncaught, it fails the
+ * turn with the code `outcome_unknown`.
+ */
+export class OutcomeUnknown extends FailedError {
+  override readonly name = "OutcomeUnknown";
+
+  constructor(tool: string, reason: string) {
+    const text = `It is not known whether ${tool} took effect: ${reason}`;
+    super(text, { code: "outcome_unknown" });
+  }
+}
+
+/** A call failed in an earlier run of the turn, or its owner says so. Has the error's text. */
+export class CallFailed extends Error {
+  override readonly name = "CallFailed";
 }

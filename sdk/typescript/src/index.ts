@@ -21,13 +21,13 @@
  * ```
  */
 
-export type { CallOnceOptions, RunOnce } from "./call-once.js";
+export type { CallOnceOptions, MakeCall } from "./call-once.js";
 export type { AgentAndSession, ClientOptions, SessionChange } from "./client.js";
 export { Client } from "./client.js";
 export type { Command, CommandOptions, NewAgent, NewSession, SendOptions } from "./commands.js";
 export type { ClientState, ConnectionOptions } from "./connection.js";
 export {
-  CallFailedError,
+  CallFailed,
   ClosedError,
   EndedError,
   FailedError,

@@ -1,8 +1,8 @@
-import { type CallOnceOptions, callOnce, type RunOnce } from "./call-once.js";
+import { type CallOnceOptions, callOnce, type MakeCall } from "./call-once.js";
 import { markHandled } from "./deferred.js";
 import { EndedError } from "./errors.js";
 import { ItemWriter } from "./item-writer.js";
-import { milliseconds, type ToolResult, type TurnChannel } from "./turn-channel.js";
+import type { ToolResult, TurnChannel } from "./turn-channel.js";
 import type {
   Awaits,
   Decision,
@@ -56,10 +56,8 @@ export class Interface {
   readonly permissions: Readonly<Record<string, Permission>>;
   /** Whether the turn began in another process, or before the server was restarted. */
   readonly resumed: boolean;
-  /** Number of interruptions of this turn before, without planned stops. 0 in its first run. */
+  /** Number of interruptions of the turn that count against its limit; 0 for a first run. */
   readonly attempt: number;
-  /** The turn's own events before this process had it, in order. Empty unless `resumed`. */
-  readonly soFar: readonly LogRecord[];
   /**
    * Open calls of a resumed turn that wait for people or clients. {@link Interface.approval} and
    * {@link Interface.clientRuns} wait for the answer without asking again.
@@ -82,7 +80,6 @@ export class Interface {
     this.permissions = run.permissions ?? {};
     this.resumed = run.resumed ?? false;
     this.attempt = run.attempt ?? 0;
-    this.soFar = channel.soFar;
     this.waiting = run.waiting ?? [];
     this.#channel = channel;
   }
@@ -95,6 +92,11 @@ export class Interface {
   /** References to files that came with the inputs. */
   get attachments(): string[] {
     return this.inputs.flatMap((input) => input.attachments ?? []);
+  }
+
+  /** The turn's own past events, in order: what earlier runs of it have sent. */
+  get soFar(): LogRecord[] {
+    return this.history.filter((record) => record.turn === this.turn);
   }
 
   /** Aborted when the turn has ended, for example because it was cancelled. */
@@ -147,28 +149,25 @@ export class Interface {
   }
 
   /**
-   * Makes a call once over all attempts of the turn; returns its result.
+   * Makes a call whose result a later run of the turn gets without making it again.
    *
-   * In a resumed turn, the n-th request for a name and equal arguments is the n-th such call of the
-   * turn's past. If that returned, its result is returned, and `run` does not run. If it was
-   * running when the attempt before was lost, `replay` decides.
+   * Announces the call as {@link Interface.toolCalled} does, runs `make`, and sends its result: a
+   * string, or another value of JSON. Nothing counts as an empty string. When the function starts
+   * over in a resumed turn, the n-th such call of a tool with equal arguments stands for the n-th
+   * one of the turn's past. Its result is returned, and `make` is not run.
    *
-   * `run` gets the call's id, which all attempts share: pass it on as an idempotency key. It
-   * returns a text, nothing for an empty text, or a value that JSON can hold. It must not return
-   * the call itself.
-   *
-   * @throws {CallFailedError} when `run` threw, now or in an earlier attempt. Clients see the
-   * error's text as the call's result.
-   * @throws {OutcomeUnknown} when the call may have taken effect and does not run again.
-   * @throws {RefusedError} `forbidden`, as {@link Interface.toolCalled} does.
+   * @throws {CallFailed} with the error's text, when the call failed in an earlier run, or when the
+   * owner says that it failed. An error of `make` is thrown as it is.
+   * @throws {OutcomeUnknown} when nobody knows whether the call took effect.
+   * @throws {RefusedError} as `toolCalled` does.
    */
   callOnce(
     name: string,
     args: Record<string, unknown>,
-    run: RunOnce<unknown>,
+    make: MakeCall,
     options: CallOnceOptions = {},
   ): Promise<JsonValue> {
-    return markHandled(callOnce(this, this.#channel, name, args, run, options));
+    return markHandled(callOnce(this.#channel, name, args, make, options));
   }
 
   /**
@@ -242,6 +241,14 @@ export class Interface {
     const ask = () => this.#channel.request(crypto.randomUUID(), { verb, call, ...limit });
     return this.#channel.answer(awaits, call, ask);
   }
+}
+
+/** @throws {RangeError} when the time is not positive and finite. */
+function milliseconds(seconds: number): number {
+  if (!(seconds > 0 && seconds < Number.POSITIVE_INFINITY)) {
+    throw new RangeError(`a timeout is a positive number of seconds, not ${seconds}`);
+  }
+  return Math.max(1, Math.round(seconds * 1000));
 }
 
 function sendText(

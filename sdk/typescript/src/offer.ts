@@ -44,9 +44,9 @@ export interface OfferOptions {
    */
   resumes?: boolean;
   /**
-   * Whether this program goes on with turns whose worker was lost, also another program's. The
-   * function then runs again from its beginning, with `turn.soFar` and `turn.callOnce`. Implies
-   * `resumes`. A stop of this program leaves its turns to such workers.
+   * Whether turns whose worker was lost may go on here. The function starts over, with `turn.soFar`,
+   * and makes its calls with `turn.callOnce`. All programs that offer the agent should say the
+   * same. Includes `resumes`.
    */
   resumable?: boolean;
   /** Called with errors whose details clients do not see; `console.error` by default. */
@@ -163,7 +163,7 @@ export class OfferedAgent implements FrameHandler {
   /** @internal The connection is open. */
   connected(): void {
     if (this.#client.state !== "open") return;
-    const { turns, history, memory, tools, cursors, resumable } = this.#options;
+    const { turns, history, memory, tools, resumable, cursors } = this.#options;
     this.#pendingOffer = crypto.randomUUID();
     const refusal = this.#writer.write(
       JSON.stringify({
@@ -175,8 +175,8 @@ export class OfferedAgent implements FrameHandler {
         history,
         memory,
         tools,
-        cursors,
         resumable,
+        cursors,
       }),
     );
     if (refusal) this.#fail(refusal);
@@ -281,13 +281,13 @@ export class OfferedAgent implements FrameHandler {
     if (isIdle && this.#expected.size === 0) this.#idle.resolve();
   }
 
-  get #resumes(): boolean {
+  get #canResume(): boolean {
     return this.#options.resumes === true || this.#options.resumable === true;
   }
 
   /** Returns whether `stop` leaves a turn to the next program of this worker. */
   #isLeft(turn: TurnChannel): boolean {
-    return this.#resumes && turn.isParked;
+    return this.#canResume && turn.isParked;
   }
 
   #forget(turn: TurnChannel, reason: string): void {
@@ -312,7 +312,7 @@ export class OfferedAgent implements FrameHandler {
   async #runTurn(turn: TurnChannel): Promise<void> {
     let current: Interface | undefined;
     try {
-      if (turn.run.resumed && !this.#resumes) {
+      if (turn.run.resumed && !this.#canResume) {
         throw new FailedError("The agent or the server was restarted during this turn.", {
           code: "agent_restarted",
         });

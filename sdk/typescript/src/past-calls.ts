@@ -1,76 +1,71 @@
-import type { Decision, Event, JsonValue, LogRecord } from "./wire.js";
+import type { Event, JsonValue, Run } from "./wire.js";
 
-/** Result of a call, as the log has it. */
-export type PastResult = Extract<Event, { kind: "tool_returned" }>;
-
-/**
- * Call of an earlier attempt of a turn. `asked_again` waits for leave to repeat the call. Of a call
- * that is `in_doubt` nobody knows whether its tool ran.
- */
-export interface PastCall {
-  call: string;
-  state: "returned" | "asked" | "asked_again" | "at_client" | "in_doubt";
-  /** Whether the owner did not allow the call, so that it never ran. */
-  refused: boolean;
-  result?: PastResult;
+/** Result of a call, as an event or a frame has it. */
+export interface ReturnedCall {
+  status: "success" | "error" | "unknown";
+  text: string;
+  content?: JsonValue;
 }
 
-/**
- * Calls of a resumed turn that earlier attempts made. The n-th request for a name and arguments gets
- * the n-th call with these.
- */
-export class PastCalls {
-  readonly #queues = new Map<string, PastCall[]>();
+/** Call of an earlier run of a turn. */
+export interface PastCall {
+  call: string;
+  /** Its result; absent while it is open. */
+  returned?: ReturnedCall;
+  /** Whether it is open and nobody was asked about it, so that its outcome is unknown. */
+  isInDoubt: boolean;
+}
 
-  constructor(soFar: readonly LogRecord[]) {
-    const known = new Map<string, PastCall>();
-    for (const { event } of soFar) {
-      if (event.kind === "tool_called") {
-        const past: PastCall = { call: event.call, state: "in_doubt", refused: false };
-        known.set(event.call, past);
-        const key = keyOf(event.name, event.args);
-        this.#queues.set(key, [...(this.#queues.get(key) ?? []), past]);
-        continue;
-      }
-      const past = "call" in event ? known.get(event.call) : undefined;
-      if (past) apply(past, event);
+/** Calls of a resumed turn's past. Each is taken once. */
+export class PastCalls {
+  /** Whether all calls are there. The server cuts the past of a turn that has sent a lot. */
+  readonly isWhole: boolean;
+  readonly #calls = new Map<string, PastCall[]>();
+
+  constructor(run: Run) {
+    const own = ownEvents(run);
+    this.isWhole = !run.resumed || own.some((event) => event.kind === "turn_started");
+    const returned = new Map<string, ReturnedCall>();
+    for (const event of own) if (event.kind === "tool_returned") returned.set(event.call, event);
+    const asked = askedCalls(own);
+    for (const event of own) {
+      if (event.kind !== "tool_called") continue;
+      const result = returned.get(event.call);
+      // Not by `run.unknown`: a process that comes back under its worker's name gets the calls of
+      // the process before, which the server does not count as interrupted.
+      const isInDoubt = result === undefined && !asked.has(event.call);
+      const past = { call: event.call, isInDoubt, ...(result ? { returned: result } : {}) };
+      const key = keyOf(event.name, event.args);
+      this.#calls.set(key, [...(this.#calls.get(key) ?? []), past]);
     }
   }
 
-  /** Takes the next call with this name and these arguments. */
+  /** Takes the first call of a tool with these arguments that was not taken yet. */
   take(name: string, args: Record<string, unknown>): PastCall | undefined {
-    return this.#queues.get(keyOf(name, args))?.shift();
+    return this.#calls.get(keyOf(name, args))?.shift();
   }
 }
 
-function apply(past: PastCall, event: Event): void {
-  const isRefusal = (decision: Decision) => decision === "denied" || decision === "expired";
-  switch (event.kind) {
-    case "approval_asked":
-      past.state = event.about === "retry" ? "asked_again" : "asked";
-      break;
-    case "approval_settled":
-      past.refused = past.state === "asked" && isRefusal(event.decision);
-      past.state = "in_doubt";
-      break;
-    case "tool_awaited":
-      past.state = "at_client";
-      break;
-    case "tool_returned":
-      past.state = "returned";
-      past.result = event;
-      break;
+/** Returns a turn's own past events, in order. */
+export function ownEvents({ turn, history = [] }: Run): Event[] {
+  return history.filter((record) => record.turn === turn).map((record) => record.event);
+}
+
+/** Returns the calls about which the owner or a client was asked and has not answered. */
+function askedCalls(own: Event[]): Set<string> {
+  const asked = new Set<string>();
+  for (const event of own) {
+    if (event.kind === "approval_asked" || event.kind === "tool_awaited") asked.add(event.call);
+    else if (event.kind === "approval_settled") asked.delete(event.call);
   }
+  return asked;
 }
 
-/** Key that is the same for equal arguments, whatever the order of their keys. */
-function keyOf(name: string, args: unknown): string {
-  return JSON.stringify([name, sorted(JSON.parse(JSON.stringify(args)) as JsonValue)]);
-}
-
-function sorted(value: JsonValue): JsonValue {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== "object" || value === null) return value;
-  const entries = Object.entries(value).map(([key, one]) => [key, sorted(one as JsonValue)]);
-  return Object.fromEntries(entries.sort(([a], [b]) => (String(a) < String(b) ? -1 : 1)));
+/** Returns the same text for a tool and arguments that are equal as JSON. */
+function keyOf(name: string, args: Record<string, unknown>): string {
+  const sorted = (_: string, value: unknown): unknown =>
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value;
+  return JSON.stringify([name, args], sorted);
 }

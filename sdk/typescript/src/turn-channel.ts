@@ -1,3 +1,4 @@
+import { CallAnswers } from "./call-answers.js";
 import { type Deferred, deferred, markHandled } from "./deferred.js";
 import { EndedError, RefusedError } from "./errors.js";
 import type { FrameWriter } from "./handler.js";
@@ -8,7 +9,6 @@ import type {
   Awaits,
   FrameOf,
   JsonValue,
-  LogRecord,
   Refused,
   Run,
   StreamKind,
@@ -43,9 +43,9 @@ interface UnackedFrame {
  */
 export class TurnChannel {
   readonly run: Run;
-  /** The turn's own events before this attempt, in order. */
-  readonly soFar: readonly LogRecord[];
+  /** Calls of an earlier run that this run has not repeated yet. */
   readonly pastCalls: PastCalls;
+  readonly #callAnswers = new CallAnswers();
   readonly #writer: FrameWriter;
   /** One permit per verb that may be unacknowledged, shared by all turns of an offer. */
   readonly #permits: Queue<true>;
@@ -56,8 +56,8 @@ export class TurnChannel {
   readonly #deltas = new Map<string, number>();
   /** Answers by {@link answerKey}. An answer may arrive before the program waits for it. */
   readonly #answers = new Map<string, Deferred<CallAnswer>>();
-  /** Calls by the verbs that ask whether they may run again. */
-  readonly #questions = new Map<string, string>();
+  /** Calls by the ids of the verbs that ask whether they may be made again. */
+  readonly #retryQuestions = new Map<string, string>();
   /** Number of answers that the program waits for. */
   #waiters = 0;
   #usage: string | undefined;
@@ -70,9 +70,7 @@ export class TurnChannel {
 
   constructor(run: Run, writer: FrameWriter, permits: Queue<true>) {
     this.run = run;
-    const isOwn = (record: LogRecord) => run.resumed === true && record.turn === run.turn;
-    this.soFar = (run.history ?? []).filter(isOwn);
-    this.pastCalls = new PastCalls(this.soFar);
+    this.pastCalls = new PastCalls(run);
     this.#writer = writer;
     this.#permits = permits;
     for (const { call, awaits } of run.waiting ?? []) {
@@ -82,7 +80,7 @@ export class TurnChannel {
     for (const answer of answersIn(run)) {
       const key = answerKey(kindOf(answer), answer.call);
       if (!this.#answers.has(key)) this.#answers.set(key, deferred());
-      this.onAnswer(answer);
+      this.#onRecorded(answer, run);
     }
   }
 
@@ -98,11 +96,6 @@ export class TurnChannel {
   /** Whether the program only waits for people or a client, with nothing unacknowledged. */
   get isParked(): boolean {
     return this.#waiters > 0 && this.#unacked.size === 0;
-  }
-
-  /** Whether `soFar` reaches back to the turn's start. The server sends at most 512 KiB. */
-  get isPastComplete(): boolean {
-    return this.run.resumed !== true || this.soFar[0]?.event.kind === "turn_started";
   }
 
   /** Sends a verb; resolves when it is sent. Its refusal is thrown by the verbs after it. */
@@ -163,39 +156,34 @@ export class TurnChannel {
     this.#answers.set(key, answer);
     try {
       if (!asked) await ask().catch(answer.reject);
-      this.#waiters += 1;
-      return await answer.promise.finally(() => {
-        this.#waiters -= 1;
-      });
+      return await this.#parked(answer.promise);
     } finally {
       this.#answers.delete(key);
     }
   }
 
-  /** Asks the owner whether a call in doubt may run again; resolves when the question is asked. */
-  askAboutRetry(call: string, timeout: number | undefined): Promise<Ack> {
-    const id = crypto.randomUUID();
-    this.#questions.set(id, call);
-    const limit = timeout === undefined ? {} : { timeout_ms: milliseconds(timeout) };
-    return this.request(id, { verb: "approval", call, about: "retry", ...limit });
+  /** Waits for the decision about a call of an earlier run that waits, or for its result. */
+  answerAbout(call: string): Promise<CallAnswer> {
+    this.#checkOpen();
+    return this.#parked(this.#callAnswers.of(call));
   }
 
-  /** Waits for a decision about a call, or for the result that a decision gave it. */
-  async answerToQuestion(call: string): Promise<CallAnswer> {
-    this.#checkOpen();
-    const keys = ANSWER_KINDS.map((awaits) => answerKey(awaits, call));
-    const answers = keys.map((key) => {
-      const answer = this.#answers.get(key) ?? deferred<CallAnswer>();
-      this.#answers.set(key, answer);
-      return markHandled(answer.promise);
-    });
+  /**
+   * Asks the owner whether a call may be made again, and waits for the answer. It is a result if
+   * the owner says what became of the call, or says nothing in time.
+   */
+  mayRetry(call: string): Promise<CallAnswer> {
+    const id = crypto.randomUUID();
+    this.#retryQuestions.set(id, call);
+    const ask = () => this.request(id, { verb: "approval", call, about: "retry" });
+    return this.#parked(this.#callAnswers.ask(call, this.run, ask));
+  }
+
+  async #parked<T>(awaited: Promise<T>): Promise<T> {
     this.#waiters += 1;
-    try {
-      return await Promise.race(answers);
-    } finally {
+    return await awaited.finally(() => {
       this.#waiters -= 1;
-      for (const key of keys) this.#answers.delete(key);
-    }
+    });
   }
 
   /**
@@ -213,14 +201,9 @@ export class TurnChannel {
   onAck(id: string, frame: Ack | Refused): boolean {
     const ack = this.#takeAck(id);
     if (!ack) return false;
-    const question = this.#questions.get(id);
-    if (question !== undefined) {
-      // Answers that came before are about an earlier question. The next frame may be the answer to
-      // this one, so there is a place for it from here on.
-      this.#questions.delete(id);
-      for (const awaits of ANSWER_KINDS) this.#answers.set(answerKey(awaits, question), deferred());
-    }
     if (frame.type === "ack") {
+      const call = this.#retryQuestions.get(id);
+      if (call !== undefined) this.#callAnswers.asked(call);
       ack.resolve(frame);
     } else if (frame.code === "no_turn") {
       ack.reject(new EndedError(frame.reason));
@@ -233,6 +216,16 @@ export class TurnChannel {
 
   /** Takes a decision on a call, or its result. */
   onAnswer(answer: CallAnswer): void {
+    this.#callAnswers.received(answer);
+    this.#resolveAnswer(answer);
+  }
+
+  #onRecorded(answer: CallAnswer, run: Run): void {
+    this.#callAnswers.recorded(answer, run);
+    this.#resolveAnswer(answer);
+  }
+
+  #resolveAnswer(answer: CallAnswer): void {
     this.#answers.get(answerKey(kindOf(answer), answer.call))?.resolve(answer);
   }
 
@@ -250,7 +243,7 @@ export class TurnChannel {
       if (!delta) this.#write(key, text);
       else if (delta.n >= (run.open?.[delta.item] ?? 0)) this.#writer.write(text);
     }
-    for (const answer of answersIn(run)) this.onAnswer(answer);
+    for (const answer of answersIn(run)) this.#onRecorded(answer, run);
   }
 
   /** Ends the turn: everything that still waits in it is rejected. */
@@ -260,6 +253,7 @@ export class TurnChannel {
     this.#abort.abort(error);
     for (const id of [...this.#acks.keys()]) this.#takeAck(id)?.reject(error);
     for (const answer of this.#answers.values()) answer.reject(error);
+    this.#callAnswers.end(error);
   }
 
   #say(id: string, verb: Verb): { sent: Promise<void>; ack: Promise<Ack> } {
@@ -324,16 +318,6 @@ export class TurnChannel {
     this.#permits.push(true);
     return ack;
   }
-}
-
-const ANSWER_KINDS: readonly Awaits[] = ["approval", "client"];
-
-/** @throws {RangeError} when the time is not positive and finite. */
-export function milliseconds(seconds: number): number {
-  if (!(seconds > 0 && seconds < Number.POSITIVE_INFINITY)) {
-    throw new RangeError(`a timeout is a positive number of seconds, not ${seconds}`);
-  }
-  return Math.max(1, Math.round(seconds * 1000));
 }
 
 /** Key of a delta among the unacknowledged frames. An id contains no line break. */

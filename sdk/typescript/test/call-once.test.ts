@@ -1,214 +1,300 @@
-/** Calls that are made once over all attempts of a turn. */
+/** Calls of a turn that starts over: against a scripted server, and with a worker that is killed. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { after, it } from "node:test";
+import { it } from "node:test";
 
-import {
-  CallFailedError,
-  type Client,
-  type Interface,
-  OutcomeUnknown,
-  offer,
-  RefusedError,
-} from "../src/index.js";
-import { connectedClient, type FakeSocket } from "./fake.js";
+import { type CallOnceOptions, offer } from "../src/index.js";
+import { connectedClient, FakeSocket } from "./fake.js";
 import { isTurnEnd, messages, readUntil, TestServer } from "./support.js";
 
-const clients: Client[] = [];
-after(() => Promise.all(clients.map((client) => client.close())));
-
-const AT = "2026-01-01T00:00:00.000Z";
 const settled = () => new Promise((resolve) => setImmediate(resolve));
-const called = (call: string, args: object = {}) => ({
+
+const called = (call: string, args: object = { euros: 5, to: { a: 1, b: 2 } }) => ({
   kind: "tool_called",
   call,
   name: "pay",
   args,
 });
-const returned = (call: string, text: string, more: object = {}) => ({
+const returned = (call: string, text: string, status = "success", more: object = {}) => ({
   kind: "tool_returned",
   call,
   name: "pay",
-  status: "success",
+  status,
   text,
   ...more,
 });
-const past = (...happened: object[]) =>
-  [{ kind: "turn_started", input: "i-1" }, ...happened].map((event, n) => ({
-    seq: n + 3,
-    at: AT,
-    turn: "t-1",
-    event,
-  }));
+const decided = (call: string, about: string, decision: string) => [
+  { kind: "approval_asked", call, about, expires_at: "2026-01-01T00:00:00.000Z" },
+  { kind: "approval_settled", call, decision },
+];
 
-/** Runs a resumed turn against a scripted server; returns its socket. */
-async function resumedTurn(
-  history: object[],
-  answer: (turn: Interface) => Promise<string>,
-): Promise<FakeSocket> {
-  const { client, socket } = connectedClient();
-  clients.push(client);
-  offer(client, "ada", answer, { resumable: true });
+/** The `run` of a turn that was interrupted after these events. */
+function resumedRun(own: object[], more: object = {}, begin = [{ kind: "turn_started" }]): object {
+  const history = [...begin, ...own].map((event, n) => ({ seq: n + 3, turn: "t-1", event }));
+  const input = { item: "i-1", text: "Pay." };
+  const ids = { agent: "a-1", session: "s-1", turn: "t-1" };
+  return { type: "run", ...ids, input, resumed: true, attempt: 1, history, ...more };
+}
+
+/** Accepts the offer on a connection. */
+function takesOffer(socket: FakeSocket, ...turns: string[]): Record<string, unknown> {
   const asked = socket.sent.splice(0).find((frame) => frame.type === "offer")!;
-  assert.equal(asked.resumable, true);
+  const { id, worker } = asked;
   const agent = { id: "a-1", name: "ada", model: "offered" };
-  socket.deliver({ type: "ack", id: asked.id, agent, session: "s-1", worker: "w", turns: [] });
-  const input = { item: "i-1", text: "hello" };
-  const run = { type: "run", agent: "a-1", session: "s-1", turn: "t-1", input };
-  socket.deliver({ ...run, resumed: true, attempt: 1, history });
+  socket.deliver({ type: "ack", id, agent, session: "s-1", worker, turns });
+  return asked;
+}
+
+/** Offers an agent that pays some times, and says what came of it. */
+function payer(options: CallOnceOptions = {}, times = 1) {
+  const { client, socket } = connectedClient();
+  const paid: string[] = [];
+  offer(
+    client,
+    "ada",
+    async (turn) => {
+      const outcomes: unknown[] = [turn.attempt];
+      for (let n = 0; n < times; n += 1) {
+        const args = { to: { b: 2, a: 1 }, euros: 5 };
+        const made = turn.callOnce("pay", args, (call) => void paid.push(call), options);
+        outcomes.push(await made.catch(String));
+      }
+      return JSON.stringify(outcomes);
+    },
+    { resumable: true },
+  );
+  assert.equal(takesOffer(socket).resumable, true);
+  return { client, socket, paid };
+}
+
+/** Takes the next frame, which must have this verb, and acknowledges it. */
+async function hears(socket: FakeSocket, verb: string, acks = true) {
   await settled();
-  return socket;
-}
-
-/** Takes the next `say`, which must have this verb. */
-async function hears(socket: FakeSocket, verb: string): Promise<Record<string, unknown>> {
-  for (let n = 0; n < 100 && socket.sent.length === 0; n += 1) await settled();
   const frame = socket.sent.shift();
-  assert.equal(frame?.verb, verb);
-  return frame!;
-}
-
-async function acks(socket: FakeSocket, verb: string): Promise<Record<string, unknown>> {
-  const frame = await hears(socket, verb);
-  socket.deliver({ type: "ack", id: frame.id, seq: 1 });
+  assert.equal(frame?.verb, verb, JSON.stringify(frame));
+  if (acks) socket.deliver({ type: "ack", id: frame.id, seq: 1 });
+  await settled();
   return frame;
 }
 
-const tool = (call: string) => `ran ${call}`;
-
-it("does not run calls again that returned", async () => {
-  const refused = [
-    { kind: "approval_asked", call: "c-5", name: "pay", expires_at: AT },
-    { kind: "approval_settled", call: "c-5", decision: "denied" },
-  ];
-  const history = past(
-    called("c-1", { a: 1, b: 2 }),
-    returned("c-1", "first"),
-    called("c-2", { a: 1, b: 2 }),
-    returned("c-2", "[2]", { content: [2] }),
-    called("c-3"),
-    returned("c-3", "no money", { status: "error" }),
-    called("c-4"),
-    returned("c-4", "who knows", { status: "unknown" }),
-    called("c-5"),
-    ...refused,
-    returned("c-5", "The owner denied this call.", { status: "error" }),
+it("takes results from the past in order, and makes the calls that follow", async () => {
+  const { client, socket, paid } = payer({}, 4);
+  const more = { content: { receipt: 2 } };
+  socket.deliver(
+    resumedRun([
+      called("c-0", { euros: 6 }),
+      called("c-1"),
+      called("c-2"),
+      returned("c-2", "second", "success", more),
+      returned("c-1", "no money", "error"),
+      called("c-3"),
+      returned("c-3", "lost", "unknown"),
+    ]),
   );
-  const socket = await resumedTurn(history, async (turn) => {
-    assert.deepEqual([turn.resumed, turn.attempt, turn.soFar.length], [true, 1, history.length]);
-    assert.equal(await turn.callOnce("pay", { b: 2, a: 1 }, tool), "first");
-    assert.deepEqual(await turn.callOnce("pay", { a: 1, b: 2 }, tool), [2]);
-    for (const error of [CallFailedError, OutcomeUnknown, RefusedError])
-      await assert.rejects(turn.callOnce("pay", {}, tool), error);
-    return String(await turn.callOnce("pay", {}, tool));
-  });
-  const { id } = await acks(socket, "tool_called");
-  const { call, text } = await acks(socket, "tool_returned");
-  assert.deepEqual([call, text], [id, `ran ${id}`]);
-  assert.equal((await hears(socket, "finish")).text, `ran ${id}`);
+  const call = await hears(socket, "tool_called");
+  const result = await hears(socket, "tool_returned");
+  assert.deepEqual([result.call, result.status, result.text], [call.id, "success", ""]);
+  assert.deepEqual(JSON.parse(String((await hears(socket, "finish")).text)), [
+    1,
+    "CallFailed: no money",
+    { receipt: 2 },
+    "OutcomeUnknown: It is not known whether pay took effect: lost",
+    "",
+  ]);
+  assert.deepEqual(paid, [call.id]);
+  await client.close();
 });
 
-it("runs a safe call in doubt again, and closes one that must not run as unknown", async () => {
-  const socket = await resumedTurn(past(called("c-1"), called("c-2")), async (turn) => {
-    assert.equal(await turn.callOnce("pay", {}, tool, { replay: "safe" }), "ran c-1");
-    await assert.rejects(turn.callOnce("pay", {}, tool, { replay: "never" }), OutcomeUnknown);
-    return "done";
-  });
-  assert.equal((await acks(socket, "tool_retried")).call, "c-1");
-  assert.equal((await acks(socket, "tool_returned")).call, "c-1");
-  assert.equal((await acks(socket, "tool_returned")).status, "unknown");
-  await hears(socket, "finish");
+it("makes a safe call in doubt again, once that is on disk", async () => {
+  const { client, socket, paid } = payer({ replay: "safe" });
+  socket.deliver(resumedRun([called("c-1")], { unknown: ["c-1"] }));
+  const retried = await hears(socket, "tool_retried", false);
+  assert.deepEqual([retried.call, paid], ["c-1", []]);
+  socket.deliver({ type: "ack", id: retried.id, seq: 9 });
+  assert.equal((await hears(socket, "tool_returned")).call, "c-1");
+  assert.equal((await hears(socket, "finish")).text, '[1,""]');
+  assert.deepEqual(paid, ["c-1"]);
+  await client.close();
 });
 
-for (const decision of ["approved", "done", "denied"]) {
-  it(`asks the owner about a call in doubt: ${decision}`, async () => {
-    const earlier = [
-      { kind: "approval_asked", call: "c-1", name: "pay", expires_at: AT },
-      { kind: "approval_settled", call: "c-1", decision: "approved" },
-    ];
-    const socket = await resumedTurn(past(called("c-1"), ...earlier), async (turn) => {
-      const made = turn.callOnce("pay", {}, tool, { timeout: 60 });
-      return String(await made.catch((error: Error) => `failed: ${error.message}`));
-    });
-    const question = await hears(socket, "approval");
-    assert.deepEqual([question.about, question.timeout_ms], ["retry", 60_000]);
-    const about = { turn: "t-1", call: "c-1" };
-    // The answer to an earlier question is not taken for the answer to this one.
-    const approved = { type: "approval_settled", decision: "approved", ...about };
-    socket.deliver(approved);
-    socket.deliver({ type: "ack", id: question.id, seq: 1 });
-    if (decision === "approved") {
-      await settled();
-      assert.deepEqual(socket.sent, []);
-      socket.deliver(approved);
-      await acks(socket, "tool_returned");
-    } else {
-      const status = decision === "done" ? "success" : "error";
-      socket.deliver({ type: "tool_returned", status, text: "paid?", ...about });
-    }
-    const expected = { approved: "ran c-1", done: "paid?", denied: "failed: paid?" }[decision];
-    assert.equal((await hears(socket, "finish")).text, expected);
+it("returns a call in doubt as unknown if it is never repeated", async () => {
+  const { client, socket, paid } = payer({ replay: "never" });
+  socket.deliver(resumedRun([called("c-1")], { unknown: ["c-1"] }));
+  const result = await hears(socket, "tool_returned");
+  assert.deepEqual([result.call, result.status], ["c-1", "unknown"]);
+  assert.match(String((await hears(socket, "finish")).text), /OutcomeUnknown/);
+  assert.deepEqual(paid, []);
+  await client.close();
+});
+
+for (const [answer, said] of [
+  [{ type: "approval_settled", decision: "approved" }, /""/],
+  [{ type: "tool_returned", status: "success", text: "done" }, /done/],
+  [{ type: "tool_returned", status: "error", text: "no" }, /CallFailed: no/],
+  [{ type: "tool_returned", status: "unknown", text: "?" }, /OutcomeUnknown/],
+] as const) {
+  it(`asks the owner about a call in doubt: ${said}`, async () => {
+    const { client, socket, paid } = payer();
+    // Its first run was approved. That is no answer to the question about a second one.
+    const own = [called("c-1"), ...decided("c-1", "run", "approved")];
+    const earlier = { type: "approval_settled", turn: "t-1", call: "c-1", decision: "approved" };
+    socket.deliver(resumedRun(own, { unknown: ["c-1"] }));
+    socket.deliver(earlier);
+    const question = await hears(socket, "approval", false);
+    assert.deepEqual([question.call, question.about], ["c-1", "retry"]);
+    socket.deliver(earlier);
+    socket.deliver({ type: "ack", id: question.id, seq: 9 });
+    await settled();
+    assert.deepEqual([paid, socket.sent], [[], []]);
+    socket.deliver({ turn: "t-1", call: "c-1", ...answer });
+    const isApproved = answer.type === "approval_settled";
+    if (isApproved) assert.equal((await hears(socket, "tool_returned")).call, "c-1");
+    assert.match(String((await hears(socket, "finish")).text), said);
+    assert.deepEqual(paid, isApproved ? ["c-1"] : []);
+    await client.close();
   });
 }
 
-it("runs only safe calls if the turn's events are cut", async () => {
-  const history = past(called("c-1"), returned("c-1", "first")).slice(2);
-  const socket = await resumedTurn(history, async (turn) => {
-    await assert.rejects(turn.callOnce("pay", {}, tool), OutcomeUnknown);
-    return "done";
-  });
-  await hears(socket, "finish");
+it("waits for the answer to a question of an earlier run without asking again", async () => {
+  for (const [about, decision] of [
+    ["retry", "approved"],
+    ["run", "approved"],
+    ["run", "denied"],
+  ] as const) {
+    const { client, socket } = payer();
+    const waiting = [{ call: "c-1", name: "pay", awaits: "approval" }];
+    const [asked] = decided("c-1", about, decision);
+    socket.deliver(resumedRun([called("c-1"), asked!], { waiting }));
+    await settled();
+    assert.deepEqual(socket.sent, []);
+    socket.deliver({ type: "approval_settled", turn: "t-1", call: "c-1", decision });
+    if (decision === "approved") await hears(socket, "tool_returned");
+    const said = String((await hears(socket, "finish")).text);
+    assert.match(said, decision === "approved" ? /""/ : /RefusedError/);
+    await client.close();
+  }
 });
 
-it("goes on with the turn of a killed process", async () => {
+it("takes an answer that came while there was no connection", async () => {
+  const { client, socket, paid } = payer();
+  const own: object[] = [called("c-1"), ...decided("c-1", "run", "approved")];
+  socket.deliver(resumedRun(own, { unknown: ["c-1"] }));
+  const question = await hears(socket, "approval", false);
+  let next = socket;
+  const reconnect = () => {
+    next.onclose?.({ code: 1006, reason: "" });
+    client.wake();
+    next = FakeSocket.instances.at(-1)!;
+    next.deliver({ type: "welcome", protocol: "thoughtwire.v1", server: "test", limits: {} });
+    takesOffer(next, "t-1");
+    next.deliver(resumedRun(own, { unknown: ["c-1"] }));
+  };
+  // Not asked yet: the earlier approval is no answer.
+  reconnect();
+  assert.equal((await hears(next, "approval", false)).id, question.id);
+  assert.deepEqual(paid, []);
+  own.push(...decided("c-1", "retry", "approved"));
+  reconnect();
+  await hears(next, "approval");
+  assert.equal((await hears(next, "tool_returned")).call, "c-1");
+  await hears(next, "finish");
+  await client.close();
+});
+
+it("makes no call without the whole past", async () => {
+  const { client, socket, paid } = payer();
+  socket.deliver(resumedRun([], {}, []));
+  assert.match(String((await hears(socket, "finish")).text), /OutcomeUnknown/);
+  assert.deepEqual(paid, []);
+  await client.close();
+});
+
+it("takes no result of another call from a past that is cut", async () => {
+  const { client, socket, paid } = payer();
+  socket.deliver(resumedRun([called("c-2"), returned("c-2", "second")], {}, []));
+  assert.match(String((await hears(socket, "finish")).text), /OutcomeUnknown/);
+  assert.deepEqual(paid, []);
+  await client.close();
+});
+
+it("is in doubt about a call of a process of the same name, also if it was approved", async () => {
+  const { client, socket, paid } = payer({ replay: "never" });
+  socket.deliver(resumedRun([called("c-1"), ...decided("c-1", "run", "approved")]));
+  assert.equal((await hears(socket, "tool_returned")).status, "unknown");
+  assert.match(String((await hears(socket, "finish")).text), /OutcomeUnknown/);
+  assert.deepEqual(paid, []);
+  await client.close();
+});
+
+it("leaves a running turn to another worker when it stops", async () => {
+  const { client, socket } = connectedClient();
+  const agent = offer(client, "ada", () => new Promise<void>(() => {}), { resumable: true });
+  takesOffer(socket);
+  const input = { item: "i-1", text: "Pay." };
+  socket.deliver({ type: "run", agent: "a-1", session: "s-1", turn: "t-1", input });
+  await settled();
+  const stopped = agent.stop(0);
+  await settled();
+  takesOffer(socket, "t-1");
+  await stopped;
+  assert.deepEqual(socket.sent, []);
+  await client.close();
+});
+
+it("returns and throws an error of the call", async () => {
+  const { client, socket } = connectedClient();
+  offer(client, "ada", async (turn) => {
+    const pay = () => Promise.reject(new RangeError("till"));
+    await assert.rejects(turn.callOnce("pay", {}, pay), RangeError);
+    return "caught";
+  });
+  takesOffer(socket);
+  socket.deliver({ ...resumedRun([]), resumed: false, history: [] });
+  await hears(socket, "tool_called");
+  const result = await hears(socket, "tool_returned");
+  assert.deepEqual([result.status, result.text], ["error", "till"]);
+  assert.equal((await hears(socket, "finish")).text, "caught");
+  await client.close();
+});
+
+it("finishes the turn of a killed worker in another process, with each effect once", async () => {
   const server = await TestServer.start();
   const dir = mkdtempSync(join(tmpdir(), "thoughtwire-"));
   const effects = join(dir, "effects");
-  const url = `${server.url.replace("http", "ws")}/v1/ws`;
-  const program = new URL("./once-worker.js", import.meta.url).pathname;
-  const processes: ChildProcess[] = [];
-  const start = () => {
-    const env = { ...process.env, THOUGHTWIRE_URL: url, EFFECTS: effects };
-    const worker = spawn(process.execPath, [program], {
-      env,
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    processes.push(worker);
-    const lines = createInterface({ input: worker.stdout! });
-    return { worker, line: async () => ((await once(lines, "line")) as [string])[0] };
+  const program = new URL("./paying-worker.js", import.meta.url).pathname;
+  const start = (role: string): ChildProcess => {
+    const args = [program, server.url.replace("http", "ws"), effects, role];
+    return spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
   };
+  const workers: ChildProcess[] = [];
   const client = server.client();
   try {
-    const first = start();
-    const session = await first.line();
-    const room = client.attach(session, { after: 0 });
-    await room.send("go");
-    // The first process has paid, and is in the middle of the safe call.
-    assert.equal(await first.line(), "waits");
-    const second = start();
-    assert.equal(await second.line(), session);
-    first.worker.kill("SIGKILL");
+    const first = start("stuck");
+    workers.push(first);
+    await once(first.stdout!, "data");
+    const room = client.attach(await client.createSession({ agent: "payer" }), { after: 0 });
+    await room.send("Pay.");
+    // The second call has taken effect, and its result was never sent.
+    await readUntil(room, ({ event }) => event.kind === "tool_called" && event.args.n === 2);
+    await once(first.stdout!, "data");
+    first.kill("SIGKILL");
+    const second = start("works");
+    workers.push(second);
+    const asked = await readUntil(room, ({ event }) => event.kind === "approval_asked");
+    const question = asked.at(-1)!.event;
+    assert.ok(question.kind === "approval_asked" && question.about === "retry");
+    await room.decide(question.call, "done", { result: "paid 2" });
     const seen = await readUntil(room, isTurnEnd);
-    assert.deepEqual(messages(seen), ["paid, looked, attempt 1"]);
-    const notes = readFileSync(effects, "utf8").trim().split("\n");
-    const made = notes.map((line) => JSON.parse(line) as { tool: string; key: string });
-    assert.deepEqual(
-      made.map(({ tool }) => tool),
-      ["pay", "look", "look"],
-    );
-    assert.equal(made[1]!.key, made[2]!.key);
-    const count = (kind: string) => seen.filter(({ event }) => event.kind === kind).length;
-    assert.deepEqual(
-      ["tool_called", "tool_returned", "tool_retried", "turn_resumed"].map(count),
-      [2, 2, 1, 1],
-    );
+    const end = seen.at(-1)!.event;
+    assert.ok(end.kind === "turn_ended" && end.outcome === "completed", JSON.stringify(end));
+    assert.deepEqual(messages(seen), ["paid 1, paid 2, paid 3"]);
+    assert.deepEqual(readFileSync(effects, "utf8").split("\n"), ["1", "2", "3", ""]);
   } finally {
-    for (const worker of processes) worker.kill("SIGKILL");
+    for (const worker of workers) worker.kill("SIGKILL");
     await client.close();
     await server.stop();
     rmSync(dir, { recursive: true, force: true });

@@ -1,5 +1,5 @@
-//! The idempotency key of a tool call: the call's id, the same on the first run and on repetitions. A
-//! server that knows it can answer a repetition without a second effect.
+//! The idempotency key of a tool call: the call's id, the same on the first run and on repetitions.
+//! A server that knows it can answer a repetition without a second effect.
 
 use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{

@@ -1,4 +1,4 @@
-//! What the view prints for a session.
+//! Output of the view for a session.
 
 use serde_json::json;
 use thoughtwire_proto::dialect::native::ServerFrame;

@@ -276,11 +276,7 @@ impl<'a> VerbRunner<'a> {
         // Whether the call may run again is another question than whether it may run.
         let state = match about {
             ApprovalAbout::Run => self.turn.held.lock().state(&call),
-            ApprovalAbout::Retry => {
-                // An earlier answer, sent again, would be taken for the answer to this question.
-                self.turn.progress.lock().remove_reply(&call);
-                HoldState::Unasked
-            }
+            ApprovalAbout::Retry => HoldState::Unasked,
         };
         match state {
             HoldState::Unasked => {
@@ -311,6 +307,8 @@ impl<'a> VerbRunner<'a> {
         {
             let mut progress = self.turn.progress.lock();
             let name = progress.tool_of(&call)?;
+            // An answer to an earlier question is no answer to this one.
+            progress.remove_reply(&call);
             progress.start_waiting(WaitingCall { call: call.clone(), name, awaits });
         }
         let verb = AgentVerb::Await { call: call.clone(), question, reply, asked: Some(asked) };

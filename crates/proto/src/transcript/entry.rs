@@ -101,7 +101,7 @@ pub struct ToolCallEntry {
     pub args: Option<Map<String, Value>>,
     /// State of its newest approval, if one was asked for.
     pub approval: Option<Approval>,
-    /// What that approval was asked for.
+    /// Subject of that approval: to run the call, or to run it again.
     pub about: ApprovalAbout,
     /// Number of times that the call was made again after an interruption.
     pub retries: u32,

@@ -12,7 +12,7 @@ from . import events, frames
 from .agent import Agent
 from .client import Client, connect
 from .errors import (
-    CallFailedError,
+    CallFailed,
     ClosedError,
     EndedError,
     FailedError,
@@ -30,7 +30,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Agent",
-    "CallFailedError",
+    "CallFailed",
     "Client",
     "ClosedError",
     "Cursor",

@@ -45,11 +45,11 @@ class Agent:
     :param history: number of the newest events that come with a turn.
     :param memory: whether core memory comes with a turn.
     :param tools: the agent's own tools, for people to see and for its permissions.
+    :param resumable: whether turns whose worker was lost may go on here. The function starts over,
+        with `turn.so_far`, and makes its calls with `turn.call_once`. All programs that offer the
+        agent should say the same.
     :param cursors: last known position by session, for a program that stores the history itself.
         Only newer events come. The mapping is read with each offer.
-    :param resumable: whether this program goes on with turns whose worker was lost, also another
-        program's. The turn's function then runs again from its beginning, with `turn.so_far`; see
-        :meth:`Interface.call_once`. A stop of this program leaves its turns to such workers.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class Agent:
         history: int = 0,
         memory: bool = False,
         tools: Sequence[frames.ToolDeclaration] = (),
-        cursors: Mapping[str, int] | None = None,
         resumable: bool = False,
+        cursors: Mapping[str, int] | None = None,
     ) -> None:
         self.name = name
         self.worker = worker or f"python-{uuid.uuid4()}"
@@ -73,8 +73,8 @@ class Agent:
         self._history = history
         self._memory = memory
         self._tools = tuple(tools)
-        self._cursors = cursors
         self._resumable = resumable
+        self._cursors = cursors
         self._begins: TurnFunction | None = None
         self._resumes: TurnFunction | None = None
         self._worker: Worker | None = None
@@ -97,7 +97,8 @@ class Agent:
 
         With ``resumes=True`` the function also resumes turns in the middle, with `turn.history` and
         `turn.waiting`: turns of another process, and turns that waited for people when the server
-        restarted. Without such a function these turns fail. With both kinds of functions
+        restarted. Without such a function these turns fail, unless the agent is `resumable`: then
+        they start over. With both kinds of functions
         registered, this one gets only resumed turns.
         """
         if function is None:
@@ -126,8 +127,12 @@ class Agent:
             )
         if self._worker is not None:
             raise ValueError("this agent is served already")
-        resumes = self._resumes or (self._begins if self._resumable else None)
-        self._worker = Worker(self._address, self._offer, self._begins, resumes)
+        self._worker = Worker(
+            self._address,
+            self._offer,
+            self._begins,
+            self._resumes or (self._begins if self._resumable else None),
+        )
         self._served.set()
         try:
             await self._worker.serve()
@@ -207,8 +212,8 @@ class Agent:
             history=self._history or None,
             memory=self._memory or None,
             tools=self._tools,
-            cursors=dict(self._cursors) if self._cursors is not None else None,
             resumable=self._resumable or None,
+            cursors=dict(self._cursors) if self._cursors is not None else None,
         )
 
 

@@ -26,21 +26,6 @@ class EndedError(ThoughtwireError):
     """The turn has ended, and accepts nothing more."""
 
 
-class CallFailedError(ThoughtwireError):
-    """A call that is made once returned an error. The message is the error's text.
-
-    The first attempt of a turn and a later one raise the same error.
-    """
-
-
-class OutcomeUnknown(ThoughtwireError):
-    """A call may or may not have taken effect, and must not run again.
-
-    The attempt before was lost during the call. A turn's function may catch this, and tell its
-    model or its user so.
-    """
-
-
 class FailedError(ThoughtwireError):
     """Ends a turn as failed when a turn's function raises it. Clients see its message.
 
@@ -53,3 +38,17 @@ class FailedError(ThoughtwireError):
     def __init__(self, reason: str, code: str | None = None) -> None:
         super().__init__(reason)
         self.code = code
+
+
+class OutcomeUnknown(FailedError):
+    """Nobody knows whether a call took effect: its worker was lost while it ran.
+
+    Uncaught, it ends the turn as failed, with the code ``outcome_unknown``.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"It is not known whether {name} took effect: {reason}", "outcome_unknown")
+
+
+class CallFailed(ThoughtwireError):
+    """A call failed in an earlier run of the turn, or its owner says so. Has the error's text."""

@@ -3,14 +3,13 @@
 import inspect
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-from . import checks, frames, once, verbs
-from .errors import EndedError
+from . import call_once, checks, frames, verbs
+from .errors import EndedError, RefusedError
 from .events import Record, ToolStatus
-from .once import Replay
 from .turn import Turn
 
 
@@ -48,10 +47,8 @@ class TurnContext:
         self.permissions: Mapping[str, frames.Permission] = run.permissions or {}
         #: Whether another process had this turn before.
         self.resumed = run.resumed
-        #: Number of interruptions of this turn before, without planned stops. 0 in its first run.
-        self.attempt = run.attempt or 0
-        #: The turn's own events before this process had it, in order. Empty unless `resumed`.
-        self.so_far: tuple[Record, ...] = turn.so_far
+        #: Number of interruptions of this turn that count against its limit; 0 for a first run.
+        self.attempt: int = run.attempt or 0
         #: The open calls of a resumed turn about which the owner or a client was asked. Their
         #: answer comes from :meth:`Interface.approval` and :meth:`Interface.client_runs`, now or
         #: later. A call that a client has returned is closed, and its result is in `history`.
@@ -67,6 +64,11 @@ class TurnContext:
     def attachments(self) -> tuple[str, ...]:
         """References to the inputs' files."""
         return tuple(file for input in self.inputs for file in input.attachments)
+
+    @property
+    def so_far(self) -> tuple[Record, ...]:
+        """The turn's own past events, in order: what earlier runs of it have said."""
+        return tuple(record for record in self.history if record.turn == self.turn)
 
     @property
     def ended(self) -> bool:
@@ -156,41 +158,39 @@ class Interface(TurnContext):
         self,
         name: str,
         args: Mapping[str, Any] | None,
-        fn: Callable[[str], Awaitable[Any] | Any],
-        *,
-        replay: Replay = "ask",
-        timeout: float | None = None,
+        fn: Callable[[str], Any],
+        replay: call_once.Replay = "ask",
     ) -> Any:
-        """Makes a call once over all attempts of the turn, and returns its result.
+        """Makes a call whose result a later run of the turn gets without making it again.
 
-        In a resumed turn, the n-th request for a name and equal arguments is the n-th such call of
-        the turn's past. If that returned, its result is returned, and `fn` does not run.
-        If it was running when the attempt before was lost, `replay` decides.
+        Announces the call as :meth:`tool_called` does, runs `fn`, and sends its result. When the
+        function starts over in a resumed turn, the n-th such call of a tool with equal arguments
+        stands for the n-th one of the turn's past. Its result is returned, and `fn` is not run.
 
-        :param fn: runs the tool. It gets the call's id, which all attempts share: pass it on as an
-            idempotency key. It returns a text, None for an empty text, or a value that JSON can
-            hold. It must not return the call itself.
-        :param replay: ``safe`` runs `fn` again. ``ask`` asks the owner, who lets it run again,
-            gives its result, or fails it. ``never`` closes the call as ``unknown``.
-        :param timeout: the limit of the owner's answer in seconds. Defaults to an hour.
-        :raises CallFailedError: when `fn` raised an exception, now or in an earlier attempt.
-            Clients see the exception's text as the call's result.
-        :raises OutcomeUnknown: when the call may have taken effect and does not run again.
-        :raises RefusedError: with the code ``forbidden``, as :meth:`tool_called` does.
+        :param fn: makes the call, and returns a str or a value of JSON. None counts as an empty
+            text. Gets the call's id, which is the same in each run: an idempotency key. May be a
+            coroutine function.
+        :param replay: what happens to a call that ran when its worker was lost, so that its outcome
+            is unknown. ``safe`` makes it again. ``ask`` asks the owner, within an hour, whether to
+            make it again or what became of it. ``never`` does neither.
+        :returns: the result, as a later run gets it.
+        :raises CallFailed: when the call failed in an earlier run, with the error's text, or when
+            the owner says that it failed. An exception of `fn` is raised as it is.
+        :raises OutcomeUnknown: when nobody knows whether the call took effect.
+        :raises RefusedError: as `tool_called` does.
         """
-        name, args = checks.non_empty(name, "a tool's name"), once.checked_args(args)
-        begun = await once.begin(self, name, args, replay, timeout)
-        if isinstance(begun, once.Known):
-            return begun.value
+        name, args = checks.non_empty(name, "a tool's name"), checks.arguments(args)
+        begun = await call_once.begin(self._turn, name, args, replay)
+        if isinstance(begun, call_once.Done):
+            return begun.result
         try:
-            value = fn(begun.call)
-            if inspect.isawaitable(value):
-                value = await value
-        except EndedError:
-            raise
+            result = fn(begun.call)
+            if inspect.isawaitable(result):
+                result = await result
         except Exception as error:
-            raise await once.failed(self, begun.call, error) from error
-        return await once.succeeded(self, begun.call, value)
+            await call_once.failed(self._turn, begun.call, error)
+            raise
+        return await call_once.returned(self._turn, begun.call, result)
 
     async def approval(
         self, call: str | frames.Waiting, *, timeout: float | None = None
@@ -215,8 +215,9 @@ class Interface(TurnContext):
         decision = (await self._turn.settled(call)).decision
         if decision == "void":
             raise EndedError("the turn has ended")
-        # Only a call in doubt can be `done`, and that is told by its result.
-        return "approved" if decision == "done" else decision
+        if decision == "done":
+            raise RefusedError("unknown_call", f"call {call} is not open in this turn", False)
+        return decision
 
     async def client_runs(
         self, call: str | frames.Waiting, *, timeout: float | None = None
@@ -283,21 +284,6 @@ class Interface(TurnContext):
                 else checks.count(cached_tokens, "a number of tokens"),
             )
         )
-
-    async def _retried(self, call: str) -> None:
-        """Writes that a call whose outcome is unknown is made again. Now it may run."""
-        await (await self._turn.say(verbs.SayToolRetried(id=_new_id(), turn=self.turn, call=call)))
-
-    async def _ask_about_retry(self, call: str, timeout: float | None) -> None:
-        """Asks the owner whether a call in doubt may run again."""
-        verb = verbs.SayApproval(
-            id=_new_id(),
-            turn=self.turn,
-            call=call,
-            about="retry",
-            timeout_ms=checks.milliseconds(timeout),
-        )
-        await (await self._turn.say(verb))
 
     async def _call(self, item: str, name: str, args: dict[str, Any]) -> str:
         await (

@@ -1,74 +1,72 @@
-"""Calls of a resumed turn that an earlier attempt made, as the turn's own events tell them."""
+"""Calls that an earlier run of a turn made, for a function that starts over."""
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from . import events
-from .events import Record
-
-#: What an earlier attempt left of a call: a result, a question to the owner or to a client that is
-#: not answered, or nothing, so that nobody knows whether the tool ran.
-PastState: TypeAlias = Literal["returned", "asked", "asked_again", "at_client", "in_doubt"]
+from . import events, frames
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PastCall:
-    """A call of an earlier attempt. `asked_again` waits for leave to repeat the call."""
+    """A call of an earlier run."""
 
     call: str
-    state: PastState = "in_doubt"
-    #: Whether the owner did not allow the call, so that it never ran.
-    refused: bool = False
-    result: events.ToolReturned | None = None
+    #: Its result; None while it is open.
+    returned: events.ToolReturned | None
+    #: Whether it is open and nobody was asked about it, so that its outcome is unknown.
+    in_doubt: bool
 
 
 class PastCalls:
-    """Finds the call of an earlier attempt for a call that is made once.
+    """The calls of a resumed turn's past, each of which is taken once.
 
-    The n-th request for a name and arguments gets the n-th call with these.
+    >>> called = events.ToolCalled(call="c-1", name="pay", args={"euros": 5})
+    >>> record = events.Record(seq=3, at="2026-01-01T00:00:00.000Z", turn="t-1", event=called)
+    >>> run = frames.Run(agent="a-1", session="s-1", turn="t-1", resumed=True, history=(record,),
+    ...     input=frames.Input(item="i-1", text="Pay."), unknown=("c-1",))
+    >>> past = PastCalls(run)
+    >>> past.take("pay", {"euros": 5})
+    PastCall(call='c-1', returned=None, in_doubt=True)
+    >>> past.take("pay", {"euros": 5})
     """
 
-    def __init__(self, so_far: Iterable[Record]) -> None:
-        self._queues: defaultdict[str, deque[PastCall]] = defaultdict(deque)
-        known: dict[str, PastCall] = {}
-        for record in so_far:
-            event = record.event
+    def __init__(self, run: frames.Run) -> None:
+        own = [record.event for record in run.history if record.turn == run.turn]
+        #: Whether the past has all calls. The server cuts the past of a turn that has said a lot.
+        self.is_whole = not run.resumed or any(
+            isinstance(event, events.TurnStarted) for event in own
+        )
+        returned = {event.call: event for event in own if isinstance(event, events.ToolReturned)}
+        asked = _asked(own)
+        self._calls: defaultdict[str, deque[PastCall]] = defaultdict(deque)
+        for event in own:
             if isinstance(event, events.ToolCalled):
-                past = known[event.call] = PastCall(event.call)
-                self._queues[_key(event.name, event.args)].append(past)
-            elif (call := getattr(event, "call", None)) in known:
-                _apply(known[call], event)
+                result = returned.get(event.call)
+                # Not by `run.unknown`: a process that comes back under its worker's name gets the
+                # calls of the process before, which the server does not count as interrupted.
+                in_doubt = result is None and event.call not in asked
+                past = PastCall(event.call, result, in_doubt)
+                self._calls[_key(event.name, event.args)].append(past)
 
-    def take(self, name: str, args: Mapping[str, Any]) -> PastCall | None:
-        """Returns the next call with this name and these arguments."""
-        queue = self._queues.get(_key(name, args))
-        return queue.popleft() if queue else None
-
-
-def _apply(past: PastCall, event: events.Event) -> None:
-    match event:
-        case events.ApprovalAsked(about=about):
-            past.state = "asked_again" if about == "retry" else "asked"
-        case events.ApprovalSettled(decision=decision):
-            past.refused = past.state == "asked" and decision in ("denied", "expired")
-            past.state = "in_doubt"
-        case events.ToolAwaited():
-            past.state = "at_client"
-        case events.ToolReturned():
-            past.state, past.result = "returned", event
-        case _:
-            pass
+    def take(self, name: str, args: dict[str, Any]) -> PastCall | None:
+        """Takes the first call of a tool with these arguments that was not taken yet."""
+        calls = self._calls[_key(name, args)]
+        return calls.popleft() if calls else None
 
 
-def _key(name: str, args: Mapping[str, Any]) -> str:
-    # A round trip, so that arguments equal those that come from the log.
-    args = json.loads(json.dumps(args), parse_float=_number)
+def _asked(own: list[events.Event]) -> set[str]:
+    """Returns the calls about which the owner or a client was asked and has not answered."""
+    asked: set[str] = set()
+    for event in own:
+        if isinstance(event, (events.ApprovalAsked, events.ToolAwaited)):
+            asked.add(event.call)
+        elif isinstance(event, events.ApprovalSettled):
+            asked.discard(event.call)
+    return asked
+
+
+def _key(name: str, args: dict[str, Any]) -> str:
+    """Returns the same text for a tool and arguments that are equal as JSON."""
     return json.dumps([name, args], sort_keys=True)
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    return int(number) if number.is_integer() else number

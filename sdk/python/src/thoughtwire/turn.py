@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, MutableMapping
 from typing import TypeAlias
 
 from . import codec, events, frames, verbs
+from .call_answers import Answer, AnswerFuture, CallAnswers
 from .connection import Connection
 from .errors import EndedError, RefusedError
 from .generated import Awaits
@@ -23,7 +24,6 @@ _ANSWER_TYPES: dict[Awaits, str] = {
 }
 
 _AckFuture: TypeAlias = asyncio.Future[frames.Ack]
-_AnswerFuture: TypeAlias = asyncio.Future[frames.CallSettled | frames.CallReturned]
 #: A verb by its id, or a delta by its item and number.
 _Key: TypeAlias = str | tuple[str, int]
 
@@ -45,9 +45,6 @@ class Turn:
     ) -> None:
         self.id = run.turn
         self.run = run
-        #: The turn's own events before this attempt, in order.
-        self.so_far = tuple(one for one in run.history if run.resumed and one.turn == run.turn)
-        self.past_calls = PastCalls(self.so_far)
         #: Whether the turn has ended, so that nothing more can be said in it.
         self.ended = False
         self._connection = connection
@@ -58,26 +55,27 @@ class Turn:
         #: Called when the turn's function begins to wait for the owner or a client.
         self._on_wait = on_wait
         self._calls = OpenCalls(run.waiting)
+        #: Calls of an earlier run that this run has not repeated yet.
+        self.past_calls = PastCalls(run)
+        self._call_answers = CallAnswers()
         #: Answers that the turn's function waits for now.
-        self._awaited: list[_AnswerFuture] = []
+        self._awaited: list[AnswerFuture] = []
         self._unacknowledged: dict[_Key, str] = {}
         self._acks: dict[str, _AckFuture] = {}
         #: Verbs that are calls which the server acknowledges after their approval.
         self._unapproved: set[str] = set()
-        #: Calls by the verbs that ask whether they may run again.
-        self._questions: dict[str, str] = {}
         #: Number of deltas of each open item.
         self._deltas: dict[str, int] = {}
         self._usage: verbs.SayUsage | None = None
         # In a resumed turn an answer may come before the function waits for it.
-        self._answers: defaultdict[tuple[str, str], _AnswerFuture] = defaultdict(
+        self._answers: defaultdict[tuple[str, str], AnswerFuture] = defaultdict(
             asyncio.get_running_loop().create_future
         )
         for one in run.waiting:
             self._answers[one.call, _ANSWER_TYPES[one.awaits]]
         # Answers to the previous process. The function gets them without asking again.
         for answer in _recorded_answers(run):
-            self.answered(answer)
+            self._answered(answer, self._call_answers.recorded(answer, run))
         #: A refusal of a verb that nobody waited for. The next verb raises it.
         self._refusal: RefusedError | None = None
         #: Whether the turn runs on the current connection. Otherwise verbs are kept for the next.
@@ -104,8 +102,6 @@ class Turn:
         self._acks[verb.id] = ack
         self._turns_by_verb[verb.id] = self
         self._calls.add(verb)
-        if isinstance(verb, verbs.SayApproval) and verb.about == "retry":
-            self._questions[verb.id] = verb.call
         self._send(verb.id, wire)
         permissions = self.run.permissions or {}
         if isinstance(verb, verbs.SayToolCalled) and permissions.get(verb.name) == "ask":
@@ -160,36 +156,6 @@ class Turn:
         """Whether the owner or a client was asked, and the function has not taken their answer."""
         return (call, _ANSWER_TYPES[awaits]) in self._answers
 
-    @property
-    def past_is_complete(self) -> bool:
-        """Whether `so_far` reaches back to the turn's start. The server sends at most 512 KiB."""
-        return not self.run.resumed or (
-            bool(self.so_far) and isinstance(self.so_far[0].event, events.TurnStarted)
-        )
-
-    def _forget_answers(self, call: str) -> None:
-        """Forgets the answers to earlier questions about a call."""
-        for kind in _ANSWER_TYPES.values():
-            self._answers.pop((call, kind), None)
-
-    async def answer_to_question(self, call: str) -> frames.CallSettled | frames.CallReturned:
-        """Waits for a decision about a call, or for the result that a decision gave it."""
-        answers = [
-            asyncio.ensure_future(self._answer(call, kind)) for kind in _ANSWER_TYPES.values()
-        ]
-        try:
-            done, _ = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
-            answer = done.pop().result()
-        finally:
-            for waiting in answers:
-                waiting.cancel()
-            await asyncio.gather(*answers, return_exceptions=True)
-        self._forget_answers(call)
-        self._calls.acknowledged(call)
-        if isinstance(answer, frames.CallSettled) and answer.decision == "void":
-            raise EndedError("the turn has ended")
-        return answer
-
     async def settled(self, call: str) -> frames.CallSettled:
         """Waits for the decision about a call."""
         settled = await self._answer(call, frames.CallSettled.type)
@@ -202,18 +168,41 @@ class Turn:
         assert isinstance(returned, frames.CallReturned)
         return returned
 
-    async def _answer(self, call: str, type: str) -> frames.CallSettled | frames.CallReturned:
+    async def _answer(self, call: str, type: str) -> Answer:
         self._check_running()
         future = self._answers[call, type]
         if not future.done():
             self._calls.wait_for_answer(call)
+        answer = await self._wait_for(future)
+        self._answers.pop((call, type), None)
+        return answer
+
+    async def answer_about(self, call: str) -> Answer:
+        """Waits for the decision about a call of an earlier run that waits, or for its result."""
+        self._check_running()
+        future = self._call_answers.of(call)
+        if not future.done():
+            self._calls.wait_for_answer(call)
+        return await self._wait_for(future)
+
+    async def may_retry(self, call: str) -> Answer:
+        """Asks the owner whether a call may be made again, and waits for the answer.
+
+        The answer is a result if the owner says what became of the call, or says nothing in time.
+        """
+        question = self._call_answers.ask(call, self.run)
+        verb = verbs.SayApproval(id=str(uuid.uuid4()), turn=self.id, call=call, about="retry")
+        question.ack = await self.say(verb)
+        self._calls.wait_for_answer(call)
+        await question.ack
+        return await self._wait_for(question.answer)
+
+    async def _wait_for(self, future: AnswerFuture) -> Answer:
         self._awaited.append(future)
         self._on_wait()
         try:
             # A waiter that is cancelled may wait again later.
-            answer = await asyncio.shield(future)
-            self._answers.pop((call, type), None)
-            return answer
+            return await asyncio.shield(future)
         finally:
             self._awaited.remove(future)
 
@@ -238,11 +227,6 @@ class Turn:
         if isinstance(frame, frames.Refused) and frame.code == "stopping":
             # Refused for the moment only. The verb is sent again when the server is back.
             return
-        question = self._questions.pop(frame.id or "", None)
-        if question is not None:
-            # Answers that came before are about an earlier question. The next frame may be the
-            # answer to this one, so they are forgotten here.
-            self._forget_answers(question)
         ack = self._forget(frame.id or "")
         if ack is None or ack.done():
             return
@@ -256,8 +240,13 @@ class Turn:
         else:
             ack.set_exception(RefusedError(frame.code, frame.reason, frame.retry))
 
-    def answered(self, frame: frames.CallSettled | frames.CallReturned) -> None:
+    def answered(self, frame: Answer) -> None:
         """Handles the answer of the owner or of a client to a call."""
+        self._answered(frame, self._call_answers.received(frame))
+
+    def _answered(self, frame: Answer, is_latest: bool) -> None:
+        if not is_latest:
+            return
         self._calls.answered(frame)
         answer = self._answers[frame.call, frame.type]
         if not answer.done():
@@ -278,7 +267,7 @@ class Turn:
                 self._send(key, wire)
         # Answers that came while there was no connection.
         for answer in _recorded_answers(run):
-            self.answered(answer)
+            self._answered(answer, self._call_answers.recorded(answer, run))
 
     def end(self, reason: str) -> None:
         """Ends the turn. All who wait in it get an :class:`EndedError`."""
@@ -293,6 +282,7 @@ class Turn:
             if not answer.done():
                 answer.set_exception(EndedError(reason))
                 answer.exception()
+        self._call_answers.end(reason)
 
     def _check_running(self) -> None:
         if self.ended:
@@ -328,9 +318,9 @@ class Turn:
         return ack
 
 
-def _recorded_answers(run: frames.Run) -> Iterable[frames.CallSettled | frames.CallReturned]:
+def _recorded_answers(run: frames.Run) -> Iterable[Answer]:
     """Lists the answers to a turn's calls in its history, without calls that were asked again."""
-    answers: dict[str, frames.CallSettled | frames.CallReturned] = {}
+    answers: dict[str, Answer] = {}
     returns: list[frames.CallReturned] = []
     for record in run.history:
         if record.turn != run.turn:

@@ -119,7 +119,7 @@ class Worker:
         cut = []
         for turn, task in self._tasks.items():
             if self._offer().resumable:
-                log.warning("turn %s is left to another resumable worker", turn.id)
+                log.warning("turn %s is left to another program that is resumable", turn.id)
             elif self._is_left_open(turn):
                 log.warning(
                     "turn %s waits for people, and is left open for a process that offers the agent"

@@ -1,4 +1,4 @@
-//! What must hold of a turn, wherever the server was killed in it.
+//! Checks of a turn, wherever the server was killed in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,14 +7,16 @@ use serde_json::Value;
 use super::play::{OwnerAnswer, PlayedTurn};
 use super::receiver::RESULT;
 use super::round::KillRound;
-use super::script::{RESULT_OF_OWNER, ScriptReplay, ScriptTool, TOOLS, memory_line, note, steps};
+use super::script::{
+    RESULT_OF_OWNER, ScriptReplay, ScriptStep, ScriptTool, TOOLS, memory_line, note, steps,
+};
 use super::server::KillSite;
 
 /// Checks a turn that has ended: its log, the agent's memory, and the effects of its tools.
 pub(super) async fn check(site: &KillSite, round: &KillRound, turn: &PlayedTurn) {
     let path = format!("/v1/sessions/{}/events?limit=1000", turn.session);
     let page = site.rest("GET", &path, None).await;
-    let log = TurnLog::new(&page["events"]);
+    let log = KilledLog::new(&page["events"]);
     log.check_frame(turn);
     log.check_resumes(turn);
     log.check_texts(round, turn);
@@ -36,12 +38,12 @@ pub(super) async fn check(site: &KillSite, round: &KillRound, turn: &PlayedTurn)
 }
 
 /// The events of a session with one turn, as they are on disk.
-pub(super) struct TurnLog {
+pub(super) struct KilledLog {
     records: Vec<Value>,
 }
 
 /// For messages of failed assertions.
-impl std::fmt::Display for TurnLog {
+impl std::fmt::Display for KilledLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = self.records.clone();
         for record in &mut shown {
@@ -54,7 +56,7 @@ impl std::fmt::Display for TurnLog {
     }
 }
 
-impl TurnLog {
+impl KilledLog {
     pub(super) fn new(events: &Value) -> Self {
         Self { records: events.as_array().unwrap().clone() }
     }
@@ -113,11 +115,11 @@ impl TurnLog {
         texts.into_iter().map(|(_, text)| text).collect()
     }
 
-    /// The joined texts are those of the script, letter by letter. So nothing that was seen is lost.
+    /// The joined texts are those of the script, letter by letter: nothing that was seen is lost.
     fn check_texts(&self, round: &KillRound, turn: &PlayedTurn) {
         let steps = steps(&round.name);
         let whole: Vec<String> =
-            steps.iter().filter(|step| step.words > 0).map(|step| step.whole()).collect();
+            steps.iter().filter(|step| step.words > 0).map(ScriptStep::whole).collect();
         assert_eq!(self.joined_texts(), whole, "{:?} {self}", turn.kills);
         let kept: BTreeMap<&str, &Value> =
             self.of("message").map(|event| (event["item"].as_str().unwrap(), event)).collect();
@@ -126,7 +128,7 @@ impl TurnLog {
                 Some(event) => {
                     let text = event["text"].as_str().unwrap();
                     let is_cut = event["complete"] == false;
-                    // Of a cut text, what came after its last checkpoint is said again.
+                    // Text that came after the last checkpoint is said again.
                     assert!(
                         text.starts_with(seen) || is_cut && seen.starts_with(text),
                         "{seen}: {self}"

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::checks::TurnLog;
+use super::checks::KilledLog;
 use super::fakes::{Fakes, name_in};
 use super::model::ChunkWriter;
 use super::script::ScriptStep;
@@ -32,7 +32,7 @@ impl Crowd {
     /// Answers a request. The first one of a turn stops in its middle and never goes on.
     pub(super) async fn answer(&self, stream: &mut TcpStream, body: &Value) {
         // Absent if the server has gone meanwhile.
-        drop(self.try_answer(stream, body).await);
+        let _answered = self.try_answer(stream, body).await;
     }
 
     async fn try_answer(&self, stream: &mut TcpStream, body: &Value) -> Option<()> {
@@ -117,7 +117,7 @@ async fn a_hundred_turns_go_on_after_a_planned_stop() {
     }
     for session in &sessions {
         let path = format!("/v1/sessions/{session}/events?limit=1000");
-        let log = TurnLog::new(&site.rest("GET", &path, None).await["events"]);
+        let log = KilledLog::new(&site.rest("GET", &path, None).await["events"]);
         log.check_ends();
         // A planned stop does not count as an attempt.
         let resumed: Vec<&Value> = log.of("turn_resumed").collect();

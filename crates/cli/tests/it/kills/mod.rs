@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::process::Pid;
+
 use crate::live::FaultyMachine;
 use fakes::Fakes;
 use play::{OwnerAnswer, play};
@@ -33,7 +35,7 @@ const SITES: usize = 3;
 const MANY_SAVES: usize = 10_000;
 
 /// The fault points of a turn, from one without a kill.
-async fn fault_points(site: &mut KillSite, fakes: &Fakes) -> Vec<KillAt> {
+async fn fault_points(site: &mut KillSite, server: Pid, fakes: &Fakes) -> Vec<KillAt> {
     let mut points = Vec::new();
     // The library counts the saves while it waits for one that does not come.
     let kills: Vec<KillAt> = if site.can_kill_in_saves() {
@@ -42,10 +44,10 @@ async fn fault_points(site: &mut KillSite, fakes: &Fakes) -> Vec<KillAt> {
         Vec::new()
     };
     let round = Arc::new(KillRound::new(0, site.data(), &kills));
+    round.set_server(server);
     fakes.add(&round);
     let turn = play(site, &round, OwnerAnswer::Again, &script::history(&round.name)).await;
-    let saves = site.saves_left().map_or(0, |left| MANY_SAVES - left);
-    site.arm(None);
+    let saves = turn.saves_left.map_or(0, |left| MANY_SAVES - left);
     checks::check(site, &round, &turn).await;
     for point in FaultPoint::SAVES {
         points.extend((1..=saves).map(|n| KillAt(point, n)));
@@ -84,7 +86,8 @@ async fn a_turn_killed_anywhere_completes_once_with_each_effect_accounted_for() 
         let server = site.start().await.expect("it starts");
         sites.push((site, server));
     }
-    let points = Arc::new(fault_points(&mut sites[0].0, &fakes).await);
+    let (first, server) = &mut sites[0];
+    let points = Arc::new(fault_points(first, *server, &fakes).await);
     let next = Arc::new(AtomicUsize::new(1));
     let mut played = tokio::task::JoinSet::new();
     for (mut site, mut server) in sites {
@@ -103,10 +106,7 @@ async fn a_turn_killed_anywhere_completes_once_with_each_effect_accounted_for() 
                 let answer = OwnerAnswer::ALL[number % OwnerAnswer::ALL.len()];
                 let history = script::history(&round.name);
                 let turn = play(&mut site, &round, answer, &history).await;
-                site.arm(None);
-                if let Some(running) = round.server() {
-                    server = running;
-                }
+                server = round.server().expect("a server runs");
                 checks::check(&site, &round, &turn).await;
                 kills.extend(turn.kills);
             }

@@ -69,13 +69,12 @@ pub(super) async fn answer(stream: &mut TcpStream, body: &Value, round: &KillRou
     let is_summary = messages[0]["content"]
         .as_str()
         .is_some_and(|text| text.starts_with("You keep the memory of a conversation"));
-    let answered = if is_summary {
+    // Absent if the server was killed meanwhile.
+    let _answered = if is_summary {
         summarize(stream, round).await
     } else {
         continue_script(stream, &messages, round).await
     };
-    // Absent if the server was killed meanwhile.
-    drop(answered);
 }
 
 async fn summarize(stream: &mut TcpStream, round: &KillRound) -> Option<()> {

@@ -43,7 +43,9 @@ pub(super) struct PlayedTurn {
     pub(super) streamed: Vec<(String, String)>,
     /// The kills that happened.
     pub(super) kills: Vec<KillAt>,
-    /// Number of approvals about each call that were asked and are not settled.
+    /// Number of saves that were still to come before a kill in a save, when the turn had ended.
+    pub(super) saves_left: Option<usize>,
+    /// Calls whose approval was asked for and is not settled, and whether it is for a repetition.
     open: BTreeMap<String, bool>,
     is_sent: bool,
 }
@@ -72,12 +74,20 @@ pub(super) async fn play(
         log: BTreeMap::new(),
         streamed: Vec::new(),
         kills: Vec::new(),
+        saves_left: None,
         open: BTreeMap::new(),
         is_sent: false,
     };
     site.arm(round.next_kill());
     while turn.follow(site, round).await.is_err() {
         turn.restart(site, round).await;
+    }
+    turn.saves_left = site.saves_left();
+    site.arm(None);
+    // The last kill may come with the turn's end.
+    if round.server().is_none() || site.connect().await.is_none() {
+        turn.restart(site, round).await;
+        site.arm(None);
     }
     turn
 }

@@ -40,7 +40,7 @@ pub(super) async fn answer(
             round.receive(ReceivedEffect { tool, header, meta });
             round.passes(FaultPoint::ToolRan);
             let content = json!([{"type": "text", "text": RESULT}]);
-            let sent = respond(stream, 200, &reply(body, json!({"content": content}))).await;
+            let sent = respond(stream, 200, &reply(body, &json!({"content": content}))).await;
             if sent.is_ok() {
                 round.passes(FaultPoint::ToolAnswered);
             }
@@ -48,10 +48,10 @@ pub(super) async fn answer(
         }
         Some(_) | None => return drop(respond(stream, 202, &Value::Null).await),
     };
-    drop(respond(stream, 200, &reply(body, result)).await);
+    drop(respond(stream, 200, &reply(body, &result)).await);
 }
 
-fn reply(request: &Value, result: Value) -> Value {
+fn reply(request: &Value, result: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": request["id"], "result": result})
 }
 

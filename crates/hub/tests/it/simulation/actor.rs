@@ -13,7 +13,7 @@ use thoughtwire_proto::{
 
 use super::effects::Class;
 use super::ledger::Ledger;
-use super::past::{Cut, Past, STEP};
+use super::played_steps::{CutStep, PlayedSteps, STEP};
 
 pub(crate) struct Actor {
     pub(crate) resumes: bool,
@@ -77,8 +77,8 @@ struct Part {
     ledger: Arc<Mutex<Ledger>>,
     /// Stands in front of everything it says, so that nothing can slip into another turn unseen.
     tag: String,
-    /// What the turn had done before an interruption.
-    past: Past,
+    /// Steps that the turn had taken before an interruption.
+    past: PlayedSteps,
 }
 
 /// A word of the script with its place in it.
@@ -94,9 +94,9 @@ impl Part {
         let past = if turn.goes_on() {
             let records = turn.so_far().await?;
             ledger.lock().unwrap().goes_on(&turn, &records);
-            Past::new(&records)
+            PlayedSteps::new(&records)
         } else {
-            Past::default()
+            PlayedSteps::default()
         };
         Ok(Self { voice: turn.interface.clone(), turn, clock, ledger, tag, past })
     }
@@ -131,7 +131,7 @@ impl Part {
             }
             "stream" | "drip" | "pour" => {
                 let whole = self.streamed(step).concat();
-                if let Some(Cut { item, text }) = &self.past.cut {
+                if let Some(CutStep { item, text }) = &self.past.cut {
                     let Some(rest) = whole.strip_prefix(text.as_str()) else {
                         self.complain("a cut text is not the beginning of what was said");
                         return Ok(true);

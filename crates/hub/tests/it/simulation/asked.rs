@@ -3,7 +3,7 @@
 use thoughtwire_proto::{
     Command, CommandId, CommandReply, DirectoryCommand, DirectoryReply, Disposition, Event,
     InputEvent, Outcome, Record, RefusalCode, SessionCommand, SessionEvent, SessionId,
-    SessionReply, TurnEvent,
+    SessionReply, TurnEvent, Verdict,
 };
 
 pub(crate) struct Asked {
@@ -36,6 +36,17 @@ impl Asked {
     pub(crate) fn deletes(&self, room: usize) -> bool {
         self.room == Some(room)
             && matches!(self.command, Command::Session { command: SessionCommand::Delete, .. })
+    }
+
+    /// Whether it says that a call is done whose outcome is unknown.
+    pub(crate) fn says_done(&self) -> bool {
+        matches!(
+            self.command,
+            Command::Session {
+                command: SessionCommand::Decide { decision: Verdict::Done, .. },
+                ..
+            }
+        )
     }
 
     /// Whether it was done, as far as those know who asked.

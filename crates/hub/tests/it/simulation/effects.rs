@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use thoughtwire_proto::{CallId, Decision, Event, Record, ToolStatus, TurnEvent};
 
-use super::past::STEP;
+use super::played_steps::STEP;
 
 /// How a tool's call is treated if its outcome is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

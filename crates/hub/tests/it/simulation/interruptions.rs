@@ -12,7 +12,7 @@ use super::ledger::Ledger;
 /// Least elapsed time between a start and the turn's going on, by its number of interruptions.
 const PAUSES: [u64; 4] = [0, 0, 5, 30];
 
-/// What is known of the start of the life under way.
+/// Facts about the start of the life under way.
 #[derive(Default)]
 pub(crate) struct Interruptions {
     /// When the life began, in elapsed time.

@@ -338,6 +338,8 @@ impl Ledger {
         match refusal.code {
             code if is_of_the_store(code) && (self.excused || doomed) => None,
             code if is_of_the_store(code) => said("was refused although nothing is wrong"),
+            // A call that has not run cannot be called done.
+            RefusalCode::BadRequest if asked.yes.is_none() && asked.says_done() => None,
             RefusalCode::UnknownSession if !doomed => {
                 said("was refused in a session that is there")
             }

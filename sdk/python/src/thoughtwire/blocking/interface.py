@@ -5,12 +5,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from .. import checks, frames, once
+from .. import call_once, checks, frames
 from .. import interface as asynchronous
 from ..errors import EndedError
 from ..events import ToolStatus
 from ..interface import Returned
-from ..once import Replay
 from .loop import wait
 
 T = TypeVar("T")
@@ -61,26 +60,22 @@ class BlockingInterface(asynchronous.TurnContext):
         name: str,
         args: Mapping[str, Any] | None,
         fn: Callable[[str], Any],
-        *,
-        replay: Replay = "ask",
-        timeout: float | None = None,
+        replay: call_once.Replay = "ask",
     ) -> Any:
-        """Makes a call once over all attempts; see :meth:`thoughtwire.Interface.call_once`.
+        """Makes a call whose result a later run of the turn gets without making it again.
 
-        `fn` runs on the turn's thread.
+        `fn` runs on this thread. See :meth:`thoughtwire.Interface.call_once`.
         """
-        turn = self._interface
-        name, args = checks.non_empty(name, "a tool's name"), once.checked_args(args)
-        begun = self._wait(once.begin(turn, name, args, replay, timeout))
-        if isinstance(begun, once.Known):
-            return begun.value
+        name, args = checks.non_empty(name, "a tool's name"), checks.arguments(args)
+        begun = self._wait(call_once.begin(self._turn, name, args, replay))
+        if isinstance(begun, call_once.Done):
+            return begun.result
         try:
-            value = fn(begun.call)
-        except EndedError:
-            raise
+            result = fn(begun.call)
         except Exception as error:
-            raise self._wait(once.failed(turn, begun.call, error)) from error
-        return self._wait(once.succeeded(turn, begun.call, value))
+            self._wait(call_once.failed(self._turn, begun.call, error))
+            raise
+        return self._wait(call_once.returned(self._turn, begun.call, result))
 
     def approval(
         self, call: str | frames.Waiting, *, timeout: float | None = None

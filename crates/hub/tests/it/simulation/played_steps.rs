@@ -1,4 +1,4 @@
-//! What a turn of the simulation's agent had done before it was interrupted, by its records.
+//! Steps that a turn of the simulation's agent had taken before an interruption, by its records.
 
 use std::collections::HashMap;
 
@@ -9,11 +9,11 @@ pub(crate) const STEP: &str = "step";
 
 /// Reads the place in a script from the records of its turn.
 #[derive(Default)]
-pub(crate) struct Past {
+pub(crate) struct PlayedSteps {
     /// The furthest step that left something in the log.
     pub(crate) step: Option<usize>,
     /// The text of that step, if it was cut and not continued to its end.
-    pub(crate) cut: Option<Cut>,
+    pub(crate) cut: Option<CutStep>,
     /// The newest decision about each call.
     pub(crate) decisions: HashMap<CallId, Decision>,
     calls: HashMap<CallId, usize>,
@@ -22,13 +22,13 @@ pub(crate) struct Past {
 }
 
 /// A text that was cut, joined with its continuations.
-pub(crate) struct Cut {
+pub(crate) struct CutStep {
     /// The last of its items.
     pub(crate) item: ItemId,
     pub(crate) text: String,
 }
 
-impl Past {
+impl PlayedSteps {
     pub(crate) fn new(records: &[Record]) -> Self {
         let mut past = Self::default();
         for record in records {
@@ -77,7 +77,7 @@ impl Past {
         if complete {
             *self.whole.entry(step).or_default() += 1;
         } else if self.step == Some(step) {
-            self.cut = Some(Cut { item: item.clone(), text: text.to_owned() });
+            self.cut = Some(CutStep { item: item.clone(), text: text.to_owned() });
         }
     }
 
