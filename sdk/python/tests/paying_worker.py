@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 
 from thoughtwire import Agent, blocking
 
@@ -11,19 +12,15 @@ agent = Agent("payer", url=url, resumable=True)
 
 @agent.turn
 def answer(turn: blocking.Interface) -> str:
-    def pay(n: int) -> str:
-        def make(call: str) -> str:
-            with open(effects, "a") as file:
-                file.write(f"{n}\n")
-            if role == "stuck" and n == 2:
-                print("paid, and stuck", flush=True)
-                time.sleep(3600)
-            return f"paid {n}"
+    def pay(n: int, _: str) -> str:
+        with open(effects, "a") as file:
+            file.write(f"{n}\n")
+        if role == "stuck" and n == 2:
+            print("paid, and stuck", flush=True)
+            time.sleep(3600)
+        return f"paid {n}"
 
-        paid: str = turn.call_once("pay", {"n": n}, make)
-        return paid
-
-    return ", ".join(map(pay, (1, 2, 3)))
+    return ", ".join(turn.call_once("pay", {"n": n}, partial(pay, n)) for n in (1, 2, 3))
 
 
 if __name__ == "__main__":

@@ -197,7 +197,7 @@ async def test_survives_a_killed_server() -> None:
             await until(room, lambda frame: isinstance(frame.event, events.Thought))
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.again)
-            # The agent is not resumable, so the server waits for another worker in vain.
+            # A turn that was running goes to a resumable worker only.
             end = ending(await until(room, ended))
             assert (end.outcome, end.code) == ("failed", "agent_lost")
             await room.send("are you back?")

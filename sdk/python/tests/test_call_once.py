@@ -294,3 +294,23 @@ async def test_a_plain_function_makes_calls_on_its_thread() -> None:
             assert [result["status"] for result in results] == ["success", "success", "error"]
             said = (await acks(peer, "finish"))["text"]
             assert said == repr(["paid", {"receipt": [1, 2]}, ""])
+
+
+async def test_a_call_of_a_process_of_the_same_name_is_in_doubt_also_if_it_was_approved() -> None:
+    async with scripted() as server:
+        payer = Payer(server.url, "never")
+        async with offered(payer.agent, server) as peer:
+            own = [called("c-1"), asked("c-1", "run"), settled("c-1", "approved")]
+            await resumes(peer, *own)
+            assert (await acks(peer, "tool_returned"))["status"] == "unknown"
+            assert "OutcomeUnknown" in (await acks(peer, "finish"))["text"]
+        assert payer.paid == []
+
+
+async def test_without_the_whole_past_no_result_of_another_call_is_taken() -> None:
+    async with scripted() as server:
+        payer = Payer(server.url)
+        async with offered(payer.agent, server) as peer:
+            await resumes(peer, called("c-2"), returned("c-2", "paid 2"), begun=False)
+            assert "OutcomeUnknown" in (await acks(peer, "finish"))["text"]
+        assert payer.paid == []

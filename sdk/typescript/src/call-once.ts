@@ -28,6 +28,10 @@ export async function callOnce(
   make: MakeCall,
   { replay = "ask" }: CallOnceOptions,
 ): Promise<JsonValue> {
+  // The oldest calls are missing then, so that the n-th call of the rest is another one.
+  if (!channel.pastCalls.isWhole) {
+    throw new OutcomeUnknown(name, "the turn's past is too large to come as a whole");
+  }
   const past = channel.pastCalls.take(name, args);
   const step = past
     ? await again(channel, name, past, replay)
@@ -49,9 +53,6 @@ async function announce(
   name: string,
   args: Record<string, unknown>,
 ): Promise<string> {
-  if (!channel.pastCalls.isWhole) {
-    throw new OutcomeUnknown(name, "the turn's past is too large to come as a whole");
-  }
   const call = crypto.randomUUID();
   const verb = { verb: "tool_called" as const, name, args: args as Record<string, JsonValue> };
   await channel.request(call, verb);

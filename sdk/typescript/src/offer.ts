@@ -151,7 +151,7 @@ export class OfferedAgent implements FrameHandler {
       await settledWithin(grace * 1000, this.#idle.promise);
     }
     const late = [...this.#turns.values()].map(async (turn) => {
-      if (this.#isLeft(turn)) return;
+      if (this.#isLeft(turn) || this.#options.resumable) return;
       await turn.fail("The agent's program was stopped.", "agent_stopped").catch(() => {});
       this.#forget(turn, "the program was stopped");
     });

@@ -12,7 +12,7 @@ export interface PastCall {
   call: string;
   /** Its result; absent while it is open. */
   returned?: ReturnedCall;
-  /** Whether it was running when the turn was interrupted, so that its outcome is unknown. */
+  /** Whether it is open and nobody was asked about it, so that its outcome is unknown. */
   isInDoubt: boolean;
 }
 
@@ -27,10 +27,13 @@ export class PastCalls {
     this.isWhole = !run.resumed || own.some((event) => event.kind === "turn_started");
     const returned = new Map<string, ReturnedCall>();
     for (const event of own) if (event.kind === "tool_returned") returned.set(event.call, event);
+    const asked = askedCalls(own);
     for (const event of own) {
       if (event.kind !== "tool_called") continue;
       const result = returned.get(event.call);
-      const isInDoubt = run.unknown?.includes(event.call) ?? false;
+      // Not by `run.unknown`: a process that comes back under its worker's name gets the calls of
+      // the process before, which the server does not count as interrupted.
+      const isInDoubt = result === undefined && !asked.has(event.call);
       const past = { call: event.call, isInDoubt, ...(result ? { returned: result } : {}) };
       const key = keyOf(event.name, event.args);
       this.#calls.set(key, [...(this.#calls.get(key) ?? []), past]);
@@ -46,6 +49,16 @@ export class PastCalls {
 /** Returns a turn's own past events, in order. */
 export function ownEvents({ turn, history = [] }: Run): Event[] {
   return history.filter((record) => record.turn === turn).map((record) => record.event);
+}
+
+/** Returns the calls about which the owner or a client was asked and has not answered. */
+function askedCalls(own: Event[]): Set<string> {
+  const asked = new Set<string>();
+  for (const event of own) {
+    if (event.kind === "approval_asked" || event.kind === "tool_awaited") asked.add(event.call);
+    else if (event.kind === "approval_settled") asked.delete(event.call);
+  }
+  return asked;
 }
 
 /** Returns the same text for a tool and arguments that are equal as JSON. */

@@ -213,6 +213,38 @@ it("makes no call without the whole past", async () => {
   await client.close();
 });
 
+it("takes no result of another call from a past that is cut", async () => {
+  const { client, socket, paid } = payer();
+  socket.deliver(resumedRun([called("c-2"), returned("c-2", "second")], {}, []));
+  assert.match(String((await hears(socket, "finish")).text), /OutcomeUnknown/);
+  assert.deepEqual(paid, []);
+  await client.close();
+});
+
+it("is in doubt about a call of a process of the same name, also if it was approved", async () => {
+  const { client, socket, paid } = payer({ replay: "never" });
+  socket.deliver(resumedRun([called("c-1"), ...decided("c-1", "run", "approved")]));
+  assert.equal((await hears(socket, "tool_returned")).status, "unknown");
+  assert.match(String((await hears(socket, "finish")).text), /OutcomeUnknown/);
+  assert.deepEqual(paid, []);
+  await client.close();
+});
+
+it("leaves a running turn to another worker when it stops", async () => {
+  const { client, socket } = connectedClient();
+  const agent = offer(client, "ada", () => new Promise<void>(() => {}), { resumable: true });
+  takesOffer(socket);
+  const input = { item: "i-1", text: "Pay." };
+  socket.deliver({ type: "run", agent: "a-1", session: "s-1", turn: "t-1", input });
+  await settled();
+  const stopped = agent.stop(0);
+  await settled();
+  takesOffer(socket, "t-1");
+  await stopped;
+  assert.deepEqual(socket.sent, []);
+  await client.close();
+});
+
 it("returns and throws an error of the call", async () => {
   const { client, socket } = connectedClient();
   offer(client, "ada", async (turn) => {

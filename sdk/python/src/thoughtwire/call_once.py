@@ -37,11 +37,12 @@ async def begin(turn: Turn, name: str, args: dict[str, Any], replay: Replay) -> 
     if replay not in get_args(Replay):
         known = " or ".join(map(repr, get_args(Replay)))
         raise ValueError(f"`replay` must be {known}, not {replay!r}")
+    # The oldest calls are missing then, so that the n-th call of the rest is another one.
+    if not turn.past_calls.is_whole:
+        raise OutcomeUnknown(name, "the turn's past is too large to come as a whole")
     past = turn.past_calls.take(name, args)
     if past is not None:
         return await _again(turn, name, past, replay)
-    if not turn.past_calls.is_whole:
-        raise OutcomeUnknown(name, "the turn's past is too large to come as a whole")
     call = str(uuid.uuid4())
     await (await turn.say(verbs.SayToolCalled(id=call, turn=turn.id, name=name, args=args)))
     return Due(call)

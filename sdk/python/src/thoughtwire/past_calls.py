@@ -15,7 +15,7 @@ class PastCall:
     call: str
     #: Its result; None while it is open.
     returned: events.ToolReturned | None
-    #: Whether it was running when the turn was interrupted, so that its outcome is unknown.
+    #: Whether it is open and nobody was asked about it, so that its outcome is unknown.
     in_doubt: bool
 
 
@@ -39,16 +39,32 @@ class PastCalls:
             isinstance(event, events.TurnStarted) for event in own
         )
         returned = {event.call: event for event in own if isinstance(event, events.ToolReturned)}
+        asked = _asked(own)
         self._calls: defaultdict[str, deque[PastCall]] = defaultdict(deque)
         for event in own:
             if isinstance(event, events.ToolCalled):
-                past = PastCall(event.call, returned.get(event.call), event.call in run.unknown)
+                result = returned.get(event.call)
+                # Not by `run.unknown`: a process that comes back under its worker's name gets the
+                # calls of the process before, which the server does not count as interrupted.
+                in_doubt = result is None and event.call not in asked
+                past = PastCall(event.call, result, in_doubt)
                 self._calls[_key(event.name, event.args)].append(past)
 
     def take(self, name: str, args: dict[str, Any]) -> PastCall | None:
         """Takes the first call of a tool with these arguments that was not taken yet."""
         calls = self._calls[_key(name, args)]
         return calls.popleft() if calls else None
+
+
+def _asked(own: list[events.Event]) -> set[str]:
+    """Returns the calls about which the owner or a client was asked and has not answered."""
+    asked: set[str] = set()
+    for event in own:
+        if isinstance(event, (events.ApprovalAsked, events.ToolAwaited)):
+            asked.add(event.call)
+        elif isinstance(event, events.ApprovalSettled):
+            asked.discard(event.call)
+    return asked
 
 
 def _key(name: str, args: dict[str, Any]) -> str:

@@ -118,7 +118,9 @@ class Worker:
         """Fails the turns that still run, apart from those that another process can resume."""
         cut = []
         for turn, task in self._tasks.items():
-            if self._is_left_open(turn):
+            if self._offer().resumable:
+                log.warning("turn %s is left to another program that is resumable", turn.id)
+            elif self._is_left_open(turn):
                 log.warning(
                     "turn %s waits for people, and is left open for a process that offers the agent"
                     " as the worker %s within 30 s (Agent(…, worker=…) names it)",
