@@ -89,9 +89,9 @@ pub struct Turn {
     pub input: Input,
     /// Number of interruptions that count against the turn's limit: crashes, and lost workers.
     pub attempt: u32,
-    /// Open calls of a turn that goes on after an interruption. Those that do not wait for people or
-    /// clients were running, so that their outcome is unknown. Events from before the interruption
-    /// are in [`Turn::so_far`].
+    /// Open calls of a turn that goes on after an interruption. Those that do not wait for people
+    /// or clients were running, so that their outcome is unknown. Events from before the
+    /// interruption are in [`Turn::so_far`].
     pub open_calls: Vec<OpenCall>,
     /// The newest summary of the session's past.
     pub compaction: Option<Compaction>,

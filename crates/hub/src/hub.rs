@@ -320,8 +320,8 @@ impl Hub {
         }
     }
 
-    /// Stops the hub. Running turns get up to `grace`; those that still run go on at the next start.
-    /// Returns when all sessions' tasks have ended.
+    /// Stops the hub. Running turns get up to `grace`; those that still run go on at the next
+    /// start. Returns when all sessions' tasks have ended.
     pub async fn stop(&self, grace: Duration) {
         // Sessions that are loaded from now on end at once; a second stop changes nothing.
         let deadline = self.shared.begin_stop(grace);

@@ -212,7 +212,7 @@ pub enum Verb {
     Approval {
         /// The call.
         call: CallId,
-        /// What is asked for; absent for `run`.
+        /// Subject of the question; absent for `run`.
         #[serde(skip_serializing_if = "Option::is_none")]
         about: Option<ApprovalAbout>,
         /// Time to wait for the answer, in milliseconds.

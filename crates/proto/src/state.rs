@@ -81,7 +81,7 @@ pub struct OpenCall {
     /// Time at which the waiting approval expires, if one is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Timestamp>,
-    /// What the newest approval was asked for.
+    /// Subject of the newest question to the owner.
     #[serde(default, skip_serializing_if = "is_run")]
     pub about: ApprovalAbout,
     /// Number of times that the call was made again.

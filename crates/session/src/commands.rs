@@ -242,7 +242,7 @@ fn cancel<H: SessionHost>(
     }
 }
 
-/// What the owner decided about a call.
+/// The owner's decision about a call.
 struct OwnerDecision {
     decision: Verdict,
     result: Option<String>,

@@ -83,7 +83,7 @@ pub enum CallQuestion {
     Approval {
         /// Name of the tool.
         name: String,
-        /// What is asked for.
+        /// Subject of the question.
         about: ApprovalAbout,
         /// Deadline of the decision.
         expires_at: Timestamp,

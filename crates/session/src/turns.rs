@@ -30,7 +30,7 @@ pub(crate) struct TurnQueue<H: SessionHost> {
     pub(crate) unended: Option<Unended>,
     /// An open turn that goes on when its time has come.
     pub(crate) interruption: Option<Interruption>,
-    /// What is known of the turn that the log left open.
+    /// How the turn that the log left open was left.
     left: LeftTurn,
     /// Sender of the answer of a deletion under way.
     pub(crate) deletion: Option<H::CommandSender>,
@@ -431,7 +431,8 @@ impl<H: SessionHost> TurnQueue<H> {
         self.drop_running();
     }
 
-    /// What a turn that is left open must not lose: the text of its open items, and its cost.
+    /// Events that save what a turn that is left open must not lose: the text of its open items,
+    /// and its cost.
     fn cut_text_and_cost(&mut self, turn: &TurnId) -> Vec<UnnumberedEvent> {
         let Some(running) = &mut self.running else { return Vec::new() };
         let mut events = running.items.closing_events();

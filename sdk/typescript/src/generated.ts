@@ -94,7 +94,7 @@ reason?: RetryReason, } | { "verb": "approval",
  */
 call: string, 
 /**
- * What is asked for; absent for `run`.
+ * Subject of the question; absent for `run`.
  */
 about?: ApprovalAbout, 
 /**
@@ -265,7 +265,7 @@ call: string,
  */
 name?: string, 
 /**
- * What is asked for. Absent for `run`.
+ * Subject of the question. Absent for `run`.
  */
 about?: ApprovalAbout, 
 /**
@@ -701,7 +701,7 @@ reason?: RetryReason, } | { "verb": "approval",
  */
 call: string, 
 /**
- * What is asked for; absent for `run`.
+ * Subject of the question; absent for `run`.
  */
 about?: ApprovalAbout, 
 /**

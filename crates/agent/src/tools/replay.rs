@@ -13,8 +13,8 @@ impl ReplayClasses {
     /// The replay class of a tool: the operator's, or else the tool's own.
     ///
     /// `own` is absent for a tool that declares none, and for one that is not available now, such
-    /// as a tool of an MCP server that is down. The class is then [`Replay::Ask`], also if nobody is
-    /// there: without an answer until the approval's deadline the outcome counts as unknown.
+    /// as a tool of an MCP server that is down. The class is then [`Replay::Ask`], also if nobody
+    /// is there: without an answer until the approval's deadline the outcome counts as unknown.
     pub(crate) fn of(&self, tool: &str, own: Option<Replay>) -> Replay {
         most_specific(tool, &self.0).or(own).unwrap_or(Replay::Ask)
     }

@@ -29,7 +29,7 @@ impl Stage {
         let (store, driver) = disk.open_driven(now());
         let hub = Hub::new(Arc::new(store), agent, HubOptions::default()).await.unwrap();
         let mut stage = Self { room: Room { hub, ..first }, driver };
-        // What the hub itself writes at its start.
+        // The hub's own writes at its start.
         stage.write().await;
         stage
     }

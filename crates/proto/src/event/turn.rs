@@ -64,7 +64,7 @@ pub enum TurnEvent {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         #[cfg_attr(feature = "schema", ts(as = "Option<String>"))]
         name: String,
-        /// What is asked for. Absent for `run`.
+        /// Subject of the question. Absent for `run`.
         #[serde(default, skip_serializing_if = "ApprovalAbout::is_run")]
         #[cfg_attr(feature = "schema", ts(as = "Option<ApprovalAbout>"))]
         about: ApprovalAbout,
@@ -187,7 +187,7 @@ pub enum Decision {
     Void,
 }
 
-/// What an approval is asked for.
+/// Subject of a question to the owner.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -13,6 +13,7 @@
 
 mod batches;
 mod calls;
+mod effect_line;
 mod ends;
 mod failures;
 mod interruptions;

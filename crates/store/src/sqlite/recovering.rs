@@ -35,7 +35,7 @@ fn recover(
         connection.prepare_cached("DELETE FROM open_items WHERE session = ?")?.execute([row])?;
     }
     if !records.is_empty() {
-        tracing::info!(session = %id, "kept the text of a turn that was cut when the server last stopped");
+        tracing::info!(session = %id, "kept the text of a turn that a crash cut");
         let batch = Batch::new(id.clone(), stored.state.head(), records, state.clone())?;
         append(connection, rows, &batch)?;
     }

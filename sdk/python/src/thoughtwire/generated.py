@@ -160,7 +160,7 @@ class ToolRetried:
     reason: RetryReason
 
 
-#: What an approval is asked for.
+#: Subject of a question to the owner.
 ApprovalAbout: TypeAlias = Literal["run", "retry"]
 
 
@@ -173,7 +173,7 @@ class ApprovalAsked:
     call: Id
     #: The tool, so that the record is understandable alone.
     name: str | None = None
-    #: What is asked for. Absent for `run`.
+    #: Subject of the question. Absent for `run`.
     about: ApprovalAbout | None = None
     #: Time at which the approval expires. That counts as a denial, or leaves the outcome of a call
     #: unknown.
@@ -1053,7 +1053,7 @@ class SayApproval:
     turn: Id
     #: The call.
     call: Id
-    #: What is asked for; absent for `run`.
+    #: Subject of the question; absent for `run`.
     about: ApprovalAbout | None = None
     #: Time to wait for the answer, in milliseconds.
     timeout_ms: int | None = None

@@ -266,7 +266,7 @@ impl History {
         }
         // A command that comes last of all may load a session whose turn was left open, and that
         // is a write.
-        drop(life.write(1024));
+        life.write(1024);
         pass(1).await;
         let under_way = self
             .ledger
@@ -343,9 +343,8 @@ impl History {
             rounds += 1;
             if rounds == 2 {
                 // A client that was refused because of a broken disk connects again.
-                let is_deaf = |number: &usize| {
-                    !self.ledger.lock().unwrap().callers[*number].is_attached()
-                };
+                let is_deaf =
+                    |number: &usize| !self.ledger.lock().unwrap().callers[*number].is_attached();
                 for number in (0..callers).filter(is_deaf).collect::<Vec<_>>() {
                     self.connect(life, number);
                     life.callers[&number].pace(Pace::Eager);
