@@ -277,10 +277,12 @@ it("finishes the turn of a killed worker in another process, with each effect on
     workers.push(first);
     await once(first.stdout!, "data");
     const room = client.attach(await client.createSession({ agent: "payer" }), { after: 0 });
+    // Listening begins before the worker can write.
+    const isStuck = once(first.stdout!, "data");
     await room.send("Pay.");
     // The second call has taken effect, and its result was never sent.
     await readUntil(room, ({ event }) => event.kind === "tool_called" && event.args.n === 2);
-    await once(first.stdout!, "data");
+    await isStuck;
     first.kill("SIGKILL");
     const second = start("works");
     workers.push(second);
