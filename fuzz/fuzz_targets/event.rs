@@ -33,9 +33,9 @@ fuzz_target!(|text: &str| {
                     );
                 }
                 Encoding::Memgpt => {
-                    let read = memgpt::Frame::decode(&frame)
+                    let read = memgpt::MemgptFrame::decode(&frame)
                         .unwrap_or_else(|refusal| panic!("{frame}: {refusal}"));
-                    assert!(matches!(read, memgpt::Frame::Server(_)), "{frame}");
+                    assert!(matches!(read, memgpt::MemgptFrame::Server(_)), "{frame}");
                 }
                 Encoding::Sparky { .. } => {
                     sparky::WsMessage::from_text(&frame)

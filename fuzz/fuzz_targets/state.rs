@@ -5,8 +5,9 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use thoughtwire_proto::transcript::{Transcript, TranscriptChange};
 use thoughtwire_proto::{
-    CallId, Decision, Emission, Event, InputEvent, ItemId, Outcome, Record, Seq, SessionEvent,
-    State, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
+    ApprovalAbout, CallId, Decision, Emission, Event, InputEvent, ItemId, Outcome, Record,
+    ResumeReason, RetryReason, Seq, SessionEvent, State, Timestamp, ToolStatus, TurnEvent, TurnId,
+    Usage,
 };
 
 /// An event in small: of each kind of thing there are four, so that they meet.
@@ -24,6 +25,8 @@ enum Kind {
     Settled(Name),
     Awaited(Name),
     CallResult(Name),
+    Resumed(u32),
+    Retried(Name, u32),
     Message(Name, Words),
     Usage(u64, u64, Option<u64>),
     Edited,
@@ -93,7 +96,8 @@ fn event(kind: &Kind) -> Event {
         Kind::Thought(name, words) => Event::Turn(TurnEvent::Thought {
             item: name.item(),
             text: words.text(),
-            complete: true, continues: None,
+            complete: true,
+            continues: None,
         }),
         Kind::Called(name) => Event::Turn(TurnEvent::ToolCalled {
             call: name.call(),
@@ -103,6 +107,7 @@ fn event(kind: &Kind) -> Event {
         Kind::Asked(name) => Event::Turn(TurnEvent::ApprovalAsked {
             call: name.call(),
             name: "tool".to_owned(),
+            about: ApprovalAbout::Run,
             expires_at: at,
         }),
         Kind::Settled(name) => Event::Turn(TurnEvent::ApprovalSettled {
@@ -113,7 +118,16 @@ fn event(kind: &Kind) -> Event {
         Kind::Awaited(name) => {
             Event::Turn(TurnEvent::ToolAwaited { call: name.call(), expires_at: at })
         }
-        Kind::Returned(name) => Event::Turn(TurnEvent::ToolReturned {
+        Kind::Resumed(attempt) => Event::Turn(TurnEvent::Resumed {
+            attempt: *attempt,
+            reason: ResumeReason::Restart,
+        }),
+        Kind::Retried(name, attempt) => Event::Turn(TurnEvent::ToolRetried {
+            call: name.call(),
+            attempt: *attempt,
+            reason: RetryReason::Safe,
+        }),
+        Kind::CallResult(name) => Event::Turn(TurnEvent::ToolReturned {
             call: name.call(),
             name: "tool".to_owned(),
             status: ToolStatus::Success,
@@ -123,7 +137,8 @@ fn event(kind: &Kind) -> Event {
         Kind::Message(name, words) => Event::Turn(TurnEvent::Message {
             item: name.item(),
             text: words.text(),
-            complete: true, continues: None,
+            complete: true,
+            continues: None,
         }),
         Kind::Usage(input_tokens, output_tokens, cached_tokens) => {
             Event::Turn(TurnEvent::Usage(Usage {
