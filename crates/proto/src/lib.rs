@@ -54,3 +54,9 @@ pub use offer::{Awaits, Directive, Input, MemoryBlock, OFFERED, Offer, Run, Verb
 pub use refusal::{Refusal, RefusalCode, Retry};
 pub use state::{Compaction, IllegalEvent, OpenCall, OpenTurn, QueuedInput, State};
 pub use transcript::Transcript;
+
+/// Tells a number that is left out where it is 0.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}

@@ -142,7 +142,7 @@ pub struct Run {
     #[cfg_attr(feature = "schema", ts(as = "Option<bool>"))]
     pub resumed: bool,
     /// Number of interruptions of the turn that count against its limit; absent for 0.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::is_zero")]
     #[cfg_attr(feature = "schema", ts(as = "Option<u32>"))]
     pub attempt: u32,
     /// Calls of a resumed turn that were running and have no result. Their outcome is unknown.
@@ -153,11 +153,6 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", ts(as = "Option<std::collections::HashMap<ItemId, u64>>"))]
     pub open: BTreeMap<ItemId, u64>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 /// Verb of an agent's interface, sent by a worker about a turn that it runs.

@@ -64,7 +64,7 @@ pub struct OpenTurn {
     #[serde(default)]
     pub asked: Seq,
     /// Number of interruptions that count against its limit: the newest `turn_resumed` has it.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::is_zero")]
     pub attempt: u32,
     /// Calls that have not returned, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -82,44 +82,64 @@ pub struct OpenCall {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Timestamp>,
     /// Subject of the newest question to the owner.
-    #[serde(default, skip_serializing_if = "is_run")]
+    #[serde(default, skip_serializing_if = "ApprovalAbout::is_run")]
     pub about: ApprovalAbout,
     /// Number of times that the call was made again.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::is_zero")]
     pub retries: u32,
     /// Time until which a client may run the call, if one is awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaited: Option<Timestamp>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_run(about: &ApprovalAbout) -> bool {
-    *about == ApprovalAbout::Run
-}
-
 impl OpenTurn {
     /// Whether the turn only waits for people or clients. Such a turn survives a restart.
     #[must_use]
     pub fn is_parked(&self) -> bool {
-        !self.calls.is_empty() && self.calls.iter().all(OpenCall::waits)
+        OpenCall::all_wait(&self.calls)
     }
 }
 
 impl OpenCall {
     /// A call that has just been made.
-    #[must_use]
-    pub fn new(call: CallId, name: String) -> Self {
+    fn new(call: CallId, name: String) -> Self {
         let (about, retries) = (ApprovalAbout::Run, 0);
         Self { call, name, approval: None, about, retries, awaited: None }
     }
 
+    /// Applies the next event of a turn to its open calls, for readers of a part of a log.
+    /// [`State::apply`] checks as well whether the event may follow.
+    pub fn follow(open: &mut Vec<Self>, event: &TurnEvent) {
+        match event {
+            TurnEvent::ToolCalled { call, name, .. } => {
+                open.push(Self::new(call.clone(), name.clone()));
+            }
+            TurnEvent::ToolReturned { call, .. } => open.retain(|known| known.call != *call),
+            TurnEvent::ToolRetried { call, .. }
+            | TurnEvent::ApprovalAsked { call, .. }
+            | TurnEvent::ApprovalSettled { call, .. }
+            | TurnEvent::ToolAwaited { call, .. } => {
+                open.iter_mut()
+                    .filter(|known| known.call == *call)
+                    .for_each(|known| known.apply(event));
+            }
+            TurnEvent::Started { .. }
+            | TurnEvent::Resumed { .. }
+            | TurnEvent::Thought { .. }
+            | TurnEvent::Message { .. }
+            | TurnEvent::Usage(_)
+            | TurnEvent::Ended { .. } => {}
+        }
+    }
+
+    /// Whether there are open calls and all of them wait for people or clients.
+    #[must_use]
+    pub fn all_wait(open: &[Self]) -> bool {
+        !open.is_empty() && open.iter().all(Self::waits)
+    }
+
     /// Applies an event about this call that leaves it open. Others change nothing.
-    pub fn apply(&mut self, event: &TurnEvent) {
+    fn apply(&mut self, event: &TurnEvent) {
         match event {
             TurnEvent::ToolRetried { attempt, .. } => self.retries = *attempt,
             TurnEvent::ApprovalAsked { about, expires_at, .. } => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thoughtwire_proto::{CallId, Event, Record, Timestamp, TurnEvent};
+use thoughtwire_proto::{Event, OpenCall, Record, Timestamp, TurnEvent};
 
 /// Pauses before a turn goes on, by its number of interruptions. A turn that is interrupted more
 /// often ends, so that one that kills the server does not kill it forever.
@@ -34,10 +34,9 @@ pub fn resume_delay(attempt: u32) -> Option<Duration> {
 pub fn time_spent(records: &[Record]) -> Duration {
     let mut spent = 0;
     let mut before: Option<Timestamp> = None;
-    // Open calls, and whether each waits.
-    let mut open: Vec<(&CallId, bool)> = Vec::new();
+    let mut open: Vec<OpenCall> = Vec::new();
     for Record { at, event, .. } in records {
-        let is_parked = !open.is_empty() && open.iter().all(|(_, waits)| *waits);
+        let is_parked = OpenCall::all_wait(&open);
         if let Some(before) = before.replace(*at)
             && !is_parked
             && !is_behind_interruption(event)
@@ -45,7 +44,7 @@ pub fn time_spent(records: &[Record]) -> Duration {
             spent += at.as_millis().saturating_sub(before.as_millis()).max(0);
         }
         if let Event::Turn(event) = event {
-            count_call(&mut open, event);
+            OpenCall::follow(&mut open, event);
         }
     }
     Duration::from_millis(u64::try_from(spent).unwrap_or(0))
@@ -61,25 +60,4 @@ fn is_behind_interruption(event: &Event) -> bool {
                 | TurnEvent::Message { complete: false, .. }
         )
     )
-}
-
-fn count_call<'r>(open: &mut Vec<(&'r CallId, bool)>, event: &'r TurnEvent) {
-    let mut set = |call: &CallId, waits| {
-        open.iter_mut().filter(|(known, _)| *known == call).for_each(|open| open.1 = waits);
-    };
-    match event {
-        TurnEvent::ToolCalled { call, .. } => open.push((call, false)),
-        TurnEvent::ApprovalAsked { call, .. } | TurnEvent::ToolAwaited { call, .. } => {
-            set(call, true);
-        }
-        TurnEvent::ApprovalSettled { call, .. } => set(call, false),
-        TurnEvent::ToolReturned { call, .. } => open.retain(|(known, _)| *known != call),
-        TurnEvent::Started { .. }
-        | TurnEvent::Resumed { .. }
-        | TurnEvent::Thought { .. }
-        | TurnEvent::ToolRetried { .. }
-        | TurnEvent::Message { .. }
-        | TurnEvent::Usage(_)
-        | TurnEvent::Ended { .. } => {}
-    }
 }

@@ -260,17 +260,20 @@ impl<H: SessionHost> TurnQueue<H> {
             let events = self.closing(&TurnEnding::INTERRUPTED);
             // Invariant: closing events are legal, they follow from the state. Test: `ends`.
             drop(self.end_with(now, events, None));
-        } else if was_stopped {
-            let due = now.elapsed;
-            self.interruption = Some(Interruption { attempt: turn.attempt, due });
-        } else if let Some(delay) = resume_delay(turn.attempt + 1) {
-            let due = now.elapsed + delay;
-            self.interruption = Some(Interruption { attempt: turn.attempt + 1, due });
         } else {
-            let events = self.closing(&TurnEnding::CRASH_LOOP);
-            drop(self.end_with(now, events, None));
+            // A planned stop does not count.
+            let (attempt, delay) = if was_stopped {
+                (turn.attempt, Some(Duration::ZERO))
+            } else {
+                (turn.attempt + 1, resume_delay(turn.attempt + 1))
+            };
+            let Some(delay) = delay else {
+                let events = self.closing(&TurnEnding::CRASH_LOOP);
+                return drop(self.end_with(now, events, None));
+            };
+            self.interruption = Some(Interruption { attempt, due: now.elapsed + delay });
+            self.go_on_if_due(now);
         }
-        self.go_on_if_due(now);
     }
 
     /// Goes on with the interrupted turn once its time has come.

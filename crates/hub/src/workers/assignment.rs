@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{Event, OpenCall, Record, ResumeReason, TurnEvent, WorkerId};
+use thoughtwire_proto::{Event, OpenCall, Record, ResumeReason, WorkerId};
 use thoughtwire_session::resume_delay;
 use tokio::sync::oneshot;
 
@@ -42,7 +42,7 @@ impl OfferRegistry {
         permit: PermitCell,
     ) -> Result<(), AgentError> {
         let mut takers = WorkerChoice::Any;
-        if turn.goes_on() && !is_parked(&turn) {
+        if turn.goes_on() && !OpenCall::all_wait(&turn.open_calls) {
             takers = WorkerChoice::Resumable;
         }
         loop {
@@ -183,11 +183,6 @@ impl OfferRegistry {
     }
 }
 
-/// Whether a turn only waits for people or clients.
-fn is_parked(turn: &Turn) -> bool {
-    !turn.open_calls.is_empty() && turn.open_calls.iter().all(OpenCall::waits)
-}
-
 /// Lets a turn go on whose worker was lost: `turn_resumed` is on disk when this returns, and the
 /// pause before the next attempt is over.
 async fn move_on(mut turn: Turn) -> Result<Turn, AgentError> {
@@ -204,38 +199,12 @@ async fn move_on(mut turn: Turn) -> Result<Turn, AgentError> {
     })?;
     turn.log.launched = seq;
     turn.attempt += 1;
-    turn.open_calls = open_calls(&turn.so_far().await?);
-    tokio::time::sleep(resume_delay(turn.attempt).unwrap_or_default()).await;
-    Ok(turn)
-}
-
-/// The calls among a turn's records that have not returned.
-fn open_calls(records: &[Record]) -> Vec<OpenCall> {
-    let mut open: Vec<OpenCall> = Vec::new();
-    for record in records {
-        let Event::Turn(event) = &record.event else { continue };
-        match event {
-            TurnEvent::ToolCalled { call, name, .. } => {
-                open.push(OpenCall::new(call.clone(), name.clone()));
-            }
-            TurnEvent::ToolReturned { call, .. } => {
-                open.retain(|known| known.call != *call);
-            }
-            TurnEvent::ToolRetried { call, .. }
-            | TurnEvent::ApprovalAsked { call, .. }
-            | TurnEvent::ApprovalSettled { call, .. }
-            | TurnEvent::ToolAwaited { call, .. } => {
-                open.iter_mut()
-                    .filter(|open| open.call == *call)
-                    .for_each(|open| open.apply(event));
-            }
-            TurnEvent::Started { .. }
-            | TurnEvent::Resumed { .. }
-            | TurnEvent::Thought { .. }
-            | TurnEvent::Message { .. }
-            | TurnEvent::Usage(_)
-            | TurnEvent::Ended { .. } => {}
+    turn.open_calls = Vec::new();
+    for record in turn.so_far().await? {
+        if let Event::Turn(event) = &record.event {
+            OpenCall::follow(&mut turn.open_calls, event);
         }
     }
-    open
+    tokio::time::sleep(resume_delay(turn.attempt).unwrap_or_default()).await;
+    Ok(turn)
 }

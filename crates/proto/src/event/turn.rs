@@ -201,7 +201,7 @@ pub enum ApprovalAbout {
 
 impl ApprovalAbout {
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-    fn is_run(&self) -> bool {
+    pub(crate) fn is_run(&self) -> bool {
         *self == Self::Run
     }
 }
