@@ -6,7 +6,7 @@ use thoughtwire_hub::{AgentError, Input, Turn};
 use thoughtwire_proto::{Compaction, Seq, Style, Usage};
 
 use crate::compaction;
-use crate::history;
+use crate::history::{self, TurnPast};
 use crate::model::LanguageModel;
 use crate::past::Past;
 use crate::past_cache::PastCache;
@@ -30,9 +30,10 @@ pub(crate) struct PromptContext {
 
 impl PromptContext {
     /// Builds the context: takes the cached past, or reads at most about `tokens` of it, and
-    /// appends the turn.
+    /// appends the turn with what it had written before an interruption.
     pub(crate) async fn read(
         turn: &Turn,
+        turn_past: Option<&TurnPast>,
         tokens: usize,
         past_cache: Arc<PastCache>,
     ) -> Result<Self, AgentError> {
@@ -52,10 +53,8 @@ impl PromptContext {
         }
         context.rebuild_past(tokens);
         context.add_inputs(std::slice::from_ref(&turn.input));
-        if turn.goes_on() {
-            let so_far = turn.so_far().await?;
-            let kept = history::provider_states(turn.kept(turn.started(), Seq(u64::MAX)).await?);
-            context.chat.extend(history::turn_entries(&so_far, &kept));
+        if let Some(TurnPast { records, states, .. }) = turn_past {
+            context.chat.extend(history::turn_entries(records, states));
         }
         Ok(context)
     }
@@ -81,8 +80,8 @@ impl PromptContext {
         );
     }
 
-    /// Asks for the rest of a text that an interruption has cut, behind that text. At most `bytes`
-    /// of it are shown.
+    /// Asks for the rest of a text that an interruption has cut, behind that text. The prompt
+    /// has at most `bytes` of the text.
     pub(crate) fn ask_for_rest(&mut self, cut: &CutText, style: Style, bytes: usize) {
         let shown = cut.shown(bytes);
         self.chat.pop_if(|entry| match &**entry {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use thoughtwire_hub::{AgentError, Turn};
 use thoughtwire_proto::{
     CallId, Event, HistoryEntry, InputEvent, ItemId, Record, Role, Seq, SessionEvent, Timestamp,
     TurnEvent, Usage,
@@ -66,7 +67,7 @@ pub(crate) struct StoredReply {
 
 /// Parses what is stored beside the log. Rows that cannot be read are skipped: requests work
 /// without them.
-pub(crate) fn stored_replies(rows: Vec<(Seq, String)>) -> BTreeMap<Seq, StoredReply> {
+fn stored_replies(rows: Vec<(Seq, String)>) -> BTreeMap<Seq, StoredReply> {
     let parse = |(seq, body): (Seq, String)| match serde_json::from_str(&body) {
         Ok(reply) => Some((seq, reply)),
         Err(error) => {
@@ -79,8 +80,34 @@ pub(crate) fn stored_replies(rows: Vec<(Seq, String)>) -> BTreeMap<Seq, StoredRe
 
 /// The provider state stored beside the log.
 pub(crate) fn provider_states(rows: Vec<(Seq, String)>) -> ProviderStates {
-    let replies = stored_replies(rows).into_iter();
-    replies.filter_map(|(seq, reply)| Some((seq, reply.state?))).collect()
+    states_of(stored_replies(rows))
+}
+
+fn states_of(replies: BTreeMap<Seq, StoredReply>) -> ProviderStates {
+    replies.into_iter().filter_map(|(seq, reply)| Some((seq, reply.state?))).collect()
+}
+
+/// The part of the log, and of what is stored beside it, that a turn which goes on had written.
+pub(crate) struct TurnPast {
+    /// Records of the turn, oldest first.
+    pub(crate) records: Vec<Record>,
+    /// State that providers want back with its calls.
+    pub(crate) states: ProviderStates,
+    /// Cost of the turn up to the newest reply with calls.
+    pub(crate) spent: Usage,
+}
+
+impl TurnPast {
+    /// Reads what a turn had written. `None` if the turn is new.
+    pub(crate) async fn read(turn: &Turn) -> Result<Option<Self>, AgentError> {
+        if !turn.goes_on() {
+            return Ok(None);
+        }
+        let records = turn.so_far().await?;
+        let replies = stored_replies(turn.kept(turn.started(), Seq(u64::MAX)).await?);
+        let spent = replies.values().next_back().map_or_else(Usage::default, |reply| reply.spent);
+        Ok(Some(Self { records, states: states_of(replies), spent }))
+    }
 }
 
 /// The provider's own ids of the calls among records, by our id.

@@ -14,8 +14,8 @@ pub(crate) const CONTINUE_SENDING: &str = "[Your last message was cut off by an 
      the server, and the person has read it as far as it is above. Call `send_message` with only \
      what is missing, exactly from where it stops. Do not repeat anything, and do not mention the \
      interruption. If nothing is missing, write nothing.]";
-/// Beginning of a cut text whose beginning is left out of the prompt, before and behind the number
-/// of bytes that are left out.
+/// Marks in front of a text that is too long for the prompt. The number of bytes that the prompt
+/// leaves out stands between the two.
 const LEFT_OUT: (&str, &str) = ("[", " bytes are left out here] …");
 
 /// A text that an interruption has cut.

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use serde_json::Map;
 use thoughtwire_hub::{AgentError, Final, Finish, Turn};
-use thoughtwire_proto::{CallId, Event, Seq, Style, TurnEvent, Usage};
+use thoughtwire_proto::{CallId, Event, Style, TurnEvent, Usage};
 
 use crate::calls::{Heartbeat, StepCalls, has_sent};
 use crate::context::PromptContext;
-use crate::history::{self, StoredReply};
+use crate::history::{self, StoredReply, TurnPast};
 use crate::limits::TurnLimits;
 use crate::metrics::ModelMetrics;
 use crate::model::{LanguageModel, ModelError};
@@ -40,6 +40,8 @@ pub(crate) struct StepLoop {
     /// Largest number of tokens of a prompt.
     room: usize,
     context: PromptContext,
+    /// The turn's own part of the log before an interruption, until the turn goes on.
+    past: Option<TurnPast>,
     /// Whether the person received a message since the newest input.
     has_messaged: bool,
     spent: Usage,
@@ -73,7 +75,8 @@ impl StepLoop {
             .max_output_tokens
             .map_or(limits.context_window / 4, |max| (max as usize).min(limits.context_window / 2));
         let room = limits.context_window.saturating_sub(reply).max(500);
-        let context = PromptContext::read(&turn, room, past_cache).await?;
+        let past = TurnPast::read(&turn).await?;
+        let context = PromptContext::read(&turn, past.as_ref(), room, past_cache).await?;
         let mut steps = Self {
             turn,
             style,
@@ -82,6 +85,7 @@ impl StepLoop {
             limits,
             room,
             context,
+            past,
             has_messaged: false,
             spent: Usage::default(),
             total: Usage::default(),
@@ -193,18 +197,14 @@ impl StepLoop {
     /// Goes on with a turn that was interrupted: settles its open calls, and finds what is left to
     /// do. Cost and steps of the turn so far count.
     async fn resume(&mut self) -> Result<Resumption, AgentError> {
-        if !self.turn.goes_on() {
+        let Some(TurnPast { records, states, spent: stored }) = self.past.take() else {
             return Ok(Resumption::default());
-        }
+        };
         // Directly after a start, MCP servers have not listed their tools yet. Without this wait,
         // the next step would lack tools that earlier steps had.
         self.toolbox.servers_settled().await;
-        let so_far = self.turn.so_far().await?;
-        let rows = self.turn.kept(self.turn.started(), Seq(u64::MAX)).await?;
         let DoneWork { cut, steps, has_messaged, has_unseen_input, logged, wants_heartbeat } =
-            DoneWork::read(&so_far, self.style);
-        let stored = history::stored_replies(rows.clone());
-        let stored = stored.into_values().next_back().unwrap_or_default().spent;
+            DoneWork::read(&records, self.style);
         // The cost in the log may be newer than the one stored with the last calls, or older.
         let before = if logged.input_tokens > stored.input_tokens { logged } else { stored };
         // The past may have been summarised already.
@@ -225,9 +225,9 @@ impl StepLoop {
             let rests = self.style == Style::Memgpt && steps > 0 && !wants_heartbeat;
             return Ok(Resumption { steps, heartbeat: rests.then_some(Heartbeat::Stop) });
         }
-        let mut ids = history::provider_ids(&so_far, &history::provider_states(rows));
+        let mut ids = history::provider_ids(&records, &states);
         let args: Vec<(CallId, Map<String, serde_json::Value>)> =
-            so_far.into_iter().filter_map(called).collect();
+            records.into_iter().filter_map(called).collect();
         let args_of = |call: &CallId| {
             args.iter()
                 .find(|(known, _)| known == call)

@@ -1,10 +1,9 @@
 //! Edits of core memory blocks by the agent's tools.
 
-use thoughtwire_hub::{EditError, Interface};
-use thoughtwire_proto::CallId;
+use thoughtwire_hub::EditError;
 use thoughtwire_store::Block;
 
-use super::ToolFault;
+use super::{ToolContext, ToolFault, ToolOutput};
 use crate::numbers::grouped;
 use crate::tool::BuiltInTool;
 
@@ -19,15 +18,15 @@ pub(crate) enum CoreMemoryEdit {
 
 /// Edits a block as the work of a call. Block, event and result are on disk when this returns.
 pub(crate) async fn edit(
-    interface: &Interface,
-    call: &CallId,
+    context: &ToolContext<'_>,
     tool: BuiltInTool,
     label: &str,
     change: CoreMemoryEdit,
-) -> Result<String, ToolFault> {
+) -> Result<ToolOutput, ToolFault> {
     let (told, hears) = tokio::sync::oneshot::channel();
     let name = label.to_owned();
-    let edited = interface.memory().edit_returning(call, tool.name(), label, move |block| {
+    let memory = context.turn.interface.memory();
+    let edited = memory.edit_returning(context.call, tool.name(), label, move |block| {
         let after = changed(block, &change)?;
         let result = if after == block.text {
             format!("`{name}` already reads like that; nothing was changed.")
@@ -44,7 +43,7 @@ pub(crate) async fn edit(
         Ok((after, result))
     });
     edited.await?;
-    Ok(hears.await.unwrap_or_default())
+    Ok(ToolOutput::logged(hears.await.unwrap_or_default()))
 }
 
 impl From<EditError> for ToolFault {

@@ -143,25 +143,20 @@ impl Toolbox {
     ) -> Result<ToolOutput, ToolFault> {
         let args = CheckedArguments::check(tool, args).map_err(ToolFault::Complaint)?;
         let agent = context.turn.agent.id.clone();
-        let interface = &context.turn.interface;
         let text = match tool {
             BuiltInTool::SendMessage => {
                 return send_message(args.text("message"), context).await.map(ToolOutput::logged);
             }
             BuiltInTool::CoreMemoryAppend => {
                 let change = CoreMemoryEdit::Append(args.text("content").to_owned());
-                let edited =
-                    core_memory::edit(interface, context.call, tool, args.text("name"), change);
-                return edited.await.map(ToolOutput::logged);
+                return core_memory::edit(&context, tool, args.text("name"), change).await;
             }
             BuiltInTool::CoreMemoryReplace => {
                 let change = CoreMemoryEdit::Replace(
                     args.text("old_content").to_owned(),
                     args.text("new_content").to_owned(),
                 );
-                let edited =
-                    core_memory::edit(interface, context.call, tool, args.text("name"), change);
-                return edited.await.map(ToolOutput::logged);
+                return core_memory::edit(&context, tool, args.text("name"), change).await;
             }
             BuiltInTool::ConversationSearch => {
                 self.conversation_search(args.text("query"), args.whole("page"), &context).await
