@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::http_request::read_request;
 
 /// Pause between two pieces, so that they are read one by one.
 const BETWEEN: Duration = Duration::from_millis(10);
@@ -84,8 +86,8 @@ impl CannedProvider {
 }
 
 async fn serve(mut stream: TcpStream, reply: Option<CannedReply>, asked: Arc<Mutex<Vec<Value>>>) {
-    let body = read_request(&mut stream).await;
-    asked.lock().unwrap().push(body);
+    let (_, body) = read_request(&mut stream).await.expect("the request was cut off");
+    asked.lock().unwrap().push(serde_json::from_str(&body).unwrap_or_default());
     let then = match reply {
         Some(CannedReply { status, pieces, then }) => {
             let is_json = pieces.first().is_some_and(|piece| piece.starts_with(b"{"));
@@ -119,24 +121,5 @@ async fn serve(mut stream: TcpStream, reply: Option<CannedReply>, asked: Arc<Mut
                 }
             }
         }
-    }
-}
-
-async fn read_request(stream: &mut TcpStream) -> Value {
-    let mut bytes = Vec::new();
-    loop {
-        let mut buffer = [0; 8192];
-        let read = stream.read(&mut buffer).await.unwrap();
-        bytes.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&bytes);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| {
-                line.to_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok()
-            });
-            if body.len() >= length.unwrap_or(0) {
-                return serde_json::from_str(body).unwrap_or_default();
-            }
-        }
-        assert!(read > 0, "the request was cut off: {text}");
     }
 }

@@ -14,6 +14,7 @@ mod compaction;
 mod embedding;
 mod endless;
 mod harness;
+mod http_request;
 mod load;
 mod mcp;
 mod mcp_keys;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use thoughtwire_agent::{McpConfig, McpPhase, McpServers, McpTransport};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::harness::PATIENCE;
+use crate::http_request::read_request;
 
 /// A message that the server got.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,26 +160,4 @@ async fn respond(stream: &mut TcpStream, status: u16, body: &str) {
     );
     stream.write_all(format!("{head}{body}").as_bytes()).await.ok();
     stream.shutdown().await.ok();
-}
-
-/// Reads a request: its head and its body.
-async fn read_request(stream: &mut TcpStream) -> Option<(String, String)> {
-    let mut bytes = Vec::new();
-    loop {
-        let mut buffer = [0; 8192];
-        let read = stream.read(&mut buffer).await.ok()?;
-        bytes.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&bytes);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| {
-                line.to_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok()
-            });
-            if body.len() >= length.unwrap_or(0) {
-                return Some((head.to_owned(), body.to_owned()));
-            }
-        }
-        if read == 0 {
-            return None;
-        }
-    }
 }

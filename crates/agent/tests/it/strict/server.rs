@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::replies::{ScriptedReply, render};
 use super::rules;
 use super::stalled::stalled;
+use crate::http_request::read_request;
 
 /// A provider's wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,8 +139,11 @@ enum StrictEnd {
 }
 
 async fn serve(mut stream: TcpStream, state: Arc<Mutex<StrictState>>) {
-    let Some((path, body)) = read_request(&mut stream).await else { return };
-    let StrictAnswer { status, body, end } = state.lock().unwrap().answer(&path, body);
+    let Some((head, body)) = read_request(&mut stream).await else { return };
+    let (Some(path), Ok(body)) = (head.split(' ').nth(1), serde_json::from_str(&body)) else {
+        return;
+    };
+    let StrictAnswer { status, body, end } = state.lock().unwrap().answer(path, body);
     let kind = if status != 200 {
         "application/json"
     } else if path.starts_with("/api") {
@@ -160,26 +164,4 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<StrictState>>) {
         drop(stream.read(&mut [0]).await);
     }
     stream.shutdown().await.ok();
-}
-
-async fn read_request(stream: &mut TcpStream) -> Option<(String, Value)> {
-    let mut bytes = Vec::new();
-    loop {
-        let mut buffer = [0; 8192];
-        let read = stream.read(&mut buffer).await.ok()?;
-        bytes.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&bytes);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| {
-                line.to_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok()
-            });
-            if body.len() >= length.unwrap_or(0) {
-                let path = head.split(' ').nth(1)?.to_owned();
-                return Some((path, serde_json::from_str(body).ok()?));
-            }
-        }
-        if read == 0 {
-            return None;
-        }
-    }
 }
