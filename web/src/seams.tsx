@@ -1,6 +1,6 @@
 /**
- * Seams: the places at which a text was cut by an interruption and continued. Each is a thin mark
- * that takes no space.
+ * Seams: the places at which a text was cut by an interruption and continued. A seam is drawn as a
+ * thin mark, which does not move the text.
  */
 import { visible } from "./visible";
 

@@ -84,8 +84,8 @@ pub trait MemoryStore: Send + Sync {
     ) -> StoreRead<Page<Recalled>>;
 
     /// Lists what was said from one instant to another, both included, oldest first. Only finds
-    /// what is indexed. `without` leaves out one message: a question about the past is not part of
-    /// its own answer.
+    /// what is indexed. `without` names a message that is left out, such as the question that the
+    /// search is to answer.
     fn recall_by_date(
         &self,
         agent: &AgentId,

@@ -6,7 +6,7 @@ import type { JsonValue, ToolStatus } from "./wire.js";
 /** Options of `Interface.callOnce`. */
 export interface CallOnceOptions {
   /**
-   * What happens to a call that ran when its worker was lost, so that its outcome is unknown.
+   * Treatment of a call whose outcome is unknown, since its worker was lost while the call ran.
    * `safe` makes it again. `ask`, the default, asks the owner, within an hour, whether to make it
    * again or what became of it. `never` does neither.
    */

@@ -329,7 +329,7 @@ impl Transcript {
     }
 
     /// Closes an item and appends its text to the one that it continues. Returns the index of
-    /// that entry; otherwise the item needs an entry of its own, with the seams in it.
+    /// that entry; otherwise the item gets an entry of its own, with the seams in it.
     fn join(
         &mut self,
         kind: StreamKind,
