@@ -9,12 +9,11 @@ use thoughtwire_proto::{
     AgentSettings, AgentSpec, Emission, Event, Policy, Record, Replay, SessionId, StreamKind,
     ToolStatus, TurnEvent,
 };
-use thoughtwire_store::OpenItem;
 
 use super::replies::{ScriptedReply, call, sum};
 use super::server::{RecordedRequest, StrictProvider};
 use super::{MODELS, script};
-use crate::harness::{AgentHarness, TurnLog, copy_store};
+use crate::harness::{AgentHarness, TurnLog, copy_store, open_item};
 use crate::mcp_recorder::{CallReplies, McpRecorder};
 use crate::mock::providers;
 
@@ -83,18 +82,10 @@ impl Lives {
     async fn cut(&self, kind: StreamKind) {
         let open = RefCell::new(None);
         let is_open = |emission: &Emission| {
-            let (item, turn, of, text) = match emission {
-                Emission::Delta(delta) => (&delta.item, &delta.turn, delta.kind, &delta.text),
-                Emission::Partial(partial) => {
-                    (&partial.item, &partial.turn, partial.kind, &partial.text)
-                }
-                Emission::Record(_) | Emission::Status { .. } | Emission::Presence { .. } => {
-                    return false;
-                }
-            };
-            let (item, turn, text) = (item.clone(), turn.clone(), text.clone());
-            *open.borrow_mut() = Some(OpenItem { item, turn, kind, text });
-            of == kind
+            let Some(found) = open_item(emission) else { return false };
+            let is_wanted = found.kind == kind;
+            *open.borrow_mut() = Some(found);
+            is_wanted
         };
         self.harness.log_until(&self.session, is_open).await;
         let open = open.into_inner().expect("an open item");
