@@ -295,8 +295,11 @@ async fn a_message_that_was_cut_twice_goes_on() {
         lives.cut(StreamKind::Message).await;
         lives.crash(CallReplies::Answered).await;
         let log = lives.completed(2).await;
-        let texts: String = messages(&log).into_iter().map(|(text, ..)| text).collect();
+        let found = messages(&log);
+        let texts: String = found.iter().map(|(text, ..)| *text).collect();
         assert_eq!(texts, "It is forty-two.", "{model}");
+        // The second one was cut as well.
+        assert_eq!(found[1], (" forty", false, true), "{model}: {found:?}");
     }))
     .await;
 }
