@@ -215,7 +215,7 @@ export class Transcript {
           this.#hasMessage = true;
         return this.#text(frame, event);
       case "turn_resumed":
-        // What was streamed before and has no event is lost.
+        // Items without an event were lost in the interruption.
         this.#open.clear();
         return this.#set({
           kind: "note",

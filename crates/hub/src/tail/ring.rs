@@ -171,7 +171,7 @@ impl Ring {
                 Event::Turn(TurnEvent::ToolReturned { call, .. }) => {
                     self.calls.retain(|(open, _, _)| open != call);
                 }
-                // What was streamed before and has no event is lost.
+                // Items without an event were lost in the interruption.
                 Event::Turn(TurnEvent::Resumed { .. }) => self.open.clear(),
                 Event::Turn(TurnEvent::Ended { .. }) => {
                     self.open.clear();

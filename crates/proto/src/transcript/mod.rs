@@ -188,7 +188,7 @@ impl Transcript {
                 }
             }
             Event::Turn(TurnEvent::Resumed { .. }) => {
-                // What was streamed before and has no event is lost.
+                // Items without an event were lost in the interruption.
                 self.open.clear();
                 EntryBody::Fact(event.clone())
             }

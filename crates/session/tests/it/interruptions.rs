@@ -169,7 +169,7 @@ fn a_continuation_that_is_cut_names_what_it_continues() {
     let mut stopped = continuing();
     let stop = stopped.stop_in(0);
     assert_eq!(stopped.take(stop)[0], format!("append 4: {cut}"));
-    // What a crash leaves.
+    // A crash leaves the checkpoint.
     continuing().wait(900).on(TIME, &["checkpoint \" a sen\" continues m"]);
 }
 

@@ -151,7 +151,7 @@ class Transcript:
                 self._forget_items()
                 self._settle(frame, input, "runs")
             case events.TurnResumed():
-                # What was streamed before and has no event is lost.
+                # Items without an event were lost in the interruption.
                 self.open = []
                 self._push(frame, event)
             case events.Thought() | events.Message():

@@ -16,7 +16,7 @@ use crate::harness::{AgentHarness, ScriptedModel, call, copy_store, open_item, o
 
 /// End of a hub in the middle of a text.
 #[derive(Debug, Clone, Copy)]
-enum Interruption {
+enum HubEnd {
     Stop,
     Crash,
 }
@@ -52,14 +52,14 @@ impl CutTurn {
     }
 
     /// Ends the hub, and opens another one with the next script.
-    async fn interrupt(&mut self, how: Interruption, script: &Arc<ScriptedModel>) {
+    async fn interrupt(&mut self, how: HubEnd, script: &Arc<ScriptedModel>) {
         let store = self.harness.hub.store();
         match how {
-            Interruption::Stop => {
+            HubEnd::Stop => {
                 self.harness.hub.stop(Duration::ZERO).await;
                 store.close().await;
             }
-            Interruption::Crash => {
+            HubEnd::Crash => {
                 let open = self.message().await;
                 store.logs().checkpoint(&self.session, open).await.unwrap();
             }
@@ -88,8 +88,7 @@ fn part(style: Style, words: &str) -> Vec<ReplyPiece> {
 
 #[tokio::test]
 async fn a_rest_that_is_cut_as_well_names_what_it_continues() {
-    let orders =
-        [(Interruption::Stop, Interruption::Crash), (Interruption::Crash, Interruption::Stop)];
+    let orders = [(HubEnd::Stop, HubEnd::Crash), (HubEnd::Crash, HubEnd::Stop)];
     for (style, (first, second)) in
         [Style::Native, Style::Memgpt].into_iter().flat_map(|style| orders.map(|how| (style, how)))
     {
@@ -114,7 +113,7 @@ async fn a_rest_that_is_cut_as_well_names_what_it_continues() {
                 Event::Turn(TurnEvent::Message { item, text, complete, continues }) => {
                     Some((item, text.as_str(), *complete, continues.as_ref()))
                 }
-                _ => None,
+                Event::Session(_) | Event::Input(_) | Event::Turn(_) | Event::Other(_) => None,
             })
             .collect();
         let (begun, more): (&ItemId, &ItemId) = (&begun.item, &more.item);

@@ -158,7 +158,7 @@ fn turns(records: &[Record], at_rest: bool) -> Vec<String> {
             ) => {
                 let tag =
                     begun.get(turn).and_then(|input| tags.get(input)).copied().unwrap_or_default();
-                // What continues a cut text names it, also if it is cut itself.
+                // A continuation names the cut text, also if it is cut itself.
                 if text.split(':').next() != Some(tag) {
                     wrong.push(format!("{text:?} was said in the turn of {tag}"));
                 }
