@@ -39,7 +39,7 @@ fn a_turn_that_a_crash_interrupted_goes_on_at_once() {
     );
     script.on(SAVED, &["publish 5"]).on(
         exited("t-0"),
-        &["append 6-7: tool_returned(abandoned) turn_ended(Completed)", "drop turn"],
+        &["append 6-7: tool_returned(unknown) turn_ended(Completed)", "drop turn"],
     );
 }
 
@@ -93,7 +93,7 @@ fn a_turn_can_be_cancelled_and_joined_while_it_waits_to_go_on() {
     script
         .on(send_as("s1", thoughtwire_proto::Policy::Steer), &["append 6: user_message"])
         .skip(SAVED)
-        .on(cancel("c"), &["append 7-8: tool_returned(abandoned) turn_ended(cancelled)"])
+        .on(cancel("c"), &["append 7-8: tool_returned(unknown) turn_ended(cancelled)"])
         .wait(60_000)
         .on(TIME, &[]);
     assert_eq!(script.timeout(), None);
@@ -189,7 +189,7 @@ fn time_that_a_turn_ran_before_counts() {
     assert_eq!(script.timeout(), Some(10_000));
     script
         .wait(10_000)
-        .on(TIME, &["append 6-7: tool_returned(abandoned) turn_ended(turn_limit)", "drop turn"]);
+        .on(TIME, &["append 6-7: tool_returned(unknown) turn_ended(turn_limit)", "drop turn"]);
 }
 
 #[test]
