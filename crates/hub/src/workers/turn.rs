@@ -110,9 +110,18 @@ impl WorkerTurn {
     /// Notes whether the worker is disconnected.
     pub(super) fn set_away(&self, is_away: bool) {
         self.away.send_replace(is_away);
+        if is_away {
+            self.lose_worker();
+        }
     }
 
     /// Resolves when the worker is disconnected, or connected again.
+    /// Notes that the worker's process may be gone, with the calls that it was running. The same
+    /// worker may come back as another process.
+    pub(super) fn lose_worker(&self) {
+        self.progress.lock().interrupt();
+    }
+
     pub(super) async fn until_away(&self, is_away: bool) {
         // The sender lives as long as this turn.
         drop(self.away.subscribe().wait_for(|now| *now == is_away).await);
