@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    Event, IllegalEvent, Input, ItemId, OpenTurn, Outcome, Refusal, RefusalCode,
-    ResumeReason, TurnEvent, TurnId, Usage,
+    Event, IllegalEvent, Input, ItemId, OpenTurn, Outcome, Refusal, RefusalCode, ResumeReason,
+    TurnEvent, TurnId, Usage,
 };
 
 use crate::accepted_log::{AcceptedLog, Entry, UnnumberedEvent};

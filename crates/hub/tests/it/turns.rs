@@ -6,8 +6,7 @@ use std::time::Duration;
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
     Command, CommandReply, DirectoryCommand, DirectoryReply, Disposition, Event, Outcome, Policy,
-    RefusalCode, Request, SessionCommand, SessionId, SessionReply, ToolStatus, TurnEvent,
-    Verdict,
+    RefusalCode, Request, SessionCommand, SessionId, SessionReply, ToolStatus, TurnEvent, Verdict,
 };
 
 use crate::support::{Puppet, Room, event, events, kinds};

@@ -87,11 +87,7 @@ fn a_cancel_behind_a_decision_that_is_not_on_disk_tells_nobody_to_run() {
         .skip(decide("d", "c-1", true))
         .on(
             cancel("c"),
-            &[
-                "w: ended",
-                "append 7-8: tool_returned(unknown) turn_ended(cancelled)",
-                "drop turn",
-            ],
+            &["w: ended", "append 7-8: tool_returned(unknown) turn_ended(cancelled)", "drop turn"],
         )
         .on(SAVED, &["d: done at 6", "publish 6"]);
 }

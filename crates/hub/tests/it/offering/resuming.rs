@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
-    Awaits, ConnectionReply, Decision, Directive, Event, Outcome, RefusalCode, Run, SessionCommand,
-    ToolStatus, TurnEvent, Verb, Verdict,
+    ApprovalAbout, Awaits, ConnectionReply, Decision, Directive, Event, Outcome, RefusalCode, Run,
+    SessionCommand, ToolStatus, TurnEvent, Verb, Verdict,
 };
 
 use super::{TestWorker, called, code, delta, ended, offer, started, started_again, thought, with};
@@ -163,8 +163,12 @@ async fn a_turn_that_waits_for_approval_survives_a_restart() {
     assert!(
         matches!(
             &first,
-            Directive::ApprovalSettled { call, decision: Decision::Approved, .. }
-                if call.as_str() == "c-1"
+            Directive::ApprovalSettled {
+                call,
+                about: ApprovalAbout::Run,
+                decision: Decision::Approved,
+                ..
+            } if call.as_str() == "c-1"
         ),
         "{first:?}"
     );
