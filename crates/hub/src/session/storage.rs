@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    AgentId, AgentProfile, Epoch, Event, Input, InputEvent, ItemId, PeerRef, QueuedInput, Refusal,
-    Seq, SessionId, SessionReply, State, Timestamp, UserId,
+    AgentId, AgentProfile, Epoch, Event, Input, InputEvent, ItemId, PeerRef, QueuedInput, Record,
+    Refusal, Seq, SessionId, SessionReply, State, Timestamp, UserId,
 };
 use thoughtwire_session::{
     EventBatch, IdempotencyKey, MAX_KEYS, OpenItemText, SeenKeys, StoredState, unknown_session,
@@ -147,6 +147,24 @@ impl SessionStorage {
         since: Timestamp,
     ) -> Result<Option<Seq>, Refusal> {
         Ok(self.store.peers().proven(&self.user, &peer, &self.id, since).await?)
+    }
+
+    /// Reads at most `limit` records behind a position, in order.
+    pub(crate) async fn records_after(
+        &self,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record>, Refusal> {
+        Ok(self.store.logs().records_after(&self.id, after, limit).await?)
+    }
+
+    /// Reads the newest `limit` records before a position, in order.
+    pub(crate) async fn records_before(
+        &self,
+        before: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record>, Refusal> {
+        Ok(self.store.logs().records_before(&self.id, before, limit).await?)
     }
 
     /// Lets the log begin behind a cut, if that makes it shorter than it is with `first`. Returns

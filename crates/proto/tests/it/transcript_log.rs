@@ -266,6 +266,7 @@ impl TranscriptLog {
             recovered: true,
             after,
             turn,
+            unended: Vec::new(),
         };
         (attached, replay)
     }

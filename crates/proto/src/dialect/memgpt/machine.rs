@@ -29,6 +29,28 @@ pub struct MemgptMachine {
     pending: Option<(Tag, MemgptStep)>,
     /// Inputs of this connection whose turns have not ended.
     inputs: Vec<ItemId>,
+    /// Inputs that earlier connections of this client sent, and whose turns have not ended.
+    earlier: EarlierInputs,
+}
+
+/// The inputs of a client's earlier connections. They hold no frame of this connection back.
+#[derive(Default)]
+struct EarlierInputs {
+    inputs: Vec<ItemId>,
+    /// The client as the sender of inputs; `None` if it cannot be recognised.
+    sender: Option<String>,
+    /// Head of the log when this connection began. A later input of the same client is another
+    /// connection's, which is still open.
+    head: Seq,
+}
+
+impl EarlierInputs {
+    /// Takes note of an input that is sent again.
+    fn note(&mut self, seq: Seq, input: &ItemId, from: Option<&str>) {
+        if seq <= self.head && from.is_some() && from == self.sender.as_deref() {
+            self.inputs.push(input.clone());
+        }
+    }
 }
 
 /// The agent that the connection is on.
@@ -74,6 +96,7 @@ impl MemgptMachine {
             waiting: VecDeque::new(),
             pending: None,
             inputs: Vec::new(),
+            earlier: EarlierInputs::default(),
         };
         if let Some(name) = machine.client.clone() {
             machine.request(
@@ -261,9 +284,15 @@ impl MemgptMachine {
             },
             // The connection is no longer attached, whether the command succeeded or not.
             MemgptStep::Detaching { agent, then } => self.attach(agent, then),
-            MemgptStep::Attaching { agent, then } => match outcome {
-                Ok(_) => {
+            MemgptStep::Attaching { agent, then } => match outcome.and_then(CommandReply::attached)
+            {
+                Ok(attached) => {
                     self.agent = Some(agent);
+                    self.earlier = EarlierInputs {
+                        inputs: attached.unended,
+                        sender: self.peer.as_ref().and_then(PeerRef::sender),
+                        head: attached.head,
+                    };
                     self.arrived(then);
                 }
                 Err(refusal) => self.fail_switch(&agent.name, &then, &refusal),
@@ -366,16 +395,22 @@ impl Machine for MemgptMachine {
     fn shows(&mut self, emitted: &SessionEmission) -> bool {
         let Emission::Record(record) = &emitted.emission else { return true };
         if let Event::Turn(TurnEvent::Started { input }) = &record.event {
-            return self.inputs.contains(input);
+            return self.inputs.contains(input) || self.earlier.inputs.contains(input);
         }
         if let Event::Turn(TurnEvent::Ended { input, .. }) = &record.event {
-            let before = self.inputs.len();
+            let open = |machine: &Self| machine.inputs.len() + machine.earlier.inputs.len();
+            let before = open(self);
             self.inputs.retain(|own| own != input);
-            let ours = self.inputs.len() != before;
+            self.earlier.inputs.retain(|own| own != input);
+            let ours = open(self) != before;
             if ours {
                 self.advance();
             }
             return ours;
+        }
+        if let Event::Input(InputEvent::UserMessage { item, from, .. }) = &record.event {
+            self.earlier.note(record.seq, item, from.as_deref());
+            return true;
         }
         if let Event::Input(InputEvent::Withdrawn { input }) = &record.event {
             // The input was withdrawn by another client, so it will have no turn.
@@ -392,6 +427,7 @@ impl Machine for MemgptMachine {
         if self.agent.as_ref().is_some_and(|agent| agent.session == *session) {
             self.agent = None;
             self.inputs.clear();
+            self.earlier = EarlierInputs::default();
             self.tell(MemgptServerFrame::error(format!("the agent is gone: {reason}")));
             self.advance();
         }
