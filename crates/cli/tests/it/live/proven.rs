@@ -79,14 +79,17 @@ async fn a_memgpt_client_that_left_in_mid_turn_gets_its_end_once() {
     let (mut owner, session) = live.agent("ada", SLOW).await;
     let mut other = live.connect("/memgpt?client=laptop").await;
     other.send(json!({"type": "command", "command": "load_agent", "name": "ada"})).await;
+    owner.attach(&session, None).await;
     // It comes back while the turn runs, and after the turn has ended.
     for waits in [false, true] {
         leave_in_mid_turn(phone(&live).await).await;
         if waits {
-            owner.attach(&session, None).await;
-            owner.until(|frame| frame["event"]["kind"] == "turn_ended").await;
+            owner.turn().await;
         }
         end_of_turn(&live).await;
+        if !waits {
+            owner.turn().await;
+        }
     }
     // The turns are not another client's.
     other.send(json!({"type": "nonsense"})).await;

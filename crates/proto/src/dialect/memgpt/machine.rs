@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::codec::{AgentKey, MemgptClientFrame, MemgptFrame, MemgptServerFrame};
+use super::earlier_inputs::EarlierInputs;
 use super::fit::fit;
 use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
 use crate::dialect::FrameLimit;
@@ -31,26 +32,6 @@ pub struct MemgptMachine {
     inputs: Vec<ItemId>,
     /// Inputs that earlier connections of this client sent, and whose turns have not ended.
     earlier: EarlierInputs,
-}
-
-/// The inputs of a client's earlier connections. They hold no frame of this connection back.
-#[derive(Default)]
-struct EarlierInputs {
-    inputs: Vec<ItemId>,
-    /// The client as the sender of inputs; `None` if it cannot be recognised.
-    sender: Option<String>,
-    /// Head of the log when this connection began. A later input of the same client is another
-    /// connection's, which is still open.
-    head: Seq,
-}
-
-impl EarlierInputs {
-    /// Takes note of an input that is sent again.
-    fn note(&mut self, seq: Seq, input: &ItemId, from: Option<&str>) {
-        if seq <= self.head && from.is_some() && from == self.sender.as_deref() {
-            self.inputs.push(input.clone());
-        }
-    }
 }
 
 /// The agent that the connection is on.
@@ -288,11 +269,8 @@ impl MemgptMachine {
             {
                 Ok(attached) => {
                     self.agent = Some(agent);
-                    self.earlier = EarlierInputs {
-                        inputs: attached.unended,
-                        sender: self.peer.as_ref().and_then(PeerRef::sender),
-                        head: attached.head,
-                    };
+                    self.earlier =
+                        EarlierInputs::new(attached.unended, self.peer.as_ref(), attached.head);
                     self.arrived(then);
                 }
                 Err(refusal) => self.fail_switch(&agent.name, &then, &refusal),
@@ -395,14 +373,12 @@ impl Machine for MemgptMachine {
     fn shows(&mut self, emitted: &SessionEmission) -> bool {
         let Emission::Record(record) = &emitted.emission else { return true };
         if let Event::Turn(TurnEvent::Started { input }) = &record.event {
-            return self.inputs.contains(input) || self.earlier.inputs.contains(input);
+            return self.inputs.contains(input) || self.earlier.contains(input);
         }
         if let Event::Turn(TurnEvent::Ended { input, .. }) = &record.event {
-            let open = |machine: &Self| machine.inputs.len() + machine.earlier.inputs.len();
-            let before = open(self);
+            let before = self.inputs.len();
             self.inputs.retain(|own| own != input);
-            self.earlier.inputs.retain(|own| own != input);
-            let ours = open(self) != before;
+            let ours = self.earlier.remove(input) || self.inputs.len() != before;
             if ours {
                 self.advance();
             }
