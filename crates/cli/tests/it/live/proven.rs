@@ -98,7 +98,7 @@ async fn a_memgpt_client_that_left_in_mid_turn_gets_its_end_once() {
         frame["type"] == "agent_response_start" || frame["type"] == "agent_response_end"
     };
     assert_eq!(frames.iter().find(is_mark), None);
-    // What was proven is not repeated.
+    // Nothing that was proven is repeated.
     let mut again = phone(&live).await;
     again.send(json!({"type": "nonsense"})).await;
     assert_eq!(again.next().await["type"], "server_error");
