@@ -172,29 +172,31 @@ impl<'a> FlushStatement<'a> {
         items: impl Iterator<Item = (&'a SessionId, &'a OpenItem)>,
     ) {
         let (mut sessions, mut ids, mut turns) = (vec![], vec![], vec![]);
-        let (mut kinds, mut texts) = (vec![], vec![]);
+        let (mut kinds, mut texts, mut continued) = (vec![], vec![], vec![]);
         for (session, item) in items {
             sessions.push(Text(session.as_str()));
             ids.push(Text(item.item.as_str()));
             turns.push(Text(item.turn.as_str()));
             kinds.push(Text(kind_name(item.kind)));
             texts.push(Text(&item.text));
+            continued.push(item.continues.as_ref().map(|item| Text(item.as_str())));
         }
         if sessions.is_empty() {
             return;
         }
-        let columns =
-            [sessions, ids, turns, kinds, texts].map(|column| self.argument(column) + "::text[]");
+        let columns = [sessions, ids, turns, kinds, texts];
+        let columns = columns.map(|column| self.argument(column) + "::text[]").join(", ");
+        let continued = self.argument(continued);
         let node = self.argument(self.node);
         self.parts.push(format!(
             "checkpoints AS (
-                INSERT INTO open_items (session, item, turn, kind, text)
-                SELECT num, item.id, item.turn, item.kind, item.text
-                FROM unnest({}) AS item (session, id, turn, kind, text)
+                INSERT INTO open_items (session, item, turn, kind, text, continues)
+                SELECT num, item.id, item.turn, item.kind, item.text, item.continues
+                FROM unnest({columns}, {continued}::text[])
+                    AS item (session, id, turn, kind, text, continues)
                 JOIN sessions ON sessions.id = item.session
                     AND (sessions.node IS NULL OR sessions.node = {node}), fence
-                ON CONFLICT (session, item) DO UPDATE SET text = excluded.text)",
-            columns.join(", ")
+                ON CONFLICT (session, item) DO UPDATE SET text = excluded.text)"
         ));
     }
 

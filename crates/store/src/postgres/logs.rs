@@ -215,7 +215,7 @@ async fn open_items(sql: &Client, session: &StoredSession) -> Result<Vec<OpenIte
     let Some(turn) = session.state.turn().map(|turn| &turn.id) else { return Ok(Vec::new()) };
     let found = rows(
         sql,
-        "SELECT item, kind, text FROM open_items
+        "SELECT item, kind, text, continues FROM open_items
          WHERE session = (SELECT num FROM sessions WHERE id = $1) AND turn = $2
          ORDER BY item COLLATE \"C\"",
         args![Text(session.id.as_str()), Text(turn.as_str())],
@@ -227,7 +227,8 @@ async fn open_items(sql: &Client, session: &StoredSession) -> Result<Vec<OpenIte
         let kinds = [StreamKind::Thought, StreamKind::Message, StreamKind::ToolArgs];
         let Some(kind) = kinds.into_iter().find(|kind| kind_name(*kind) == name) else { continue };
         let (item, text) = (get_id(&row, 0)?, get_text(&row, 2)?);
-        items.push(OpenItem { item, turn: turn.clone(), kind, text });
+        let continues = find_text(&row, 3)?.map(|_| get_id(&row, 3)).transpose()?;
+        items.push(OpenItem { item, turn: turn.clone(), kind, text, continues });
     }
     Ok(items)
 }

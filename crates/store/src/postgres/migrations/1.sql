@@ -42,7 +42,7 @@ CREATE TABLE receipts (
 );
 CREATE TABLE open_items (
     session bigint NOT NULL, item text NOT NULL, turn text NOT NULL, kind text NOT NULL, text text NOT NULL,
-    PRIMARY KEY (session, item)
+    continues text, PRIMARY KEY (session, item)
 );
 CREATE TABLE blocks (
     agent text NOT NULL, label text NOT NULL, text text NOT NULL, most bigint NOT NULL, description text NOT NULL,
