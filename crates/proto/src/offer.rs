@@ -295,6 +295,8 @@ pub enum Directive {
         turn: TurnId,
         /// The call.
         call: CallId,
+        /// Subject of the question that was settled.
+        about: ApprovalAbout,
         /// How it was settled.
         decision: Decision,
     },

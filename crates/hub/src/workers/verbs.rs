@@ -287,7 +287,8 @@ impl<'a> VerbRunner<'a> {
             // The server has asked already. The worker gets the decision when it is made.
             HoldState::Held => Ok(no_event()),
             HoldState::Decided(decision) => {
-                self.turn.reply_to_call(call.clone(), self.turn.settled(&call, decision));
+                let settled = self.turn.settled(&call, about, decision);
+                self.turn.reply_to_call(call, settled);
                 Ok(no_event())
             }
         }
@@ -300,9 +301,9 @@ impl<'a> VerbRunner<'a> {
         question: CallQuestion,
     ) -> Result<PendingSay, Refusal> {
         let ((reply, answer), (asked, on_disk)) = (oneshot::channel(), oneshot::channel());
-        let awaits = match question {
-            CallQuestion::Approval { .. } => Awaits::Approval,
-            CallQuestion::Client { .. } => Awaits::Client,
+        let (awaits, about) = match &question {
+            CallQuestion::Approval { about, .. } => (Awaits::Approval, *about),
+            CallQuestion::Client { .. } => (Awaits::Client, ApprovalAbout::Run),
         };
         {
             let mut progress = self.turn.progress.lock();
@@ -313,7 +314,7 @@ impl<'a> VerbRunner<'a> {
         }
         let verb = AgentVerb::Await { call: call.clone(), question, reply, asked: Some(asked) };
         self.sender().send(verb).await.map_err(|error| error.to_refusal())?;
-        self.turn.follow(call, answer);
+        self.turn.follow(call, about, answer);
         Ok(committed(on_disk))
     }
 

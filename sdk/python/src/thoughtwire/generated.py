@@ -714,6 +714,8 @@ class CallSettled:
     type: ClassVar[str] = "approval_settled"
     turn: Id
     call: Id
+    #: Subject of the question; absent for `run`.
+    about: ApprovalAbout | None = None
     decision: Decision
 
 

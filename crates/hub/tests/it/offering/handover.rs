@@ -78,8 +78,8 @@ async fn the_owner_answers_about_a_call_in_doubt_and_the_new_worker_is_told() {
         };
         room.ask(None, decide.on(room.session.clone())).await.unwrap();
         match heir.told().await {
-            Directive::ApprovalSettled { .. } => {
-                assert_eq!(verdict, Verdict::Approved);
+            Directive::ApprovalSettled { about, .. } => {
+                assert_eq!((verdict, about), (Verdict::Approved, ApprovalAbout::Retry));
                 let (status, text) = (ToolStatus::Success, "paid".to_owned());
                 let returned = Verb::ToolReturned { call: call(), status, text, content: None };
                 heir.said(&turn, "v-1", returned).await;

@@ -76,6 +76,7 @@ pub(super) fn read_directive(fields: &mut FrameFields) -> Result<Directive, Refu
         "approval_settled" => Directive::ApprovalSettled {
             turn: fields.need("turn")?,
             call: fields.need("call")?,
+            about: fields.take("about")?.unwrap_or_default(),
             decision: fields.need("decision")?,
         },
         "tool_returned" => Directive::ToolReturned {
@@ -98,8 +99,8 @@ pub(super) fn wire(directive: &Directive) -> ServerWire<'_> {
     match directive {
         Directive::Run(run) => ServerWire::Run(run),
         Directive::Cancel { session, turn } => ServerWire::Cancel { session, turn },
-        Directive::ApprovalSettled { turn, call, decision } => {
-            ServerWire::ApprovalSettled { turn, call, decision: *decision }
+        Directive::ApprovalSettled { turn, call, about, decision } => {
+            ServerWire::ApprovalSettled { turn, call, about: *about, decision: *decision }
         }
         Directive::ToolReturned { turn, call, status, text, content } => ServerWire::ToolReturned {
             turn,
