@@ -7,6 +7,7 @@
 mod checks;
 mod crowd;
 mod fakes;
+mod loops;
 mod model;
 mod play;
 mod receiver;
