@@ -120,7 +120,10 @@ async fn say_step(
     round: &KillRound,
 ) -> Option<()> {
     let id = |at: usize| format!("call_{}_{at}", step.step);
-    say(writer, &step.thought, said, TextPlace::Content, round).await?;
+    // The prompt has no thought in front of a message that was cut, and asks for its rest only.
+    if step.message.words_in(&said.texts) == 0 {
+        say(writer, &step.thought, said, TextPlace::Content, round).await?;
+    }
     let has_message = step.message.words > 0;
     match round.style {
         Style::Native => say(writer, &step.message, said, TextPlace::Content, round).await?,
