@@ -157,7 +157,7 @@ describe("a call that was interrupted", () => {
   }
 });
 
-/** An MCP server whose tool `pay` keeps each sum, and returns from the second call with a sum on. */
+/** An MCP server whose tool `pay` keeps each sum, and returns if it knows the sum already. */
 const BANK = `
 const { appendFileSync, existsSync, readFileSync } = require("node:fs");
 const { createInterface } = require("node:readline");

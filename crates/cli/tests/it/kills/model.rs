@@ -182,7 +182,7 @@ async fn say(
     Some(())
 }
 
-/// What the model has said, by its prompt.
+/// The texts and calls of the model that its prompt has.
 struct PromptSaid {
     /// Texts, and messages of `send_message`.
     texts: String,
