@@ -181,9 +181,13 @@ createInterface({ input: process.stdin }).on("line", (line) => {
 });
 `;
 
-/** Waits until something is so. */
+/** Waits until something is so, for at most a minute. */
 async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await new Promise((done) => setTimeout(done, 20));
+  const since = Date.now();
+  while (!(await isSo())) {
+    assert.ok(Date.now() - since < 60_000, `never: ${isSo}`);
+    await new Promise((done) => setTimeout(done, 20));
+  }
 }
 
 describe("a call of the built-in agent in which the server was killed", () => {
