@@ -13,9 +13,10 @@ from thoughtwire import (
     Interface,
     OutcomeUnknown,
     RefusedError,
+    ToolDeclaration,
     blocking,
 )
-from thoughtwire.call_once import Replay
+from thoughtwire.frames import Replay
 
 PAY: dict[str, Any] = {"euros": 5}
 
@@ -55,9 +56,17 @@ async def resumes(
 class Payer:
     """An agent that pays, and says what came of it."""
 
-    def __init__(self, url: str, replay: Replay = "ask", *, times: int = 1) -> None:
+    def __init__(
+        self,
+        url: str,
+        replay: Replay | None = None,
+        *,
+        declared: Replay | None = None,
+        times: int = 1,
+    ) -> None:
         self.paid: list[str] = []
-        self.agent = Agent("ada", url=url, worker="w-1", resumable=True)
+        tools = (ToolDeclaration(name="pay", replay=declared), ToolDeclaration(name="look"))
+        self.agent = Agent("ada", url=url, worker="w-1", resumable=True, tools=tools)
 
         @self.agent.turn
         async def answer(turn: Interface) -> str:
@@ -159,6 +168,26 @@ async def test_a_call_in_doubt_that_is_never_repeated_is_returned_as_unknown() -
             result = await acks(peer, "tool_returned")
             assert (result["call"], result["status"]) == ("c-1", "unknown")
             assert "OutcomeUnknown" in (await acks(peer, "finish"))["text"]
+            assert payer.paid == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "given", "verb"),
+    [
+        ("safe", None, "tool_retried"),
+        ("never", None, "tool_returned"),
+        ("safe", "never", "tool_returned"),
+        (None, None, "approval"),
+    ],
+)
+async def test_a_declared_tool_has_its_declared_class_unless_the_call_names_one(
+    declared: Replay | None, given: Replay | None, verb: str
+) -> None:
+    async with scripted() as server:
+        payer = Payer(server.url, given, declared=declared)
+        async with offered(payer.agent, server) as peer:
+            await resumes(peer, called("c-1"), unknown=["c-1"])
+            assert (await peer.hears(verb))["call"] == "c-1"
             assert payer.paid == []
 
 

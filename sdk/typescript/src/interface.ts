@@ -157,7 +157,8 @@ export class Interface {
    * one of the turn's past. Its result is returned, and `make` is not run.
    *
    * @throws {CallFailed} with the error's text, when the call failed in an earlier run, or when the
-   * owner says that it failed. An error of `make` is thrown as it is.
+   * owner says that it failed. In the run in which `make` throws an error, that is thrown as it is:
+   * the log has only its text.
    * @throws {OutcomeUnknown} when nobody knows whether the call took effect.
    * @throws {RefusedError} as `toolCalled` does.
    */

@@ -10,6 +10,7 @@ import type {
   FrameOf,
   JsonValue,
   Refused,
+  Replay,
   Run,
   StreamKind,
   ToolStatus,
@@ -45,6 +46,8 @@ export class TurnChannel {
   readonly run: Run;
   /** Calls of an earlier run that this run has not repeated yet. */
   readonly pastCalls: PastCalls;
+  /** Replay classes that the offer declares, by tool. */
+  readonly replayClasses: ReadonlyMap<string, Replay>;
   readonly #callAnswers = new CallAnswers();
   readonly #writer: FrameWriter;
   /** One permit per verb that may be unacknowledged, shared by all turns of an offer. */
@@ -68,8 +71,14 @@ export class TurnChannel {
   /** Whether verbs go out on this connection, rather than being kept for the next. */
   #isConnected = true;
 
-  constructor(run: Run, writer: FrameWriter, permits: Queue<true>) {
+  constructor(
+    run: Run,
+    writer: FrameWriter,
+    permits: Queue<true>,
+    replayClasses: ReadonlyMap<string, Replay>,
+  ) {
     this.run = run;
+    this.replayClasses = replayClasses;
     this.pastCalls = new PastCalls(run);
     this.#writer = writer;
     this.#permits = permits;

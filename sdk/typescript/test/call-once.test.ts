@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { it } from "node:test";
 
-import { type CallOnceOptions, offer } from "../src/index.js";
+import { type CallOnceOptions, offer, type Replay } from "../src/index.js";
 import { connectedClient, FakeSocket } from "./fake.js";
 import { isTurnEnd, messages, readUntil, TestServer } from "./support.js";
 
@@ -50,7 +50,7 @@ function takesOffer(socket: FakeSocket, ...turns: string[]): Record<string, unkn
 }
 
 /** Offers an agent that pays some times, and says what came of it. */
-function payer(options: CallOnceOptions = {}, times = 1) {
+function payer(options: CallOnceOptions = {}, times = 1, declared?: Replay) {
   const { client, socket } = connectedClient();
   const paid: string[] = [];
   offer(
@@ -65,7 +65,13 @@ function payer(options: CallOnceOptions = {}, times = 1) {
       }
       return JSON.stringify(outcomes);
     },
-    { resumable: true },
+    {
+      resumable: true,
+      tools: [
+        { name: "pay", description: "Pays.", ...(declared ? { replay: declared } : {}) },
+        { name: "look", description: "Looks." },
+      ],
+    },
   );
   assert.equal(takesOffer(socket).resumable, true);
   return { client, socket, paid };
@@ -130,6 +136,21 @@ it("returns a call in doubt as unknown if it is never repeated", async () => {
   assert.deepEqual(paid, []);
   await client.close();
 });
+
+for (const [declared, given, verb] of [
+  ["safe", undefined, "tool_retried"],
+  ["never", undefined, "tool_returned"],
+  ["safe", "never", "tool_returned"],
+  [undefined, undefined, "approval"],
+] as const) {
+  it(`treats a call in doubt as ${given ?? declared ?? "a tool without a class"}`, async () => {
+    const { client, socket, paid } = payer(given ? { replay: given } : {}, 1, declared);
+    socket.deliver(resumedRun([called("c-1")], { unknown: ["c-1"] }));
+    assert.equal((await hears(socket, verb, false)).call, "c-1");
+    assert.deepEqual(paid, []);
+    await client.close();
+  });
+}
 
 for (const [answer, said] of [
   [{ type: "approval_settled", decision: "approved" }, /""/],

@@ -159,7 +159,7 @@ class Interface(TurnContext):
         name: str,
         args: Mapping[str, Any] | None,
         fn: Callable[[str], Any],
-        replay: call_once.Replay = "ask",
+        replay: frames.Replay | None = None,
     ) -> Any:
         """Makes a call whose result a later run of the turn gets without making it again.
 
@@ -172,10 +172,12 @@ class Interface(TurnContext):
             coroutine function.
         :param replay: what happens to a call that ran when its worker was lost, so that its outcome
             is unknown. ``safe`` makes it again. ``ask`` asks the owner, within an hour, whether to
-            make it again or what became of it. ``never`` does neither.
+            make it again or what became of it. ``never`` does neither. Defaults to the class that
+            the agent's `tools` declare, and to ``ask`` without one.
         :returns: the result, as a later run gets it.
         :raises CallFailed: when the call failed in an earlier run, with the error's text, or when
-            the owner says that it failed. An exception of `fn` is raised as it is.
+            the owner says that it failed. In the run in which `fn` raises an exception, that is
+            raised as it is: the log has only its text.
         :raises OutcomeUnknown: when nobody knows whether the call took effect.
         :raises RefusedError: as `tool_called` does.
         """

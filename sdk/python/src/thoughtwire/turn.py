@@ -4,14 +4,14 @@ import asyncio
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TypeAlias
 
 from . import codec, events, frames, verbs
 from .call_answers import Answer, AnswerFuture, CallAnswers
 from .connection import Connection
 from .errors import EndedError, RefusedError
-from .generated import Awaits
+from .generated import Awaits, Replay
 from .open_calls import OpenCalls
 from .past_calls import PastCalls
 
@@ -42,9 +42,12 @@ class Turn:
         window: asyncio.Semaphore,
         turns_by_verb: MutableMapping[str, "Turn"],
         on_wait: Callable[[], None],
+        replay_classes: Mapping[str, Replay],
     ) -> None:
         self.id = run.turn
         self.run = run
+        #: Replay classes that the offer declares, by tool.
+        self.replay_classes = replay_classes
         #: Whether the turn has ended, so that nothing more can be said in it.
         self.ended = False
         self._connection = connection

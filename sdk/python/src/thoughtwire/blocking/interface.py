@@ -60,7 +60,7 @@ class BlockingInterface(asynchronous.TurnContext):
         name: str,
         args: Mapping[str, Any] | None,
         fn: Callable[[str], Any],
-        replay: call_once.Replay = "ask",
+        replay: frames.Replay | None = None,
     ) -> Any:
         """Makes a call whose result a later run of the turn gets without making it again.
 
