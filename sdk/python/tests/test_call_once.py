@@ -106,6 +106,21 @@ async def test_a_resumable_agent_starts_over_with_what_it_has_said() -> None:
         await asyncio.gather(serving, return_exceptions=True)
 
 
+async def test_inputs_that_join_a_resumed_turn_are_not_resumed() -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url, resumable=True)
+
+        @agent.turn
+        async def answer(turn: Interface) -> str:
+            return f"{turn.resumed}"
+
+        async with offered(agent, server) as peer:
+            await resumes(peer)
+            steered = [{"item": "i-8", "text": "And?"}]
+            assert (await acks(peer, "finish", steered=steered))["text"] == "True"
+            assert (await acks(peer, "finish"))["text"] == "False"
+
+
 async def test_a_first_run_announces_each_call_makes_it_and_sends_its_result() -> None:
     async with scripted() as server:
         payer = Payer(server.url, times=2)

@@ -54,7 +54,10 @@ export class Interface {
   readonly clientTools: readonly ToolDeclaration[];
   /** Permissions of the declared tools that are `ask` or `deny`. */
   readonly permissions: Readonly<Record<string, Permission>>;
-  /** Whether the turn began in another process, or before the server was restarted. */
+  /**
+   * Whether the turn began in another process, or before the server was restarted, and these inputs
+   * with it. False for inputs that joined the turn since.
+   */
   readonly resumed: boolean;
   /** Number of interruptions of the turn that count against its limit; 0 for a first run. */
   readonly attempt: number;
@@ -78,7 +81,7 @@ export class Interface {
     this.memory = run.memory ?? [];
     this.clientTools = run.client_tools ?? [];
     this.permissions = run.permissions ?? {};
-    this.resumed = run.resumed ?? false;
+    this.resumed = run.resumed === true && inputs[0] === run.input;
     this.attempt = run.attempt ?? 0;
     this.waiting = run.waiting ?? [];
     this.#channel = channel;

@@ -226,6 +226,19 @@ it("takes an answer that came while there was no connection", async () => {
   await client.close();
 });
 
+it("does not resume inputs that join a resumed turn", async () => {
+  const { client, socket } = connectedClient();
+  offer(client, "ada", (turn) => String(turn.resumed), { resumable: true });
+  takesOffer(socket);
+  socket.deliver(resumedRun([]));
+  const finish = await hears(socket, "finish", false);
+  assert.equal(finish.text, "true");
+  const steered = [{ item: "i-8", text: "And?" }];
+  socket.deliver({ type: "ack", id: finish.id, seq: 1, steered });
+  assert.equal((await hears(socket, "finish")).text, "false");
+  await client.close();
+});
+
 it("makes no call without the whole past", async () => {
   const { client, socket, paid } = payer();
   socket.deliver(resumedRun([], {}, []));

@@ -45,8 +45,9 @@ class TurnContext:
         self.client_tools = run.client_tools
         #: Permissions of those declared tools that are not simply allowed.
         self.permissions: Mapping[str, frames.Permission] = run.permissions or {}
-        #: Whether another process had this turn before.
-        self.resumed = run.resumed
+        #: Whether another process had this turn before, and these inputs with it. False for inputs
+        #: that joined the turn since.
+        self.resumed = run.resumed and inputs == (run.input,)
         #: Number of interruptions of this turn that count against its limit; 0 for a first run.
         self.attempt: int = run.attempt or 0
         #: The open calls of a resumed turn about which the owner or a client was asked. Their
