@@ -71,7 +71,7 @@ async def test_an_example_that_is_killed_in_a_tool_goes_on_in_another_process(
             # No step is made twice, by the model or by the tool.
             steps = ["asked with 0", "pay 5", "asked with 1", "pay 5", "asked with 2", "pay 5"]
             assert effects.read_text().splitlines() == [*steps, "asked with 3"]
-            # The turn has ended for good, and the next one begins anew.
+            # The turn has ended for good, and the next one begins from its start.
             await room.send("Again.")
             assert ending(await until(room, ended)).outcome == "completed"
     finally:
