@@ -95,6 +95,8 @@ pub struct OpenItem {
     pub kind: StreamKind,
     /// The text.
     pub text: String,
+    /// The cut item whose text this one continues.
+    pub continues: Option<ItemId>,
 }
 
 /// A page of a log: see [`LogStore::page`].

@@ -34,18 +34,19 @@ impl LogStore for SqliteLogs {
     fn checkpoint(&self, session: &SessionId, item: OpenItem) -> Commit<()> {
         let session = session.clone();
         self.0.writer().write_soon(move |connection| {
-            let OpenItem { item, turn, kind, text } = item;
+            let OpenItem { item, turn, kind, text, continues } = item;
             connection
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO open_items (session, item, turn, kind, text)
-                     SELECT num, ?2, ?3, ?4, ?5 FROM sessions WHERE id = ?1",
+                    "INSERT OR REPLACE INTO open_items (session, item, turn, kind, text, continues)
+                     SELECT num, ?2, ?3, ?4, ?5, ?6 FROM sessions WHERE id = ?1",
                 )?
                 .execute(params![
                     session.as_str(),
                     item.as_str(),
                     turn.as_str(),
                     kind_name(kind),
-                    text
+                    text,
+                    continues.as_ref().map(Id::as_str)
                 ])?;
             Ok(())
         })
