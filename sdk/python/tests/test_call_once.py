@@ -15,6 +15,7 @@ from thoughtwire import (
     RefusedError,
     ToolDeclaration,
     blocking,
+    events,
 )
 from thoughtwire.frames import Replay
 
@@ -119,6 +120,34 @@ async def test_inputs_that_join_a_resumed_turn_are_not_resumed() -> None:
             steered = [{"item": "i-8", "text": "And?"}]
             assert (await acks(peer, "finish", steered=steered))["text"] == "True"
             assert (await acks(peer, "finish"))["text"] == "False"
+
+
+@pytest.mark.parametrize("kind", ["message", "thought"])
+async def test_a_resumed_turn_continues_a_cut_text(kind: str) -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url, resumable=True)
+
+        @agent.turn
+        async def answer(turn: Interface) -> None:
+            cut = turn.so_far[1].event
+            assert isinstance(cut, (events.Message, events.Thought)) and not cut.complete
+            stream = turn.message if kind == "message" else turn.thought
+            async with stream(continues=cut.item) as rest:
+                await rest.write("ten")
+                await rest.write("ce.")
+            whole = turn.assistant_message if kind == "message" else turn.internal_monologue
+            await whole("tence.", continues=cut.item)
+
+        async with offered(agent, server) as peer:
+            cut = {"kind": kind, "item": "i-1", "text": "Half a sen", "complete": False}
+            await resumes(peer, cut)
+            first, second = await peer.hears("delta"), await peer.hears("delta")
+            assert (first["continues"], second.get("continues")) == ("i-1", None)
+            verb = "assistant_message" if kind == "message" else "internal_monologue"
+            for _ in range(2):
+                whole = await acks(peer, verb)
+                assert (whole["text"], whole["continues"]) == ("tence.", "i-1")
+            await acks(peer, "finish")
 
 
 async def test_a_first_run_announces_each_call_makes_it_and_sends_its_result() -> None:

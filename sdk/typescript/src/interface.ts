@@ -25,6 +25,15 @@ export interface WaitOptions {
   timeout?: number;
 }
 
+/** Options of a thought or a message. */
+export interface TextOptions {
+  /**
+   * Item of a thought or a message of `turn.soFar` that was cut, and whose text this one continues.
+   * Clients show both as one.
+   */
+  continues?: string;
+}
+
 /**
  * An agent's side of one turn: the input, its context, and the verbs to answer with.
  *
@@ -108,13 +117,13 @@ export class Interface {
   }
 
   /** Sends a complete thought; returns its item. */
-  internalMonologue(text: string): Promise<string> {
-    return sendText(this.#channel, "internal_monologue", text);
+  internalMonologue(text: string, options: TextOptions = {}): Promise<string> {
+    return sendText(this.#channel, "internal_monologue", text, options);
   }
 
   /** Sends a complete message; returns its item. The function's return value is the last one. */
-  assistantMessage(text: string): Promise<string> {
-    return sendText(this.#channel, "assistant_message", text);
+  assistantMessage(text: string, options: TextOptions = {}): Promise<string> {
+    return sendText(this.#channel, "assistant_message", text, options);
   }
 
   /**
@@ -206,17 +215,17 @@ export class Interface {
   }
 
   /** Starts a thought that is streamed. */
-  thought(): ItemWriter {
-    return new ItemWriter(this.#channel, "thought", (item, text) =>
-      sendText(this.#channel, "internal_monologue", text, item),
-    );
+  thought(options: TextOptions = {}): ItemWriter {
+    const send = (item: string, text: string) =>
+      sendText(this.#channel, "internal_monologue", text, options, item);
+    return new ItemWriter(this.#channel, "thought", send, options.continues);
   }
 
   /** Starts a message that is streamed. */
-  message(): ItemWriter {
-    return new ItemWriter(this.#channel, "message", (item, text) =>
-      sendText(this.#channel, "assistant_message", text, item),
-    );
+  message(options: TextOptions = {}): ItemWriter {
+    const send = (item: string, text: string) =>
+      sendText(this.#channel, "assistant_message", text, options, item);
+    return new ItemWriter(this.#channel, "message", send, options.continues);
   }
 
   /**
@@ -259,9 +268,11 @@ function sendText(
   channel: TurnChannel,
   verb: "internal_monologue" | "assistant_message",
   text: string,
+  { continues }: TextOptions,
   item: string = crypto.randomUUID(),
 ): Promise<string> {
-  return markHandled(channel.send(item, { verb, text }).then(() => item));
+  const whole = { verb, text, ...(continues === undefined ? {} : { continues }) };
+  return markHandled(channel.send(item, whole).then(() => item));
 }
 
 function sendCall(

@@ -129,10 +129,11 @@ export class TurnChannel {
   }
 
   /** Sends a delta of an item; waits while the send buffer is full. */
-  delta(item: string, kind: StreamKind, text: string): Promise<void> {
+  delta(item: string, kind: StreamKind, text: string, continues?: string): Promise<void> {
     return this.#inOrder(async () => {
       const n = this.#deltas.get(item) ?? 0;
-      const frame = this.#serialize({ verb: "delta", item, n, kind, text });
+      const first = n === 0 && continues !== undefined ? { continues } : {};
+      const frame = this.#serialize({ verb: "delta", item, n, kind, text, ...first });
       const refusal = this.#isConnected ? this.#writer.write(frame) : undefined;
       if (refusal) throw refusal;
       this.#deltas.set(item, n + 1);

@@ -239,6 +239,36 @@ it("does not resume inputs that join a resumed turn", async () => {
   await client.close();
 });
 
+it("continues a text that was cut", async () => {
+  const { client, socket } = connectedClient();
+  offer(
+    client,
+    "ada",
+    async (turn) => {
+      const cut = turn.soFar[1]?.event;
+      assert.ok(cut?.kind === "message" && !cut.complete);
+      const rest = turn.message({ continues: cut.item });
+      await rest.write("ten");
+      await rest.write("ce.");
+      await rest.end();
+      await turn.internalMonologue("Hm.");
+    },
+    { resumable: true },
+  );
+  takesOffer(socket);
+  socket.deliver(
+    resumedRun([{ kind: "message", item: "i-1", text: "Half a sen", complete: false }]),
+  );
+  const first = await hears(socket, "delta", false);
+  const second = await hears(socket, "delta", false);
+  assert.deepEqual([first.continues, "continues" in second], ["i-1", false]);
+  const whole = await hears(socket, "assistant_message");
+  assert.deepEqual([whole.text, whole.continues], ["tence.", "i-1"]);
+  assert.ok(!("continues" in (await hears(socket, "internal_monologue"))));
+  await hears(socket, "finish");
+  await client.close();
+});
+
 it("makes no call without the whole past", async () => {
   const { client, socket, paid } = payer();
   socket.deliver(resumedRun([], {}, []));

@@ -973,6 +973,8 @@ class SayInternalMonologue:
     turn: Id
     #: The text.
     text: str
+    #: The cut thought of the same turn whose text this one continues.
+    continues: Id | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -985,6 +987,8 @@ class SayAssistantMessage:
     turn: Id
     #: The text.
     text: str
+    #: The cut message of the same turn whose text this one continues.
+    continues: Id | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1090,6 +1094,8 @@ class SayDelta:
     kind: StreamKind
     #: The piece.
     text: str
+    #: The cut item of the same turn whose text this one continues. It counts with the first piece.
+    continues: Id | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

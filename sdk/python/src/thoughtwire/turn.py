@@ -129,11 +129,20 @@ class Turn:
 
         ack.add_done_callback(answered)
 
-    def delta(self, item: str, kind: frames.StreamKind, text: str) -> None:
+    def delta(self, item: str, kind: frames.StreamKind, text: str, continues: str | None) -> None:
         """Sends a piece of an item; see :meth:`writable`."""
         self._check_running()
         n = self._deltas.get(item, 0)
-        wire = codec.encode(verbs.SayDelta(turn=self.id, item=item, n=n, kind=kind, text=text))
+        wire = codec.encode(
+            verbs.SayDelta(
+                turn=self.id,
+                item=item,
+                n=n,
+                kind=kind,
+                text=text,
+                continues=continues if n == 0 else None,
+            )
+        )
         self._connection.check_size(wire)
         self._deltas[item] = n + 1
         self._send((item, n), wire)
