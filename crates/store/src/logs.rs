@@ -130,3 +130,12 @@ pub(crate) fn returned_call(event: &Event) -> Option<&CallId> {
         | Event::Other(_) => None,
     }
 }
+
+/// The stored name of a stream's kind.
+pub(crate) fn kind_name(kind: StreamKind) -> &'static str {
+    match kind {
+        StreamKind::Thought => "thought",
+        StreamKind::Message => "message",
+        StreamKind::ToolArgs => "tool_args",
+    }
+}

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 use thoughtwire_proto::{SessionId, StreamKind, Timestamp};
 
-use super::logs::{append, kind_name};
+use super::logs::append;
 use super::row::{RowCache, get_id, row_of};
 use super::{Handle, sessions};
+use crate::logs::kind_name;
 use crate::{Batch, OpenItem, StoreError, StoredSession, recovery};
 
 impl Handle {

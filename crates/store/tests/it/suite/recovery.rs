@@ -35,7 +35,7 @@ async fn is_listed_running(store: &Store, id: &SessionId) -> bool {
 #[tokio::test]
 async fn a_cut_turn_keeps_its_texts_so_far_when_its_session_is_loaded() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let mut ada = session(&store, &agent(&store, "ada").await).await;
         let bob = session(&store, &agent(&store, "bob").await).await;
         let turn: TurnId = "t-1".parse().unwrap();
@@ -94,7 +94,7 @@ async fn a_cut_turn_keeps_its_texts_so_far_when_its_session_is_loaded() {
 #[tokio::test]
 async fn a_continuation_that_a_crash_cuts_names_what_it_continues() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let mut ada = session(&store, &agent(&store, "ada").await).await;
         let turn: TurnId = "t-1".parse().unwrap();
         let events = vec![
@@ -133,7 +133,7 @@ async fn a_continuation_that_a_crash_cuts_names_what_it_continues() {
 #[tokio::test]
 async fn a_checkpoint_keeps_its_place_among_the_writes() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let mut ada = session(&store, &agent(&store, "ada").await).await;
         let turn: TurnId = "t-1".parse().unwrap();
         let begun = vec![(None, says("i-1", "go")), (Some(&turn), started("i-1"))];
