@@ -46,6 +46,8 @@ impl From<ServeFlags> for Flags {
         let ServeFlags {
             listen,
             data_dir,
+            store,
+            advertise,
             config,
             model,
             auth,
@@ -62,6 +64,8 @@ impl From<ServeFlags> for Flags {
         Self {
             listen,
             data_dir,
+            store,
+            advertise,
             config,
             model,
             auth,

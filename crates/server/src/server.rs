@@ -15,7 +15,7 @@ use axum::routing::{any, get};
 use thoughtwire_agent::{Archive, McpServers, MemoryAgent, check_model};
 use thoughtwire_hub::{Hub, HubOptions, new_id, now};
 use thoughtwire_proto::{Refusal, UserId};
-use thoughtwire_store::{Store, StoreError};
+use thoughtwire_store::{NodeIdentity, Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -99,6 +99,20 @@ pub enum ServeError {
     Broken(String),
 }
 
+/// Opens the store that the configuration names. A server with TLS has to be told under which URL
+/// its certificate is valid.
+async fn open_store(config: &Config, address: Option<&SocketAddr>) -> Result<Store, ServeError> {
+    let dir = config.data_dir.clone();
+    let Some(url) = &config.store else {
+        let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now())).await;
+        return Ok(opened.map_err(|error| ServeError::Broken(error.to_string()))??);
+    };
+    let own = address.filter(|address| config.tls.is_none() && !address.ip().is_unspecified());
+    let own = own.map(|address| url_of(address, false));
+    let node = NodeIdentity::of_dir(&dir, config.advertise.clone().or(own))?;
+    Ok(Store::connect(url, node, now()).await?)
+}
+
 /// A server that listens, but does not serve yet.
 pub struct Server {
     config: Config,
@@ -132,9 +146,6 @@ impl Server {
             model: config.model.clone(),
             reason: error.to_string(),
         })?;
-        let dir = config.data_dir.clone();
-        let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now())).await;
-        let store = Arc::new(opened.map_err(|error| ServeError::Broken(error.to_string()))??);
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         for &address in &config.listen {
@@ -143,6 +154,7 @@ impl Server {
             addresses.push(listener.local_addr().map_err(refused)?);
             listeners.push(listener);
         }
+        let store = Arc::new(open_store(&config, addresses.first()).await?);
         let options = config.agent_options().map_err(|error| ServeError::Model {
             model: config.embedding.clone().unwrap_or_default(),
             reason: error.to_string(),

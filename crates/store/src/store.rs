@@ -62,7 +62,7 @@ impl Store {
     /// When the address is wrong, the database cannot be reached, or a newer version wrote it.
     pub async fn connect(
         url: &str,
-        node: &NodeIdentity,
+        node: NodeIdentity,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         Ok(Self::new(postgres::open(url, node, now).await?))

@@ -13,6 +13,7 @@ Examples:
   thoughtwire serve
   thoughtwire serve --data-dir ./data --model ollama/llama3.2
   OPENAI_API_KEY=… thoughtwire serve --model openai/gpt-5-mini
+  thoughtwire serve --store postgres://thoughtwire@db.example/thoughtwire
   thoughtwire serve --listen 0.0.0.0:443 --tls-certificate cert.pem --tls-key key.pem
 
 Prints one line with the URL when the server is ready. Logs go to stderr. On SIGTERM or Ctrl-C
@@ -27,6 +28,14 @@ pub(crate) struct ServeFlags {
     /// Directory for all stored data [default: the platform's data directory].
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Keep the data in this PostgreSQL database instead of a file in the data directory. Several
+    /// servers may share it: postgres://user@host/database
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// URL under which other servers on the same database reach this one [default: the first
+    /// address].
+    #[arg(long, value_name = "URL")]
+    pub(crate) advertise: Option<String>,
     /// Read this configuration file (TOML).
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -12,6 +12,8 @@ use super::{ConfigError, Flags, usual_file};
 const SETTINGS: &[&str] = &[
     "listen",
     "data_dir",
+    "store",
+    "advertise",
     "model",
     "fallbacks",
     "embedding",
@@ -97,6 +99,8 @@ impl Layers {
         let proxy = flags.trust_proxy.then(|| "true".to_owned());
         for (name, value) in [
             ("data_dir", &data_dir),
+            ("store", &flags.store),
+            ("advertise", &flags.advertise),
             ("model", &flags.model),
             ("auth", &flags.auth),
             ("tls.certificate", &certificate),

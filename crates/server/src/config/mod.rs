@@ -56,6 +56,10 @@ pub struct Flags {
     pub listen: Vec<String>,
     /// `--data-dir`.
     pub data_dir: Option<PathBuf>,
+    /// `--store`.
+    pub store: Option<String>,
+    /// `--advertise`.
+    pub advertise: Option<String>,
     /// `--config`.
     pub config: Option<PathBuf>,
     /// `--model`.
@@ -81,6 +85,10 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Data directory.
     pub data_dir: PathBuf,
+    /// Address of the PostgreSQL database with the data; SQLite in the data directory without one.
+    pub store: Option<String>,
+    /// URL under which other nodes reach this one.
+    pub advertise: Option<String>,
     /// The model of agents that name none, as `provider/name`.
     pub model: String,
     /// Whether the server asks for keys.
@@ -273,6 +281,8 @@ impl Config {
         let mut reading = SettingsReader { layers: Layers::read(flags)?, settings: Vec::new() };
         let listen = reading.listen()?;
         let data_dir = reading.data_dir()?;
+        let store = reading.store()?;
+        let advertise = reading.advertise()?;
         let model = reading.text_or("model", "offline");
         let fallbacks = reading.texts("fallbacks");
         let embedding = reading.text("embedding");
@@ -315,6 +325,8 @@ impl Config {
         let config = Self {
             listen,
             data_dir,
+            store,
+            advertise,
             model,
             auth,
             auth_is_said,

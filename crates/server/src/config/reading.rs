@@ -133,6 +133,33 @@ impl SettingsReader {
         Ok(dir)
     }
 
+    pub(super) fn store(&mut self) -> Result<Option<String>, ConfigError> {
+        let found = self.layers.find("store");
+        let store = self.address("store");
+        let is_known =
+            |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        match store {
+            Some(url) if !is_known(&url) => Err(bad(
+                "store",
+                &masked_address(&url),
+                found.as_ref(),
+                "an address such as postgres://user@host/database",
+            )),
+            store => Ok(store),
+        }
+    }
+
+    pub(super) fn advertise(&mut self) -> Result<Option<String>, ConfigError> {
+        let found = self.layers.find("advertise");
+        let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
+        match self.text("advertise") {
+            Some(url) if !is_url(&url) => {
+                Err(bad("advertise", &url, found.as_ref(), "a URL such as http://10.0.0.7:8282"))
+            }
+            url => Ok(url.map(|url| url.trim_end_matches('/').to_owned())),
+        }
+    }
+
     pub(super) fn auth(
         &mut self,
         addresses: &[SocketAddr],

@@ -52,18 +52,20 @@ struct PostgresStore {
     incarnation: i64,
     lease: LeaseState,
     renewal: Mutex<Option<JoinHandle<()>>>,
+    /// Dropped when the store is closed.
+    identity: Mutex<Option<NodeIdentity>>,
 }
 
 /// Opens a database, migrates its schema, and registers this process as a node.
 pub(crate) async fn open(
     url: &str,
-    node: &NodeIdentity,
+    node: NodeIdentity,
     now: Timestamp,
 ) -> Result<Arc<dyn Backend>, StoreError> {
     let database = Arc::new(Connections::new(DatabaseAddress::parse(url)?)?);
     let sql = database.connect().await?;
     schema::migrate(&sql).await?;
-    let incarnation = node::register(&sql, node, now).await?;
+    let incarnation = node::register(&sql, &node, now).await?;
     let lease = LeaseState::new();
     let renewal = node::keep_lease(Arc::clone(&database), incarnation, lease.clone());
     Ok(Arc::new(PostgresBackend(Arc::new(PostgresStore {
@@ -72,6 +74,7 @@ pub(crate) async fn open(
         database,
         incarnation,
         lease,
+        identity: Mutex::new(Some(node)),
     }))))
 }
 
@@ -88,6 +91,7 @@ impl PostgresStore {
             }
         }
         self.database.stop();
+        drop(self.identity.lock().take());
     }
 }
 

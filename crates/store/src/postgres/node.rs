@@ -147,7 +147,7 @@ pub(super) fn keep_lease(
         let mut client = None;
         let mut renewed = Instant::now();
         // The lease is lost at this time, whatever the database does meanwhile.
-        while let Ok(_) = timeout_at(renewed + OWN_LIMIT, ticks.tick()).await {
+        while timeout_at(renewed + OWN_LIMIT, ticks.tick()).await.is_ok() {
             // The lease runs from before the statement, whenever its answer comes.
             let begun = Instant::now();
             let renewal = renew(&connections, &mut client, incarnation);

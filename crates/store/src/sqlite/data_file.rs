@@ -31,7 +31,7 @@ const OPEN_WAIT: Duration = Duration::from_secs(30);
 /// Invariant: one server per directory, also when the lock file was deleted or replaced; one per
 /// data file, also when two directories lead to the same file. Test:
 /// `opening::a_directory_stays_with_its_process_without_its_lock_file`.
-pub(super) struct DirLock {
+pub(crate) struct DirLock {
     lock: File,
     /// `None` where the file system cannot lock a directory.
     dir: Option<File>,
@@ -57,7 +57,7 @@ impl DirLock {
     ///
     /// # Errors
     /// When another process has it, or the lock file cannot be made.
-    pub(super) fn of_dir(dir: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn of_dir(dir: &Path) -> Result<Self, StoreError> {
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -122,7 +122,7 @@ fn take(file: &File, dir: &Path) -> Result<(), StoreError> {
     }
 }
 
-pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
+pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
     Ok(DirBuilder::new().recursive(true).mode(0o700).create(dir)?)
 }
 

@@ -42,7 +42,8 @@ pub(crate) use backup::{inspect, restore};
 
 use crate::store::{Backend, Nouns};
 use crate::{StoreError, StoreMetrics, StoreRead};
-use data_file::{DataFile, DirLock, FILE, make_dir};
+use data_file::{DataFile, FILE};
+pub(crate) use data_file::{DirLock, make_dir};
 use reader::ReaderPool;
 use row::RowCache;
 use writer::Writer;

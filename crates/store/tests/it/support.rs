@@ -161,7 +161,7 @@ impl TestDatabase {
 
     /// Opens a store in it as a node.
     pub async fn open(&self, node: &str, now: Timestamp) -> Store {
-        Store::connect(&self.url, &NodeIdentity { id: node.into(), url: None }, now).await.unwrap()
+        Store::connect(&self.url, NodeIdentity::new(node, None), now).await.unwrap()
     }
 }
 

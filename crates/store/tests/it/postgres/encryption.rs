@@ -55,10 +55,10 @@ async fn connections_are_encrypted_as_the_address_says() {
     let server = EncryptedServer::start();
     let roots = server.dir.path().join("certificate.pem");
     let roots = roots.to_str().unwrap();
-    let node = NodeIdentity { id: "one".into(), url: None };
+    let node = NodeIdentity::new("one", None);
     for query in ["sslmode=require".to_owned(), format!("sslmode=verify-full&sslrootcert={roots}")]
     {
-        let store = Store::connect(&server.url(&query), &node, NOW).await.unwrap();
+        let store = Store::connect(&server.url(&query), node.clone(), NOW).await.unwrap();
         let ada = format!("ada-{}", query.len());
         let mut ada = session(&store, &agent(&store, &ada).await).await;
         append(&store, &mut ada, vec![(None, says("i-1", "tea"))]).await;
@@ -72,7 +72,7 @@ async fn connections_are_encrypted_as_the_address_says() {
             .url(&format!("sslmode=verify-full&sslrootcert={roots}"))
             .replace("localhost", "127.0.0.1"),
     ] {
-        let refused = Store::connect(&url, &node, NOW).await.err().unwrap().to_string();
+        let refused = Store::connect(&url, node.clone(), NOW).await.err().unwrap().to_string();
         assert!(refused.contains("certificate"), "{url}: {refused}");
     }
 }

@@ -10,8 +10,8 @@ use crate::support::{NOW, TestDatabase, agent, append, batch, log, says, session
 #[tokio::test]
 async fn a_live_nodes_session_is_elsewhere_and_free_when_the_node_leaves() {
     let database = TestDatabase::create();
-    let one = NodeIdentity { id: "one".into(), url: Some("http://one:8282".into()) };
-    let one = Store::connect(&database.url, &one, NOW).await.unwrap();
+    let one = NodeIdentity::new("one", Some("http://one:8282".into()));
+    let one = Store::connect(&database.url, one, NOW).await.unwrap();
     let two = database.open("two", NOW).await;
     let profile = agent(&one, "ada").await;
     let mut ada = one.logs().load(&profile.main_session, NOW).await.unwrap().unwrap();
@@ -52,8 +52,8 @@ async fn a_process_of_the_same_node_replaces_the_earlier_one_at_once() {
 async fn a_node_that_cannot_renew_its_lease_stops_before_another_takes_over() {
     let database = TestDatabase::create();
     let relay = Relay::to(&database.url).await;
-    let node = NodeIdentity { id: "one".into(), url: None };
-    let cut_off = Store::connect(&relay.url(&database.url), &node, NOW).await.unwrap();
+    let node = NodeIdentity::new("one", None);
+    let cut_off = Store::connect(&relay.url(&database.url), node.clone(), NOW).await.unwrap();
     let mut ada = session(&cut_off, &agent(&cut_off, "ada").await).await;
     cut_off.logs().load(&ada.id, NOW).await.unwrap();
     relay.close(true);

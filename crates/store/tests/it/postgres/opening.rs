@@ -5,7 +5,7 @@ use thoughtwire_store::{NodeIdentity, Store, StoreError};
 use crate::support::{NOW, TestDatabase, agent, append, log, says, session};
 
 fn node() -> NodeIdentity {
-    NodeIdentity { id: "one".into(), url: None }
+    NodeIdentity::new("one", None)
 }
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn data_of_a_newer_version_is_left_alone() {
         tokio_postgres::connect(&database.url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     client.batch_execute("UPDATE thoughtwire_schema SET version = 999").await.unwrap();
-    let refused = Store::connect(&database.url, &node(), NOW).await.err().unwrap();
+    let refused = Store::connect(&database.url, node(), NOW).await.err().unwrap();
     assert!(matches!(refused, StoreError::Newer { found: 999, .. }), "{refused}");
 }
 
@@ -39,7 +39,7 @@ async fn an_address_that_leads_nowhere_says_so() {
         ("postgres://u@127.0.0.1/x?colour=red", "the database's address is wrong"),
         ("postgres://u@127.0.0.1/x?sslmode=verify-full&sslrootcert=/nowhere", "no certificates"),
     ] {
-        let refused = Store::connect(url, &node(), NOW).await.err().unwrap().to_string();
+        let refused = Store::connect(url, node(), NOW).await.err().unwrap().to_string();
         assert!(refused.contains(says), "{url}: {refused}");
     }
 }

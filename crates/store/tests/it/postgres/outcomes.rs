@@ -9,8 +9,8 @@ use super::relay::Relay;
 use crate::support::{NOW, TestDatabase, agent, batch, log, note, says, session};
 
 async fn through(relay: &Relay, database: &TestDatabase) -> Store {
-    let node = NodeIdentity { id: "one".into(), url: None };
-    Store::connect(&relay.url(&database.url), &node, NOW).await.unwrap()
+    let node = NodeIdentity::new("one", None);
+    Store::connect(&relay.url(&database.url), node.clone(), NOW).await.unwrap()
 }
 
 fn texts(events: &[Event]) -> Vec<&str> {
