@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use super::answers::{FirstAnswers, answering, at_once};
+use super::cut_items::CutItems;
 use super::held_calls::{HeldCalls, not_run, when_approved};
 use super::progress::TurnProgress;
 use super::registry::OfferRegistry;
@@ -38,6 +39,8 @@ pub(crate) struct WorkerTurn {
     order: tokio::sync::Mutex<()>,
     pub(super) progress: Mutex<TurnProgress>,
     pub(super) held: Mutex<HeldCalls>,
+    /// Texts that the worker may continue.
+    pub(super) cut: CutItems,
     end: Mutex<Option<TurnEndSender>>,
     /// The worker has ended the turn itself, so it needs no cancel.
     pub(super) finishing: Arc<AtomicBool>,
@@ -71,6 +74,7 @@ impl WorkerTurn {
             order: tokio::sync::Mutex::default(),
             progress: Mutex::new(TurnProgress::new(&turn.open_calls)),
             held: Mutex::new(held),
+            cut: CutItems::read(so_far),
             end: Mutex::new(Some(end)),
             finishing: Arc::default(),
             entered_inbox: AtomicBool::new(false),

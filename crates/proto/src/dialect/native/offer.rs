@@ -22,8 +22,14 @@ pub(super) fn read(fields: &mut FrameFields) -> Result<Offer, Refusal> {
 pub(super) fn read_verb(fields: &mut FrameFields) -> Result<Verb, Refusal> {
     let verb: String = fields.need("verb")?;
     Ok(match verb.as_str() {
-        "internal_monologue" => Verb::InternalMonologue { text: fields.need("text")? },
-        "assistant_message" => Verb::AssistantMessage { text: fields.need("text")? },
+        "internal_monologue" => {
+            let (text, continues) = (fields.need("text")?, fields.take("continues")?);
+            Verb::InternalMonologue { text, continues }
+        }
+        "assistant_message" => {
+            let (text, continues) = (fields.need("text")?, fields.take("continues")?);
+            Verb::AssistantMessage { text, continues }
+        }
         "function_message" => Verb::FunctionMessage { text: fields.need("text")? },
         "tool_called" => {
             Verb::ToolCalled { name: fields.need("name")?, args: fields.need("args")? }
@@ -49,6 +55,7 @@ pub(super) fn read_verb(fields: &mut FrameFields) -> Result<Verb, Refusal> {
             n: fields.need("n")?,
             kind: fields.need("kind")?,
             text: fields.need("text")?,
+            continues: fields.take("continues")?,
         },
         "status" => Verb::Status { text: fields.need("text")? },
         "usage" => Verb::Usage(Usage {
