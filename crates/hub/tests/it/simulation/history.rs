@@ -119,7 +119,7 @@ impl History {
         };
         let hub = Hub::new(Arc::new(store), Arc::new(agent), options).await.unwrap();
         tokio::spawn(follow_list(hub.changes(), Arc::clone(&self.ledger)));
-        let mut life = Life::new(hub, clock, driver);
+        let mut life = Life::new(hub, clock, driver, Arc::clone(&self.ledger));
         let end = self.act(&mut life, last).await;
         self.wall.fetch_add(i64::try_from(began.elapsed().as_millis()).unwrap(), Ordering::Relaxed);
         end
@@ -152,6 +152,9 @@ impl History {
         }
         if last {
             self.come_to_rest(life).await;
+        } else if self.dice.u8(0..2) == 0 {
+            self.stream_before_end(life);
+            self.pass_on_time(life).await;
         }
         if last || self.dice.u8(0..3) == 0 {
             return self.stop(life, last).await;
@@ -282,6 +285,7 @@ impl History {
             assert!(noted.is_some_and(|at| at.as_millis() > 0), "a planned stop is not noted");
         }
         self.done.stops += 1;
+        self.ledger.lock().unwrap().texts.stopped();
         life.hub.store().close().await;
         End::Stopped
     }
@@ -295,7 +299,7 @@ impl History {
 
     /// Heals what is broken, and lets everything run to its end.
     async fn come_to_rest(&mut self, life: &mut Life) {
-        self.disk.heal(&life.driver);
+        self.heal(life);
         self.finish_sweep(life).await;
         let places = self.ledger.lock().unwrap().places.len();
         for number in 0..places {
@@ -373,7 +377,7 @@ impl History {
 
     fn break_or_heal(&mut self, life: &Life) {
         if self.disk.is_broken() || self.dice.bool() {
-            self.disk.heal(&life.driver);
+            self.heal(life);
             self.note("healed".to_owned());
             return;
         }
@@ -382,8 +386,14 @@ impl History {
         {
             let mut ledger = self.ledger.lock().unwrap();
             (ledger.excused, ledger.shaken) = (true, true);
+            ledger.texts.set_failing(self.disk.is_failing());
         }
         self.note(format!("fault: {what}"));
+    }
+
+    fn heal(&mut self, life: &Life) {
+        self.disk.heal(&life.driver);
+        self.ledger.lock().unwrap().texts.set_failing(false);
     }
 
     fn open(&mut self) -> (Store, RamDriver) {

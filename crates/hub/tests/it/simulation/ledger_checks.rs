@@ -86,6 +86,9 @@ impl Ledger {
             return;
         }
         let records = log.records.as_slice();
+        let (lost, kept) = self.texts.check(room, records);
+        self.complaints.extend(lost);
+        self.tally.texts_kept += kept;
         let mut wrong = self.rooms[room].check(records, &stored.state, at_rest);
         wrong.extend(interruptions::check(records));
         wrong.extend(self.effects.check(records));
