@@ -345,15 +345,6 @@ impl History {
                 return self.check_complaints();
             }
             rounds += 1;
-            if rounds == 2 {
-                // A client that was refused because of a broken disk connects again.
-                let is_deaf =
-                    |number: &usize| !self.ledger.lock().unwrap().callers[*number].is_attached();
-                for number in (0..callers).filter(is_deaf).collect::<Vec<_>>() {
-                    self.connect(life, number);
-                    life.callers[&number].pace(Pace::Eager);
-                }
-            }
             assert!(rounds < 100, "it does not come to rest: {states:?}");
             if rounds > 2 {
                 for room in busy.into_iter().map(|(room, _)| *room).collect::<Vec<_>>() {

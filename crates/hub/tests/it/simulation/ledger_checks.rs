@@ -133,7 +133,8 @@ impl Ledger {
         if self.waits.under_way > 0 {
             wrong.push(format!("{} still wait for turns that have ended", self.waits.under_way));
         }
-        let deaf = self.callers.iter().filter(|heard| !heard.is_attached());
+        let is_gone = |room: usize| self.rooms[room].gone;
+        let deaf = self.callers.iter().filter(|heard| !heard.is_attached(is_gone));
         wrong.extend(deaf.map(|heard| format!("{} is not attached at the end", heard.peer.name)));
         let unlisted =
             self.rooms.iter().filter(|room| !room.gone && !self.listed.contains(&room.session));
