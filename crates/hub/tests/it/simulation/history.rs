@@ -267,8 +267,9 @@ impl History {
         if writes.is_some() {
             return self.cut_stop(life);
         }
-        // A command that comes last of all may load a session whose turn was left open, and that
-        // is a write.
+        // The stop has waited for the sessions that were live. A command that comes after that
+        // loads its session, which recovers the turn that was left open, and refuses the command
+        // then. The recovery is a write; the server itself drains them when it closes its store.
         life.write(1024);
         pass(1).await;
         let under_way = self

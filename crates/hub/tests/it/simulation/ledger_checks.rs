@@ -46,7 +46,8 @@ impl Ledger {
             }
         }
         for opening in openings {
-            self.open_room(&opening.session, opening.is_main);
+            let room = self.open_room(&opening.session, opening.is_main);
+            self.rooms[room].stops_on_crash = opening.stops_on_crash;
         }
         self.complaints.extend(wrong);
     }
@@ -90,7 +91,7 @@ impl Ledger {
         self.complaints.extend(lost);
         self.tally.texts_kept += kept;
         let mut wrong = self.rooms[room].check(records, &stored.state, at_rest);
-        wrong.extend(interruptions::check(records));
+        wrong.extend(interruptions::check(records, self.rooms[room].stops_on_crash));
         wrong.extend(self.effects.check(records));
         wrong.extend(self.waits.check(room, records));
         wrong.extend(self.check_verbs(room, records));

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use thoughtwire_proto::{
-    AgentSpec, Command, CommandReply, Cursor, DirectoryCommand, Policy, Refusal, Request, Seq,
-    SessionCommand, Start, ToolStatus, Verdict,
+    AgentSettings, AgentSpec, Command, CommandReply, Cursor, DirectoryCommand, OnCrash, Policy,
+    Refusal, Request, Seq, SessionCommand, Start, ToolStatus, Verdict,
 };
 
 use super::actor::script;
@@ -174,6 +174,10 @@ impl History {
                 Command::Directory(DirectoryCommand::CreateAgent(Box::new(AgentSpec {
                     name,
                     model: Some(format!("{tag} model")),
+                    settings: AgentSettings {
+                        on_crash: (kind == 1).then_some(OnCrash::Stop),
+                        ..AgentSettings::default()
+                    },
                     ..AgentSpec::default()
                 })))
             }
