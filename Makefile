@@ -8,7 +8,7 @@ DEPS := .test-deps
 CARGO_TOOLS := $(DEPS)/cargo
 export PATH := $(PATH):$(CURDIR)/$(CARGO_TOOLS)/bin
 
-.PHONY: serve test soak test-deps walls lint deny nextest conformance fuzz bench bench-deps sdk sdk-python web chromium
+.PHONY: serve test run-tests soak test-deps walls lint deny nextest conformance fuzz bench bench-deps sdk sdk-python web chromium
 
 # Builds and runs the server: http://127.0.0.1:8282. Without npm it runs without its page, and says so there.
 serve:
@@ -17,6 +17,10 @@ serve:
 
 # Installs what the tests need, and runs all of them.
 test: test-deps walls nextest sdk sdk-python web chromium
+	@tools/postgres start
+	@trap 'tools/postgres stop' EXIT; $(MAKE) --no-print-directory run-tests
+
+run-tests:
 	$(CARGO) nextest run --workspace
 	$(CARGO) test --workspace --doc
 	npm test --silent --prefix sdk/typescript

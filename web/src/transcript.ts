@@ -30,6 +30,8 @@ export interface TextEntry {
   state: "open" | "whole" | "cut";
   /** Positions in the text at which it was cut and continued. 0 if the first part is not loaded. */
   seams: number[];
+  /** The cut item whose text an open one continues. */
+  continues?: string | undefined;
 }
 
 export interface InputEntry {
@@ -100,10 +102,6 @@ export class Transcript {
   readonly #cut = new Map<string, string>();
   /** Items whose text was joined to another entry. */
   readonly #joined = new Set<string>();
-  /** Key of the last text of each kind, if it was cut. */
-  readonly #last = new Map<TextEntry["kind"], string>();
-  /** The same for texts that the next one likely continues, because the turn was resumed since. */
-  #expected = new Map<TextEntry["kind"], string>();
   /** Texts with what is streamed behind them, by the open entry, so that each is made once. */
   readonly #growing = new WeakMap<TextEntry, TextEntry>();
   #usage: Usage | undefined;
@@ -127,15 +125,16 @@ export class Transcript {
     return [...settled, ...open, ...waiting];
   }
 
-  /**
-   * Returns the text that an open item continues, as far as its deltas tell: the last text of its
-   * kind was cut, and the turn was resumed since. The item's event decides.
-   */
+  /** Returns the text that an open item continues. The item's event decides. */
   #continued(open: TextEntry | CallEntry): TextEntry | undefined {
     if (open.kind === "call") return undefined;
-    const first = [...this.#open.values()].find(({ kind }) => kind === open.kind);
-    const cut = this.#entries[this.#index.get(this.#expected.get(open.kind) ?? "") ?? -1];
-    return first === open && cut?.kind === open.kind ? cut : undefined;
+    const cut = this.#cutText(open.continues);
+    return cut?.kind === open.kind ? cut : undefined;
+  }
+
+  /** Returns the entry with the text of an item that was cut. */
+  #cutText(item: string | undefined): TranscriptEntry | undefined {
+    return this.#entries[this.#index.get(this.#cut.get(item ?? "") ?? "") ?? -1];
   }
 
   #grown(cut: TextEntry, open: TextEntry): TextEntry {
@@ -216,7 +215,8 @@ export class Transcript {
           this.#hasMessage = true;
         return this.#text(frame, event);
       case "turn_resumed":
-        this.#expected = new Map(this.#last);
+        // Items without an event were lost in the interruption.
+        this.#open.clear();
         return this.#set({
           kind: "note",
           key,
@@ -340,7 +340,7 @@ export class Transcript {
   #text(frame: EventFrame, said: Event & { kind: "thought" | "message" }): void {
     const { kind, item, continues } = said;
     const state = said.complete ? "whole" : "cut";
-    const cut = this.#entries[this.#index.get(this.#cut.get(continues ?? "") ?? "") ?? -1];
+    const cut = this.#cutText(continues);
     const isJoined = cut?.kind === kind;
     const entry: TextEntry = isJoined
       ? join(cut, said.text, state)
@@ -355,12 +355,7 @@ export class Transcript {
         };
     if (isJoined) this.#joined.add(item);
     this.#open.delete(item);
-    this.#last.delete(kind);
-    this.#expected.delete(kind);
-    if (!said.complete) {
-      this.#cut.set(item, entry.key);
-      this.#last.set(kind, entry.key);
-    }
+    if (!said.complete) this.#cut.set(item, entry.key);
     this.#set(entry);
   }
 
@@ -368,8 +363,6 @@ export class Transcript {
   #forgetCuts(): void {
     this.#cut.clear();
     this.#joined.clear();
-    this.#last.clear();
-    this.#expected.clear();
   }
 
   #delta(frame: FrameOf<"delta"> | FrameOf<"partial">): void {
@@ -388,6 +381,7 @@ export class Transcript {
         text: before + frame.text,
         state: "open",
         seams: [],
+        continues: frame.continues ?? (known?.kind === frame.kind ? known.continues : undefined),
       });
     }
   }

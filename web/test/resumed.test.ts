@@ -154,8 +154,13 @@ describe("a call that was interrupted", () => {
 });
 
 describe("a text that was cut", () => {
-  /** Lets the page see a log of its own, as a server would send it. */
-  async function showing(page: Page, url: string, events: object[]): Promise<void> {
+  /** Lets the page see a log of its own and an open item, as a server would send them. */
+  async function showing(
+    page: Page,
+    url: string,
+    events: object[],
+    partial?: object,
+  ): Promise<void> {
     await page.routeWebSocket(/\/v1\/ws$/, (socket) => {
       const upstream = socket.connectToServer();
       const turn = "t-1";
@@ -167,11 +172,29 @@ describe("a text that was cut", () => {
           const at = "2026-01-01T00:00:00.000Z";
           socket.send(JSON.stringify({ type: "event", session, seq: n + 2, at, turn, event }));
         });
+        if (partial) socket.send(JSON.stringify({ type: "partial", session, turn, ...partial }));
         socket.send(message);
       });
     });
     await page.goto(url);
   }
+
+  it("is one text while the last of its parts is streamed", async (test) => {
+    const { server, user } = await serve(test, browser);
+    const { session } = await user.client().createAgent({ name: "main" });
+    const page = await user.context.newPage();
+    const events = [
+      { kind: "turn_started", input: "i-1" },
+      { kind: "message", item: "m-1", text: "Half a ", complete: false },
+      { kind: "turn_resumed", attempt: 1, reason: "restart" },
+      { kind: "message", item: "m-2", text: "sen", complete: false, continues: "m-1" },
+      { kind: "turn_resumed", attempt: 2, reason: "restart" },
+    ];
+    const partial = { item: "m-3", n: 2, kind: "message", text: "tence", continues: "m-2" };
+    await showing(page, `${server.url}/#${session}`, events, partial);
+    await shown(page, "Half a sentence");
+    assert.deepEqual(await drawn(page), ["Half a sentence"]);
+  });
 
   it("has one thin mark where it goes on, which changes no Markdown", async (test) => {
     const { server, user } = await serve(test, browser);

@@ -77,7 +77,7 @@ impl ItemDraft {
         }
         self.text.push_str(piece);
         let (item, text) = (self.item.clone(), piece.to_owned());
-        Some(AgentVerb::Delta { item, kind: self.kind, text })
+        Some(AgentVerb::Delta { item, kind: self.kind, text, continues: self.continues.clone() })
     }
 
     pub(crate) fn into_thought(self) -> Self {
@@ -155,7 +155,8 @@ impl ItemWriter {
         Self { draft: self.draft.into_thought(), ..self }
     }
 
-    /// Makes the item the continuation of one that an interruption of the turn has cut.
+    /// Makes the item the continuation of one that an interruption of the turn has cut. It is
+    /// called before the first piece is written, which tells clients and the store.
     #[must_use]
     pub fn continuing(self, cut: ItemId) -> Self {
         Self { draft: self.draft.continuing(cut), ..self }

@@ -18,13 +18,19 @@ pub enum StreamKind {
 }
 
 impl StreamKind {
-    /// The event of an item that was cut. `None` for arguments of a call and for an empty text.
+    /// The event of an item that was cut, with the item that it continues. `None` for arguments of
+    /// a call and for an empty text: the next text then continues what this one would have.
     #[must_use]
-    pub fn incomplete_item(self, item: ItemId, text: String) -> Option<Event> {
+    pub fn incomplete_item(
+        self,
+        item: ItemId,
+        text: String,
+        continues: Option<ItemId>,
+    ) -> Option<Event> {
         if text.is_empty() {
             return None;
         }
-        let (complete, continues) = (false, None);
+        let complete = false;
         match self {
             Self::Thought => {
                 Some(Event::Turn(TurnEvent::Thought { item, text, complete, continues }))
@@ -51,6 +57,8 @@ pub struct Delta {
     pub kind: StreamKind,
     /// The piece.
     pub text: String,
+    /// The cut item whose text this one continues. Only the first piece has it.
+    pub continues: Option<ItemId>,
 }
 
 /// An open item's text so far. It replaces what a client has of the item.
@@ -66,6 +74,8 @@ pub struct Partial {
     pub kind: StreamKind,
     /// All of its text so far.
     pub text: String,
+    /// The cut item whose text this one continues.
+    pub continues: Option<ItemId>,
 }
 
 /// Something that a subscriber of a session is shown. Emissions have an order.

@@ -1,8 +1,8 @@
 //! Messages of the running turn's agent, and the end of its work.
 
 use thoughtwire_proto::{
-    CallId, Delta, Emission, Event, ItemId, ResumeReason, Seq, SessionEvent, SessionReply,
-    StreamKind, TurnEvent, TurnId, Usage,
+    CallId, Delta, Emission, Event, ResumeReason, Seq, SessionEvent, SessionReply, TurnEvent,
+    TurnId, Usage,
 };
 
 use crate::accepted_log::{Entry, UnnumberedEvent};
@@ -31,7 +31,9 @@ pub(crate) fn handle<H: SessionHost>(
         TurnVerb::Append { events, extras, durable, reply } => {
             append(turns, now, &turn, events, extras, durable, reply);
         }
-        TurnVerb::Delta { item, kind, text } => delta(turns, now, turn, item, kind, text),
+        TurnVerb::Delta { item, kind, text, continues } => {
+            delta(turns, now, Delta { turn, item, n: 0, kind, text, continues });
+        }
         TurnVerb::Status { text } => {
             turns.log.show(Emission::Status { turn: Some(turn), text });
         }
@@ -115,17 +117,11 @@ fn of_turn(turn: &TurnId, events: Vec<Event>) -> Vec<UnnumberedEvent> {
     events.into_iter().map(|event| (Some(turn.clone()), event)).collect()
 }
 
-fn delta<H: SessionHost>(
-    turns: &mut TurnQueue<H>,
-    now: Now,
-    turn: TurnId,
-    item: ItemId,
-    kind: StreamKind,
-    text: String,
-) {
+fn delta<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now, piece: Delta) {
     let Some(running) = &mut turns.running else { return };
-    let n = running.items.extend(&item, kind, &text, now.elapsed);
-    turns.log.show(Emission::Delta(Delta { turn, item, n, kind, text }));
+    let n = running.items.extend(&piece, now.elapsed);
+    let continues = piece.continues.filter(|_| n == 0);
+    turns.log.show(Emission::Delta(Delta { n, continues, ..piece }));
 }
 
 /// Another program takes the turn over from the one that was lost.

@@ -106,6 +106,8 @@ pub struct OpenItemText {
     pub kind: StreamKind,
     /// All of its text so far.
     pub text: String,
+    /// The cut item whose text this one continues.
+    pub continues: Option<ItemId>,
 }
 
 /// A turn to start, accepted and not necessarily on disk.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thoughtwire_proto::{Event, ItemId, StreamKind, TurnId};
+use thoughtwire_proto::{Delta, Event, ItemId, StreamKind, TurnId};
 
 use crate::OpenItemText;
 
@@ -26,31 +26,28 @@ struct StreamedItem {
     /// Number of deltas.
     count: u64,
     text: String,
+    /// The cut item whose text this one continues.
+    continues: Option<ItemId>,
     /// Whether `text` has grown since its last checkpoint.
     is_dirty: bool,
 }
 
 impl OpenItems {
-    /// Adds a piece to an item and returns the piece's number, counted from 0.
-    pub(crate) fn extend(
-        &mut self,
-        item: &ItemId,
-        kind: StreamKind,
-        text: &str,
-        elapsed: Duration,
-    ) -> u64 {
+    /// Adds a piece to its item and returns its number, counted from 0.
+    pub(crate) fn extend(&mut self, piece: &Delta, elapsed: Duration) -> u64 {
         self.due.get_or_insert_with(|| elapsed + CHECKPOINT_EVERY);
-        if let Some(open) = self.items.iter_mut().find(|open| open.item == *item) {
-            open.text.push_str(text);
+        if let Some(open) = self.items.iter_mut().find(|open| open.item == piece.item) {
+            open.text.push_str(&piece.text);
             open.is_dirty = true;
             open.count += 1;
             return open.count - 1;
         }
         self.items.push(StreamedItem {
-            item: item.clone(),
-            kind,
+            item: piece.item.clone(),
+            kind: piece.kind,
             count: 1,
-            text: text.to_owned(),
+            text: piece.text.clone(),
+            continues: piece.continues.clone(),
             is_dirty: true,
         });
         0
@@ -71,9 +68,19 @@ impl OpenItems {
 
     /// Events that end the open items as incomplete.
     pub(crate) fn closing_events(&self) -> Vec<Event> {
-        let incomplete =
-            |open: &StreamedItem| open.kind.incomplete_item(open.item.clone(), open.text.clone());
+        let incomplete = |open: &StreamedItem| {
+            let (item, text) = (open.item.clone(), open.text.clone());
+            open.kind.incomplete_item(item, text, open.continues.clone())
+        };
         self.items.iter().filter_map(incomplete).collect()
+    }
+
+    /// Ends the open items of a turn that goes on elsewhere. Arguments and empty texts leave no
+    /// event, and may be streamed again from their beginning.
+    pub(crate) fn cut(&mut self) -> Vec<Event> {
+        let events = self.closing_events();
+        self.items.clear();
+        events
     }
 
     /// When the next checkpoint is due.
@@ -94,7 +101,8 @@ impl OpenItems {
         self.due = None;
         let mut texts = Vec::new();
         for open in &mut self.items {
-            if !open.is_dirty || matches!(open.kind, StreamKind::ToolArgs) {
+            let is_kept = !open.text.is_empty() && !matches!(open.kind, StreamKind::ToolArgs);
+            if !open.is_dirty || !is_kept {
                 continue;
             }
             open.is_dirty = false;
@@ -102,7 +110,8 @@ impl OpenItems {
                 self.checkpointed.push(open.item.clone());
             }
             let (item, kind, text) = (open.item.clone(), open.kind, open.text.clone());
-            texts.push(OpenItemText { item, turn: turn.clone(), kind, text });
+            let (turn, continues) = (turn.clone(), open.continues.clone());
+            texts.push(OpenItemText { item, turn, kind, text, continues });
         }
         self.is_saving = !texts.is_empty();
         texts

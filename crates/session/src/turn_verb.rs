@@ -30,6 +30,8 @@ pub enum TurnVerb<A: AgentSenders> {
         kind: StreamKind,
         /// Text of the piece.
         text: String,
+        /// The cut item whose text this one continues. It counts with the first piece.
+        continues: Option<ItemId>,
     },
     /// Shows a status line.
     Status {

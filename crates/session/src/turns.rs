@@ -295,7 +295,7 @@ impl<H: SessionHost> TurnQueue<H> {
     pub(crate) fn resuming(&mut self, reason: ResumeReason) -> Option<Vec<UnnumberedEvent>> {
         let (turn, attempt) = self.open_turn().map(|open| (open.id.clone(), open.attempt + 1))?;
         resume_delay(attempt)?;
-        let cut = self.running.as_ref().map(|running| running.items.closing_events());
+        let cut = self.running.as_mut().map(|running| running.items.cut());
         let resumed = Event::Turn(TurnEvent::Resumed { attempt, reason });
         let events = cut.unwrap_or_default().into_iter().chain([resumed]);
         Some(events.map(|event| (Some(turn.clone()), event)).collect())

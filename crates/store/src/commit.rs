@@ -39,3 +39,17 @@ impl<T> Future for Commit<T> {
             .map(|outcome| outcome.unwrap_or(Err(StoreError::Stopped)))
     }
 }
+
+/// The outcome of a write that ran as a part of a transaction, from its own and the transaction's.
+pub(crate) fn settled<T>(
+    own: Option<Result<T, StoreError>>,
+    committed: Result<(), StoreError>,
+) -> Result<T, StoreError> {
+    match (own, committed) {
+        // Its own failure tells more than the transaction's.
+        (Some(Err(own)), _) => Err(own),
+        (Some(Ok(_)) | None, Err(error)) => Err(error),
+        (Some(Ok(value)), Ok(())) => Ok(value),
+        (None, Ok(())) => Err(StoreError::Stopped),
+    }
+}

@@ -113,12 +113,39 @@ pub enum StoreError {
     /// The backend failed otherwise.
     #[error("the data could not be read or saved: {0}")]
     Failed(String),
+    /// The database does not answer, or refuses connections.
+    #[error(
+        "the database cannot be reached, so nothing was read or saved; it goes on when the \
+         database is back ({0})"
+    )]
+    Away(String),
+    /// Another node may have this node's sessions.
+    #[error("this node has lost its lease in the database, so nothing was saved; send it again")]
+    Fenced,
+    /// Another node has the session.
+    #[error("another node has session {session}")]
+    Elsewhere {
+        /// The session.
+        session: SessionId,
+        /// The address under which other nodes reach that node, if it has one.
+        url: Option<String>,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Stopped,
 }
 
 impl StoreError {
+    /// Whether the connection to the database was lost, so that the outcome may be unknown.
+    pub(crate) fn is_lost_database(&self) -> bool {
+        matches!(self, Self::Away(_))
+    }
+
+    /// A database that did not answer within a limit.
+    pub(crate) fn slow_database(limit: Duration) -> Self {
+        Self::Away(format!("it did not answer in {} seconds", limit.as_secs()))
+    }
+
     pub(crate) fn missing_session(id: &SessionId) -> Self {
         Self::Missing(format!("session {id}"))
     }
@@ -158,6 +185,33 @@ impl From<rusqlite::Error> for StoreError {
                 Self::Corrupt(error.to_string())
             }
             Some(_) | None => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(refusal) = error.as_db_error() else {
+            let is_io = std::error::Error::source(&error)
+                .is_some_and(<dyn std::error::Error + 'static>::is::<std::io::Error>);
+            return if is_io || error.is_closed() {
+                Self::Away(error.to_string())
+            } else {
+                Self::Failed(error.to_string())
+            };
+        };
+        // The classes of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+        match refusal.code().code() {
+            "53100" => Self::Full,
+            "57014" => Self::TooSlow { seconds: READ_LIMIT.as_secs() },
+            // A connection that broke, too many of them, a server that starts or stops, a standby.
+            code if code.starts_with("08")
+                || code.starts_with("57P")
+                || matches!(code, "53300" | "25006") =>
+            {
+                Self::Away(refusal.message().to_owned())
+            }
+            code => Self::Failed(format!("{} ({code})", refusal.message())),
         }
     }
 }
@@ -210,6 +264,9 @@ impl From<&StoreError> for Refusal {
             | StoreError::Corrupt(_)
             | StoreError::HeadMoved { .. }
             | StoreError::Io(_)
+            | StoreError::Away(_)
+            | StoreError::Fenced
+            | StoreError::Elsewhere { .. }
             | StoreError::Failed(_) => RefusalCode::StoreFailed,
         };
         let reason = match error {
@@ -218,6 +275,10 @@ impl From<&StoreError> for Refusal {
             | StoreError::Failed(_)
             | StoreError::HeadMoved { .. } => {
                 "the data could not be read or saved; see the server's log".to_owned()
+            }
+            StoreError::Away(_) => {
+                "the database cannot be reached, so nothing was read or saved; try again later"
+                    .to_owned()
             }
             StoreError::Corrupt(_) => "the data file is damaged; see the server's log".to_owned(),
             StoreError::Replaced { .. } => {
@@ -232,6 +293,8 @@ impl From<&StoreError> for Refusal {
             }
             StoreError::Newer { .. }
             | StoreError::Busy
+            | StoreError::Fenced
+            | StoreError::Elsewhere { .. }
             | StoreError::TooSlow { .. }
             | StoreError::Full
             | StoreError::ReadOnly

@@ -1,9 +1,9 @@
 //! Durable data: session logs, the directory of agents and sessions, agents' memory, clients of the
 //! older wires, and keys.
 //!
-//! [`Store`] hands it out by noun; everything is asynchronous. Its backend is one SQLite file with
-//! one writer that shares each wait for the disk among all writes (group commit). Tests and the
-//! simulation use [`RamDisk`], a backend in memory with injected faults.
+//! [`Store`] hands it out by noun; everything is asynchronous. Its backend is one SQLite file, or a
+//! PostgreSQL database, with one writer that shares each wait for the disk among all writes (group
+//! commit). Tests and the simulation use [`RamDisk`], a backend in memory with injected faults.
 //!
 //! ```
 //! use thoughtwire_proto::{AgentSpec, Seq, Timestamp};
@@ -45,11 +45,15 @@ mod keys;
 mod logs;
 mod memory;
 mod metrics;
+mod nearest;
+mod node;
 mod opening;
 mod peers;
+mod postgres;
 mod ram;
 mod recovery;
 mod script;
+mod shares;
 mod sqlite;
 mod store;
 mod upkeep;
@@ -62,6 +66,7 @@ pub use keys::KeyStore;
 pub use logs::{LogPage, LogStore, OpenItem};
 pub use memory::{Added, Block, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled};
 pub use metrics::StoreMetrics;
+pub use node::NodeIdentity;
 pub use peers::{ChatOpening, PeerOpening, PeerStore, Proven, StoredChat};
 pub use ram::{BrokenTable, CommittedWrites, RamDisk, RamDriver, WriteFault};
 pub use sqlite::Contents;

@@ -95,6 +95,8 @@ pub struct OpenItem {
     pub kind: StreamKind,
     /// The text.
     pub text: String,
+    /// The cut item whose text this one continues.
+    pub continues: Option<ItemId>,
 }
 
 /// A page of a log: see [`LogStore::page`].
@@ -126,5 +128,14 @@ pub(crate) fn returned_call(event: &Event) -> Option<&CallId> {
             | TurnEvent::Ended { .. },
         )
         | Event::Other(_) => None,
+    }
+}
+
+/// The stored name of a stream's kind.
+pub(crate) fn kind_name(kind: StreamKind) -> &'static str {
+    match kind {
+        StreamKind::Thought => "thought",
+        StreamKind::Message => "message",
+        StreamKind::ToolArgs => "tool_args",
     }
 }

@@ -4,6 +4,13 @@ use thoughtwire_proto::{Event, InputEvent, Record, Seq, SessionEvent, State};
 
 use crate::{Batch, NewAgent, NewSession, StoreError, recovery};
 
+/// Which session of its agent is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionRole {
+    Main,
+    Other,
+}
+
 /// Makes the first batch of a session: `session_opened`, its title, and the records of another log
 /// that it continues. A turn and inputs that were open there are ended, since nothing of them is
 /// to run here.

@@ -1,7 +1,7 @@
 //! Peers: clients of the older wires that are known again, their proven positions, and the chats
 //! of Sparky's users.
 
-use thoughtwire_proto::{PeerRef, Seq, SessionId, Timestamp, UserId};
+use thoughtwire_proto::{PeerRef, PeerWire, Seq, SessionId, Timestamp, UserId};
 
 use crate::{Commit, NewSession, StoreRead};
 
@@ -112,4 +112,12 @@ pub struct StoredChat {
     pub updated_at: Timestamp,
     /// When it was archived, if it is.
     pub archived_at: Option<Timestamp>,
+}
+
+/// The stored name of a wire.
+pub(crate) fn wire_name(wire: PeerWire) -> &'static str {
+    match wire {
+        PeerWire::Memgpt => "memgpt",
+        PeerWire::Sparky => "sparky",
+    }
 }

@@ -13,7 +13,8 @@ pub(crate) fn recover(
     open: Vec<OpenItem>,
     now: Timestamp,
 ) -> Result<(Vec<Record>, State), StoreError> {
-    let incomplete = |open: OpenItem| open.kind.incomplete_item(open.item, open.text);
+    let incomplete =
+        |open: OpenItem| open.kind.incomplete_item(open.item, open.text, open.continues);
     append(state, open.into_iter().filter_map(incomplete).collect(), now)
 }
 

@@ -28,40 +28,49 @@ pub(crate) fn indexed(text: &str) -> Option<String> {
     (out != text).then_some(out)
 }
 
-/// A search by words, in FTS5's language. Any word may match.
+/// A search by words. Any phrase may match; a phrase is words with a space between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WordQuery {
     /// Words, and runs of other characters as they stand.
-    pub(crate) exact: String,
+    pub(crate) exact: Vec<String>,
     /// Words, and parts of those runs: used when `exact` finds nothing.
-    pub(crate) parts: Option<String>,
+    pub(crate) parts: Option<Vec<String>>,
 }
 
-/// Maximum number of words in a search.
+/// Maximum number of phrases in a search.
 const MOST_PARTS: usize = 256;
 
 impl WordQuery {
-    /// The first form that finds something, and the number of its results.
+    /// The first form that finds something, in FTS5's language, and the number of its results.
     pub(crate) fn matching<E>(
         &self,
         mut count: impl FnMut(&str) -> Result<usize, E>,
-    ) -> Result<(&str, usize), E> {
-        let exact = count(&self.exact)?;
+    ) -> Result<(String, usize), E> {
+        let exact = fts5(&self.exact);
+        let found = count(&exact)?;
         match &self.parts {
-            Some(parts) if exact == 0 => Ok((parts, count(parts)?)),
-            Some(_) | None => Ok((&self.exact, exact)),
+            Some(parts) if found == 0 => {
+                let parts = fts5(parts);
+                let found = count(&parts)?;
+                Ok((parts, found))
+            }
+            Some(_) | None => Ok((exact, found)),
         }
     }
 }
 
-/// Makes a search from a person's words, each quoted, so that none is syntax. `None` where there
-/// is no word.
+/// A search in FTS5's language: each phrase quoted, so that none is syntax.
+fn fts5(phrases: &[String]) -> String {
+    let quoted: Vec<_> = phrases.iter().map(|phrase| format!("\"{phrase}\"")).collect();
+    quoted.join(" OR ")
+}
+
+/// Makes a search from a person's words. `None` where there is no word.
 pub(crate) fn query(text: &str) -> Option<WordQuery> {
     let (mut exact, mut parts) = (Vec::new(), Vec::new());
     for part in parts_of(text) {
         match part {
             TextPart::Word(word) => {
-                let word = format!("\"{word}\"");
                 exact.push(word.clone());
                 parts.push(word);
             }
@@ -78,14 +87,13 @@ pub(crate) fn query(text: &str) -> Option<WordQuery> {
     }
     exact.truncate(MOST_PARTS);
     parts.truncate(MOST_PARTS);
-    let (exact, parts) = (exact.join(" OR "), parts.join(" OR "));
     let parts = (parts != exact).then_some(parts);
     (!exact.is_empty()).then_some(WordQuery { exact, parts })
 }
 
 fn phrase(units: &[char]) -> String {
     let words: Vec<String> = units.iter().map(|unit| token(*unit)).collect();
-    format!("\"{}\"", words.join(" "))
+    words.join(" ")
 }
 
 /// The indexed word of one character: letters and digits that the tokenizer neither splits nor
@@ -191,7 +199,7 @@ fn is_mark(char: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{indexed, query};
+    use super::{fts5, indexed, query};
 
     #[test]
     fn plain_words_are_indexed_as_they_are() {
@@ -202,7 +210,7 @@ mod tests {
         }
         assert_eq!(query(" … ?!"), None);
         assert_eq!(
-            query("tea \"OR\" a-b").map(|query| query.exact).as_deref(),
+            query("tea \"OR\" a-b").map(|query| fts5(&query.exact)).as_deref(),
             Some(r#""tea" OR "OR" OR "a" OR "b""#)
         );
     }
@@ -230,11 +238,9 @@ mod tests {
     #[test]
     fn a_run_is_looked_for_whole_and_then_in_parts() {
         let found = query("iPhone15を買う").unwrap();
-        assert_eq!(found.exact, r#""iPhone15" OR "u12434x u36023x u12358x""#);
-        assert_eq!(
-            found.parts.as_deref(),
-            Some(r#""iPhone15" OR "u12434x u36023x" OR "u36023x u12358x""#)
-        );
+        assert_eq!(found.exact, ["iPhone15", "u12434x u36023x u12358x"]);
+        let parts = ["iPhone15", "u12434x u36023x", "u36023x u12358x"].map(str::to_owned);
+        assert_eq!(found.parts.as_deref(), Some(parts.as_slice()));
         assert_eq!(query("傘").unwrap().parts, None);
     }
 }

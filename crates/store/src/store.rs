@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use thoughtwire_proto::Timestamp;
 
+use crate::postgres;
 use crate::sqlite::{self, Contents};
 use crate::{
-    DirectoryStore, KeyStore, LogStore, MemoryStore, PeerStore, StoreError, StoreMetrics,
-    UpkeepStore,
+    DirectoryStore, KeyStore, LogStore, MemoryStore, NodeIdentity, PeerStore, StoreError,
+    StoreMetrics, UpkeepStore,
 };
 
 /// A read under way. It starts when it is first polled; dropping it gives the read up.
@@ -52,6 +53,19 @@ impl Store {
     /// When another process has it, a newer version wrote it, or the disk fails.
     pub fn open(dir: &Path, now: Timestamp) -> Result<Self, StoreError> {
         Ok(Self::new(sqlite::open(dir, now)?))
+    }
+
+    /// Opens the store in a PostgreSQL database, migrates its schema, and registers this process as
+    /// a node. The address is a connection URI, such as `postgres://user@host/database`.
+    ///
+    /// # Errors
+    /// When the address is wrong, the database cannot be reached, or a newer version wrote it.
+    pub async fn connect(
+        url: &str,
+        node: &NodeIdentity,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        Ok(Self::new(postgres::open(url, node, now).await?))
     }
 
     pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {

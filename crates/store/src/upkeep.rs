@@ -56,3 +56,12 @@ pub struct Overlong {
     /// The last record that may be deleted.
     pub through: Seq,
 }
+
+/// The thing that is deleted, by its id.
+#[derive(Clone, Copy)]
+pub(crate) enum Deleted {
+    /// One session.
+    Session,
+    /// All sessions of an agent.
+    Agent,
+}

@@ -133,22 +133,37 @@ def test_a_continued_text_is_one_entry_with_its_seams() -> None:
     assert later.messages == [" two three."] and later.entries[0].seams == (0, 4)
 
 
-def test_an_open_text_is_a_continuation_only_after_a_cut_and_a_resumption() -> None:
-    def open_text(*happened: events.Event) -> Transcript:
+def test_an_open_text_continues_the_entry_that_its_deltas_name() -> None:
+    def open_text(happened: list[events.Event], continues: str | None) -> Transcript:
         transcript = told(*happened)
-        transcript.apply(delta(0, " and", item="m-9"))
+        transcript.apply(delta(0, " and", item="m-9", continues=continues))
         return transcript
 
-    cut = open_text(*interrupted()[:3])
-    assert cut.continued(cut.open[0]) is None, "the turn has not been resumed"
-    resumed = open_text(*interrupted()[:4])
+    own = open_text(interrupted()[:4], None)
+    assert own.continued(own.open[0]) is None
+    resumed = open_text(interrupted()[:4], "m-1")
     assert resumed.continued(resumed.open[0]) is resumed.entries[2]
     assert repr(resumed).splitlines()[1:] == [
         "agent: One and…",
         "turn: The server was restarted; the turn goes on.",
     ]
-    whole = open_text(*interrupted()[:7])
-    assert whole.continued(whole.open[0]) is None, "the text is complete"
+    # The second interruption cut the continuation.
+    again = open_text(interrupted()[:6], "m-2")
+    assert again.continued(again.open[0]) is again.entries[2]
+    assert "agent: One two and…" in repr(again)
+    # A client that attaches in the middle gets a partial.
+    late = told(*interrupted()[:6])
+    partial = Partial(
+        session="s", turn="t-1", item="m-9", n=1, kind="message", text=" and", continues="m-2"
+    )
+    late.apply(partial)
+    assert repr(late) == repr(again)
+    other_kind = open_text(interrupted()[:4], "th-1")
+    assert other_kind.continued(other_kind.open[0]) is None
+    # What was streamed and has no event is lost when the turn is interrupted.
+    lost = events.TurnResumed(attempt=3, reason="restart")
+    again.apply(EventFrame(session="s", seq=7, at=AT, turn="t-1", event=lost))
+    assert again.open == []
     # Its event decides: this item is a message of its own.
     other = events.Message(item="m-9", text="And", complete=True)
     resumed.apply(EventFrame(session="s", seq=5, at=AT, turn="t-1", event=other))

@@ -14,11 +14,11 @@ use thoughtwire_agent::{
 };
 use thoughtwire_hub::{Hub, HubOptions, Presence, Read, Subscription, now};
 use thoughtwire_proto::{
-    AgentId, AgentSpec, Command, CommandReply, DirectoryCommand, DirectoryReply, Emission, Event,
-    Policy, Record, SessionCommand, SessionId, Start, StreamKind, Style, ToolDeclaration,
-    ToolStatus, TurnEvent, Usage, UserId,
+    AgentId, AgentSpec, Command, CommandReply, Delta, DirectoryCommand, DirectoryReply, Emission,
+    Event, Partial, Policy, Record, SessionCommand, SessionId, Start, StreamKind, Style,
+    ToolDeclaration, ToolStatus, TurnEvent, Usage, UserId,
 };
-use thoughtwire_store::Store;
+use thoughtwire_store::{OpenItem, Store};
 use tokio::sync::Notify;
 
 /// Longer than any turn here takes, even on a busy machine.
@@ -49,6 +49,17 @@ pub(crate) fn copy_store(from: &Path, to: &Path) {
         if entry.file_name() != "lock" {
             std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
         }
+    }
+}
+
+/// The item that a delta or a partial is about, as the session saves it once a second.
+pub(crate) fn open_item(emission: &Emission) -> Option<OpenItem> {
+    match emission.clone() {
+        Emission::Delta(Delta { turn, item, kind, text, continues, .. })
+        | Emission::Partial(Partial { turn, item, kind, text, continues, .. }) => {
+            Some(OpenItem { item, turn, kind, text, continues })
+        }
+        Emission::Record(_) | Emission::Status { .. } | Emission::Presence { .. } => None,
     }
 }
 
@@ -356,6 +367,8 @@ type ScriptedPieces = Vec<Result<ReplyPiece, ModelError>>;
 pub(crate) struct ScriptedModel {
     replies: Mutex<VecDeque<ScriptedPieces>>,
     prompts: Mutex<Vec<Arc<Prompt>>>,
+    /// Whether a reply goes on for ever behind its pieces.
+    stalls: bool,
     /// Its reply to a prompt for a summary.
     summary: Option<Box<dyn Fn() -> ScriptedPieces + Send + Sync>>,
 }
@@ -365,6 +378,12 @@ impl ScriptedModel {
         let replies =
             replies.into_iter().map(|pieces| pieces.into_iter().map(Ok).collect()).collect();
         Arc::new(Self { replies: Mutex::new(replies), ..Self::default() })
+    }
+
+    /// A model whose replies never end.
+    pub(crate) fn stalling(pieces: Vec<ReplyPiece>) -> Arc<Self> {
+        let replies = VecDeque::from([pieces.into_iter().map(Ok).collect()]);
+        Arc::new(Self { replies: Mutex::new(replies), stalls: true, ..Self::default() })
     }
 
     pub(crate) fn summing(
@@ -405,7 +424,9 @@ impl LanguageModel for ScriptedModel {
         if let (Purpose::Summary, Some(summary)) = (purpose, &self.summary) {
             return stream::iter(summary()).boxed();
         }
-        stream::iter(self.replies.lock().unwrap().pop_front().unwrap_or_default()).boxed()
+        let pieces = self.replies.lock().unwrap().pop_front().unwrap_or_default();
+        let pieces = stream::iter(pieces);
+        if self.stalls { pieces.chain(stream::pending()).boxed() } else { pieces.boxed() }
     }
 }
 

@@ -185,8 +185,10 @@ fn resumed(seq: u64) -> serde_json::Value {
     event(seq, Some("t"), json!({"kind": "turn_resumed", "attempt": 1, "reason": "restart"}))
 }
 
+/// An event or a delta of an item that continues another.
 fn continues(mut frame: serde_json::Value, item: &str) -> serde_json::Value {
-    frame["event"]["continues"] = item.into();
+    let named = if frame["type"] == "event" { &mut frame["event"] } else { &mut frame };
+    named["continues"] = item.into();
     frame
 }
 
@@ -196,9 +198,10 @@ const NOTE: &str = "↻ the server was restarted; the turn goes on\n";
 fn a_continued_text_goes_on_where_it_was_cut() {
     let cut = [delta("m", 0, "message", "Once"), said(4, "m", "Once upon", false), resumed(5)];
     let rest = [
-        delta("n", 0, "message", " a"),
+        continues(delta("n", 0, "message", " a"), "m"),
         continues(said(6, "n", " a ti", false), "m"),
         resumed(7),
+        continues(delta("o", 0, "message", "me"), "n"),
         continues(said(8, "o", "me.", true), "n"),
         ended(9),
     ];
@@ -218,7 +221,7 @@ fn a_thought_before_the_continuation_comes_after_the_text() {
         resumed(5),
         delta("th", 0, "thought", "Hm"),
         event(6, Some("t"), thought),
-        delta("n", 0, "message", " upon"),
+        continues(delta("n", 0, "message", " upon"), "m"),
         continues(said(7, "n", " upon a time", true), "m"),
         ended(8),
     ]);
@@ -237,16 +240,16 @@ fn a_text_that_nothing_continues_ends_with_an_ellipsis() {
     // If it is continued after all, only the new part is printed.
     frames.extend([continues(said(7, "n", " upon", true), "m"), ended(8)]);
     assert_eq!(told(&frames), format!("Once…\n{NOTE} upon\n[Completed]\n"));
-    // An item that was taken for a continuation, and is none.
+    // An item that says of itself that it continues none.
     let mut frames = begun();
     frames.extend([
         said(4, "m", "Once", false),
         resumed(5),
-        delta("n", 0, "message", " No"),
-        said(6, "n", " No.", true),
+        delta("n", 0, "message", "No"),
+        said(6, "n", "No.", true),
         ended(7),
     ]);
-    assert_eq!(told(&frames), format!("Once No.\n{NOTE}[Completed]\n"));
+    assert_eq!(told(&frames), format!("Once…\n{NOTE}No.\n[Completed]\n"));
 }
 
 #[test]

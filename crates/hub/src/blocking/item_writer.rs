@@ -64,7 +64,8 @@ impl<'a> BlockingItemWriter<'a> {
         Self { draft: self.draft.into_thought(), ..self }
     }
 
-    /// Makes the item the continuation of one that an interruption of the turn has cut.
+    /// Makes the item the continuation of one that an interruption of the turn has cut. It is
+    /// called before the first piece is written, which tells clients and the store.
     #[must_use]
     pub fn continuing(self, cut: ItemId) -> Self {
         Self { draft: self.draft.continuing(cut), ..self }

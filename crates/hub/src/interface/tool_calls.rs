@@ -94,7 +94,8 @@ impl<'a> ToolCalls<'a> {
         piece: impl Into<String>,
     ) -> Result<(), TurnError> {
         let item = ItemId::new(call.as_str()).map_err(|bad| TurnError::Illegal(bad.to_string()))?;
-        let delta = AgentVerb::Delta { item, kind: StreamKind::ToolArgs, text: piece.into() };
+        let (kind, text) = (StreamKind::ToolArgs, piece.into());
+        let delta = AgentVerb::Delta { item, kind, text, continues: None };
         self.interface.sender.send(delta).await
     }
 

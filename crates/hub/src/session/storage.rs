@@ -119,8 +119,9 @@ impl SessionStorage {
 
     /// Saves the text of open items; resolves with the last of them.
     pub(crate) fn checkpoint(&self, texts: Vec<OpenItemText>) -> Option<Commit<()>> {
-        let save = |OpenItemText { item, turn, kind, text }| {
-            self.store.logs().checkpoint(&self.id, OpenItem { item, turn, kind, text })
+        let save = |OpenItemText { item, turn, kind, text, continues }| {
+            let open = OpenItem { item, turn, kind, text, continues };
+            self.store.logs().checkpoint(&self.id, open)
         };
         texts.into_iter().map(save).last()
     }

@@ -171,6 +171,8 @@ impl Ring {
                 Event::Turn(TurnEvent::ToolReturned { call, .. }) => {
                     self.calls.retain(|(open, _, _)| open != call);
                 }
+                // Items without an event were lost in the interruption.
+                Event::Turn(TurnEvent::Resumed { .. }) => self.open.clear(),
                 Event::Turn(TurnEvent::Ended { .. }) => {
                     self.open.clear();
                     self.calls.clear();
@@ -179,7 +181,6 @@ impl Ring {
                 | Event::Input(_)
                 | Event::Turn(
                     TurnEvent::Started { .. }
-                    | TurnEvent::Resumed { .. }
                     | TurnEvent::ToolRetried { .. }
                     | TurnEvent::ToolAwaited { .. }
                     | TurnEvent::ApprovalAsked { .. }
@@ -204,6 +205,7 @@ impl Ring {
                 n: delta.n + 1,
                 kind: delta.kind,
                 text: delta.text.clone(),
+                continues: delta.continues.clone(),
             }),
         }
     }

@@ -329,7 +329,10 @@ impl<'a> VerbRunner<'a> {
             return Ok(no_event());
         }
         let is_new = self.turn.progress.lock().count_delta(&item, n, text.len())?;
-        if is_new { self.send(AgentVerb::Delta { item, kind, text }).await } else { Ok(no_event()) }
+        if !is_new {
+            return Ok(no_event());
+        }
+        self.send(AgentVerb::Delta { item, kind, text, continues: None }).await
     }
 
     async fn finish(

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thoughtwire_hub::{DirectSink, HubOptions, Presence, Read, SharedSink, TailEntry};
-use thoughtwire_proto::{Cursor, Emission, Event, Outcome, Seq, Start, TurnEvent};
+use thoughtwire_proto::{Cursor, Emission, Event, ItemId, Outcome, Seq, Start, TurnEvent};
 
 use crate::support::{Puppet, Room, event, events};
 
@@ -63,6 +63,34 @@ async fn who_joins_in_mid_item_gets_its_text_so_far_once() {
     assert!(
         !rest.iter().any(|emission| matches!(emission, Emission::Partial(_) | Emission::Delta(_)))
     );
+}
+
+#[tokio::test]
+async fn who_joins_in_mid_continuation_gets_the_item_that_it_continues() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Room::open(dir.path()).await;
+    let (_, mut first) = room.after(0).await;
+    room.send("rest hang").await.unwrap();
+    let cut: Option<ItemId> = Some("m-0".parse().unwrap());
+    let is_open = |emission: &_| matches!(emission, Emission::Delta(_) | Emission::Partial(_));
+    let seen = first.until(is_open).await;
+    let continues = match seen.last().unwrap() {
+        Emission::Delta(delta) => &delta.continues,
+        Emission::Partial(partial) => &partial.continues,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(*continues, cut);
+    let (_, mut late) = room.after(0).await;
+    let seen = late.until(|emission| matches!(emission, Emission::Partial(_))).await;
+    let Some(Emission::Partial(partial)) = seen.last() else { panic!("{seen:?}") };
+    assert_eq!((partial.text.as_str(), &partial.continues), ("tence", &cut));
+    room.cancel().await.unwrap();
+    let ended = events(&late.turn().await);
+    let said = ended.iter().find_map(|event| match event {
+        Event::Turn(TurnEvent::Message { complete, continues, .. }) => Some((*complete, continues)),
+        _ => None,
+    });
+    assert_eq!(said, Some((false, &cut)));
 }
 
 #[tokio::test]

@@ -44,6 +44,10 @@ impl Agent for Puppet {
                         message.finish().await?;
                     }
                     "begin" => voice.open_message().write("Half a sen").await?,
+                    "rest" => {
+                        let cut = "m-0".parse().unwrap();
+                        voice.open_message().continuing(cut).write("tence").await?;
+                    }
                     "hang" => std::future::pending().await,
                     "panic" => panic!("as told"),
                     "fail" => return Err(AgentError::new("told_to", "It was told to fail.")),

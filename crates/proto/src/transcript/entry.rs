@@ -132,6 +132,15 @@ pub struct CallResult {
 }
 
 impl EntryBody {
+    /// Whether this is a text of the kind.
+    pub(super) fn is_text_of(&self, kind: StreamKind) -> bool {
+        match self {
+            Self::Thought { .. } => kind == StreamKind::Thought,
+            Self::Message { .. } => kind == StreamKind::Message,
+            Self::Input { .. } | Self::Call(_) | Self::Ended { .. } | Self::Fact(_) => false,
+        }
+    }
+
     /// Appends a text that continues this one. False if this is not a text of the kind.
     pub(super) fn go_on(&mut self, kind: StreamKind, more: &str, is_complete: bool) -> bool {
         let (text, complete, seams) = match self {

@@ -3,12 +3,10 @@
 //! Replayed and live events go through the same [`Transcript::apply`]. So the view does not depend
 //! on when the client attached, how often it lost the connection, or which deltas it saw.
 
-mod cut_texts;
 mod entry;
 
 use std::collections::{HashMap, HashSet};
 
-use cut_texts::CutTexts;
 pub use entry::{Approval, CallResult, EntryBody, InputStatus, ToolCallEntry, TranscriptEntry};
 
 use crate::{
@@ -51,7 +49,8 @@ pub struct Transcript {
     calls: HashMap<CallId, usize>,
     /// Items and calls of the running turn whose event came. Later deltas of them are ignored.
     closed: HashSet<String>,
-    cut_texts: CutTexts,
+    /// Indices of the entries with the cut texts of the running turn, by item.
+    cut_texts: HashMap<ItemId, usize>,
 }
 
 /// Effect of an emission on a transcript.
@@ -106,12 +105,12 @@ impl Transcript {
         &self.open
     }
 
-    /// Index of the entry whose text an open item continues, as far as its deltas tell: the last
-    /// text of its kind was cut, and the turn was resumed since. The item's event decides.
+    /// Index of the entry whose text an open item continues. The item's event decides: its kind may
+    /// be another.
     #[must_use]
     pub fn continued(&self, open: &Partial) -> Option<usize> {
-        let first = self.open.iter().find(|other| other.kind == open.kind)?;
-        self.cut_texts.expected(open.kind).filter(|_| first.item == open.item)
+        let at = *self.cut_texts.get(open.continues.as_ref()?)?;
+        self.entries.get(at).filter(|entry| entry.body.is_text_of(open.kind)).map(|_| at)
     }
 
     /// The running turn.
@@ -189,7 +188,8 @@ impl Transcript {
                 }
             }
             Event::Turn(TurnEvent::Resumed { .. }) => {
-                self.cut_texts.resumed();
+                // Items without an event were lost in the interruption.
+                self.open.clear();
                 EntryBody::Fact(event.clone())
             }
             Event::Turn(TurnEvent::ToolCalled { call, name, args }) => {
@@ -325,7 +325,7 @@ impl Transcript {
     fn forget_items(&mut self) {
         self.open.clear();
         self.closed.clear();
-        self.cut_texts = CutTexts::default();
+        self.cut_texts.clear();
     }
 
     /// Closes an item and appends its text to the one that it continues. Returns the index of
@@ -339,11 +339,13 @@ impl Transcript {
         continues: Option<&ItemId>,
     ) -> Result<usize, Vec<usize>> {
         self.close(item.as_str());
-        let at = continues.and_then(|cut| self.cut_texts.entry(cut)).filter(|at| {
+        let at = continues.and_then(|cut| self.cut_texts.get(cut).copied()).filter(|at| {
             let entry = self.entries.get_mut(*at);
             entry.is_some_and(|entry| entry.body.go_on(kind, text, complete))
         });
-        self.cut_texts.said(kind, item, complete, at.unwrap_or(self.entries.len()));
+        if !complete {
+            self.cut_texts.insert(item.clone(), at.unwrap_or(self.entries.len()));
+        }
         at.ok_or_else(|| continues.map(|_| 0).into_iter().collect())
     }
 
@@ -376,7 +378,7 @@ impl Transcript {
     }
 
     fn delta(&mut self, delta: &Delta) -> TranscriptChange {
-        let Delta { turn, item, n, kind, text } = delta;
+        let Delta { turn, item, n, kind, text, continues } = delta;
         if self.is_late(turn, item) {
             return TranscriptChange::Nothing;
         }
@@ -395,6 +397,7 @@ impl Transcript {
                     n: 1,
                     kind: *kind,
                     text: text.clone(),
+                    continues: continues.clone(),
                 });
             }
             None => return TranscriptChange::Nothing,

@@ -65,6 +65,7 @@ fn emissions(text: &str) -> Vec<Emission> {
             n: 0,
             kind: StreamKind::Message,
             text: text.clone(),
+            continues: None,
         }),
         Emission::Partial(Partial {
             turn: "t-1".parse().unwrap(),
@@ -72,6 +73,7 @@ fn emissions(text: &str) -> Vec<Emission> {
             n: 3,
             kind: StreamKind::Thought,
             text: text.clone(),
+            continues: None,
         }),
         Emission::Status { turn: None, text },
     ]

@@ -26,6 +26,18 @@ impl TranscriptLog {
     }
 
     fn stream(&mut self, turn: &str, item: &str, kind: StreamKind, pieces: &[&str]) {
+        self.stream_rest(turn, item, kind, None, pieces);
+    }
+
+    /// Streams an item that continues one that was cut.
+    fn stream_rest(
+        &mut self,
+        turn: &str,
+        item: &str,
+        kind: StreamKind,
+        cut: Option<&str>,
+        pieces: &[&str],
+    ) {
         for (n, text) in pieces.iter().enumerate() {
             let (turn, item) = (turn.parse().unwrap(), item.parse().unwrap());
             self.emitted.push(Emission::Delta(Delta {
@@ -34,6 +46,7 @@ impl TranscriptLog {
                 n: n as u64,
                 kind,
                 text: (*text).to_owned(),
+                continues: cut.filter(|_| n == 0).map(|cut| cut.parse().unwrap()),
             }));
         }
     }
@@ -191,9 +204,9 @@ impl TranscriptLog {
         let retried = json!({"kind": "tool_retried", "call": "c-3", "attempt": 1,
             "reason": "approved"});
         self.json(turn, retried);
-        self.stream(turn, "th-4", StreamKind::Thought, &[" th", "-4"]);
+        self.stream_rest(turn, "th-4", StreamKind::Thought, Some("th-3"), &[" th", "-4"]);
         self.continued(turn, "thought", "th-4", "th-3", true);
-        self.stream(turn, "m-4", StreamKind::Message, &[" ", "m-4"]);
+        self.stream_rest(turn, "m-4", StreamKind::Message, Some("m-3"), &[" ", "m-4"]);
         self.continued(turn, "message", "m-4", "m-3", false);
         self.resumed(turn, 2);
         self.json(
@@ -201,9 +214,11 @@ impl TranscriptLog {
             json!({"kind": "tool_returned", "call": "c-3", "name": "pay",
             "status": "unknown", "text": "?"}),
         );
-        self.stream(turn, "m-5", StreamKind::Message, &[" m-5", ", and"]);
+        self.stream_rest(turn, "m-5", StreamKind::Message, Some("m-4"), &[" m-5", ", and"]);
         self.continued(turn, "message", "m-5", "m-4", true);
         self.stream(turn, "m-6", StreamKind::Message, &["new"]);
+        // Arguments have no event without their call.
+        self.stream(turn, "c-4", StreamKind::ToolArgs, &["{"]);
         self.message(turn, "m-6", "new", false);
         self.resumed(turn, 3);
         self.stream(turn, "m-7", StreamKind::Message, &["other"]);
@@ -227,6 +242,7 @@ impl TranscriptLog {
                             turn = None;
                             open.clear();
                         }
+                        Event::Turn(TurnEvent::Resumed { .. }) => open.clear(),
                         Event::Turn(
                             TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. },
                         ) => {
@@ -248,8 +264,8 @@ impl TranscriptLog {
                             open.text.push_str(&delta.text);
                         }
                         None => {
-                            let Delta { turn, item, kind, text, .. } = delta.clone();
-                            open.push(Partial { turn, item, n: 1, kind, text });
+                            let Delta { turn, item, kind, text, continues, .. } = delta.clone();
+                            open.push(Partial { turn, item, n: 1, kind, text, continues });
                         }
                     }
                 }

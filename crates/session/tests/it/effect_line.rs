@@ -1,9 +1,11 @@
 //! Effects of the core as lines, for comparing them in tables.
 
 use thoughtwire_proto::{
-    Delta, Disposition, Emission, Event, Record, Seq, SessionReply, ToolStatus, TurnEvent,
+    Delta, Disposition, Emission, Event, ItemId, Record, Seq, SessionReply, ToolStatus, TurnEvent,
 };
-use thoughtwire_session::{CallReply, CoreReply, Effect, Finish, Runner, SessionEnd, TurnError};
+use thoughtwire_session::{
+    CallReply, CoreReply, Effect, Finish, OpenItemText, Runner, SessionEnd, TurnError,
+};
 
 use crate::script::ScriptHost;
 
@@ -29,7 +31,10 @@ pub(crate) fn line(effect: &Effect<ScriptHost>) -> String {
         Effect::Show(shown) => format!("show {}", emission(shown)),
         Effect::SetStanding(text) => format!("standing {}", text.as_deref().unwrap_or("none")),
         Effect::Checkpoint(texts) => {
-            let texts: Vec<_> = texts.iter().map(|open| format!("{:?}", open.text)).collect();
+            let text = |open: &OpenItemText| {
+                format!("{:?}{}", open.text, continuing(open.continues.as_ref()))
+            };
+            let texts: Vec<_> = texts.iter().map(text).collect();
             format!("checkpoint {}", texts.join(" "))
         }
         Effect::StartTurn(start) => {
@@ -100,18 +105,23 @@ fn event(event: &Event) -> String {
         Event::Turn(TurnEvent::ToolRetried { attempt, reason, .. }) => {
             format!("tool_retried({attempt} {reason:?})")
         }
-        Event::Turn(TurnEvent::Message { text, complete: false, .. }) => {
-            format!("message({text}…)")
+        Event::Turn(TurnEvent::Message { text, complete: false, continues, .. }) => {
+            format!("message({text}…{})", continuing(continues.as_ref()))
         }
         other => other.kind().to_owned(),
     }
 }
 
+/// The item that a text continues, if there is one.
+fn continuing(cut: Option<&ItemId>) -> String {
+    cut.map(|cut| format!(" continues {cut}")).unwrap_or_default()
+}
+
 fn emission(emission: &Emission) -> String {
     match emission {
         Emission::Record(record) => format!("record {}", record.seq.0),
-        Emission::Delta(Delta { item, n, text, .. }) => {
-            format!("delta {}.{n} {text:?}", item.as_str())
+        Emission::Delta(Delta { item, n, text, continues, .. }) => {
+            format!("delta {}.{n} {text:?}{}", item.as_str(), continuing(continues.as_ref()))
         }
         Emission::Partial(partial) => format!("partial {}", partial.item.as_str()),
         Emission::Status { text, .. } => format!("status {text:?}"),

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    ApprovalAbout, Event, Record, ResumeReason, Seq, Timestamp, TurnEvent, Verdict,
+    ApprovalAbout, Event, Policy, Record, ResumeReason, Seq, Timestamp, TurnEvent, Verdict,
 };
 use thoughtwire_session::{SessionInput, SessionRequest, TurnVerb, time_spent};
 
 use crate::script::{
     OPTIONS, SAVED, ScriptHost, SessionScript, TIME, TurnLeft, agent, answer, ask_about, asked,
-    calls, cancel, delta, exited, send, send_as,
+    broke, calls, cancel, delta, exited, rest, send, send_as,
 };
 
 /// A log whose turn was resumed so often, with a call that was running.
@@ -91,7 +91,7 @@ fn an_agent_may_want_its_turns_to_end() {
 fn a_turn_can_be_cancelled_and_joined_while_it_waits_to_go_on() {
     let (mut script, _) = crashed(1);
     script
-        .on(send_as("s1", thoughtwire_proto::Policy::Steer), &["append 6: user_message"])
+        .on(send_as("s1", Policy::Steer), &["append 6: user_message"])
         .skip(SAVED)
         .on(cancel("c"), &["append 7-8: tool_returned(abandoned) turn_ended(cancelled)"])
         .wait(60_000)
@@ -121,11 +121,14 @@ fn an_embedders_turn_ends_with_a_stop() {
     script.on(stop, &["append 4: turn_ended(server_stopped)", "drop turn"]);
 }
 
+fn resume(reply: &'static str) -> SessionInput<ScriptHost> {
+    agent("t-1", TurnVerb::Resume { reason: ResumeReason::WorkerLost, reply })
+}
+
 #[test]
 fn another_worker_takes_a_turn_over_until_that_happens_too_often() {
     let mut script = SessionScript::new();
     script.skip(send("s1")).skip(SAVED).skip(delta("t-1", "m", "Half"));
-    let resume = |reply| agent("t-1", TurnVerb::Resume { reason: ResumeReason::WorkerLost, reply });
     script
         .on(resume("r1"), &["append 4-5: message(Half…) turn_resumed(1 WorkerLost)"])
         .on(SAVED, &["r1: at 5", "publish 4-5"])
@@ -134,6 +137,50 @@ fn another_worker_takes_a_turn_over_until_that_happens_too_often() {
         .skip(resume("r3"))
         .skip(SAVED)
         .on(resume("r4"), &["r4: refused"]);
+}
+
+/// A turn that streams the rest of a text.
+fn continuing() -> SessionScript {
+    let mut script = SessionScript::new();
+    script
+        .skip(send("s1"))
+        .skip(SAVED)
+        .on(rest("t-1", "n", " a", "m"), &["show delta n.0 \" a\" continues m"])
+        .on(rest("t-1", "n", " sen", "m"), &["show delta n.1 \" sen\""]);
+    script
+}
+
+#[test]
+fn a_continuation_that_is_cut_names_what_it_continues() {
+    let cut = "message( a sen… continues m)";
+    for (input, end) in [
+        (cancel("c"), "turn_ended(cancelled)"),
+        (broke("t-1"), "turn_ended(told_to)"),
+        (exited("t-1"), "turn_ended(Completed)"),
+        (resume("r"), "turn_resumed(1 WorkerLost)"),
+    ] {
+        assert_eq!(continuing().take(input)[0], format!("append 4-5: {cut} {end}"));
+    }
+    let superseded = continuing().take(send_as("s2", Policy::Interrupt));
+    assert_eq!(
+        superseded[0],
+        format!("append 4-7: user_message {cut} turn_ended(interrupted) turn_started")
+    );
+    let mut stopped = continuing();
+    let stop = stopped.stop_in(0);
+    assert_eq!(stopped.take(stop)[0], format!("append 4: {cut}"));
+    // A crash leaves the checkpoint.
+    continuing().wait(900).on(TIME, &["checkpoint \" a sen\" continues m"]);
+}
+
+#[test]
+fn an_item_without_text_leaves_nothing_and_begins_again() {
+    let mut script = SessionScript::new();
+    script.skip(send("s1")).skip(SAVED).skip(rest("t-1", "n", "", "m")).wait(900).on(TIME, &[]);
+    script
+        .on(resume("r"), &["append 4: turn_resumed(1 WorkerLost)"])
+        .skip(SAVED)
+        .on(rest("t-1", "n", " a", "m"), &["show delta n.0 \" a\" continues m"]);
 }
 
 /// The owner is asked whether a call is made again.

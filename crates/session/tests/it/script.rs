@@ -375,8 +375,18 @@ pub(crate) fn client_runs(
 }
 
 pub(crate) fn delta(turn: &str, item: &str, text: &str) -> SessionInput<ScriptHost> {
+    piece(turn, item, text, None)
+}
+
+/// A piece of an item that continues another.
+pub(crate) fn rest(turn: &str, item: &str, text: &str, cut: &str) -> SessionInput<ScriptHost> {
+    piece(turn, item, text, Some(cut))
+}
+
+fn piece(turn: &str, item: &str, text: &str, cut: Option<&str>) -> SessionInput<ScriptHost> {
     let (item, text) = (item.parse().unwrap(), text.to_owned());
-    agent(turn, TurnVerb::Delta { item, kind: StreamKind::Message, text })
+    let continues = cut.map(|cut| cut.parse().unwrap());
+    agent(turn, TurnVerb::Delta { item, kind: StreamKind::Message, text, continues })
 }
 
 pub(crate) fn finish(turn: &str, reply: &'static str) -> SessionInput<ScriptHost> {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::faults::WriteUse;
 use super::tables::Tables;
 use super::{BrokenTable, RamDatabase, RamHandle, WriteFault};
-use crate::commit::CommitSender;
+use crate::commit::{CommitSender, settled};
 use crate::{Commit, StoreError};
 
 /// One write: run as a part of a transaction, answered when that has ended.
@@ -53,14 +53,8 @@ impl<T: Send, F: FnOnce(&mut Tables) -> Result<T, StoreError> + Send> RamJob for
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let outcome = match (self.outcome, committed) {
-            (Some(Err(own)), _) => Err(own),
-            (Some(Ok(_)) | None, Err(error)) => Err(error),
-            (Some(Ok(value)), Ok(())) => Ok(value),
-            (None, Ok(())) => Err(StoreError::Stopped),
-        };
         // A caller that no longer waits needs no answer.
-        drop(self.reply.send(outcome));
+        drop(self.reply.send(settled(self.outcome, committed)));
     }
 }
 

@@ -3,11 +3,13 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use thoughtwire_proto::{AgentId, AgentProfile, SessionId, UserId};
 
-use super::erasing::{Deleted, hide_notes, hide_sessions};
+use super::erasing::{hide_notes, hide_sessions};
 use super::receipts::{self, NO_SESSION};
 use super::row::get_id;
-use super::sessions::{self, SessionRole};
+use super::sessions;
 use super::{blocks, notes};
+use crate::opening::SessionRole;
+use crate::upkeep::Deleted;
 use crate::{Block, BlockEdit, NewAgent, StoreError};
 
 const SELECT: &str = "SELECT id, spec, main_session FROM agents WHERE";

@@ -3,9 +3,11 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use thoughtwire_proto::{DEFAULT_CHAT, PeerRef, SessionId, Timestamp, UserId};
 
-use super::peers::{find_peer, wire_name};
+use super::peers::find_peer;
 use super::row::get_id;
-use super::sessions::{self, SessionRole};
+use super::sessions;
+use crate::opening::SessionRole;
+use crate::peers::wire_name;
 use crate::{ChatOpening, NewSession, StoreError, StoredChat};
 
 const SELECT: &str = "

@@ -2,11 +2,13 @@
 
 use thoughtwire_proto::{AgentId, AgentProfile, CommandId, SessionId, SessionListing, UserId};
 
-use super::erasing::{Deleted, hide_sessions};
+use super::erasing::hide_sessions;
 use super::receipts::{self, NO_SESSION};
-use super::sessions::{self, SessionRole};
+use super::sessions;
 use super::summary::Invalidates;
 use super::{Handle, agents, listing};
+use crate::opening::SessionRole;
+use crate::upkeep::Deleted;
 use crate::{
     Commit, DirectoryStore, NewAgent, NewSession, Receipt, SessionFilter, StoreError, StoreRead,
     StoredSession,

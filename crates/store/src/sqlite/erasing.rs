@@ -6,20 +6,12 @@ use thoughtwire_proto::{AgentId, SessionId};
 
 use super::row::row_of;
 use crate::StoreError;
+use crate::upkeep::Deleted;
 
 /// Rows, and bytes of their texts, erased with one write: the words of a text are deleted from the
 /// index one by one.
 const ROWS: i64 = 200;
 const BYTES: usize = 16 << 10;
-
-/// The thing that is deleted, by its id.
-#[derive(Clone, Copy)]
-pub(super) enum Deleted {
-    /// One session.
-    Session,
-    /// All sessions of an agent.
-    Agent,
-}
 
 /// Erases some of what was deleted. Tells whether there may be more.
 pub(super) fn erase_deleted(connection: &Connection) -> Result<bool, StoreError> {

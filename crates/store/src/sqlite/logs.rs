@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use thoughtwire_proto::{
-    CallId, CommandId, Id, Record, Seq, SessionId, StreamKind, Timestamp, UserId,
-};
+use thoughtwire_proto::{CallId, CommandId, Id, Record, Seq, SessionId, Timestamp, UserId};
 
 use super::row::{RowCache, get_id, get_seq, row_of, to_i64};
 use super::summary::Invalidates;
 use super::{Handle, blocks, pages, receipts, sessions};
-use crate::logs::returned_call;
+use crate::logs::{kind_name, returned_call};
 use crate::{
     Batch, Commit, LogPage, LogStore, OpenItem, Receipt, StoreError, StoreRead, StoredSession,
 };
@@ -34,18 +32,19 @@ impl LogStore for SqliteLogs {
     fn checkpoint(&self, session: &SessionId, item: OpenItem) -> Commit<()> {
         let session = session.clone();
         self.0.writer().write_soon(move |connection| {
-            let OpenItem { item, turn, kind, text } = item;
+            let OpenItem { item, turn, kind, text, continues } = item;
             connection
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO open_items (session, item, turn, kind, text)
-                     SELECT num, ?2, ?3, ?4, ?5 FROM sessions WHERE id = ?1",
+                    "INSERT OR REPLACE INTO open_items (session, item, turn, kind, text, continues)
+                     SELECT num, ?2, ?3, ?4, ?5, ?6 FROM sessions WHERE id = ?1",
                 )?
                 .execute(params![
                     session.as_str(),
                     item.as_str(),
                     turn.as_str(),
                     kind_name(kind),
-                    text
+                    text,
+                    continues.as_ref().map(Id::as_str)
                 ])?;
             Ok(())
         })
@@ -276,13 +275,5 @@ fn write_extras(connection: &Connection, row: i64, batch: &Batch) -> Result<(), 
     match &extras.block {
         Some(edit) => blocks::write(connection, edit),
         None => Ok(()),
-    }
-}
-
-pub(super) fn kind_name(kind: StreamKind) -> &'static str {
-    match kind {
-        StreamKind::Thought => "thought",
-        StreamKind::Message => "message",
-        StreamKind::ToolArgs => "tool_args",
     }
 }

@@ -1,12 +1,10 @@
 //! Notes in SQLite: an agent's archival memory, found by words and by meaning.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use sha2::{Digest, Sha256};
 use thoughtwire_proto::{AgentId, Timestamp};
 
+use crate::nearest::Nearest;
 use crate::{Added, NewNote, Note, Page, StoreError, script};
 
 const COLUMNS: &str = "notes.id, at, notes.text, source";
@@ -43,22 +41,18 @@ pub(super) fn nearest(
     let mut select = connection
         .prepare_cached("SELECT note, vector FROM note_vectors WHERE agent = ? AND model = ?")?;
     let mut rows = select.query([agent.as_str(), model])?;
-    let mut nearest = BinaryHeap::new();
+    let mut nearest = Nearest::new(to, limit);
     while let Some(row) = rows.next()? {
         let bytes = row
             .get_ref(1)?
             .as_blob()
             .map_err(|_| StoreError::Corrupt("a note's vector is not a blob".to_owned()))?;
-        nearest.push(NearNote { similarity: similarity(bytes, to), note: row.get(0)? });
-        if nearest.len() > limit {
-            // The top of the heap is the least similar one.
-            nearest.pop();
-        }
+        nearest.push(row.get(0)?, bytes);
     }
     let mut one =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM notes WHERE id = ?"))?;
-    let notes = nearest.into_sorted_vec().into_iter();
-    notes.map(|near| Ok(one.query_row([near.note], note)?)).collect()
+    let notes = nearest.into_notes().into_iter();
+    notes.map(|number| Ok(one.query_row([number], note)?)).collect()
 }
 
 /// Lists notes that have no vector of a model yet, oldest first.
@@ -88,41 +82,6 @@ pub(super) fn after(
     ))?;
     let rows = select.query_map(params![agent.as_str(), after, limit], note)?;
     Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// A note found by meaning. The least similar note is the greatest.
-struct NearNote {
-    similarity: f32,
-    note: i64,
-}
-
-impl Ord for NearNote {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.similarity.total_cmp(&self.similarity).then(self.note.cmp(&other.note))
-    }
-}
-
-impl PartialOrd for NearNote {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for NearNote {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for NearNote {}
-
-/// Scalar product of a stored vector with another: for unit vectors, the cosine of their angle.
-fn similarity(bytes: &[u8], to: &[f32]) -> f32 {
-    let (numbers, _) = bytes.as_chunks::<4>();
-    if numbers.len() != to.len() {
-        return f32::MIN;
-    }
-    numbers.iter().zip(to).map(|(number, other)| f32::from_le_bytes(*number) * other).sum()
 }
 
 /// Adds notes to an agent. Gives their numbers, the bytes of text that were added, and the bytes

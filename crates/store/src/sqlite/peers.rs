@@ -1,10 +1,11 @@
 //! Peers in SQLite: clients of the older wires, and how far they have read.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use thoughtwire_proto::{PeerRef, PeerWire, Seq, SessionId, Timestamp, UserId};
+use thoughtwire_proto::{PeerRef, Seq, SessionId, Timestamp, UserId};
 
 use super::row::{get_id, to_i64};
 use super::{Handle, chats};
+use crate::peers::wire_name;
 use crate::{
     ChatOpening, Commit, NewSession, PeerOpening, PeerStore, Proven, StoreError, StoreRead,
     StoredChat,
@@ -184,11 +185,4 @@ pub(super) fn find_peer(
             row.get(0)
         });
     Ok(found.optional()?)
-}
-
-pub(super) fn wire_name(wire: PeerWire) -> &'static str {
-    match wire {
-        PeerWire::Memgpt => "memgpt",
-        PeerWire::Sparky => "sparky",
-    }
 }

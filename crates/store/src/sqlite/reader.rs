@@ -1,27 +1,19 @@
 //! Readers: short transactions on connections of their own, so that reads never wait for writes.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::data_file::DataFile;
 use crate::StoreError;
 use crate::error::READ_LIMIT;
+use crate::shares::{ReadPermit, ReadShares};
 
 /// Maximum number of connections and of reads at once. Beyond what the processor can do at a time,
 /// a read only waits elsewhere, and opening a connection costs more than most reads.
 const READERS: usize = 8;
-
-/// Maximum number of reads at once that users ask for, of all users. The rest is for reads of the
-/// server itself, such as the pages of logs that connections follow.
-const ALL_USERS: usize = 6;
-
-/// Maximum number of reads at once that one user asks for.
-const PER_USER: usize = 3;
 
 /// Maximum time a read waits for another program's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
@@ -33,9 +25,7 @@ pub(super) struct ReaderPool {
     file: Arc<DataFile>,
     /// `None` once the store is closed.
     idle: Mutex<Option<Vec<ReadConnection>>>,
-    all: Arc<Semaphore>,
-    all_users: Arc<Semaphore>,
-    users: Mutex<HashMap<String, Weak<Semaphore>>>,
+    shares: ReadShares,
 }
 
 /// A connection that only reads, and the deadline of its current read.
@@ -44,46 +34,18 @@ struct ReadConnection {
     deadline: Arc<Mutex<Option<Instant>>>,
 }
 
-/// Permission to read. Dropping it returns it.
-pub(super) struct ReadPermit {
-    _user: Option<[OwnedSemaphorePermit; 2]>,
-    _reader: Option<OwnedSemaphorePermit>,
-}
-
 impl ReaderPool {
     pub(super) fn new(file: &Arc<DataFile>) -> Self {
         Self {
             file: Arc::clone(file),
             idle: Mutex::new(Some(Vec::new())),
-            all: Arc::new(Semaphore::new(READERS)),
-            all_users: Arc::new(Semaphore::new(ALL_USERS)),
-            users: Mutex::default(),
+            shares: ReadShares::new(READERS),
         }
     }
 
-    /// Waits for a permit. A user's reads wait for each other first, so they delay nobody else.
+    /// Waits for a permit, within a user's share.
     pub(super) async fn permit(&self, user: Option<&str>) -> ReadPermit {
-        // These semaphores are never closed, so they always give a permit.
-        let user = match user {
-            None => None,
-            Some(user) => {
-                let own = self.of_user(user).acquire_owned().await.ok();
-                let shared = Arc::clone(&self.all_users).acquire_owned().await.ok();
-                own.zip(shared).map(|(own, shared)| [own, shared])
-            }
-        };
-        ReadPermit { _user: user, _reader: Arc::clone(&self.all).acquire_owned().await.ok() }
-    }
-
-    fn of_user(&self, user: &str) -> Arc<Semaphore> {
-        let mut users = self.users.lock();
-        if let Some(known) = users.get(user).and_then(Weak::upgrade) {
-            return known;
-        }
-        users.retain(|_, known| known.strong_count() > 0);
-        let fresh = Arc::new(Semaphore::new(PER_USER));
-        users.insert(user.to_owned(), Arc::downgrade(&fresh));
-        fresh
+        self.shares.permit(user).await
     }
 
     /// Reads; each statement may take ten seconds.
@@ -188,32 +150,5 @@ mod tests {
             Ok(connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))?)
         });
         assert_eq!(one.unwrap(), 1);
-    }
-
-    /// Waits for a permit for so long that only a free one comes.
-    async fn free(readers: &ReaderPool, user: Option<&str>) -> Option<ReadPermit> {
-        tokio::time::timeout(Duration::from_millis(50), readers.permit(user)).await.ok()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_users_reads_delay_nobody_else() {
-        let dir = tempfile::tempdir().unwrap();
-        let readers = ReaderPool::new(&Arc::new(DataFile::of(dir.path())));
-        let mut held = Vec::new();
-        for _ in 0..PER_USER {
-            held.push(free(&readers, Some("ada")).await.unwrap());
-        }
-        assert!(free(&readers, Some("ada")).await.is_none());
-        let bob = free(&readers, Some("bob")).await;
-        assert!(bob.is_some() && free(&readers, None).await.is_some());
-        // Users together leave some readers to the server.
-        let others: Vec<_> = (0..9).map(|n| n.to_string()).collect();
-        for user in &others {
-            held.extend(free(&readers, Some(user)).await);
-        }
-        assert_eq!(held.len(), ALL_USERS - 1);
-        assert!(free(&readers, None).await.is_some());
-        held.remove(0);
-        assert!(free(&readers, Some("ada")).await.is_some());
     }
 }

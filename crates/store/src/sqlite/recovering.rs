@@ -5,9 +5,10 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 use thoughtwire_proto::{SessionId, StreamKind, Timestamp};
 
-use super::logs::{append, kind_name};
+use super::logs::append;
 use super::row::{RowCache, get_id, row_of};
 use super::{Handle, sessions};
+use crate::logs::kind_name;
 use crate::{Batch, OpenItem, StoreError, StoredSession, recovery};
 
 impl Handle {
@@ -49,7 +50,7 @@ fn open_items(
 ) -> Result<Vec<OpenItem>, StoreError> {
     let Some(turn) = session.state.turn().map(|turn| &turn.id) else { return Ok(Vec::new()) };
     let mut select = connection.prepare_cached(
-        "SELECT item, kind, text FROM open_items
+        "SELECT item, kind, text, continues FROM open_items
          WHERE session = (SELECT num FROM sessions WHERE id = ?) AND turn = ? ORDER BY item",
     )?;
     let mut rows = select.query(params![session.id.as_str(), turn.as_str()])?;
@@ -59,7 +60,9 @@ fn open_items(
         let kinds = [StreamKind::Thought, StreamKind::Message, StreamKind::ToolArgs];
         let Some(kind) = kinds.into_iter().find(|kind| kind_name(*kind) == name) else { continue };
         let (item, text) = (get_id(row, 0)?, row.get(2)?);
-        items.push(OpenItem { item, turn: turn.clone(), kind, text });
+        let continued: Option<String> = row.get(3)?;
+        let continues = continued.map(|_| get_id(row, 3)).transpose()?;
+        items.push(OpenItem { item, turn: turn.clone(), kind, text, continues });
     }
     Ok(items)
 }

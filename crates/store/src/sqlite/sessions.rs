@@ -6,15 +6,8 @@ use thoughtwire_proto::{Seq, SessionId, Timestamp};
 use super::logs;
 use super::receipts::{self, NO_SESSION};
 use super::row::{RowCache, get_id, get_seq};
-use crate::opening::first_batch;
+use crate::opening::{SessionRole, first_batch};
 use crate::{NewSession, StoreError, StoredSession};
-
-/// Which session of its agent is created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SessionRole {
-    Main,
-    Other,
-}
 
 /// Creates a session with its first records.
 pub(super) fn create(

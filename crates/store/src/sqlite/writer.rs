@@ -14,7 +14,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use super::data_file::DataFile;
 use super::saving::TransactionWriter;
 use super::summary::{Invalidates, SummaryCache};
-use crate::commit::CommitSender;
+use crate::commit::{CommitSender, settled};
 use crate::{Commit, StoreError, StoreMetrics};
 
 /// Maximum number of writes per transaction. Beyond it the wait for the disk is shared enough, and
@@ -76,15 +76,8 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> WriteJob
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let outcome = match (self.outcome, committed) {
-            // Its own failure tells more than the transaction's.
-            (Some(Err(own)), _) => Err(own),
-            (Some(Ok(_)) | None, Err(error)) => Err(error),
-            (Some(Ok(value)), Ok(())) => Ok(value),
-            (None, Ok(())) => Err(StoreError::Stopped),
-        };
         // A caller that no longer waits needs no answer.
-        drop(self.reply.send(outcome));
+        drop(self.reply.send(settled(self.outcome, committed)));
     }
 }
 

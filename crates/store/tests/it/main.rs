@@ -10,6 +10,7 @@
     reason = "a test's failure is a panic, also in its helpers"
 )]
 
+mod postgres;
 mod sqlite;
 mod suite;
 mod support;

@@ -4,7 +4,7 @@ use thoughtwire_proto::{
     AgentProfile, AgentSpec, Event, InputEvent, Outcome, Record, Seq, SessionId, Timestamp,
     TurnEvent, TurnId, UserId,
 };
-use thoughtwire_store::{Batch, NewAgent, NewNote, NewSession, Store, StoredSession};
+use thoughtwire_store::{Batch, NewAgent, NewNote, NewSession, NodeIdentity, Store, StoredSession};
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -147,4 +147,34 @@ pub async fn log(store: &Store, session: &SessionId) -> Vec<Event> {
 
 pub async fn erase_deleted(store: &Store) {
     while store.upkeep().erase_deleted().await.unwrap() {}
+}
+
+/// An empty PostgreSQL database, deleted when this is dropped.
+pub struct TestDatabase {
+    pub url: String,
+}
+
+impl TestDatabase {
+    pub fn create() -> Self {
+        Self { url: postgres_tool(&["create"]) }
+    }
+
+    /// Opens a store in it as a node.
+    pub async fn open(&self, node: &str, now: Timestamp) -> Store {
+        Store::connect(&self.url, &NodeIdentity { id: node.into(), url: None }, now).await.unwrap()
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        postgres_tool(&["drop", &self.url]);
+    }
+}
+
+/// Runs `tools/postgres`. Gives its output.
+pub fn postgres_tool(arguments: &[&str]) -> String {
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/postgres");
+    let output = std::process::Command::new(tool).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

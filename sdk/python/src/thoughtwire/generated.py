@@ -488,7 +488,7 @@ StreamKind: TypeAlias = Literal["thought", "message", "tool_args"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """A streamed piece of an open item's text."""
+    """A streamed piece of an open item's text. The first piece names the item that it continues."""
 
     type: ClassVar[str] = "delta"
     session: Id
@@ -497,6 +497,7 @@ class Delta:
     n: int
     kind: StreamKind
     text: str
+    continues: Id | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -510,6 +511,7 @@ class Partial:
     n: int
     kind: StreamKind
     text: str
+    continues: Id | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,8 @@ class OpenItem:
     kind: frames.StreamKind
     n: int
     text: str
+    #: The cut item whose text this one continues.
+    continues: str | None = None
 
 
 @dataclass
@@ -100,10 +102,6 @@ class Transcript:
     _closed: set[str] = field(default_factory=set)
     #: Cut texts of the running turn, by item.
     _cut: dict[str, TranscriptEntry] = field(default_factory=dict)
-    #: The last text of each kind, if it was cut; and those that the next text likely continues,
-    #: because the turn was resumed since.
-    _last: dict[str, TranscriptEntry] = field(default_factory=dict)
-    _expected: dict[str, TranscriptEntry] = field(default_factory=dict)
 
     @property
     def messages(self) -> list[str]:
@@ -111,13 +109,14 @@ class Transcript:
         return [entry.body.text for entry in self.entries if isinstance(entry.body, events.Message)]
 
     def continued(self, open: OpenItem) -> TranscriptEntry | None:
-        """Returns the entry whose text an open item continues, as far as its deltas tell.
+        """Returns the entry whose text an open item continues.
 
-        That is so if the last text of its kind was cut, and the turn was resumed since. The item's
-        event decides.
+        The item's event decides: its kind may be another.
         """
-        first = next((item for item in self.open if item.kind == open.kind), None)
-        return self._expected.get(open.kind) if first is open else None
+        entry = self._cut.get(open.continues or "")
+        if entry is None or not isinstance(entry.body, events.Thought | events.Message):
+            return None
+        return entry if entry.body.kind == open.kind else None
 
     def apply(self, shown: Shown) -> None:
         """Adds the next item of a room. An item that was added before changes nothing."""
@@ -130,7 +129,8 @@ class Transcript:
         elif isinstance(shown, frames.Partial):
             if not {shown.item, shown.turn} & self._closed:
                 self.open = [item for item in self.open if item.item != shown.item]
-                self.open.append(OpenItem(shown.item, shown.kind, shown.n, shown.text))
+                item = OpenItem(shown.item, shown.kind, shown.n, shown.text, shown.continues)
+                self.open.append(item)
         elif isinstance(shown, frames.Status):
             self.status = shown.text
         elif isinstance(shown, Reset):
@@ -151,7 +151,8 @@ class Transcript:
                 self._forget_items()
                 self._settle(frame, input, "runs")
             case events.TurnResumed():
-                self._expected = dict(self._last)
+                # Items without an event were lost in the interruption.
+                self.open = []
                 self._push(frame, event)
             case events.Thought() | events.Message():
                 self._text(frame, event)
@@ -218,7 +219,7 @@ class Transcript:
 
     def _forget_items(self) -> None:
         """Forgets what only concerns the items of one turn."""
-        self.open, self._cut, self._last, self._expected = [], {}, {}, {}
+        self.open, self._cut = [], {}
 
     def _text(self, frame: frames.EventFrame, said: events.Thought | events.Message) -> None:
         """Adds a text, or joins it to the cut one that it continues."""
@@ -232,10 +233,8 @@ class Transcript:
             entry = self._push(frame, said)
             if said.continues is not None:
                 entry.seams = (0,)
-        self._last.pop(said.kind, None)
-        self._expected.pop(said.kind, None)
         if not said.complete:
-            self._cut[said.item] = self._last[said.kind] = entry
+            self._cut[said.item] = entry
 
     def _close(self, item: str) -> None:
         """Drops the streamed text of an item, which its event supersedes."""
@@ -249,7 +248,8 @@ class Transcript:
         if open is None:
             # After a missed beginning, a partial or the event completes the item.
             if delta.n == 0:
-                self.open.append(OpenItem(delta.item, delta.kind, 1, delta.text))
+                item = OpenItem(delta.item, delta.kind, 1, delta.text, delta.continues)
+                self.open.append(item)
         elif open.n == delta.n:
             open.n += 1
             open.text += delta.text

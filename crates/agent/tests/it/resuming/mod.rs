@@ -2,6 +2,7 @@
 
 mod calls;
 mod cut_log;
+mod cut_twice;
 mod text;
 
 use serde_json::json;

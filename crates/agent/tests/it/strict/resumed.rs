@@ -9,12 +9,11 @@ use thoughtwire_proto::{
     AgentSettings, AgentSpec, Emission, Event, Policy, Record, Replay, SessionId, StreamKind,
     ToolStatus, TurnEvent,
 };
-use thoughtwire_store::OpenItem;
 
 use super::replies::{ScriptedReply, call, sum};
 use super::server::{RecordedRequest, StrictProvider};
 use super::{MODELS, script};
-use crate::harness::{AgentHarness, TurnLog, copy_store};
+use crate::harness::{AgentHarness, TurnLog, copy_store, open_item};
 use crate::mcp_recorder::{CallReplies, McpRecorder};
 use crate::mock::providers;
 
@@ -83,18 +82,10 @@ impl Lives {
     async fn cut(&self, kind: StreamKind) {
         let open = RefCell::new(None);
         let is_open = |emission: &Emission| {
-            let (item, turn, of, text) = match emission {
-                Emission::Delta(delta) => (&delta.item, &delta.turn, delta.kind, &delta.text),
-                Emission::Partial(partial) => {
-                    (&partial.item, &partial.turn, partial.kind, &partial.text)
-                }
-                Emission::Record(_) | Emission::Status { .. } | Emission::Presence { .. } => {
-                    return false;
-                }
-            };
-            let (item, turn, text) = (item.clone(), turn.clone(), text.clone());
-            *open.borrow_mut() = Some(OpenItem { item, turn, kind, text });
-            of == kind
+            let Some(found) = open_item(emission) else { return false };
+            let is_wanted = found.kind == kind;
+            *open.borrow_mut() = Some(found);
+            is_wanted
         };
         self.harness.log_until(&self.session, is_open).await;
         let open = open.into_inner().expect("an open item");
@@ -304,8 +295,11 @@ async fn a_message_that_was_cut_twice_goes_on() {
         lives.cut(StreamKind::Message).await;
         lives.crash(CallReplies::Answered).await;
         let log = lives.completed(2).await;
-        let texts: String = messages(&log).into_iter().map(|(text, ..)| text).collect();
+        let found = messages(&log);
+        let texts: String = found.iter().map(|(text, ..)| *text).collect();
         assert_eq!(texts, "It is forty-two.", "{model}");
+        // The second one was cut as well.
+        assert_eq!(found[1], (" forty", false, true), "{model}: {found:?}");
     }))
     .await;
 }

@@ -129,7 +129,6 @@ fn turns(records: &[Record], at_rest: bool) -> Vec<String> {
     let mut begun: HashMap<&TurnId, &ItemId> = HashMap::new();
     let mut ended: HashSet<&TurnId> = HashSet::new();
     let mut left: HashSet<&ItemId> = HashSet::new();
-    let mut cut: HashSet<&TurnId> = HashSet::new();
     for record in records {
         match (&record.event, &record.turn) {
             (Event::Input(InputEvent::UserMessage { item, text, .. }), turn) => {
@@ -155,20 +154,16 @@ fn turns(records: &[Record], at_rest: bool) -> Vec<String> {
             }
             (
                 Event::Turn(
-                    TurnEvent::Thought { text, complete, continues: None, .. }
-                    | TurnEvent::Message { text, complete, continues: None, .. },
+                    TurnEvent::Thought { text, continues: None, .. }
+                    | TurnEvent::Message { text, continues: None, .. },
                 ),
                 Some(turn),
             ) => {
                 let tag =
                     begun.get(turn).and_then(|input| tags.get(input)).copied().unwrap_or_default();
-                // A continuation that is cut itself does not say any more that it is one.
-                let may_continue = !complete && cut.contains(turn);
-                if text.split(':').next() != Some(tag) && !may_continue {
+                // A continuation names the cut text, also if it is cut itself.
+                if text.split(':').next() != Some(tag) {
                     wrong.push(format!("{text:?} was said in the turn of {tag}"));
-                }
-                if !complete {
-                    cut.insert(turn);
                 }
             }
             _ => {}

@@ -22,11 +22,13 @@ pub(super) fn emission<'a>(session: &'a SessionId, emission: &'a Emission) -> Se
         Emission::Record(Record { seq, at, turn, event }) => {
             ServerWire::Event { session, seq: *seq, at: *at, turn: turn.as_ref(), event }
         }
-        Emission::Delta(Delta { turn, item, n, kind, text }) => {
-            ServerWire::Delta { session, turn, item, n: *n, kind: *kind, text }
+        Emission::Delta(Delta { turn, item, n, kind, text, continues }) => {
+            let (n, kind, continues) = (*n, *kind, continues.as_ref());
+            ServerWire::Delta { session, turn, item, n, kind, text, continues }
         }
-        Emission::Partial(Partial { turn, item, n, kind, text }) => {
-            ServerWire::Partial { session, turn, item, n: *n, kind: *kind, text }
+        Emission::Partial(Partial { turn, item, n, kind, text, continues }) => {
+            let (n, kind, continues) = (*n, *kind, continues.as_ref());
+            ServerWire::Partial { session, turn, item, n, kind, text, continues }
         }
         Emission::Status { turn, text } => {
             ServerWire::Status { session, turn: turn.as_ref(), text }

@@ -445,6 +445,7 @@ fn read_emission(fields: &mut FrameFields) -> Result<Emission, Refusal> {
             n: fields.need("n")?,
             kind: fields.need("kind")?,
             text: fields.need("text")?,
+            continues: fields.take("continues")?,
         }),
         "partial" => Emission::Partial(Partial {
             turn: fields.need("turn")?,
@@ -452,6 +453,7 @@ fn read_emission(fields: &mut FrameFields) -> Result<Emission, Refusal> {
             n: fields.need("n")?,
             kind: fields.need("kind")?,
             text: fields.need("text")?,
+            continues: fields.take("continues")?,
         }),
         "status" => Emission::Status { turn: fields.take("turn")?, text: fields.need("text")? },
         _ => Emission::Presence { clients: fields.need("clients")? },

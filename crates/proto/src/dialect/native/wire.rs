@@ -240,7 +240,7 @@ pub(super) enum ServerWire<'a> {
         turn: Option<&'a TurnId>,
         event: &'a Event,
     },
-    /// A streamed piece of an open item's text.
+    /// A streamed piece of an open item's text. The first piece names the item that it continues.
     Delta {
         session: &'a SessionId,
         turn: &'a TurnId,
@@ -248,6 +248,8 @@ pub(super) enum ServerWire<'a> {
         n: u64,
         kind: StreamKind,
         text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        continues: Option<&'a ItemId>,
     },
     /// An open item's text so far; `n` is the number of the next delta.
     Partial {
@@ -257,6 +259,8 @@ pub(super) enum ServerWire<'a> {
         n: u64,
         kind: StreamKind,
         text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        continues: Option<&'a ItemId>,
     },
     /// A progress note for people. It is not stored.
     Status {

@@ -54,6 +54,7 @@ async fn nothing_is_left_of_a_deleted_session() {
         turn: "t-9".parse().unwrap(),
         kind: StreamKind::Message,
         text: "Once".into(),
+        continues: None,
     };
     store.logs().checkpoint(&id, open_item.clone()).await.unwrap();
     let proof =

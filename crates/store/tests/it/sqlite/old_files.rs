@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use thoughtwire_proto::{CallId, Event, SessionId, ToolStatus, TurnEvent, TurnId};
-use thoughtwire_store::Store;
+use thoughtwire_proto::{CallId, Event, SessionId, StreamKind, ToolStatus, TurnEvent, TurnId};
+use thoughtwire_store::{OpenItem, Store};
 
 use crate::suite::scripts::{CHINESE, found, tell};
-use crate::support::{agent, append, called, erase_deleted, open, says, session, started};
+use crate::support::{NOW, agent, append, called, erase_deleted, open, says, session, started};
 
 /// Takes a file back to schema version 5, to open it as one of an earlier release.
 fn as_version_5(dir: &Path) {
@@ -14,7 +14,7 @@ fn as_version_5(dir: &Path) {
     file.execute_batch(
         "ALTER TABLE peers DROP COLUMN selected_at; ALTER TABLE chats DROP COLUMN archived_at;
          DROP INDEX events_by_call; ALTER TABLE events DROP COLUMN call; DROP TABLE clock;
-         DROP TABLE kept_replies;
+         DROP TABLE kept_replies; ALTER TABLE open_items DROP COLUMN continues;
          DROP TABLE said_words; DROP TABLE notes_words; DROP VIEW said_texts; DROP VIEW notes_texts;
          ALTER TABLE said DROP COLUMN words; ALTER TABLE notes DROP COLUMN words;
          CREATE VIRTUAL TABLE notes_words USING fts5 (
@@ -80,6 +80,36 @@ async fn calls_of_an_earlier_version_are_found_as_well() {
     let store = open(dir.path());
     let output = store.logs().tool_output(&id, &call).await.unwrap();
     assert_eq!(output.as_deref(), Some("under the mat"));
+}
+
+#[tokio::test]
+async fn a_text_that_an_earlier_version_left_open_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut ada = session(&store, &agent(&store, "ada").await).await;
+    let turn: TurnId = "t-1".parse().unwrap();
+    append(&store, &mut ada, vec![(None, says("i-1", "go")), (Some(&turn), started("i-1"))]).await;
+    let open_item = OpenItem {
+        item: "m-1".parse().unwrap(),
+        turn,
+        kind: StreamKind::Message,
+        text: "Once upon".into(),
+        continues: None,
+    };
+    store.logs().checkpoint(&ada.id, open_item).await.unwrap();
+    store.close().await;
+    as_version_5(dir.path());
+    let store = open(dir.path());
+    store.logs().load(&ada.id, NOW).await.unwrap();
+    let records = store.logs().records_after(&ada.id, ada.state.head(), 10).await.unwrap();
+    let kept = TurnEvent::Message {
+        item: "m-1".parse().unwrap(),
+        text: "Once upon".into(),
+        complete: false,
+        continues: None,
+    };
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].event, Event::Turn(kept));
 }
 
 #[tokio::test]

@@ -147,6 +147,7 @@ async fn a_log_that_was_being_folded_in_loses_nothing_and_recovery_starts_anew()
             turn,
             kind: StreamKind::Message,
             text: "Once upon".to_owned(),
+            continues: None,
         };
         store.logs().checkpoint(&ada.id, open).await.unwrap();
         let image = Image::of(&dir).fold(&dir, &mut dice);

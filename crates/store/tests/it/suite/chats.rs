@@ -27,7 +27,7 @@ async fn listed(store: &Store, space: &str, with_archived: bool) -> Vec<String> 
 #[tokio::test]
 async fn without_a_name_it_is_the_chat_that_its_user_selected_last() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         agent(&store, "ada").await;
         let (old, new, other) = (peer("u1", "p1"), peer("u1", "p2"), peer("u2", "p1"));
         let first = open_chat(&store, &other, None, 1).await;
@@ -51,7 +51,7 @@ async fn without_a_name_it_is_the_chat_that_its_user_selected_last() {
 #[tokio::test]
 async fn a_list_is_one_users_and_shows_the_archive_when_asked() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         agent(&store, "ada").await;
         let chats = [("u1", "c1"), ("u1", "c2"), ("u2", "c1")];
         for (n, (space, chat)) in (1..).zip(chats) {

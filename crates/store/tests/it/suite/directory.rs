@@ -12,7 +12,7 @@ use crate::support::{
 #[tokio::test]
 async fn a_session_is_created_listed_and_deleted_whole() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let ada = agent(&store, "ada").await;
         let new = NewSession { title: Some("Tea".into()), ..new_session(&ada, "s-2") };
         let mut second = store.directory().create_session(new).await.unwrap();
@@ -47,7 +47,7 @@ async fn a_session_is_created_listed_and_deleted_whole() {
 #[tokio::test]
 async fn a_session_that_continues_another_log_runs_nothing_of_it() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let ada = agent(&store, "ada").await;
         let records = vec![Record { seq: Seq(2), at: NOW, turn: None, event: says("i-1", "go") }];
         let new = NewSession { records, ..new_session(&ada, "s-2") };
@@ -63,7 +63,7 @@ async fn a_session_that_continues_another_log_runs_nothing_of_it() {
 #[tokio::test]
 async fn an_agents_name_is_unique_per_user() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let directory = store.directory();
         let ada = agent(&store, "ada").await;
         let mut again = new_agent("ada");
@@ -95,7 +95,7 @@ async fn an_agents_name_is_unique_per_user() {
 #[tokio::test]
 async fn a_command_of_no_session_takes_effect_once() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let receipt = Receipt {
             user: user(),
             id: "c-1".parse().unwrap(),
@@ -118,7 +118,7 @@ async fn a_command_of_no_session_takes_effect_once() {
 #[tokio::test]
 async fn an_agent_is_deleted_with_everything_it_has() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let (bob, ada) = (agent(&store, "bob").await, agent(&store, "ada").await);
         let (directory, memory) = (store.directory(), store.memory());
         let mut hers = session(&store, &ada).await;

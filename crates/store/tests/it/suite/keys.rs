@@ -8,7 +8,7 @@ use crate::support::{at, user};
 #[tokio::test]
 async fn keys_are_listed_oldest_first_and_deleted_once() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let key = |id: &str, created: i64| Key {
             id: id.parse().unwrap(),
             user: user(),
@@ -36,7 +36,7 @@ async fn keys_are_listed_oldest_first_and_deleted_once() {
 #[tokio::test]
 async fn a_secret_is_the_same_until_it_is_replaced() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         assert_eq!(store.keys().secret("login", b"one".to_vec()).await.unwrap(), b"one");
         let store = place.reopen(store).await;
         assert_eq!(store.keys().secret("login", b"two".to_vec()).await.unwrap(), b"one");

@@ -15,7 +15,7 @@ fn receipt() -> Receipt {
 #[tokio::test]
 async fn many_appends_under_way_keep_their_order() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let mut ada = session(&store, &agent(&store, "ada").await).await;
         let mut commits = Vec::new();
         for n in 0..500 {
@@ -43,7 +43,7 @@ async fn many_appends_under_way_keep_their_order() {
 #[tokio::test]
 async fn a_bad_append_between_good_ones_aborts_only_itself() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let mut ada = session(&store, &agent(&store, "ada").await).await;
         let mut bob = session(&store, &agent(&store, "bob").await).await;
         let logs = store.logs();
@@ -63,7 +63,7 @@ async fn a_bad_append_between_good_ones_aborts_only_itself() {
 #[tokio::test]
 async fn an_append_to_a_deleted_session_reaches_no_other() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let profile = agent(&store, "ada").await;
         let create =
             |id| store.directory().create_session(crate::support::new_session(&profile, id));
@@ -83,7 +83,7 @@ async fn an_append_to_a_deleted_session_reaches_no_other() {
 #[tokio::test]
 async fn a_receipt_is_written_with_its_append_and_only_once() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let mut ada = session(&store, &agent(&store, "ada").await).await;
         let with = |batch: Batch| {
             batch.with(BatchExtras { receipt: Some(receipt()), ..BatchExtras::default() })
@@ -111,7 +111,7 @@ async fn a_receipt_is_written_with_its_append_and_only_once() {
 #[tokio::test]
 async fn pages_of_a_log_end_where_the_log_says_whoever_reads_it() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let mut ada = session(&store, &agent(&store, "ada").await).await;
         for number in 0..40 {
             // Small ones, and at times one that is larger than a page.
@@ -144,7 +144,7 @@ async fn pages_of_a_log_end_where_the_log_says_whoever_reads_it() {
 #[tokio::test]
 async fn what_is_saved_beside_records_is_found_by_call_and_position() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let mut ada = session(&store, &agent(&store, "ada").await).await;
         let turn: TurnId = "t-1".parse().unwrap();
         let returned = |call: &str, text: &str| {
@@ -190,7 +190,7 @@ async fn what_is_saved_beside_records_is_found_by_call_and_position() {
 #[tokio::test]
 async fn the_last_turn_that_ended_is_found_from_any_position() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let mut ada = session(&store, &agent(&store, "ada").await).await;
         for word in ["one", "two"] {
             turn(&store, &mut ada, word, crate::support::NOW).await;

@@ -25,7 +25,7 @@ fn edited() -> Event {
 #[tokio::test]
 async fn a_block_changes_with_the_event_that_says_so() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let profile = agent(&store, "ada").await;
         let mut ada = session(&store, &profile).await;
         let blocks = async || store.memory().blocks(&profile.id).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_block_changes_with_the_event_that_says_so() {
 #[tokio::test]
 async fn searches_rank_by_words_and_take_any_text_as_words() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let memory = store.memory();
         let (profile, other) = (agent(&store, "ada").await, agent(&store, "bob").await);
         for text in ["tea tea tea with milk", "coffee, and once tea", "nothing of it"] {
@@ -90,7 +90,7 @@ async fn searches_rank_by_words_and_take_any_text_as_words() {
 #[tokio::test]
 async fn what_was_said_is_found_by_words_and_by_date() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let memory = store.memory();
         let profile = agent(&store, "ada").await;
         let mut ada = session(&store, &profile).await;
@@ -120,7 +120,7 @@ async fn what_was_said_is_found_by_words_and_by_date() {
 #[tokio::test]
 async fn imported_notes_are_known_again_and_lie_near_what_they_mean() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let memory = store.memory();
         let profile = agent(&store, "ada").await;
         let imported = |text: &str, vector: [f32; 2]| NewNote {
@@ -160,7 +160,7 @@ async fn imported_notes_are_known_again_and_lie_near_what_they_mean() {
 #[tokio::test]
 async fn a_full_archive_takes_nothing_and_a_receipt_has_the_numbers() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let memory = store.memory();
         let profile = agent(&store, "ada").await;
         let receipt = Receipt {
@@ -184,7 +184,7 @@ async fn a_full_archive_takes_nothing_and_a_receipt_has_the_numbers() {
 #[tokio::test]
 async fn a_summary_is_what_is_on_disk_after_every_write() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let memory = store.memory();
         let profile = agent(&store, "ada").await;
         let mut ada = session(&store, &profile).await;

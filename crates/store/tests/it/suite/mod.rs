@@ -11,38 +11,51 @@ mod recovery;
 pub(crate) mod scripts;
 mod upkeep;
 
+use std::sync::OnceLock;
+
 use tempfile::TempDir;
 use thoughtwire_proto::Timestamp;
 use thoughtwire_store::{RamDisk, Store};
 
-use crate::support::NOW;
+use crate::support::{NOW, TestDatabase};
 
 /// A place for data in one backend.
 pub(crate) struct TestStore {
     backend: TestBackend,
     dir: TempDir,
     disk: RamDisk,
+    /// Made when it is first used.
+    database: OnceLock<TestDatabase>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum TestBackend {
     Sqlite,
     Ram,
+    Postgres,
 }
 
 impl TestStore {
     fn new(backend: TestBackend) -> Self {
-        Self { backend, dir: tempfile::tempdir().unwrap(), disk: RamDisk::new() }
+        Self {
+            backend,
+            dir: tempfile::tempdir().unwrap(),
+            disk: RamDisk::new(),
+            database: OnceLock::new(),
+        }
     }
 
-    pub(crate) fn open(&self) -> Store {
-        self.open_at(NOW)
+    pub(crate) async fn open(&self) -> Store {
+        self.open_at(NOW).await
     }
 
-    pub(crate) fn open_at(&self, now: Timestamp) -> Store {
+    pub(crate) async fn open_at(&self, now: Timestamp) -> Store {
         match self.backend {
             TestBackend::Sqlite => Store::open(self.dir.path(), now).unwrap(),
             TestBackend::Ram => self.disk.open(now),
+            TestBackend::Postgres => {
+                self.database.get_or_init(TestDatabase::create).open("one", now).await
+            }
         }
     }
 
@@ -50,7 +63,7 @@ impl TestStore {
     pub(crate) async fn reopen(&self, store: Store) -> Store {
         store.close().await;
         drop(store);
-        self.open()
+        self.open().await
     }
 }
 
@@ -67,7 +80,7 @@ impl Drop for NameOnPanic {
 
 /// Runs a test on every backend.
 pub(crate) async fn on_every_backend(check: impl AsyncFn(TestStore)) {
-    for backend in [TestBackend::Sqlite, TestBackend::Ram] {
+    for backend in [TestBackend::Sqlite, TestBackend::Ram, TestBackend::Postgres] {
         let _name = NameOnPanic(backend);
         check(TestStore::new(backend)).await;
     }

@@ -23,7 +23,7 @@ fn proof(session: &str, connection: &str, seq: u64) -> Vec<Proven> {
 #[tokio::test]
 async fn chats_belong_to_a_name_space_and_are_known_again() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let ada = agent(&store, "ada").await;
         assert!(store.peers().open_peer(&user(), &peer("p1"), NOW).await.unwrap().is_new);
         let open_chat = async |chat, id| {
@@ -51,7 +51,7 @@ async fn chats_belong_to_a_name_space_and_are_known_again() {
 #[tokio::test]
 async fn the_largest_position_of_those_that_are_open_or_closed_lately_counts() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         agent(&store, "ada").await;
         store.peers().open_peer(&user(), &peer("p1"), NOW).await.unwrap();
         let session = "s-ada".parse().unwrap();
@@ -78,7 +78,7 @@ async fn the_largest_position_of_those_that_are_open_or_closed_lately_counts() {
         prove("k4", 12, None).await;
         assert_eq!(since(23).await, Some(Seq(12)), "a connection that attached again is open");
         store.close().await;
-        let store = place.open_at(at(30));
+        let store = place.open_at(at(30)).await;
         let since = async |millis| {
             store.peers().proven(&user(), &peer("p1"), &session, at(millis)).await.unwrap()
         };
@@ -92,7 +92,7 @@ async fn the_largest_position_of_those_that_are_open_or_closed_lately_counts() {
 #[tokio::test]
 async fn nothing_is_proven_of_a_deleted_session() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let ada = agent(&store, "ada").await;
         store.peers().open_peer(&user(), &peer("p1"), NOW).await.unwrap();
         let new = new_session(&ada, "x1");

@@ -1,6 +1,6 @@
 //! Recovery: a store that ends in the middle of a turn, opened again, and its sessions loaded.
 
-use thoughtwire_proto::{Event, SessionId, StreamKind, TurnEvent, TurnId};
+use thoughtwire_proto::{Event, ItemId, SessionId, StreamKind, TurnEvent, TurnId};
 use thoughtwire_store::{BatchExtras, OpenItem, SessionFilter, Store, StoredSession};
 
 use super::on_every_backend;
@@ -9,7 +9,8 @@ use crate::support::{
 };
 
 fn open_item(item: &str, kind: StreamKind, text: &str) -> OpenItem {
-    OpenItem { item: item.parse().unwrap(), turn: "t-1".parse().unwrap(), kind, text: text.into() }
+    let (item, turn) = (item.parse().unwrap(), "t-1".parse().unwrap());
+    OpenItem { item, turn, kind, text: text.into(), continues: None }
 }
 
 fn message(item: &str, text: &str, complete: bool) -> Event {
@@ -34,7 +35,7 @@ async fn is_listed_running(store: &Store, id: &SessionId) -> bool {
 #[tokio::test]
 async fn a_cut_turn_keeps_its_texts_so_far_when_its_session_is_loaded() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let mut ada = session(&store, &agent(&store, "ada").await).await;
         let bob = session(&store, &agent(&store, "bob").await).await;
         let turn: TurnId = "t-1".parse().unwrap();
@@ -91,9 +92,48 @@ async fn a_cut_turn_keeps_its_texts_so_far_when_its_session_is_loaded() {
 }
 
 #[tokio::test]
+async fn a_continuation_that_a_crash_cuts_names_what_it_continues() {
+    on_every_backend(async |place| {
+        let store = place.open().await;
+        let mut ada = session(&store, &agent(&store, "ada").await).await;
+        let turn: TurnId = "t-1".parse().unwrap();
+        let events = vec![
+            (None, says("i-1", "go")),
+            (Some(&turn), started("i-1")),
+            (Some(&turn), message("m-1", "Once", false)),
+        ];
+        append(&store, &mut ada, events).await;
+        for (item, kind, text) in [
+            ("m-2", StreamKind::Message, " up"),
+            ("m-2", StreamKind::Message, " upon"),
+            ("m-3", StreamKind::Message, ""),
+            ("th-2", StreamKind::Thought, "Hm"),
+        ] {
+            let continues = Some("m-1".parse().unwrap());
+            let open = OpenItem { continues, ..open_item(item, kind, text) };
+            store.logs().checkpoint(&ada.id, open).await.unwrap();
+        }
+        let store = place.reopen(store).await;
+        load(&store, &ada.id).await;
+        let found = log(&store, &ada.id).await.split_off(4);
+        let [
+            Event::Turn(TurnEvent::Message { item, text, complete: false, continues }),
+            Event::Turn(TurnEvent::Thought { complete: false, continues: thought, .. }),
+        ] = found.as_slice()
+        else {
+            panic!("{found:?}")
+        };
+        let continues = continues.as_ref().map(ItemId::as_str);
+        assert_eq!((item.as_str(), text.as_str(), continues), ("m-2", " upon", Some("m-1")));
+        assert_eq!(thought.as_ref().map(ItemId::as_str), Some("m-1"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_checkpoint_keeps_its_place_among_the_writes() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let mut ada = session(&store, &agent(&store, "ada").await).await;
         let turn: TurnId = "t-1".parse().unwrap();
         let begun = vec![(None, says("i-1", "go")), (Some(&turn), started("i-1"))];

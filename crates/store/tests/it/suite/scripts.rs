@@ -77,7 +77,7 @@ pub(crate) async fn tell(store: &Store, agent: &AgentProfile, text: &str) {
 #[tokio::test]
 async fn every_script_is_found() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         for (at, (text, query, wanted)) in SEARCHES.into_iter().enumerate() {
             let agent = agent(&store, &format!("a{at}")).await;
             tell(&store, &agent, text).await;

@@ -11,7 +11,7 @@ const DAY_MS: i64 = 86_400_000;
 #[tokio::test]
 async fn a_log_longer_than_its_retention_loses_whole_turns_from_its_beginning() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let (upkeep, memory) = (store.upkeep(), store.memory());
         let profile = agent(&store, "ada").await;
         let mut ada = session(&store, &profile).await;
@@ -73,7 +73,7 @@ async fn a_log_longer_than_its_retention_loses_whole_turns_from_its_beginning() 
 #[tokio::test]
 async fn retention_of_a_session_that_does_not_exist_is_refused() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         let nobody = "s-none".parse().unwrap();
         let set = store.upkeep().set_retention(&nobody, Retention::default()).await;
         assert!(matches!(set, Err(StoreError::Missing(_))));
@@ -87,7 +87,7 @@ async fn retention_of_a_session_that_does_not_exist_is_refused() {
 #[tokio::test]
 async fn clocks_outlive_a_restart() {
     on_every_backend(async |place| {
-        let store = place.open();
+        let store = place.open().await;
         assert_eq!(store.upkeep().clock("one").await.unwrap(), None);
         assert_eq!(store.upkeep().newest_record_at().await.unwrap(), None);
         store.upkeep().set_clocks(vec![("one", at(1)), ("two", at(2))]).await.unwrap();

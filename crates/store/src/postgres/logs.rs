@@ -1,0 +1,234 @@
+//! Logs in PostgreSQL: appending, checkpoints, loading, and what is stored beside records.
+
+use thoughtwire_proto::{CallId, CommandId, Record, Seq, SessionId, StreamKind, Timestamp, UserId};
+use tokio_postgres::Client;
+
+use super::flush::FlushJob;
+use super::flush_statement;
+use super::sql::{
+    Text, args, execute, find_text, first_row, get_id, get_seq, get_text, rows, to_i64,
+};
+use super::{PostgresHandle, pages, receipts, sessions};
+use crate::logs::kind_name;
+use crate::{
+    Batch, Commit, LogPage, LogStore, OpenItem, Receipt, StoreError, StoreRead, StoredSession,
+    recovery,
+};
+
+/// [`LogStore`] in PostgreSQL.
+pub(super) struct PostgresLogs(pub(super) PostgresHandle);
+
+impl LogStore for PostgresLogs {
+    fn append(&self, batch: Batch) -> Commit<()> {
+        let batch = Box::new(batch);
+        self.0.writer().flush(|reply| FlushJob::Append { batch, reply })
+    }
+
+    fn checkpoint(&self, session: &SessionId, item: OpenItem) -> Commit<()> {
+        let session = session.clone();
+        self.0.writer().flush(|reply| FlushJob::Checkpoint { session, item, reply })
+    }
+
+    fn load(&self, session: &SessionId, now: Timestamp) -> StoreRead<Option<StoredSession>> {
+        let (handle, id) = (self.0.clone(), session.clone());
+        let node = handle.node();
+        Box::pin(async move {
+            handle.write(move |sql| Box::pin(async move { load(sql, node, &id, now).await })).await
+        })
+    }
+
+    fn sessions_with_work(&self) -> StoreRead<Vec<SessionId>> {
+        self.0.read_unlimited(|sql| {
+            Box::pin(async move {
+                let select = "SELECT id FROM sessions WHERE running OR queued > 0 ORDER BY num";
+                rows(sql, select, args![]).await?.iter().map(|row| get_id(row, 0)).collect()
+            })
+        })
+    }
+
+    fn records_after(
+        &self,
+        session: &SessionId,
+        after: Seq,
+        limit: usize,
+    ) -> StoreRead<Vec<Record>> {
+        let session = session.clone();
+        self.0.read(move |sql| {
+            Box::pin(async move { pages::after(sql, &session, after, limit).await })
+        })
+    }
+
+    fn records_before(
+        &self,
+        session: &SessionId,
+        before: Seq,
+        limit: usize,
+    ) -> StoreRead<Vec<Record>> {
+        let session = session.clone();
+        self.0.read(move |sql| {
+            Box::pin(async move { pages::before(sql, &session, before, limit).await })
+        })
+    }
+
+    fn page(
+        &self,
+        session: &SessionId,
+        after: Seq,
+        limit: u64,
+        bytes: usize,
+    ) -> StoreRead<LogPage> {
+        let session = session.clone();
+        self.0.read(move |sql| {
+            Box::pin(async move { pages::page(sql, &session, after, limit, bytes).await })
+        })
+    }
+
+    fn tool_output(&self, session: &SessionId, call: &CallId) -> StoreRead<Option<String>> {
+        let (session, call) = (session.clone(), call.clone());
+        self.0.read(move |sql| Box::pin(async move { tool_output(sql, &session, &call).await }))
+    }
+
+    fn provider_replies(
+        &self,
+        session: &SessionId,
+        after: Seq,
+        through: Seq,
+    ) -> StoreRead<Vec<(Seq, String)>> {
+        let session = session.clone();
+        self.0.read(move |sql| {
+            Box::pin(async move {
+                let found = rows(
+                    sql,
+                    "SELECT seq, body FROM kept_replies
+                     WHERE session = (SELECT num FROM sessions WHERE id = $1)
+                       AND seq > $2 AND seq <= $3 ORDER BY seq",
+                    args![Text(session.as_str()), to_i64(after.0), to_i64(through.0)],
+                )
+                .await?;
+                found.iter().map(|row| Ok((get_seq(row, 0)?, get_text(row, 1)?))).collect()
+            })
+        })
+    }
+
+    fn receipt(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        id: &CommandId,
+    ) -> StoreRead<Option<Receipt>> {
+        let (user, session, id) = (user.clone(), session.clone(), id.clone());
+        self.0.read(move |sql| {
+            Box::pin(async move { receipts::find(sql, &user, Some(&session), &id).await })
+        })
+    }
+
+    fn receipt_ids(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        most: usize,
+    ) -> StoreRead<Option<Vec<String>>> {
+        let (user, session) = (user.clone(), session.clone());
+        self.0.read(move |sql| {
+            Box::pin(async move { receipts::ids(sql, &user, &session, most).await })
+        })
+    }
+
+    fn last_turn_end(&self, session: &SessionId, at_most: Seq) -> StoreRead<Option<Seq>> {
+        let session = session.clone();
+        self.0.read(move |sql| {
+            Box::pin(async move {
+                let found = first_row(
+                    sql,
+                    "SELECT seq FROM events
+                     WHERE session = (SELECT num FROM sessions WHERE id = $1) AND seq <= $2
+                       AND body LIKE '%\"turn_ended\"%' AND body::json ->> 'kind' = 'turn_ended'
+                     ORDER BY seq DESC LIMIT 1",
+                    args![Text(session.as_str()), to_i64(at_most.0)],
+                )
+                .await?;
+                found.map(|row| get_seq(&row, 0)).transpose()
+            })
+        })
+    }
+}
+
+async fn tool_output(
+    sql: &Client,
+    session: &SessionId,
+    call: &CallId,
+) -> Result<Option<String>, StoreError> {
+    let (session, call) = (Text(session.as_str()), Text(call.as_str()));
+    let whole = first_row(
+        sql,
+        "SELECT text FROM outputs
+         WHERE session = (SELECT num FROM sessions WHERE id = $1) AND call = $2",
+        args![session, call],
+    )
+    .await?;
+    if let Some(row) = whole {
+        return find_text(&row, 0);
+    }
+    let returned = first_row(
+        sql,
+        "SELECT body FROM events
+         WHERE session = (SELECT num FROM sessions WHERE id = $1) AND call = $2
+         ORDER BY seq LIMIT 1",
+        args![session, call],
+    )
+    .await?;
+    let Some(row) = returned else { return Ok(None) };
+    let body: serde_json::Value = super::sql::get_json(&row, 0)?;
+    Ok(body.get("text").and_then(serde_json::Value::as_str).map(str::to_owned))
+}
+
+/// Loads a session: takes it for this node, and recovers it if it has a turn.
+async fn load(
+    sql: &Client,
+    node: i64,
+    id: &SessionId,
+    now: Timestamp,
+) -> Result<Option<StoredSession>, StoreError> {
+    sessions::take(sql, node, id).await?;
+    let Some(stored) = sessions::read(sql, id).await? else { return Ok(None) };
+    if stored.state.turn().is_none() {
+        return Ok(Some(stored));
+    }
+    let open = open_items(sql, &stored).await?;
+    let (records, state) = recovery::recover(&stored.state, open, now)?;
+    execute(
+        sql,
+        "DELETE FROM open_items WHERE session = (SELECT num FROM sessions WHERE id = $1)",
+        args![Text(id.as_str())],
+    )
+    .await?;
+    if !records.is_empty() {
+        tracing::info!(session = %id, "kept the text of a turn that a crash cut");
+        let batch = Batch::new(id.clone(), stored.state.head(), records, state.clone())?;
+        flush_statement::append(sql, node, &batch).await?;
+    }
+    Ok(Some(StoredSession { state, ..stored }))
+}
+
+/// Checkpoints of the turn's open items, in the order of their ids.
+async fn open_items(sql: &Client, session: &StoredSession) -> Result<Vec<OpenItem>, StoreError> {
+    let Some(turn) = session.state.turn().map(|turn| &turn.id) else { return Ok(Vec::new()) };
+    let found = rows(
+        sql,
+        "SELECT item, kind, text, continues FROM open_items
+         WHERE session = (SELECT num FROM sessions WHERE id = $1) AND turn = $2
+         ORDER BY item COLLATE \"C\"",
+        args![Text(session.id.as_str()), Text(turn.as_str())],
+    )
+    .await?;
+    let mut items = Vec::new();
+    for row in found {
+        let name = get_text(&row, 1)?;
+        let kinds = [StreamKind::Thought, StreamKind::Message, StreamKind::ToolArgs];
+        let Some(kind) = kinds.into_iter().find(|kind| kind_name(*kind) == name) else { continue };
+        let (item, text) = (get_id(&row, 0)?, get_text(&row, 2)?);
+        let continues = find_text(&row, 3)?.map(|_| get_id(&row, 3)).transpose()?;
+        items.push(OpenItem { item, turn: turn.clone(), kind, text, continues });
+    }
+    Ok(items)
+}

@@ -1,0 +1,187 @@
+//! This process as a node: its registration, and its lease by the database's clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thoughtwire_proto::Timestamp;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio_postgres::Client;
+
+use super::connecting::Connections;
+use super::sql::{Text, args, execute, get_i64, only_row, rows};
+use crate::{NodeIdentity, StoreError};
+
+/// Seconds for which a lease is given.
+const LEASE_SECONDS: u64 = 5;
+
+/// Time between two renewals.
+const RENEWAL: Duration = Duration::from_secs(1);
+
+/// Time after the last renewal, by this process's own clock, at which it stops by itself: a second
+/// before the lease ends.
+const OWN_LIMIT: Duration = Duration::from_secs(LEASE_SECONDS - 1);
+
+/// Whether this node still has its lease. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub(super) struct LeaseState(Arc<watch::Sender<bool>>);
+
+impl LeaseState {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(true)))
+    }
+
+    /// Notes that the lease is lost. It does not come back.
+    pub(super) fn lose(&self) {
+        if self.0.send_replace(false) {
+            tracing::warn!("this node has lost its lease: another may take its sessions");
+        }
+    }
+
+    /// A receiver that turns false when the lease is lost.
+    pub(super) fn watch(&self) -> watch::Receiver<bool> {
+        self.0.subscribe()
+    }
+}
+
+/// Registers a node. An earlier process of the same node is declared dead. Gives its incarnation.
+pub(super) async fn register(
+    sql: &Client,
+    node: &NodeIdentity,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
+    sql.batch_execute("BEGIN").await?;
+    let registered = register_within(sql, node, now).await;
+    sql.batch_execute(if registered.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    registered
+}
+
+async fn register_within(
+    sql: &Client,
+    node: &NodeIdentity,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
+    let earlier = rows(
+        sql,
+        "UPDATE nodes SET state = 'dead' WHERE id = $1 AND state = 'live' RETURNING incarnation",
+        args![Text(&node.id)],
+    )
+    .await?;
+    for row in earlier {
+        close_fence(sql, get_i64(&row, 0)?).await?;
+    }
+    let registered = only_row(
+        sql,
+        &format!(
+            "INSERT INTO nodes (id, url, version, state, registered_at, lease_until)
+             VALUES ($1, $2, $3, 'live', clock_timestamp(),
+                     clock_timestamp() + interval '{LEASE_SECONDS} seconds')
+             RETURNING incarnation"
+        ),
+        args![Text(&node.id), node.url.as_deref().map(Text), Text(env!("CARGO_PKG_VERSION"))],
+    )
+    .await?;
+    let incarnation = get_i64(&registered, 0)?;
+    execute(sql, "INSERT INTO fences VALUES ($1, 0, false)", args![incarnation]).await?;
+    // Connections of processes that are dead are closed.
+    execute(
+        sql,
+        "UPDATE proven SET closed_at = $1 WHERE closed_at IS NULL
+         AND node NOT IN (SELECT incarnation FROM nodes WHERE state = 'live')",
+        args![now.as_millis()],
+    )
+    .await?;
+    Ok(incarnation)
+}
+
+/// Closes a dead node's fence: waits for its open flush, and no later one can commit.
+async fn close_fence(sql: &Client, incarnation: i64) -> Result<(), StoreError> {
+    execute(sql, "UPDATE fences SET closed = true WHERE incarnation = $1", args![incarnation])
+        .await?;
+    Ok(())
+}
+
+/// Declares a node dead whose lease has ended, by the database's clock. Tells whether it is dead.
+pub(super) async fn declare_dead(sql: &Client, incarnation: i64) -> Result<bool, StoreError> {
+    let declared = execute(
+        sql,
+        "UPDATE nodes SET state = 'dead'
+         WHERE incarnation = $1 AND state = 'live' AND lease_until < clock_timestamp()",
+        args![incarnation],
+    )
+    .await?;
+    if declared > 0 {
+        close_fence(sql, incarnation).await?;
+        return Ok(true);
+    }
+    let live = rows(
+        sql,
+        "SELECT 1 FROM nodes WHERE incarnation = $1 AND state = 'live'",
+        args![incarnation],
+    )
+    .await?;
+    Ok(live.is_empty())
+}
+
+/// Gives the lease back, so that others take the sessions at once.
+pub(super) async fn leave(sql: &Client, incarnation: i64) -> Result<(), StoreError> {
+    execute(
+        sql,
+        "UPDATE nodes SET state = 'left' WHERE incarnation = $1 AND state = 'live'",
+        args![incarnation],
+    )
+    .await?;
+    close_fence(sql, incarnation).await
+}
+
+/// Renews a node's lease until it is lost, or the task is aborted.
+pub(super) fn keep_lease(
+    connections: Arc<Connections>,
+    incarnation: i64,
+    lease: LeaseState,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut ticks = interval(RENEWAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut client = None;
+        let mut renewed = Instant::now();
+        // The lease is lost at this time, whatever the database does meanwhile.
+        while let Ok(_) = timeout_at(renewed + OWN_LIMIT, ticks.tick()).await {
+            // The lease runs from before the statement, whenever its answer comes.
+            let begun = Instant::now();
+            let renewal = renew(&connections, &mut client, incarnation);
+            match timeout_at(renewed + OWN_LIMIT, renewal).await {
+                Ok(Ok(true)) => renewed = begun,
+                Ok(Ok(false)) | Err(_) => break,
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "the lease was not renewed");
+                    client = None;
+                }
+            }
+        }
+        lease.lose();
+    })
+}
+
+/// Renews a lease. False when the node was declared dead.
+async fn renew(
+    connections: &Connections,
+    client: &mut Option<Client>,
+    incarnation: i64,
+) -> Result<bool, StoreError> {
+    let client = match client {
+        Some(client) if !client.is_closed() => client,
+        _ => client.insert(connections.connect().await?),
+    };
+    let renewed = execute(
+        client,
+        &format!(
+            "UPDATE nodes SET lease_until = clock_timestamp() + interval '{LEASE_SECONDS} seconds'
+             WHERE incarnation = $1 AND state = 'live'"
+        ),
+        args![incarnation],
+    )
+    .await?;
+    Ok(renewed > 0)
+}

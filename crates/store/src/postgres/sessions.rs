@@ -1,0 +1,102 @@
+//! Sessions in PostgreSQL: creating, reading and taking their rows.
+
+use thoughtwire_proto::{Seq, SessionId};
+use tokio_postgres::Client;
+
+use super::sql::{
+    Text, args, execute, find_text, first_row, get_i64, get_id, get_json, get_seq, get_time,
+};
+use super::{flush_statement, node, receipts};
+use crate::opening::{SessionRole, first_batch};
+use crate::{NewSession, StoreError, StoredSession};
+
+/// Creates a session with its first records.
+pub(super) async fn create(
+    sql: &Client,
+    node: i64,
+    new: &NewSession,
+    role: SessionRole,
+) -> Result<StoredSession, StoreError> {
+    receipts::write(sql, new.receipt.as_ref()).await?;
+    let batch = first_batch(new)?;
+    execute(
+        sql,
+        "INSERT INTO sessions (id, owner, agent, epoch, first, head, state, running, queued,
+                               created_at, updated_at)
+         VALUES ($1, $2, $3, $4, 1, 0, '', false, 0, $5, $5)",
+        args![
+            Text(new.id.as_str()),
+            Text(new.user.as_str()),
+            Text(new.agent.as_str()),
+            Text(new.epoch.as_str()),
+            new.at.as_millis()
+        ],
+    )
+    .await?;
+    flush_statement::append(sql, node, &batch).await?;
+    Ok(StoredSession {
+        id: new.id.clone(),
+        user: new.user.clone(),
+        agent: new.agent.clone(),
+        epoch: new.epoch.clone(),
+        first: Seq(1),
+        state: batch.state().clone(),
+        is_main: role == SessionRole::Main,
+        created_at: new.at,
+    })
+}
+
+/// Reads a session.
+pub(super) async fn read(
+    sql: &Client,
+    id: &SessionId,
+) -> Result<Option<StoredSession>, StoreError> {
+    let found = first_row(
+        sql,
+        "SELECT id, owner, agent, epoch, first, state, created_at,
+                coalesce(id = (SELECT main_session FROM agents WHERE agents.id = agent), false)
+         FROM sessions WHERE id = $1",
+        args![Text(id.as_str())],
+    )
+    .await?;
+    let Some(row) = found else { return Ok(None) };
+    Ok(Some(StoredSession {
+        id: get_id(&row, 0)?,
+        user: get_id(&row, 1)?,
+        agent: get_id(&row, 2)?,
+        epoch: get_id(&row, 3)?,
+        first: get_seq(&row, 4)?,
+        state: get_json(&row, 5)?,
+        created_at: get_time(&row, 6)?,
+        is_main: row.try_get(7)?,
+    }))
+}
+
+/// Takes a session for a node. One that belongs to nobody, or to a dead node, is taken at once; a
+/// node whose lease has ended is declared dead first.
+///
+/// # Errors
+/// [`StoreError::Elsewhere`] when a live node has it.
+pub(super) async fn take(sql: &Client, node: i64, id: &SessionId) -> Result<(), StoreError> {
+    const OWNER: &str = "SELECT node, nodes.url FROM sessions
+                         JOIN nodes ON nodes.incarnation = sessions.node AND nodes.state = 'live'
+                         WHERE sessions.id = $1 AND sessions.node != $2";
+    loop {
+        let taken = execute(
+            sql,
+            "UPDATE sessions SET node = $2 WHERE id = $1 AND (node IS NULL OR node = $2
+                OR node NOT IN (SELECT incarnation FROM nodes WHERE state = 'live'))",
+            args![Text(id.as_str()), node],
+        )
+        .await?;
+        if taken > 0 {
+            return Ok(());
+        }
+        let owner = first_row(sql, OWNER, args![Text(id.as_str()), node]).await?;
+        // Nobody has a session that does not exist.
+        let Some(owner) = owner else { return Ok(()) };
+        if !node::declare_dead(sql, get_i64(&owner, 0)?).await? {
+            return Err(StoreError::Elsewhere { session: id.clone(), url: find_text(&owner, 1)? });
+        }
+    }
+}

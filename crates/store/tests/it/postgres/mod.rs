@@ -1,0 +1,7 @@
+//! The parts that only PostgreSQL has: fences, leases, broken connections, encryption, poolers.
+
+mod encryption;
+mod nodes;
+mod opening;
+mod outcomes;
+mod relay;

@@ -1,0 +1,77 @@
+//! Nodes: one owner for each session, and nothing from those that are declared dead.
+
+use std::time::Duration;
+
+use thoughtwire_store::{NodeIdentity, Store, StoreError};
+
+use super::relay::Relay;
+use crate::support::{NOW, TestDatabase, agent, append, batch, log, says, session};
+
+#[tokio::test]
+async fn a_live_nodes_session_is_elsewhere_and_free_when_the_node_leaves() {
+    let database = TestDatabase::create();
+    let one = NodeIdentity { id: "one".into(), url: Some("http://one:8282".into()) };
+    let one = Store::connect(&database.url, &one, NOW).await.unwrap();
+    let two = database.open("two", NOW).await;
+    let profile = agent(&one, "ada").await;
+    let mut ada = one.logs().load(&profile.main_session, NOW).await.unwrap().unwrap();
+    let refused = two.logs().load(&ada.id, NOW).await.unwrap_err();
+    let StoreError::Elsewhere { session, url } = refused else { panic!("{refused}") };
+    assert_eq!((session, url.as_deref()), (ada.id.clone(), Some("http://one:8282")));
+    // It may read, and not write.
+    assert_eq!(log(&two, &ada.id).await.len(), 1);
+    let theirs = batch(&mut ada.clone(), vec![(None, says("i-1", "not mine"))]);
+    let refused = two.logs().append(theirs).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Elsewhere { .. }), "{refused}");
+    append(&one, &mut ada, vec![(None, says("i-1", "mine"))]).await;
+    one.close().await;
+    let mut ada = two.logs().load(&ada.id, NOW).await.unwrap().unwrap();
+    append(&two, &mut ada, vec![(None, says("i-2", "mine now"))]).await;
+    assert_eq!(log(&two, &ada.id).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_process_of_the_same_node_replaces_the_earlier_one_at_once() {
+    let database = TestDatabase::create();
+    let earlier = database.open("one", NOW).await;
+    let mut ada = session(&earlier, &agent(&earlier, "ada").await).await;
+    earlier.logs().load(&ada.id, NOW).await.unwrap();
+    let later = database.open("one", NOW).await;
+    let mut loaded = later.logs().load(&ada.id, NOW).await.unwrap().unwrap();
+    let late = batch(&mut ada, vec![(None, says("i-1", "too late"))]);
+    assert!(matches!(earlier.logs().append(late).await, Err(StoreError::Fenced)));
+    let note = crate::support::note("too late");
+    let noted = earlier.memory().add_notes(&ada.agent, vec![note], u64::MAX, None).await;
+    assert!(matches!(noted, Err(StoreError::Fenced)));
+    assert!(earlier.check().await.is_err());
+    append(&later, &mut loaded, vec![(None, says("i-2", "kept"))]).await;
+    assert_eq!(log(&later, &ada.id).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_cannot_renew_its_lease_stops_before_another_takes_over() {
+    let database = TestDatabase::create();
+    let relay = Relay::to(&database.url).await;
+    let node = NodeIdentity { id: "one".into(), url: None };
+    let cut_off = Store::connect(&relay.url(&database.url), &node, NOW).await.unwrap();
+    let mut ada = session(&cut_off, &agent(&cut_off, "ada").await).await;
+    cut_off.logs().load(&ada.id, NOW).await.unwrap();
+    relay.close(true);
+    let two = database.open("two", NOW).await;
+    let mut loaded = loop {
+        match two.logs().load(&ada.id, NOW).await {
+            Ok(loaded) => break loaded.unwrap(),
+            Err(StoreError::Elsewhere { .. }) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    };
+    // It knew a second before, by its own clock.
+    assert!(matches!(cut_off.check().await, Err(StoreError::Fenced)));
+    append(&two, &mut loaded, vec![(None, says("i-1", "taken over"))]).await;
+    relay.close(false);
+    let late = batch(&mut ada, vec![(None, says("i-2", "too late"))]);
+    assert!(matches!(cut_off.logs().append(late).await, Err(StoreError::Fenced)));
+    assert_eq!(log(&two, &ada.id).await.len(), 2);
+}
