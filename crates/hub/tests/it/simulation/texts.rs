@@ -14,7 +14,8 @@
 //!
 //! A write that fails weakens this. Events behind a failed append are lost with it, since a log has
 //! no gaps, and with them the text of an item that was just being said whole. Its turn then ends as
-//! failed. Until that is done, up to two pauses of a second, nothing is checkpointed.
+//! failed. A checkpoint that failed is repeated only when its item grows. So after a failed write
+//! this checks no further checkpoints of that life: what was on disk before still has to be there.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -26,8 +27,6 @@ use tokio::time::Instant;
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(900);
 /// How late a timer may be.
 const TIMER: Duration = Duration::from_millis(5);
-/// Longest time in which a turn whose append failed is ended, with reads that are slow.
-const ENDS_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// Texts of all rooms that are not known to be in the log.
 #[derive(Default)]
@@ -111,12 +110,11 @@ impl ShownTexts {
         {
             (self.health, self.healed_at) = (DiskHealth::Well, heads);
         }
-        if self.health != DiskHealth::Well {
+        if self.health != DiskHealth::Well || self.has_failed {
             return;
         }
         let now = Instant::now();
-        let pause = if self.has_failed { ENDS_WITHIN } else { Duration::ZERO };
-        let pace = CHECKPOINT_EVERY + TIMER + pause;
+        let pace = CHECKPOINT_EVERY + TIMER;
         for shown in self.items.values_mut().filter(|shown| shown.is_live) {
             while let Some((at, bytes)) = shown.idle.front()
                 && *at + pace < now
