@@ -407,15 +407,13 @@ impl<H: SessionHost> TurnQueue<H> {
         }
     }
 
-    /// Leaves what runs for a stop. The turn goes on at the next start, unless its agent cannot or
-    /// its settings forbid it.
+    /// Leaves what runs for a stop. A turn that waits for people or clients goes on waiting at the
+    /// next start. Another one goes on, unless its agent cannot or its settings forbid it.
     pub(crate) fn leave_for_stop(&mut self, now: Now) {
-        if !self.is_parked()
-            && let Some(turn) = self.open_turn().map(|open| open.id.clone())
-        {
+        if let Some(turn) = self.open_turn().map(|open| open.id.clone()) {
             let is_embedders = self.running.as_ref().is_some_and(|running| running.is_embedders);
             let goes_on = self.left.resumes && !is_embedders && self.host.resumes_interrupted();
-            let events = if goes_on {
+            let events = if self.is_parked() || goes_on {
                 self.cut_text_and_cost(&turn)
             } else {
                 self.closing(&TurnEnding::INTERRUPTED)

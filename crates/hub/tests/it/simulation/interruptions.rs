@@ -62,7 +62,8 @@ fn attempt(record: &Record) -> Option<u32> {
 
 /// Holds the interruptions in a whole log to their rules: at most three that count, then the turn
 /// ends as `crash_loop`; nothing of a turn follows its end; a text is continued once, in its turn.
-pub(crate) fn check(records: &[Record]) -> Vec<String> {
+/// `stops`: the agent's turns end when they are interrupted, so none goes on.
+pub(crate) fn check(records: &[Record], stops: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut attempts: HashMap<&TurnId, u32> = HashMap::new();
     let mut ended: HashSet<&TurnId> = HashSet::new();
@@ -74,6 +75,9 @@ pub(crate) fn check(records: &[Record]) -> Vec<String> {
         }
         match event {
             TurnEvent::Resumed { attempt, .. } => {
+                if stops {
+                    wrong.push(format!("turn {turn} goes on, and its agent's turns must not"));
+                }
                 let before = attempts.insert(turn, *attempt).unwrap_or(0);
                 if *attempt > 3 || (*attempt != before && *attempt != before + 1) {
                     wrong.push(format!("turn {turn} goes on as {attempt} after {before}"));
