@@ -15,6 +15,7 @@ mod kills;
 mod live;
 mod local;
 mod owner;
+mod retry_question;
 mod surroundings;
 mod talk;
 mod terminal;

@@ -79,7 +79,8 @@ impl SessionDriver {
         id: &SessionId,
         clients: impl FnOnce(&UserId) -> Arc<Clients>,
     ) -> Result<Self, Refusal> {
-        let read = SessionStorage::load(&services.store, id, services.now()).await?;
+        let limit = services.options.turn_within;
+        let read = SessionStorage::load(&services.store, id, services.now(), limit).await?;
         let ReadSession { storage, first, profile, stored, seen_keys, time_spent } = read;
         let tail = Tail::new(id.clone(), first, stored.state.head());
         let loaded = LoadedSession {

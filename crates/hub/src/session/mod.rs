@@ -18,6 +18,7 @@ mod host;
 mod jobs;
 mod live_turn;
 mod mail;
+mod peer_position;
 mod storage;
 
 pub(crate) use driver::{LiveEnd, SessionDriver};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    AgentId, AgentProfile, Epoch, Event, Input, InputEvent, ItemId, PeerRef, QueuedInput, Refusal,
-    Seq, SessionId, SessionReply, State, Timestamp, UserId,
+    AgentId, AgentProfile, Epoch, Event, Input, InputEvent, ItemId, PeerRef, QueuedInput, Record,
+    Refusal, Seq, SessionId, SessionReply, State, Timestamp, UserId,
 };
 use thoughtwire_session::{
     EventBatch, IdempotencyKey, MAX_KEYS, OpenItemText, SeenKeys, StoredState, unknown_session,
@@ -63,7 +63,7 @@ impl Cut {
 }
 
 impl SessionStorage {
-    /// Recovers a session, if a crash cut its turn, and reads it.
+    /// Recovers a session, if a crash cut its turn, and reads it. A turn may take `turn_within`.
     ///
     /// # Errors
     /// If there is no such session, or the store cannot be read or written.
@@ -71,6 +71,7 @@ impl SessionStorage {
         store: &Arc<Store>,
         id: &SessionId,
         now: Timestamp,
+        turn_within: Duration,
     ) -> Result<ReadSession, Refusal> {
         let Some(stored) = store.logs().load(id, now).await? else {
             return Err(unknown_session(id));
@@ -79,7 +80,7 @@ impl SessionStorage {
             store.directory().agent_by_id(&stored.agent),
             store.logs().receipt_ids(&stored.user, id, MAX_KEYS),
             read_inputs(store, &stored),
-            read_time_spent(store, &stored),
+            read_time_spent(store, &stored, turn_within),
         )?;
         let profile = profile.ok_or_else(|| unknown_session(id))?;
         let StoredSession { id, user, agent, epoch, first, state, .. } = stored;
@@ -150,6 +151,24 @@ impl SessionStorage {
         Ok(self.store.peers().proven(&self.user, &peer, &self.id, since).await?)
     }
 
+    /// Reads at most `limit` records behind a position, in order.
+    pub(crate) async fn records_after(
+        &self,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record>, Refusal> {
+        Ok(self.store.logs().records_after(&self.id, after, limit).await?)
+    }
+
+    /// Reads the newest `limit` records before a position, in order.
+    pub(crate) async fn records_before(
+        &self,
+        before: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record>, Refusal> {
+        Ok(self.store.logs().records_before(&self.id, before, limit).await?)
+    }
+
     /// Lets the log begin behind a cut, if that makes it shorter than it is with `first`. Returns
     /// where it begins then.
     pub(crate) async fn shorten(&self, cut: Cut, first: Seq) -> Result<Option<Seq>, Refusal> {
@@ -166,12 +185,18 @@ impl SessionStorage {
 }
 
 /// How long the open turn has run.
-async fn read_time_spent(store: &Store, stored: &StoredSession) -> Result<Duration, StoreError> {
+async fn read_time_spent(
+    store: &Store,
+    stored: &StoredSession,
+    turn_within: Duration,
+) -> Result<Duration, StoreError> {
     let Some(turn) = stored.state.turn() else { return Ok(Duration::ZERO) };
     let (mut after, mut records) = (Seq(turn.started.0.saturating_sub(1)), Vec::new());
     loop {
         let page = store.logs().records_after(&stored.id, after, RECORDS_AT_ONCE).await?;
-        let Some(last) = page.last() else { return Ok(thoughtwire_session::time_spent(&records)) };
+        let Some(last) = page.last() else {
+            return Ok(thoughtwire_session::time_spent(&records, turn_within));
+        };
         after = last.seq;
         records.extend(page.into_iter().filter(|record| record.turn.as_ref() == Some(&turn.id)));
     }

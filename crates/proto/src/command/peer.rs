@@ -12,6 +12,18 @@ pub struct PeerRef {
     pub name: String,
 }
 
+impl PeerRef {
+    /// The peer as the sender of inputs, by which its own are found again after a reconnect. Only
+    /// `MemGPT`'s wire tells a client which turns are its own.
+    #[must_use]
+    pub fn sender(&self) -> Option<String> {
+        match self.wire {
+            PeerWire::Memgpt => Some(format!("memgpt:{}", self.name)),
+            PeerWire::Sparky => None,
+        }
+    }
+}
+
 /// Name of a peer's chat if none was chosen.
 pub const DEFAULT_CHAT: &str = "default";
 
