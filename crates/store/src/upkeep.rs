@@ -38,8 +38,8 @@ pub trait UpkeepStore: Send + Sync {
     /// a second.
     fn set_clocks(&self, clocks: Vec<(&'static str, Timestamp)>) -> Commit<()>;
 
-    /// Claims work that only one node does at a time. Resolves to whether this node does it now: true
-    /// unless another live node has claimed it within the last `every`.
+    /// Claims work that only one node does at a time. Resolves to whether this node does it now:
+    /// true unless another live node has claimed it within the last `every`.
     fn claim(&self, work: &'static str, every: Duration) -> Commit<bool>;
 
     /// Reads when the newest record of any log was written, as its session says.

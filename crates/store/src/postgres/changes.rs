@@ -182,7 +182,7 @@ impl ChangesTask {
             if !is_stopping {
                 tokio::select! {
                     _ = &mut stop => {
-                        // Whatever was announced in the pause is told.
+                        // The last round tells what was announced in the pause.
                         drop(timeout(ROUND_LIMIT, self.round(RoundKind::Prompted)).await);
                         is_stopping = true;
                     }

@@ -405,6 +405,8 @@ impl WriterTask {
                 if self.away_since.is_none() {
                     tracing::warn!(%error, "the database is away; writes fail until it is back");
                     self.away_since = Some(Instant::now());
+                    // Before a caller is told, so that a check that follows fails as well.
+                    self.failing.store(true, Ordering::Relaxed);
                 }
                 return Err(error);
             }

@@ -61,7 +61,7 @@ async fn another_node_learns_of_each_change_and_a_node_not_of_its_own() {
     assert_eq!(next(&mut seen_by_two).await, StoreChange::Keys);
     assert!(one.keys().delete(&"k-1".parse().unwrap()).await.unwrap());
     assert_eq!(next(&mut seen_by_two).await, StoreChange::Keys);
-    // What changes nothing is not told.
+    // A deletion that finds nothing is not told.
     assert!(!one.keys().delete(&"k-1".parse().unwrap()).await.unwrap());
     one.keys().replace_secret("login", vec![1]).await.unwrap();
     assert_eq!(next(&mut seen_by_two).await, StoreChange::Keys);

@@ -37,9 +37,9 @@ async fn a_log_that_is_too_long_is_told_to_the_node_that_has_it() {
     turn(&one, &mut session, "tea", at(1)).await;
     one.upkeep().set_retention(&id, Retention { days: None, events: Some(1) }).await.unwrap();
     let here = Overlong { session: id.clone(), through: Seq(4), is_elsewhere: false };
-    assert_eq!(one.upkeep().overlong(NOW).await.unwrap(), [here.clone()]);
+    assert_eq!(one.upkeep().overlong(NOW).await.unwrap(), std::slice::from_ref(&here));
     let elsewhere = Overlong { is_elsewhere: true, ..here.clone() };
-    assert_eq!(two.upkeep().overlong(NOW).await.unwrap(), [elsewhere.clone()]);
+    assert_eq!(two.upkeep().overlong(NOW).await.unwrap(), std::slice::from_ref(&elsewhere));
     let (mut seen_by_one, mut seen_by_three) =
         (one.changes().follow().unwrap(), three.changes().follow().unwrap());
     two.changes().announce_overlong(elsewhere);
