@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{AgentId, SessionId, UserId};
 use tokio::sync::{Notify, broadcast};
 
@@ -18,8 +19,8 @@ const MAX_BEHIND: usize = 1024;
 /// Number of sessions whose listings wait to be told. Beyond it, all listings count as changed.
 const MAX_LISTINGS: usize = 10_000;
 
-/// Number of other announcements that wait to be told. Further ones are dropped: they are repeated
-/// by the next round of their work.
+/// Number of other announcements that wait to be told. Further ones are dropped: the next sweep
+/// repeats them, and a peer finds its chats when it reconnects.
 const MAX_ANNOUNCED: usize = 10_000;
 
 /// Number of sessions in one [`StoreChange::Listings`].
@@ -60,6 +61,13 @@ pub enum StoreChange {
     AllListings,
     /// A log of this node is longer than its retention.
     Overlong(Overlong),
+    /// A connection of a peer opened a chat.
+    ChatOpened {
+        /// The peer's user.
+        user: UserId,
+        /// The chat, for the peer's connections.
+        joined: Joined,
+    },
 }
 
 /// The changes of other nodes, and those that other nodes are told of. Cheap to clone; all clones
@@ -130,10 +138,19 @@ impl StoreChanges {
 
     /// Tells the node of a session that its log is too long.
     pub fn announce_overlong(&self, overlong: Overlong) {
-        let Some(shared) = &self.0 else { return };
+        self.announce(StoreChange::Overlong(overlong));
+    }
+
+    /// Tells a peer's connections to other nodes of a chat that it opened.
+    pub fn announce_chat(&self, user: &UserId, joined: &Joined) {
+        self.announce(StoreChange::ChatOpened { user: user.clone(), joined: joined.clone() });
+    }
+
+    fn announce(&self, change: StoreChange) {
+        let Some(shared) = self.0.as_ref().filter(|_| self.has_other_nodes()) else { return };
         let mut pending = shared.pending.lock();
         if pending.announced.len() < MAX_ANNOUNCED {
-            pending.announced.push(StoreChange::Overlong(overlong));
+            pending.announced.push(change);
         }
         drop(pending);
         shared.wake.notify_one();

@@ -67,6 +67,7 @@ impl Directory {
                 }
             }
             StoreChange::AllListings => self.shared.tell_lists(),
+            StoreChange::ChatOpened { user, joined } => self.joins.tell(&user, joined),
             // The next sweep tells of it again.
             StoreChange::Overlong(_) if self.shared.stopping().is_some() => {}
             StoreChange::Overlong(overlong) => {
@@ -104,5 +105,109 @@ impl Directory {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use thoughtwire_proto::connection::Joined;
+    use thoughtwire_proto::{AgentProfile, AgentSpec, PeerRef, PeerWire, SessionId, Timestamp};
+    use thoughtwire_store::RamDisk;
+
+    use super::*;
+    use crate::embedded::AbsentAgent;
+    use crate::{Changed, Hub, HubOptions};
+
+    struct FollowingHub {
+        hub: Hub,
+        user: UserId,
+        ada: AgentProfile,
+        /// A live session beside the main one.
+        talk: SessionId,
+    }
+
+    impl FollowingHub {
+        async fn start() -> Self {
+            let store = Arc::new(RamDisk::new().open(Timestamp::from_millis(0)));
+            let hub = Hub::new(store, Arc::new(AbsentAgent), HubOptions::default()).await.unwrap();
+            let user: UserId = "local".parse().unwrap();
+            let spec = AgentSpec { name: "ada".into(), ..AgentSpec::default() };
+            let ada = hub.directory().create_agent(&user, None, spec).await.unwrap().thing;
+            let agent = ada.spec.name.clone();
+            let talk = hub.directory().create_session(&user, None, agent, None, None, vec![]);
+            let talk = talk.await.unwrap().thing;
+            drop(hub.sessions.wake(&talk));
+            Self { hub, user, ada, talk }
+        }
+
+        /// Follows changes of other nodes that a test makes up.
+        fn follow(&self, changes: broadcast::Receiver<StoreChange>) {
+            tokio::spawn(follow_other_nodes(self.hub.directory().clone(), changes));
+        }
+
+        async fn until_ended(&self, session: &SessionId) {
+            while self.hub.sessions.live().contains(session) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn changes_reach_live_sessions_lists_and_peers() {
+        let here = FollowingHub::start().await;
+        let FollowingHub { hub, user, ada, talk } = &here;
+        let changes = broadcast::Sender::new(8);
+        here.follow(changes.subscribe());
+        let mut told = hub.changes();
+        let list = |session: &SessionId, gone| Changed::Session {
+            user: user.clone(),
+            session: session.clone(),
+            gone,
+        };
+
+        let listing = (user.clone(), talk.clone());
+        changes.send(StoreChange::Listings(vec![listing])).unwrap();
+        assert_eq!(told.recv().await.unwrap(), list(talk, false));
+        changes.send(StoreChange::AllListings).unwrap();
+        assert_eq!(told.recv().await.unwrap(), Changed::Lists);
+
+        hub.store().directory().delete_session(talk, None).await.unwrap();
+        let (session, of) = (talk.clone(), user.clone());
+        changes.send(StoreChange::SessionDeleted { user: of, session }).unwrap();
+        assert_eq!(told.recv().await.unwrap(), list(talk, true));
+        here.until_ended(talk).await;
+
+        let wire = PeerWire::Sparky;
+        let peer = PeerRef { wire, space: "local".into(), name: "tab".into() };
+        let mut joins = hub.joined(user, &peer);
+        let session = ada.main_session.clone();
+        let joined = Joined { peer, chat: "c-1".into(), session, is_new: true };
+        let opened = StoreChange::ChatOpened { user: user.clone(), joined: joined.clone() };
+        changes.send(opened).unwrap();
+        assert_eq!(joins.recv().await.unwrap(), joined);
+
+        drop(hub.sessions.wake(&ada.main_session));
+        let sessions = hub.store().directory().delete_agent(&ada.id).await.unwrap();
+        let (user, agent) = (user.clone(), ada.id.clone());
+        changes.send(StoreChange::AgentDeleted { user, agent, sessions }).unwrap();
+        assert_eq!(told.recv().await.unwrap(), list(&ada.main_session, true));
+        here.until_ended(&ada.main_session).await;
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_missed_changes_looks_at_everything() {
+        let here = FollowingHub::start().await;
+        let mut told = here.hub.changes();
+        here.hub.store().directory().delete_session(&here.talk, None).await.unwrap();
+        let changes = broadcast::Sender::new(1);
+        let missed = changes.subscribe();
+        for _ in 0..3 {
+            changes.send(StoreChange::Keys).unwrap();
+        }
+        here.follow(missed);
+        assert_eq!(told.recv().await.unwrap(), Changed::Lists);
+        here.until_ended(&here.talk).await;
     }
 }

@@ -56,6 +56,7 @@ impl Directory {
         let joined = Joined { peer, chat: chat.clone(), session: session.clone(), is_new };
         // A connection that came later found it among the peer's chats.
         if is_new_to_peer {
+            self.shared.store.changes().announce_chat(&user, &joined);
             self.joins.tell(&user, joined);
         }
         Ok(DirectoryReply::Chat { chat, session, is_new, model: agent.spec.model })

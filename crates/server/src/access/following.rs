@@ -42,7 +42,8 @@ impl Access {
                         | StoreChange::SessionDeleted { .. }
                         | StoreChange::Listings(_)
                         | StoreChange::AllListings
-                        | StoreChange::Overlong(_),
+                        | StoreChange::Overlong(_)
+                        | StoreChange::ChatOpened { .. },
                     ) => {}
                     Err(RecvError::Closed) => return,
                 },

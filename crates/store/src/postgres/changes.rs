@@ -257,7 +257,8 @@ impl ChangesTask {
             | StoreChange::AgentDeleted { .. }
             | StoreChange::SessionDeleted { .. }
             | StoreChange::Listings(_)
-            | StoreChange::AllListings => None,
+            | StoreChange::AllListings
+            | StoreChange::ChatOpened { .. } => None,
         };
         let sessions: Vec<_> = changes.iter().map(of_session).collect();
         let sessions: Vec<_> =

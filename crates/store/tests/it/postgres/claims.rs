@@ -40,6 +40,9 @@ async fn a_log_that_is_too_long_is_told_to_the_node_that_has_it() {
     assert_eq!(one.upkeep().overlong(NOW).await.unwrap(), std::slice::from_ref(&here));
     let elsewhere = Overlong { is_elsewhere: true, ..here.clone() };
     assert_eq!(two.upkeep().overlong(NOW).await.unwrap(), std::slice::from_ref(&elsewhere));
+    while !two.changes().has_other_nodes() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let (mut seen_by_one, mut seen_by_three) =
         (one.changes().follow().unwrap(), three.changes().follow().unwrap());
     two.changes().announce_overlong(elsewhere);
