@@ -14,9 +14,10 @@ use thoughtwire_proto::{
 use thoughtwire_session::{CommandRequest, IdempotencyKey, SessionRequest, unknown_session};
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::calendar::Calendar;
-use crate::directory::{Directory, session_title};
+use crate::directory::{Directory, follow_other_nodes, session_title};
 use crate::metrics::HubMetrics;
 use crate::registry::SessionRegistry;
 use crate::services::task_ended;
@@ -61,6 +62,8 @@ pub(crate) struct HubState {
     /// Cursors that connections have proven and that are not stored yet. Ordered by connection,
     /// which is nearly the order of the rows in the file.
     proven: Mutex<BTreeMap<(String, SessionId), Proven>>,
+    /// Follows the changes of other nodes. It ends with the store or the hub.
+    following: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 /// How an attachment is counted.
@@ -85,6 +88,8 @@ impl Hub {
         agent: Arc<dyn Agent>,
         options: HubOptions,
     ) -> Result<Self, StoreError> {
+        // Before anything is read that they may change.
+        let changes = store.changes().follow();
         let is_shared = store.lease().is_some();
         let waiting = if options.resting || is_shared {
             Vec::new()
@@ -102,6 +107,7 @@ impl Hub {
             calendar: Mutex::new(calendar),
             feeds: Feeds::default(),
             proven: Mutex::default(),
+            following: Mutex::default(),
         });
         for session in waiting {
             drop(sessions.wake(&session));
@@ -110,6 +116,10 @@ impl Hub {
             shared.tasks.spawn(pick_up(Arc::clone(&shared), Arc::clone(&sessions)));
         }
         let directory = Directory::new(&shared, &sessions);
+        if let Some(changes) = changes {
+            let following = tokio::spawn(follow_other_nodes(directory.clone(), changes));
+            *state.following.lock() = Some(AbortOnDropHandle::new(following));
+        }
         Ok(Self { is_node: false, shared, sessions, state, directory })
     }
 
@@ -170,7 +180,7 @@ impl Hub {
         self.shared.workers.tools(&agent.id).into_iter().map(listed).collect()
     }
 
-    /// Follows changes of session listings, of all users: filter by [`Changed::user`].
+    /// Follows changes of session listings, of all users.
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Changed> {
         self.shared.changes()

@@ -37,6 +37,11 @@ impl SessionRegistry {
         self.live.lock().len()
     }
 
+    /// The live sessions.
+    pub(crate) fn live(&self) -> Vec<SessionId> {
+        self.live.lock().keys().cloned().collect()
+    }
+
     /// Delivers mail to a session, and starts its task if need be. When this returns, the mail's
     /// place in the session's order is taken.
     pub(crate) async fn deliver(self: &Arc<Self>, session: &SessionId, mut mail: SessionMail) {

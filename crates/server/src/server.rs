@@ -281,7 +281,7 @@ impl Server {
     /// When a part of the server breaks off.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<ServeEnd, ServeError> {
         let (phase, watched) = watch::channel(Phase::Serving);
-        let keyring = self.access.keyring.clone();
+        let (keyring, access) = (self.access.keyring.clone(), self.access.clone());
         let shared = ConnectionState {
             hub: self.hub.clone(),
             mcp: self.mcp.clone(),
@@ -318,11 +318,12 @@ impl Server {
         }
         drop(doors);
         serving.spawn(sweeping::now_and_then(self.hub.clone(), keyring, phase.subscribe()));
+        serving.spawn(access.follow_other_nodes(Arc::clone(&self.store), phase.subscribe()));
         serving.close();
         let end = tokio::select! {
             () = stop => ServeEnd::Stopped,
             () = lease_lost(&self.store) => {
-                // What turns would do now, another node does as well.
+                // Another node goes on with the turns.
                 grace = Duration::ZERO;
                 ServeEnd::LeaseLost
             }

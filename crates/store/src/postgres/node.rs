@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_postgres::Client;
 
+use super::changes::record_death;
 use super::connecting::Connections;
 use super::sql::{Text, args, execute, get_i64, get_text, only_row, rows};
 use crate::{NodeIdentity, StoreError};
@@ -131,7 +132,7 @@ async fn register_within(
 async fn close_fence(sql: &Client, incarnation: i64) -> Result<(), StoreError> {
     execute(sql, "UPDATE fences SET closed = true WHERE incarnation = $1", args![incarnation])
         .await?;
-    Ok(())
+    record_death(sql).await
 }
 
 /// Declares a node dead whose lease has ended, by the database's clock. Tells whether it is dead.

@@ -37,7 +37,7 @@ fn postgres_tool(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// What a client saw of a session: each record once and in order.
+/// Records of a session that a client saw: each once and in order.
 #[derive(Default)]
 pub(crate) struct SeenLog(pub(crate) Vec<Value>);
 
