@@ -3,3 +3,5 @@
 mod clients;
 mod deaths;
 mod support;
+
+pub(crate) use support::SharedDatabase;

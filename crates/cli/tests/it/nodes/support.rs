@@ -9,7 +9,7 @@ use crate::live::{Live, TestClient};
 
 /// A fresh PostgreSQL database, and a data directory for each node.
 pub(crate) struct SharedDatabase {
-    url: String,
+    pub(crate) url: String,
     dirs: TempDir,
 }
 
