@@ -31,7 +31,7 @@ const IS_ORIGINAL: &str = "lineage.xmin::text::bigint = lineage.transaction % 42
 /// Number of the transaction that is under way.
 const TRANSACTION: &str = "pg_current_xact_id()::text::bigint";
 
-/// Name of the lock of the node that begins anew. "TW" and "origin" in ASCII.
+/// Name of the lock of the node that renews the epochs. "TW" and "origin" in ASCII.
 const LOCK: i64 = 0x5457_6f72_6967_696e;
 
 /// Minutes within which a failover with a synchronous standby is known as one. A recovery to an
@@ -58,7 +58,7 @@ pub(super) async fn check(sql: &Client) -> Result<(), StoreError> {
         return Ok(());
     }
     first_row(sql, "SELECT pg_advisory_xact_lock($1)::text", args![LOCK]).await?;
-    // Another node may have begun anew meanwhile.
+    // Another node may have done it meanwhile.
     let lineage = read(sql).await?;
     if lineage == Lineage::Same {
         return Ok(());
