@@ -39,12 +39,14 @@
 
 mod batch;
 mod commit;
+mod database;
 mod directory;
 mod error;
 mod keys;
 mod logs;
 mod memory;
 mod metrics;
+mod moving;
 mod nearest;
 mod node;
 mod opening;
@@ -60,13 +62,14 @@ mod upkeep;
 
 pub use batch::{Batch, BatchError, BatchExtras, BlockEdit, Receipt};
 pub use commit::Commit;
+pub use database::DatabaseFacts;
 pub use directory::{DirectoryStore, NewAgent, NewSession, SessionFilter, StoredSession};
 pub use error::StoreError;
 pub use keys::KeyStore;
 pub use logs::{LogPage, LogStore, OpenItem};
 pub use memory::{Added, Block, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled};
 pub use metrics::StoreMetrics;
-pub use node::NodeIdentity;
+pub use node::{NodeIdentity, StoredNode};
 pub use peers::{ChatOpening, PeerOpening, PeerStore, Proven, StoredChat};
 pub use ram::{BrokenTable, CommittedWrites, RamDisk, RamDriver, WriteFault};
 pub use sqlite::Contents;

@@ -31,9 +31,15 @@ impl LogStore for PostgresLogs {
 
     fn load(&self, session: &SessionId, now: Timestamp) -> StoreRead<Option<StoredSession>> {
         let (handle, id) = (self.0.clone(), session.clone());
-        let node = handle.node();
+        let (node, lease) = (handle.node(), handle.store.lease.clone());
         Box::pin(async move {
-            handle.write(move |sql| Box::pin(async move { load(sql, node, &id, now).await })).await
+            let loading = handle.write(move |sql| {
+                Box::pin(async move {
+                    sessions::take(sql, node, &id, &lease).await?;
+                    load(sql, node, &id, now).await
+                })
+            });
+            loading.await
         })
     }
 
@@ -182,14 +188,13 @@ async fn tool_output(
     Ok(body.get("text").and_then(serde_json::Value::as_str).map(str::to_owned))
 }
 
-/// Loads a session: takes it for this node, and recovers it if it has a turn.
+/// Loads a session that this node has, and recovers it if it has a turn.
 async fn load(
     sql: &Client,
     node: i64,
     id: &SessionId,
     now: Timestamp,
 ) -> Result<Option<StoredSession>, StoreError> {
-    sessions::take(sql, node, id).await?;
     let Some(stored) = sessions::read(sql, id).await? else { return Ok(None) };
     if stored.state.turn().is_none() {
         return Ok(Some(stored));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use thoughtwire_proto::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -10,8 +11,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_postgres::Client;
 
 use super::connecting::Connections;
-use super::sql::{Text, args, execute, get_i64, only_row, rows};
-use crate::{NodeIdentity, StoreError};
+use super::sql::{Text, args, execute, find_text, get_i64, get_text, get_u64, only_row, rows};
+use crate::metrics::NodeMetrics;
+use crate::{NodeIdentity, StoreError, StoredNode};
 
 /// Seconds for which a lease is given.
 const LEASE_SECONDS: u64 = 5;
@@ -23,25 +25,60 @@ const RENEWAL: Duration = Duration::from_secs(1);
 /// before the lease ends.
 const OWN_LIMIT: Duration = Duration::from_secs(LEASE_SECONDS - 1);
 
+/// Time after the last renewal from which on the database counts as away.
+const LATE: Duration = Duration::from_millis(2_500);
+
 /// Whether this node still has its lease. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub(super) struct LeaseState(Arc<watch::Sender<bool>>);
+pub(super) struct LeaseState {
+    held: Arc<watch::Sender<bool>>,
+    renewed: Arc<Mutex<Instant>>,
+    metrics: NodeMetrics,
+}
 
 impl LeaseState {
     pub(super) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(true)))
+        Self {
+            held: Arc::new(watch::Sender::new(true)),
+            renewed: Arc::new(Mutex::new(Instant::now())),
+            metrics: NodeMetrics::default(),
+        }
+    }
+
+    pub(super) fn metrics(&self) -> &NodeMetrics {
+        &self.metrics
+    }
+
+    /// Notes that a renewal, begun at this time, was answered.
+    fn renew(&self, begun: Instant) {
+        *self.renewed.lock() = begun;
+    }
+
+    /// Whether the last renewals were not answered.
+    pub(super) fn is_late(&self) -> bool {
+        self.renewed.lock().elapsed() > LATE
+    }
+
+    /// Updates the metric of the time that is left.
+    pub(super) fn measure(&self) {
+        let left = if *self.held.borrow() {
+            OWN_LIMIT.saturating_sub(self.renewed.lock().elapsed())
+        } else {
+            Duration::ZERO
+        };
+        self.metrics.lease_seconds.set(left.as_secs_f64());
     }
 
     /// Notes that the lease is lost. It does not come back.
     pub(super) fn lose(&self) {
-        if self.0.send_replace(false) {
+        if self.held.send_replace(false) {
             tracing::warn!("this node has lost its lease: another may take its sessions");
         }
     }
 
     /// A receiver that turns false when the lease is lost.
     pub(super) fn watch(&self) -> watch::Receiver<bool> {
-        self.0.subscribe()
+        self.held.subscribe()
     }
 }
 
@@ -102,8 +139,40 @@ async fn close_fence(sql: &Client, incarnation: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Lists the nodes with a lease, and those that were declared dead in the last hour, oldest first.
+pub(super) async fn list(sql: &Client, own: i64) -> Result<Vec<StoredNode>, StoreError> {
+    let found = rows(
+        sql,
+        "SELECT incarnation, id, state, url, version,
+                extract(epoch FROM lease_until - clock_timestamp())::float8,
+                (SELECT count(*) FROM sessions WHERE node = incarnation)
+         FROM nodes WHERE state = 'live'
+            OR state != 'left' AND lease_until > clock_timestamp() - interval '1 hour'
+         ORDER BY incarnation",
+        args![],
+    )
+    .await?;
+    let node = |row| {
+        Ok(StoredNode {
+            incarnation: get_u64(row, 0)?,
+            id: get_text(row, 1)?,
+            state: get_text(row, 2)?,
+            url: find_text(row, 3)?,
+            version: get_text(row, 4)?,
+            lease_seconds: row.try_get(5)?,
+            sessions: get_u64(row, 6)?,
+            is_own: get_i64(row, 0)? == own,
+        })
+    };
+    found.iter().map(node).collect()
+}
+
 /// Declares a node dead whose lease has ended, by the database's clock. Tells whether it is dead.
-pub(super) async fn declare_dead(sql: &Client, incarnation: i64) -> Result<bool, StoreError> {
+pub(super) async fn declare_dead(
+    sql: &Client,
+    incarnation: i64,
+    lease: &LeaseState,
+) -> Result<bool, StoreError> {
     let declared = execute(
         sql,
         "UPDATE nodes SET state = 'dead'
@@ -112,6 +181,7 @@ pub(super) async fn declare_dead(sql: &Client, incarnation: i64) -> Result<bool,
     )
     .await?;
     if declared > 0 {
+        lease.metrics.takeovers.inc();
         close_fence(sql, incarnation).await?;
         return Ok(true);
     }
@@ -152,7 +222,10 @@ pub(super) fn keep_lease(
             let begun = Instant::now();
             let renewal = renew(&connections, &mut client, incarnation);
             match timeout_at(renewed + OWN_LIMIT, renewal).await {
-                Ok(Ok(true)) => renewed = begun,
+                Ok(Ok(true)) => {
+                    renewed = begun;
+                    lease.renew(begun);
+                }
                 Ok(Ok(false)) | Err(_) => break,
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "the lease was not renewed");

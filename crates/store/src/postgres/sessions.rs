@@ -3,6 +3,7 @@
 use thoughtwire_proto::{Seq, SessionId};
 use tokio_postgres::Client;
 
+use super::node::LeaseState;
 use super::sql::{
     Text, args, execute, find_text, first_row, get_i64, get_id, get_json, get_seq, get_time,
 };
@@ -77,7 +78,12 @@ pub(super) async fn read(
 ///
 /// # Errors
 /// [`StoreError::Elsewhere`] when a live node has it.
-pub(super) async fn take(sql: &Client, node: i64, id: &SessionId) -> Result<(), StoreError> {
+pub(super) async fn take(
+    sql: &Client,
+    node: i64,
+    id: &SessionId,
+    lease: &LeaseState,
+) -> Result<(), StoreError> {
     const OWNER: &str = "SELECT node, nodes.url FROM sessions
                          JOIN nodes ON nodes.incarnation = sessions.node AND nodes.state = 'live'
                          WHERE sessions.id = $1 AND sessions.node != $2";
@@ -95,7 +101,7 @@ pub(super) async fn take(sql: &Client, node: i64, id: &SessionId) -> Result<(), 
         let owner = first_row(sql, OWNER, args![Text(id.as_str()), node]).await?;
         // Nobody has a session that does not exist.
         let Some(owner) = owner else { return Ok(()) };
-        if !node::declare_dead(sql, get_i64(&owner, 0)?).await? {
+        if !node::declare_dead(sql, get_i64(&owner, 0)?, lease).await? {
             return Err(StoreError::Elsewhere { session: id.clone(), url: find_text(&owner, 1)? });
         }
     }

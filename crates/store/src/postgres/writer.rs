@@ -106,7 +106,8 @@ impl PostgresWriter {
     /// Starts the writer's task for a node's incarnation.
     pub(super) fn start(database: Arc<Connections>, node: i64, lease: LeaseState) -> Self {
         let (jobs, queue) = mpsc::unbounded_channel();
-        let metrics = StoreMetrics::default();
+        let node_metrics = Some(lease.metrics().clone());
+        let metrics = StoreMetrics { node: node_metrics, ..StoreMetrics::default() };
         let failing = Arc::new(AtomicBool::new(false));
         let task = WriterTask {
             database,

@@ -5,3 +5,4 @@ mod nodes;
 mod opening;
 mod outcomes;
 mod relay;
+mod restoring;
