@@ -262,11 +262,9 @@ fn keys(config: &Config, contents: Option<Contents>) -> Finding {
             Finding::good("keys", "tokens of another login open it")
         }
         (Auth::Keys, _) => {
-            let place = match &config.store {
-                Some(_) => "--store URL, with the URL of the database".to_owned(),
-                None => format!("--data-dir {}", config.data_dir.display()),
-            };
-            let mend = format!("make one: `thoughtwire keys add` with {place}");
+            let store = config.store.as_ref().map_or("", |_| " --store …");
+            let place = format!("--data-dir {}{store}", config.data_dir.display());
+            let mend = format!("make one: `thoughtwire keys add {place}`");
             let found = "keys are asked for, and there is none";
             // Then it does not even start.
             if exposed.is_some() && !config.auth_is_said {

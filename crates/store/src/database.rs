@@ -1,4 +1,4 @@
-//! What a PostgreSQL database is like.
+//! Facts about a PostgreSQL database.
 
 use crate::Contents;
 

@@ -37,7 +37,7 @@ pub(crate) struct MovedTable {
     /// The rows in SQLite, with the columns in the same order. Columns behind those of the query
     /// are made here.
     pub(crate) select: &'static str,
-    /// What becomes of a row that is there already.
+    /// The clause for a row that is there already.
     pub(crate) on_conflict: &'static str,
 }
 

@@ -51,9 +51,10 @@ Examples:
   thoughtwire restore monday.backup && thoughtwire serve
   thoughtwire restore monday.backup --store postgres://thoughtwire@db.example/thoughtwire
 
-The directory or database must have no data yet; existing data is never overwritten. Every log gets a new
-epoch: clients that saw events newer than the backup start over and miss nothing. Keys that
-were revoked after the backup are valid again.")]
+The directory or database must have no data yet; existing data is never overwritten. Every log
+gets a new epoch: clients that saw events newer than the backup start over and miss nothing. Keys
+that were revoked after the backup are valid again. No server may have the database open
+meanwhile.")]
 pub(crate) struct RestoreFlags {
     /// File that `thoughtwire backup` wrote.
     pub(crate) file: PathBuf,

@@ -14,7 +14,7 @@ async fn command(args: &[&str]) -> Ran {
     tokio::task::spawn_blocking(run).await.unwrap()
 }
 
-/// What a command that succeeds prints as JSON.
+/// Runs a command that succeeds. Gives the JSON that it prints.
 async fn told(args: &[&str]) -> Value {
     let ran = command(&[args, &["--json"]].concat()).await;
     assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
@@ -71,7 +71,7 @@ async fn commands_work_on_a_database_beside_a_running_server() {
     client.send(json!({"type": "send", "id": "m", "session": session, "text": "hi"})).await;
     assert_eq!(client.turn().await.last().unwrap()["event"]["outcome"], "completed");
 
-    // What a command made is there for the server, and the command's node has left.
+    // The server sees the agent that a command made, and the command's node has left.
     let made = command(&[&["agents", "create", "bob"][..], &place].concat()).await;
     assert_eq!(made.code, 0, "{made:?}");
     assert!(get(&live, "/v1/agents/bob").await.1.contains("bob"));

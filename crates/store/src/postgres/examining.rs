@@ -1,4 +1,4 @@
-//! What a database is like, for an examination that changes nothing.
+//! Examination of a database, which changes nothing.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
