@@ -381,5 +381,6 @@ fn attached(session: SessionId) -> ConnectionReply {
         recovered: true,
         after,
         turn: None,
+        unended: Vec::new(),
     })
 }

@@ -1,12 +1,16 @@
 /** Turns that were interrupted: texts that go on, and calls that may have taken effect. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import type { Browser, Page } from "playwright-core";
 
 import {
   accessible,
+  ask,
   BrowserUser,
   cards,
   drawn,
@@ -151,6 +155,97 @@ describe("a call that was interrupted", () => {
       }
     });
   }
+});
+
+/** An MCP server whose tool `pay` keeps each sum, and returns if it knows the sum already. */
+const BANK = `
+const { appendFileSync, existsSync, readFileSync } = require("node:fs");
+const { createInterface } = require("node:readline");
+const payments = process.argv[2];
+function result({ method, params }) {
+  const serverInfo = { name: "bank", version: "1" };
+  if (method === "initialize")
+    return { protocolVersion: "2025-06-18", capabilities: { tools: {} }, serverInfo };
+  if (method === "tools/list")
+    return { tools: [{ name: "pay", inputSchema: { type: "object" } }] };
+  if (method !== "tools/call") return {};
+  const sum = String(params.arguments.sum);
+  const paid = existsSync(payments) ? readFileSync(payments, "utf8").split(" ") : [];
+  appendFileSync(payments, sum + " ");
+  return paid.includes(sum) ? { content: [{ type: "text", text: "paid " + sum }] } : undefined;
+}
+createInterface({ input: process.stdin }).on("line", (line) => {
+  const asked = JSON.parse(line);
+  const told = "id" in asked ? result(asked) : undefined;
+  if (told) console.log(JSON.stringify({ jsonrpc: "2.0", id: asked.id, result: told }));
+});
+`;
+
+/** Waits until something is so, for at most a minute. */
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  const since = Date.now();
+  while (!(await isSo())) {
+    assert.ok(Date.now() - since < 60_000, `never: ${isSo}`);
+    await new Promise((done) => setTimeout(done, 20));
+  }
+}
+
+describe("a call of the built-in agent in which the server was killed", () => {
+  it("is settled by the keyboard", async (test) => {
+    const dir = mkdtempSync(join(tmpdir(), "bank-"));
+    test.after(() => rmSync(dir, { recursive: true }));
+    const [config, script, payments] = ["config.toml", "bank.cjs", "payments"].map((name) =>
+      join(dir, name),
+    ) as [string, string, string];
+    writeFileSync(script, BANK);
+    const program = JSON.stringify(process.execPath);
+    const args = JSON.stringify([script, payments]);
+    writeFileSync(config, `[mcp.bank]\ncommand = ${program}\nargs = ${args}\n`);
+    const paid = () => (existsSync(payments) ? readFileSync(payments, "utf8").trim() : "");
+
+    const { server, user } = await serve(test, browser, "--config", config);
+    const page = await user.open();
+    // The first message makes the agent.
+    await ask(page, "say: hello");
+    await until(async () => {
+      const response = await fetch(`${server.url}/v1/agents/main`);
+      const { mcp } = (await response.json()) as { mcp?: { phase: string }[] };
+      return mcp?.[0]?.phase === "ready";
+    });
+    const question = page.getByRole("group", { name: "Was bank__pay done?" });
+    /** Has the agent pay, kills the server meanwhile, and answers the question with a key. */
+    const settle = async (sum: number, answer: string, key: string) => {
+      await say(page, `use bank__pay {"sum": ${sum}}`);
+      await until(() => paid().endsWith(String(sum)));
+      await server.kill();
+      await server.restart();
+      await question.getByText(/It may already have taken effect/).waitFor();
+      for (const name of ["Run again", "It was done", "It failed"])
+        assert.equal(await question.getByRole("button", { name }).count(), 1, name);
+      assert.equal(await question.getByRole("button").count(), 3);
+      await question.getByRole("button", { name: answer }).focus();
+      await page.keyboard.press(key);
+      await idle(page);
+      return cards(page)
+        .nth(sum - 1)
+        .innerText();
+    };
+    assert.match(await settle(1, "Run again", "Enter"), /^bank__pay done[^\n]*, run again\n/);
+    assert.match(await settle(2, "It was done", "Space"), /The owner says that it was done/);
+    assert.match(await settle(3, "It failed", "Enter"), /^bank__pay failed[\s\S]*it failed/);
+
+    assert.equal(paid(), "1 1 2 3", "only what the owner had run again is paid twice");
+    const events = (await server.log(sessionOf(page))).map(({ event }) => event);
+    const all = (kind: string, key: string) =>
+      events
+        .filter((event) => event.kind === kind)
+        .map((event) => (event as unknown as Record<string, unknown>)[key]);
+    assert.deepEqual(all("turn_resumed", "attempt"), [1, 1, 1]);
+    assert.deepEqual(all("approval_asked", "about"), ["retry", "retry", "retry"]);
+    assert.deepEqual(all("approval_settled", "decision"), ["approved", "done", "denied"]);
+    assert.deepEqual(all("tool_returned", "status"), ["success", "success", "error"]);
+    assert.deepEqual(all("turn_ended", "outcome"), Array(4).fill("completed"));
+  });
 });
 
 describe("a text that was cut", () => {

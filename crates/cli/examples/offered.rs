@@ -128,15 +128,28 @@ async fn count(run: Run, frames: mpsc::Sender<ClientFrame>) {
         let reason = format!("{:?} is no number to count to", run.input.text);
         return say(id("fail"), Verb::Fail { code: Some("no_number".to_owned()), reason }).await;
     };
-    say(id("thought"), Verb::InternalMonologue { text: format!("I am to count to {to}.") }).await;
+    say(
+        id("thought"),
+        Verb::InternalMonologue { text: format!("I am to count to {to}."), continues: None },
+    )
+    .await;
     for n in 1..=to {
         let text = n.to_string();
         if let Ok(item) = ItemId::new(format!("{turn}-{n}")) {
-            say(None, Verb::Delta { item, n: 0, kind: StreamKind::Message, text: text.clone() })
-                .await;
+            say(
+                None,
+                Verb::Delta {
+                    item,
+                    n: 0,
+                    kind: StreamKind::Message,
+                    text: text.clone(),
+                    continues: None,
+                },
+            )
+            .await;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
-        say(id(&text), Verb::AssistantMessage { text }).await;
+        say(id(&text), Verb::AssistantMessage { text, continues: None }).await;
     }
     say(id("end"), Verb::Finish { text: None }).await;
 }

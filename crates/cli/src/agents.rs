@@ -6,7 +6,9 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use thoughtwire_proto::rest::{AgentDetails, AgentPatch, ToolListing, ToolSource};
-use thoughtwire_proto::{AgentProfile, AgentSettings, AgentSpec, OnCrash, Permission, Style};
+use thoughtwire_proto::{
+    AgentProfile, AgentSettings, AgentSpec, OnCrash, Permission, Replay, Style,
+};
 
 use crate::cli::{AgentsCommand, SettingFlags, TargetFlags};
 use crate::out::TextStyle;
@@ -314,15 +316,26 @@ fn show(page: &AgentDetails) -> std::io::Result<()> {
             Permission::Ask => "ask",
             Permission::Deny => "deny",
         };
+        let replay = match tool.replay {
+            Replay::Safe => "safe",
+            Replay::Ask => "ask",
+            Replay::Never => "never",
+        };
         let source = match &tool.source {
             ToolSource::BuiltIn => "built in".to_owned(),
             ToolSource::Offered => "worker".to_owned(),
             ToolSource::Mcp { server } => format!("MCP {server}"),
         };
-        [clean(&tool.name).into_owned(), permission.to_owned(), source, one_line(&tool.description)]
+        [
+            clean(&tool.name).into_owned(),
+            permission.to_owned(),
+            replay.to_owned(),
+            source,
+            one_line(&tool.description),
+        ]
     };
     out::table(
-        ["TOOL", "PERMISSION", "FROM", "WHAT IT DOES"],
+        ["TOOL", "PERMISSION", "REPLAY", "FROM", "WHAT IT DOES"],
         &page.tools.iter().map(tool).collect::<Vec<_>>(),
     )?;
     for server in &page.mcp {

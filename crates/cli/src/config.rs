@@ -14,7 +14,7 @@ pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<CommandStatus> {
                 out::json(&json!({"settings": settings}))?;
             } else {
                 let row = |setting: &Setting| {
-                    [setting.name.to_owned(), setting.value.clone(), setting.source.clone()]
+                    [setting.name.clone(), setting.value.clone(), setting.source.clone()]
                 };
                 out::table(
                     ["SETTING", "VALUE", "FROM"],

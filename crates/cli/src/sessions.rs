@@ -194,6 +194,7 @@ fn transcript(page: &SessionDetails, after: Seq, events: &[Record]) -> Transcrip
         recovered: true,
         after,
         turn: None,
+        unended: Vec::new(),
     });
     for record in events {
         // Pages follow each other without a gap, so the transcript accepts every record.

@@ -164,11 +164,17 @@ pub enum Verb {
     InternalMonologue {
         /// The text.
         text: String,
+        /// The cut thought of the same turn whose text this one continues.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        continues: Option<ItemId>,
     },
     /// A whole message.
     AssistantMessage {
         /// The text.
         text: String,
+        /// The cut message of the same turn whose text this one continues.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        continues: Option<ItemId>,
     },
     /// A line in the form of `MemGPT`'s agents.
     FunctionMessage {
@@ -232,6 +238,10 @@ pub enum Verb {
         kind: StreamKind,
         /// The piece.
         text: String,
+        /// The cut item of the same turn whose text this one continues. It counts with the first
+        /// piece.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        continues: Option<ItemId>,
     },
     /// A note for people about the agent's activity.
     Status {
@@ -295,6 +305,8 @@ pub enum Directive {
         turn: TurnId,
         /// The call.
         call: CallId,
+        /// Subject of the question that was settled.
+        about: ApprovalAbout,
         /// How it was settled.
         decision: Decision,
     },

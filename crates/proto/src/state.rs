@@ -90,6 +90,9 @@ pub struct OpenCall {
     /// Time until which a client may run the call, if one is awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaited: Option<Timestamp>,
+    /// Whether the owner did not approve the call, so that it does not run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_refused: bool,
 }
 
 impl OpenTurn {
@@ -104,7 +107,7 @@ impl OpenCall {
     /// A call that has just been made.
     fn new(call: CallId, name: String) -> Self {
         let (about, retries) = (ApprovalAbout::Run, 0);
-        Self { call, name, approval: None, about, retries, awaited: None }
+        Self { call, name, approval: None, about, retries, awaited: None, is_refused: false }
     }
 
     /// Applies the next event of a turn to its open calls, for readers of a part of a log.
@@ -145,7 +148,13 @@ impl OpenCall {
             TurnEvent::ApprovalAsked { about, expires_at, .. } => {
                 (self.approval, self.about) = (Some(*expires_at), *about);
             }
-            TurnEvent::ApprovalSettled { .. } => self.approval = None,
+            TurnEvent::ApprovalSettled { decision, .. } => {
+                self.approval = None;
+                self.is_refused = match decision {
+                    Decision::Approved | Decision::Done => false,
+                    Decision::Denied | Decision::Expired | Decision::Void => true,
+                };
+            }
             TurnEvent::ToolAwaited { expires_at, .. } => self.awaited = Some(*expires_at),
             TurnEvent::Started { .. }
             | TurnEvent::Resumed { .. }
@@ -164,17 +173,31 @@ impl OpenCall {
         self.approval.is_some() || self.awaited.is_some()
     }
 
-    /// The events that close the call without a result: its waiting approval becomes void, and it
-    /// returns with a text. The status is `unknown` where the tool may have run.
+    /// Whether the tool may have run. It has not while the owner did not approve the call for the
+    /// first time. A client that the call waits for may have run it.
     #[must_use]
-    pub fn closing_events(self, status: ToolStatus, text: &str) -> Vec<Event> {
+    pub fn may_have_run(&self) -> bool {
+        let is_held = self.approval.is_some() || self.is_refused;
+        !is_held || self.about == ApprovalAbout::Retry || self.retries > 0
+    }
+
+    /// The events that close the call without a result: its waiting approval becomes void, and it
+    /// returns. The status is `unknown` if the tool may have run, and the text says so after the
+    /// cause. Otherwise it is `error`, and the text is `abandoned`.
+    #[must_use]
+    pub fn closing_events(self, cause: &str) -> Vec<Event> {
+        let (status, text) = if self.may_have_run() {
+            let text = format!("{cause}: the call may or may not have taken effect");
+            (ToolStatus::Unknown, text)
+        } else {
+            (ToolStatus::Error, "abandoned".to_owned())
+        };
         let Self { call, name, approval, .. } = self;
         let voided = approval.map(|_| TurnEvent::ApprovalSettled {
             call: call.clone(),
             decision: Decision::Void,
             by: None,
         });
-        let text = text.to_owned();
         let returned = TurnEvent::ToolReturned { call, name, status, text, content: None };
         voided.into_iter().chain([returned]).map(Event::Turn).collect()
     }

@@ -15,7 +15,7 @@ use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::dialect::memgpt::MemgptMachine;
 use thoughtwire_proto::dialect::native::{ConnectionLimits, NativeMachine};
 use thoughtwire_proto::dialect::sparky::{Loading, ServerLoading, SparkyMachine, Tools};
-use thoughtwire_proto::{AgentSpec, Permission, Refusal, RefusalCode};
+use thoughtwire_proto::{AgentSpec, PeerRef, PeerWire, Permission, Refusal, RefusalCode};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
@@ -48,6 +48,8 @@ pub(crate) struct ConnectionState {
     pub(crate) connections: TaskTracker,
     pub(crate) open: ConnectionPermits<()>,
     pub(crate) config: Arc<Config>,
+    /// The secret by which nodes that share the database know each other.
+    pub(crate) cluster_secret: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +135,7 @@ pub(crate) fn upgrade(
         .and_then(|Query(query)| query.client)
         .filter(|name| !name.is_empty());
     let offered = offers_native(headers) && dialect == SocketDialect::Native;
+    let from = sender(dialect, client.as_deref());
     let machine = machine(shared, dialect, client, needs_token);
     let Some(on_upgrade) = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>() else {
         return StatusCode::UPGRADE_REQUIRED.into_response();
@@ -141,7 +144,7 @@ pub(crate) fn upgrade(
         hub: shared.hub.clone(),
         access: shared.access.clone(),
         entrant,
-        from: dialect.name().to_owned(),
+        from,
         space: String::new(),
         phase: shared.phase.clone(),
         handshake_within: shared.config.limits.handshake,
@@ -178,6 +181,16 @@ pub(crate) fn switching(key: headers::SecWebsocketKey, protocol: Option<&'static
         answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     }
     response
+}
+
+/// The client as the sender of inputs, until it names itself.
+fn sender(dialect: SocketDialect, client: Option<&str>) -> String {
+    let peer = client.filter(|_| dialect == SocketDialect::Memgpt).map(|name| PeerRef {
+        wire: PeerWire::Memgpt,
+        space: String::new(),
+        name: name.to_owned(),
+    });
+    peer.and_then(|peer| peer.sender()).unwrap_or_else(|| dialect.name().to_owned())
 }
 
 fn machine(

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    Event, IllegalEvent, Input, ItemId, OpenCall, OpenTurn, Outcome, Refusal, RefusalCode,
-    ResumeReason, ToolStatus, TurnEvent, TurnId, Usage,
+    Event, IllegalEvent, Input, ItemId, OpenTurn, Outcome, Refusal, RefusalCode, ResumeReason,
+    TurnEvent, TurnId, Usage,
 };
 
 use crate::accepted_log::{AcceptedLog, Entry, UnnumberedEvent};
@@ -42,6 +42,7 @@ pub(crate) struct TurnQueue<H: SessionHost> {
 struct LeftTurn {
     resumes: bool,
     was_stopped: bool,
+    interrupted_by: ResumeReason,
     time_spent: Duration,
 }
 
@@ -103,23 +104,26 @@ impl<'a> TurnEnding<'a> {
         ),
     };
 
-    /// Status and text with which an open call is closed. After an interruption nobody knows
-    /// whether a call that was running has taken effect.
-    fn call_result(&self, open: &OpenCall) -> (ToolStatus, &'static str) {
+    /// Cause with which an open call is closed.
+    fn call_cause(&self) -> &'static str {
         let is_interruption =
             self.outcome == Outcome::Interrupted || self.code == Self::CRASH_LOOP.code;
-        if is_interruption && !open.waits() {
-            (ToolStatus::Unknown, "interrupted: the call may or may not have taken effect")
-        } else {
-            (ToolStatus::Error, "abandoned")
-        }
+        if is_interruption { "interrupted" } else { "abandoned" }
     }
 }
 
 impl<H: SessionHost> TurnQueue<H> {
     pub(crate) fn new(loaded: LoadedSession, options: SessionOptions, host: H) -> Self {
-        let LoadedSession { stored, seen_keys, resumes, was_stopped, time_spent, stop_at, .. } =
-            loaded;
+        let LoadedSession {
+            stored,
+            seen_keys,
+            resumes,
+            was_stopped,
+            interrupted_by,
+            time_spent,
+            stop_at,
+            ..
+        } = loaded;
         let StoredState { state, inputs } = stored;
         Self {
             log: AcceptedLog::new(state, seen_keys),
@@ -129,7 +133,7 @@ impl<H: SessionHost> TurnQueue<H> {
             options,
             unended: None,
             interruption: None,
-            left: LeftTurn { resumes, was_stopped, time_spent },
+            left: LeftTurn { resumes, was_stopped, interrupted_by, time_spent },
             deletion: None,
             is_stopping: stop_at.is_some(),
         }
@@ -283,7 +287,7 @@ impl<H: SessionHost> TurnQueue<H> {
             return;
         };
         let Some(OpenTurn { id, input, .. }) = self.open_turn().cloned() else { return };
-        let reason = ResumeReason::Restart;
+        let reason = self.left.interrupted_by;
         let resumed = Event::Turn(TurnEvent::Resumed { attempt, reason });
         if self.append(now, vec![(Some(id.clone()), resumed)], Entry::default()).is_ok() {
             self.launch(Starting { turn: id, input, permit: None });
@@ -360,8 +364,8 @@ impl<H: SessionHost> TurnQueue<H> {
         }
     }
 
-    /// The events that end the open turn: open items as incomplete, open calls as abandoned, the
-    /// end.
+    /// The events that end the open turn: open items as incomplete, open calls without a result,
+    /// the end.
     pub(crate) fn closing(&mut self, ending: &TurnEnding<'_>) -> Vec<UnnumberedEvent> {
         let Some(turn) = self.open_turn().cloned() else { return Vec::new() };
         let mut events = Vec::new();
@@ -373,8 +377,7 @@ impl<H: SessionHost> TurnQueue<H> {
             self.running = Some(running);
         }
         for open in turn.calls {
-            let (status, text) = ending.call_result(&open);
-            events.extend(open.closing_events(status, text));
+            events.extend(open.closing_events(ending.call_cause()));
         }
         if spent != Usage::default() {
             events.push(Event::Turn(TurnEvent::Usage(spent)));
@@ -413,15 +416,13 @@ impl<H: SessionHost> TurnQueue<H> {
         }
     }
 
-    /// Leaves what runs for a stop. The turn goes on at the next start, unless its agent cannot or
-    /// its settings forbid it.
+    /// Leaves what runs for a stop. A turn that waits for people or clients goes on waiting at the
+    /// next start. Another one goes on, unless its agent cannot or its settings forbid it.
     pub(crate) fn leave_for_stop(&mut self, now: Now) {
-        if !self.is_parked()
-            && let Some(turn) = self.open_turn().map(|open| open.id.clone())
-        {
+        if let Some(turn) = self.open_turn().map(|open| open.id.clone()) {
             let is_embedders = self.running.as_ref().is_some_and(|running| running.is_embedders);
             let goes_on = self.left.resumes && !is_embedders && self.host.resumes_interrupted();
-            let events = if goes_on {
+            let events = if self.is_parked() || goes_on {
                 self.cut_text_and_cost(&turn)
             } else {
                 self.closing(&TurnEnding::INTERRUPTED)

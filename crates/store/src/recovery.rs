@@ -1,7 +1,7 @@
 //! Recovery of one session: keeps the text that a crash cut, and closes the turn of a log that is
 //! copied, through the same fold as live events.
 
-use thoughtwire_proto::{Event, Outcome, Record, State, Timestamp, ToolStatus, TurnEvent};
+use thoughtwire_proto::{Event, Outcome, Record, State, Timestamp, TurnEvent};
 
 use crate::{OpenItem, StoreError};
 
@@ -23,7 +23,7 @@ pub(crate) fn end_turn(state: &State, now: Timestamp) -> Result<(Vec<Record>, St
     let Some(turn) = state.turn().cloned() else { return Ok((Vec::new(), state.clone())) };
     let mut events = Vec::new();
     for open in turn.calls {
-        events.extend(open.closing_events(ToolStatus::Error, "interrupted: the server stopped"));
+        events.extend(open.closing_events("interrupted"));
     }
     events.push(Event::Turn(TurnEvent::Ended {
         input: turn.input,

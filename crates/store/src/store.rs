@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use thoughtwire_proto::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::postgres::{self, DatabaseFilling};
 use crate::sqlite::{self, Contents};
 use crate::{
     DatabaseFacts, DirectoryStore, KeyStore, LogStore, MemoryStore, NodeIdentity, PeerStore,
-    StoreError, StoreMetrics, StoredNode, UpkeepStore,
+    StoreChanges, StoreError, StoreMetrics, StoredNode, UpkeepStore,
 };
 
 /// A read under way. It starts when it is first polled; dropping it gives the read up.
@@ -23,6 +23,7 @@ pub type StoreRead<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Sen
 pub struct Store {
     backend: Arc<dyn Backend>,
     nouns: Nouns,
+    changes: StoreChanges,
 }
 
 /// A backend's nouns, for one reader.
@@ -45,9 +46,16 @@ pub(crate) trait Backend: Send + Sync {
     fn measure(&self);
     /// The nodes that share the data; `None` where it belongs to one process.
     fn nodes(&self) -> StoreRead<Option<Vec<StoredNode>>>;
+    /// The changes of other nodes. There are none where one process has the data for itself.
+    fn changes(&self) -> StoreChanges {
+        StoreChanges::default()
+    }
     fn check(&self) -> StoreRead<()>;
     fn backup(&self) -> StoreRead<File>;
     fn close(&self) -> StoreRead<()>;
+    /// Turns false when other processes may write in the place of this one; `None` where no other
+    /// process can.
+    fn lease(&self) -> Option<watch::Receiver<bool>>;
 }
 
 impl Store {
@@ -74,14 +82,15 @@ impl Store {
     }
 
     pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
-        Self { nouns: backend.nouns(None), backend }
+        Self { nouns: backend.nouns(None), changes: backend.changes(), backend }
     }
 
     /// The same store for reads that a user asks for, named by the id of the user or of an agent.
     /// One user's reads have a share of the readers, so that expensive ones delay nobody else.
     #[must_use]
     pub fn for_user(&self, user: &str) -> Self {
-        Self { backend: Arc::clone(&self.backend), nouns: self.backend.nouns(Some(user)) }
+        let nouns = self.backend.nouns(Some(user));
+        Self { backend: Arc::clone(&self.backend), nouns, changes: self.changes.clone() }
     }
 
     /// Logs of sessions.
@@ -120,6 +129,12 @@ impl Store {
         &self.nouns.upkeep
     }
 
+    /// Changes that other nodes make, and that they are told of.
+    #[must_use]
+    pub fn changes(&self) -> &StoreChanges {
+        &self.changes
+    }
+
     /// Figures of the store.
     #[must_use]
     pub fn metrics(&self) -> &StoreMetrics {
@@ -138,6 +153,13 @@ impl Store {
     /// When they cannot be read.
     pub async fn nodes(&self) -> Result<Option<Vec<StoredNode>>, StoreError> {
         self.backend.nodes().await
+    }
+
+    /// Turns false when this process has lost its lease, so that others take its sessions; `None`
+    /// where no other process can open the data.
+    #[must_use]
+    pub fn lease(&self) -> Option<watch::Receiver<bool>> {
+        self.backend.lease()
     }
 
     /// Checks that it can save: at once where the newest write worked, else by trying another.

@@ -7,7 +7,7 @@ names another model, such as `openai:gpt-5-mini`.
 import sys
 from typing import Any
 
-from pydantic_ai import Agent, AgentRunResultEvent, RunContext
+from pydantic_ai import Agent, AgentRunResultEvent, ModelRetry, RunContext
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
@@ -15,18 +15,22 @@ from pydantic_ai.messages import (
     PartDeltaEvent,
     PartEndEvent,
     PartStartEvent,
+    RetryPromptPart,
     TextPart,
     TextPartDelta,
     ThinkingPart,
     ThinkingPartDelta,
+    ToolCallPart,
+    ToolReturnPart,
     UserPromptPart,
 )
+from pydantic_ai.models import infer_model
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.toolsets import FunctionToolset, ToolsetTool, WrapperToolset
+from pydantic_ai.usage import RunUsage
 
 import thoughtwire
 from thoughtwire import events
-from thoughtwire.call_once import Replay
 
 toolset = FunctionToolset[thoughtwire.Interface]()
 
@@ -35,10 +39,6 @@ toolset = FunctionToolset[thoughtwire.Interface]()
 def add(left: int, right: int) -> int:
     """Adds two numbers."""
     return left + right
-
-
-#: A sum may be calculated again. A tool that is not listed here needs `ask`, or `never`.
-REPLAY: dict[str, Replay] = {"add": "safe"}
 
 
 class RecordedToolset(WrapperToolset[thoughtwire.Interface]):
@@ -57,35 +57,39 @@ class RecordedToolset(WrapperToolset[thoughtwire.Interface]):
         turn = ctx.deps
         run = super().call_tool
         try:
-            return await turn.call_once(
-                name, tool_args, lambda _: run(name, tool_args, ctx, tool), REPLAY[name]
-            )
+            return await turn.call_once(name, tool_args, lambda _: run(name, tool_args, ctx, tool))
+        except thoughtwire.CallFailed as failed:
+            raise ModelRetry(str(failed)) from None
+        except thoughtwire.OutcomeUnknown as unknown:
+            return str(unknown)
         except thoughtwire.RefusedError as refused:
             if refused.code != "forbidden":
                 raise
             return "The owner did not allow this call."
 
 
-ada = Agent(
-    sys.argv[1] if len(sys.argv) > 1 else TestModel(),
-    deps_type=thoughtwire.Interface,
-    toolsets=[RecordedToolset(toolset)],
-)
+recorded = RecordedToolset(toolset)
+model = infer_model(sys.argv[1]) if len(sys.argv) > 1 else TestModel()
+ada = Agent(deps_type=thoughtwire.Interface, toolsets=[recorded])
 agent = thoughtwire.Agent(
     "pydantic-ada",
     turns=16,
     history=200,
     resumable=True,
-    tools=[thoughtwire.ToolDeclaration(name="add", description="Adds two numbers.")],
+    # A sum may be calculated again. About a call of a tool with an effect the owner is asked.
+    tools=[thoughtwire.ToolDeclaration(name="add", description="Adds two numbers.", replay="safe")],
 )
 
 
 @agent.turn
 async def answer(turn: thoughtwire.Interface) -> None:
+    said = [*past(turn), ModelRequest(parts=[UserPromptPart(turn.user_message)])]
+    if turn.resumed:
+        said += await so_far(turn)
+        if isinstance(said[-1], ModelResponse):
+            return  # Only the turn's end was lost.
     spoken = turn.message()
-    async with ada.run_stream_events(
-        turn.user_message, deps=turn, message_history=past(turn)
-    ) as stream:
+    async with ada.run_stream_events(model=model, deps=turn, message_history=said) as stream:
         async for event in stream:
             match event:
                 case PartStartEvent(part=TextPart(content=text)):
@@ -105,10 +109,7 @@ async def answer(turn: thoughtwire.Interface) -> None:
 
 
 def past(turn: thoughtwire.Interface) -> list[ModelMessage]:
-    """Converts the session's history to Pydantic AI's messages.
-
-    A turn that starts over asks the model again, so that its own events do not count.
-    """
+    """Converts the session's history to Pydantic AI's messages."""
     said: list[ModelMessage] = []
     for record in turn.history:
         if record.turn == turn.turn:
@@ -118,6 +119,32 @@ def past(turn: thoughtwire.Interface) -> list[ModelMessage]:
                 said.append(ModelRequest(parts=[UserPromptPart(text)]))
             case events.Message(text=text):
                 said.append(ModelResponse(parts=[TextPart(text)]))
+    return said
+
+
+async def so_far(turn: thoughtwire.Interface) -> list[ModelMessage]:
+    """Converts what earlier runs of this turn have said, so that the model goes on behind it.
+
+    Calls with a result return it. A call without one is handled by its tool's `replay` class.
+    """
+    context = RunContext(deps=turn, model=model, usage=RunUsage())
+    tools = await recorded.get_tools(context)
+    inputs = {input.item for input in turn.inputs}
+    said: list[ModelMessage] = []
+    for record in turn.so_far:
+        match record.event:
+            case events.UserMessage(item=item, text=text) if item not in inputs:
+                said.append(ModelRequest(parts=[UserPromptPart(text)]))
+            case events.Message(text=text, complete=True):
+                said.append(ModelResponse(parts=[TextPart(text)]))
+            case events.ToolCalled(call=call, name=name, args=args):
+                said.append(ModelResponse(parts=[ToolCallPart(name, args, call)]))
+                try:
+                    result = await recorded.call_tool(name, args, context, tools[name])
+                    said.append(ModelRequest(parts=[ToolReturnPart(name, result, call)]))
+                except ModelRetry as retry:
+                    failed = RetryPromptPart(retry.message, tool_name=name, tool_call_id=call)
+                    said.append(ModelRequest(parts=[failed]))
     return said
 
 

@@ -1,6 +1,7 @@
 """A real server, a scripted one, and helpers that the tests share."""
 
 import asyncio
+import importlib.util
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from thoughtwire import Agent, Client, Room, Shown, events
 from thoughtwire.frames import EventFrame
@@ -218,6 +221,16 @@ async def scripted() -> AsyncIterator[ScriptedServer]:
     async with serve(accept, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         yield ScriptedServer(f"http://127.0.0.1:{port}", peers)
+
+
+def needs(module: str, how: str) -> pytest.MarkDecorator:
+    """Skips a test where a module is not installed."""
+    try:
+        is_there = importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        # The package that would contain it is missing.
+        is_there = False
+    return pytest.mark.skipif(not is_there, reason=f"needs {how}")
 
 
 async def soon(condition: Callable[[], bool]) -> None:

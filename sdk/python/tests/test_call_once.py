@@ -13,9 +13,11 @@ from thoughtwire import (
     Interface,
     OutcomeUnknown,
     RefusedError,
+    ToolDeclaration,
     blocking,
+    events,
 )
-from thoughtwire.call_once import Replay
+from thoughtwire.frames import Replay
 
 PAY: dict[str, Any] = {"euros": 5}
 
@@ -55,9 +57,17 @@ async def resumes(
 class Payer:
     """An agent that pays, and says what came of it."""
 
-    def __init__(self, url: str, replay: Replay = "ask", *, times: int = 1) -> None:
+    def __init__(
+        self,
+        url: str,
+        replay: Replay | None = None,
+        *,
+        declared: Replay | None = None,
+        times: int = 1,
+    ) -> None:
         self.paid: list[str] = []
-        self.agent = Agent("ada", url=url, worker="w-1", resumable=True)
+        tools = (ToolDeclaration(name="pay", replay=declared), ToolDeclaration(name="look"))
+        self.agent = Agent("ada", url=url, worker="w-1", resumable=True, tools=tools)
 
         @self.agent.turn
         async def answer(turn: Interface) -> str:
@@ -95,6 +105,49 @@ async def test_a_resumable_agent_starts_over_with_what_it_has_said() -> None:
         assert (await acks(peer, "finish"))["text"] == text
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+
+
+async def test_inputs_that_join_a_resumed_turn_are_not_resumed() -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url, resumable=True)
+
+        @agent.turn
+        async def answer(turn: Interface) -> str:
+            return f"{turn.resumed}"
+
+        async with offered(agent, server) as peer:
+            await resumes(peer)
+            steered = [{"item": "i-8", "text": "And?"}]
+            assert (await acks(peer, "finish", steered=steered))["text"] == "True"
+            assert (await acks(peer, "finish"))["text"] == "False"
+
+
+@pytest.mark.parametrize("kind", ["message", "thought"])
+async def test_a_resumed_turn_continues_a_cut_text(kind: str) -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url, resumable=True)
+
+        @agent.turn
+        async def answer(turn: Interface) -> None:
+            cut = turn.so_far[1].event
+            assert isinstance(cut, (events.Message, events.Thought)) and not cut.complete
+            stream = turn.message if kind == "message" else turn.thought
+            async with stream(continues=cut.item) as rest:
+                await rest.write("ten")
+                await rest.write("ce.")
+            whole = turn.assistant_message if kind == "message" else turn.internal_monologue
+            await whole("tence.", continues=cut.item)
+
+        async with offered(agent, server) as peer:
+            cut = {"kind": kind, "item": "i-1", "text": "Half a sen", "complete": False}
+            await resumes(peer, cut)
+            first, second = await peer.hears("delta"), await peer.hears("delta")
+            assert (first["continues"], second.get("continues")) == ("i-1", None)
+            verb = "assistant_message" if kind == "message" else "internal_monologue"
+            for _ in range(2):
+                whole = await acks(peer, verb)
+                assert (whole["text"], whole["continues"]) == ("tence.", "i-1")
+            await acks(peer, "finish")
 
 
 async def test_a_first_run_announces_each_call_makes_it_and_sends_its_result() -> None:
@@ -159,6 +212,26 @@ async def test_a_call_in_doubt_that_is_never_repeated_is_returned_as_unknown() -
             result = await acks(peer, "tool_returned")
             assert (result["call"], result["status"]) == ("c-1", "unknown")
             assert "OutcomeUnknown" in (await acks(peer, "finish"))["text"]
+            assert payer.paid == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "given", "verb"),
+    [
+        ("safe", None, "tool_retried"),
+        ("never", None, "tool_returned"),
+        ("safe", "never", "tool_returned"),
+        (None, None, "approval"),
+    ],
+)
+async def test_a_declared_tool_has_its_declared_class_unless_the_call_names_one(
+    declared: Replay | None, given: Replay | None, verb: str
+) -> None:
+    async with scripted() as server:
+        payer = Payer(server.url, given, declared=declared)
+        async with offered(payer.agent, server) as peer:
+            await resumes(peer, called("c-1"), unknown=["c-1"])
+            assert (await peer.hears(verb))["call"] == "c-1"
             assert payer.paid == []
 
 

@@ -1,7 +1,6 @@
 """The examples, each run as a program of its own against the real server, without a network."""
 
 import asyncio
-import importlib.util
 import os
 import signal
 import subprocess
@@ -11,9 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from llm import ModelServer, Step
-from support import HERE, PATIENCE, RealServer, ended, shown_until
+from support import HERE, PATIENCE, RealServer, ended, needs, shown_until
 
 from thoughtwire import Client, RefusedError, Room, Shown, events
 from thoughtwire.frames import Delta, EventFrame
@@ -21,19 +19,14 @@ from thoughtwire.frames import Delta, EventFrame
 EXAMPLES = HERE.parent / "examples"
 
 
-def needs(module: str, how: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(importlib.util.find_spec(module) is None, reason=f"needs {how}")
-
-
 @asynccontextmanager
 async def running(
-    server: RealServer, example: str, agent: str, **variables: str
+    server: RealServer, example: str, agent: str, *args: str, **variables: str
 ) -> AsyncIterator[Room]:
     """Runs an example with a client in its agent's main session, and stops it with SIGINT."""
     env = {**os.environ, "THOUGHTWIRE_URL": server.url, **variables}
-    process = subprocess.Popen(
-        [sys.executable, str(EXAMPLES / example)], env=env, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, str(EXAMPLES / example), *args]
+    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
     try:
         async with Client(server.url) as client:
             yield client.attach(await main_session(client, agent, process), after=0)
@@ -106,9 +99,10 @@ async def test_pydantic_ai(server: RealServer) -> None:
         assert len(said(happened)) == 1
 
 
-@needs("langgraph", "the extra `examples`")
-async def test_langgraph(server: RealServer) -> None:
-    async with running(server, "langgraph_agent.py", "langgraph-ada") as room:
+@needs("langgraph.checkpoint.sqlite", "the extra `examples`")
+async def test_langgraph(server: RealServer, tmp_path: Path) -> None:
+    checkpoints = str(tmp_path / "checkpoints")
+    async with running(server, "langgraph_agent.py", "langgraph-ada", checkpoints) as room:
         for text in ("What is 6*7?", "Once more?"):
             happened, shown = await turn(room, text)
             assert called(happened) == [("multiply", "success", "42")]

@@ -1,16 +1,17 @@
 import { CallFailed, EndedError, OutcomeUnknown, RefusedError } from "./errors.js";
 import type { PastCall, ReturnedCall } from "./past-calls.js";
 import type { CallAnswer, TurnChannel } from "./turn-channel.js";
-import type { JsonValue, ToolStatus } from "./wire.js";
+import type { JsonValue, Replay, ToolStatus } from "./wire.js";
 
 /** Options of `Interface.callOnce`. */
 export interface CallOnceOptions {
   /**
    * Treatment of a call whose outcome is unknown, since its worker was lost while the call ran.
-   * `safe` makes it again. `ask`, the default, asks the owner, within an hour, whether to make it
-   * again or what became of it. `never` does neither.
+   * `safe` makes it again. `ask` asks the owner, within an hour, whether to make it again or what
+   * became of it. `never` does neither. The default is the class that the offer's `tools` declare,
+   * or `ask` without one.
    */
-  replay?: "safe" | "ask" | "never";
+  replay?: Replay;
 }
 
 /** Makes a call. Gets the call's id, which is the same in each run: an idempotency key. */
@@ -26,7 +27,7 @@ export async function callOnce(
   name: string,
   args: Record<string, unknown>,
   make: MakeCall,
-  { replay = "ask" }: CallOnceOptions,
+  { replay = channel.replayClasses.get(name) ?? "ask" }: CallOnceOptions,
 ): Promise<JsonValue> {
   // The oldest calls are missing then, so that the n-th call of the rest is another one.
   if (!channel.pastCalls.isWhole) {
@@ -63,7 +64,7 @@ async function again(
   channel: TurnChannel,
   name: string,
   { call, returned, isInDoubt }: PastCall,
-  replay: "safe" | "ask" | "never",
+  replay: Replay,
 ): Promise<Step> {
   if (returned) return { result: resultOf(name, returned) };
   if (!isInDoubt) return answered(name, await channel.answerAbout(call));

@@ -48,11 +48,19 @@ resumable?: boolean, } | { "type": "say", id?: string, turn: string, } & ({ "ver
 /**
  * The text.
  */
-text: string, } | { "verb": "assistant_message", 
+text: string, 
+/**
+ * The cut thought of the same turn whose text this one continues.
+ */
+continues?: string, } | { "verb": "assistant_message", 
 /**
  * The text.
  */
-text: string, } | { "verb": "function_message", 
+text: string, 
+/**
+ * The cut message of the same turn whose text this one continues.
+ */
+continues?: string, } | { "verb": "function_message", 
 /**
  * The line.
  */
@@ -124,7 +132,12 @@ kind: StreamKind,
 /**
  * The piece.
  */
-text: string, } | { "verb": "status", 
+text: string, 
+/**
+ * The cut item of the same turn whose text this one continues. It counts with the first
+ * piece.
+ */
+continues?: string, } | { "verb": "status", 
 /**
  * The text.
  */
@@ -655,11 +668,19 @@ export type Verb = { "verb": "internal_monologue",
 /**
  * The text.
  */
-text: string, } | { "verb": "assistant_message", 
+text: string, 
+/**
+ * The cut thought of the same turn whose text this one continues.
+ */
+continues?: string, } | { "verb": "assistant_message", 
 /**
  * The text.
  */
-text: string, } | { "verb": "function_message", 
+text: string, 
+/**
+ * The cut message of the same turn whose text this one continues.
+ */
+continues?: string, } | { "verb": "function_message", 
 /**
  * The line.
  */
@@ -731,7 +752,12 @@ kind: StreamKind,
 /**
  * The piece.
  */
-text: string, } | { "verb": "status", 
+text: string, 
+/**
+ * The cut item of the same turn whose text this one continues. It counts with the first
+ * piece.
+ */
+continues?: string, } | { "verb": "status", 
 /**
  * The text.
  */

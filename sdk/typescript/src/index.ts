@@ -36,7 +36,7 @@ export {
 } from "./errors.js";
 /** Bodies of REST requests and answers, generated from the server's types. */
 export type * as Rest from "./generated-rest.js";
-export type { Interface, WaitOptions } from "./interface.js";
+export type { Interface, TextOptions, WaitOptions } from "./interface.js";
 export type { ItemWriter } from "./item-writer.js";
 export type { OfferedAgent, OfferOptions, TurnFunction } from "./offer.js";
 export { offer } from "./offer.js";

@@ -25,6 +25,15 @@ export interface WaitOptions {
   timeout?: number;
 }
 
+/** Options of a thought or a message. */
+export interface TextOptions {
+  /**
+   * Item of a thought or a message of `turn.soFar` that was cut, and whose text this one continues.
+   * Clients show both as one.
+   */
+  continues?: string;
+}
+
 /**
  * An agent's side of one turn: the input, its context, and the verbs to answer with.
  *
@@ -54,7 +63,10 @@ export class Interface {
   readonly clientTools: readonly ToolDeclaration[];
   /** Permissions of the declared tools that are `ask` or `deny`. */
   readonly permissions: Readonly<Record<string, Permission>>;
-  /** Whether the turn began in another process, or before the server was restarted. */
+  /**
+   * Whether the turn began in another process, or before the server was restarted, and these inputs
+   * with it. False for inputs that joined the turn since.
+   */
   readonly resumed: boolean;
   /** Number of interruptions of the turn that count against its limit; 0 for a first run. */
   readonly attempt: number;
@@ -78,7 +90,7 @@ export class Interface {
     this.memory = run.memory ?? [];
     this.clientTools = run.client_tools ?? [];
     this.permissions = run.permissions ?? {};
-    this.resumed = run.resumed ?? false;
+    this.resumed = run.resumed === true && inputs[0] === run.input;
     this.attempt = run.attempt ?? 0;
     this.waiting = run.waiting ?? [];
     this.#channel = channel;
@@ -105,13 +117,13 @@ export class Interface {
   }
 
   /** Sends a complete thought; returns its item. */
-  internalMonologue(text: string): Promise<string> {
-    return sendText(this.#channel, "internal_monologue", text);
+  internalMonologue(text: string, options: TextOptions = {}): Promise<string> {
+    return sendText(this.#channel, "internal_monologue", text, options);
   }
 
   /** Sends a complete message; returns its item. The function's return value is the last one. */
-  assistantMessage(text: string): Promise<string> {
-    return sendText(this.#channel, "assistant_message", text);
+  assistantMessage(text: string, options: TextOptions = {}): Promise<string> {
+    return sendText(this.#channel, "assistant_message", text, options);
   }
 
   /**
@@ -157,7 +169,8 @@ export class Interface {
    * one of the turn's past. Its result is returned, and `make` is not run.
    *
    * @throws {CallFailed} with the error's text, when the call failed in an earlier run, or when the
-   * owner says that it failed. An error of `make` is thrown as it is.
+   * owner says that it failed. In the run in which `make` throws an error, that is thrown as it is:
+   * the log has only its text.
    * @throws {OutcomeUnknown} when nobody knows whether the call took effect.
    * @throws {RefusedError} as `toolCalled` does.
    */
@@ -202,17 +215,17 @@ export class Interface {
   }
 
   /** Starts a thought that is streamed. */
-  thought(): ItemWriter {
-    return new ItemWriter(this.#channel, "thought", (item, text) =>
-      sendText(this.#channel, "internal_monologue", text, item),
-    );
+  thought(options: TextOptions = {}): ItemWriter {
+    const send = (item: string, text: string) =>
+      sendText(this.#channel, "internal_monologue", text, options, item);
+    return new ItemWriter(this.#channel, "thought", send, options.continues);
   }
 
   /** Starts a message that is streamed. */
-  message(): ItemWriter {
-    return new ItemWriter(this.#channel, "message", (item, text) =>
-      sendText(this.#channel, "assistant_message", text, item),
-    );
+  message(options: TextOptions = {}): ItemWriter {
+    const send = (item: string, text: string) =>
+      sendText(this.#channel, "assistant_message", text, options, item);
+    return new ItemWriter(this.#channel, "message", send, options.continues);
   }
 
   /**
@@ -255,9 +268,11 @@ function sendText(
   channel: TurnChannel,
   verb: "internal_monologue" | "assistant_message",
   text: string,
+  { continues }: TextOptions,
   item: string = crypto.randomUUID(),
 ): Promise<string> {
-  return markHandled(channel.send(item, { verb, text }).then(() => item));
+  const whole = { verb, text, ...(continues === undefined ? {} : { continues }) };
+  return markHandled(channel.send(item, whole).then(() => item));
 }
 
 function sendCall(

@@ -17,13 +17,15 @@ export class ItemWriter {
   readonly #channel: TurnChannel;
   readonly #kind: StreamKind;
   readonly #sendItem: SendItem;
+  readonly #continues: string | undefined;
   #text = "";
 
   /** @internal Created by an `Interface`. */
-  constructor(channel: TurnChannel, kind: StreamKind, sendItem: SendItem) {
+  constructor(channel: TurnChannel, kind: StreamKind, sendItem: SendItem, continues?: string) {
     this.#channel = channel;
     this.#kind = kind;
     this.#sendItem = sendItem;
+    this.#continues = continues;
   }
 
   /** Text written so far. */
@@ -35,7 +37,7 @@ export class ItemWriter {
   write(text: string): Promise<void> {
     if (text === "") return Promise.resolve();
     this.#text += text;
-    return this.#channel.delta(this.item, this.#kind, text);
+    return this.#channel.delta(this.item, this.#kind, text, this.#continues);
   }
 
   /** Completes the item; returns its id. A thought or a message without text is not sent. */

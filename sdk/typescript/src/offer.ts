@@ -304,7 +304,11 @@ export class OfferedAgent implements FrameHandler {
     const { resumed, ...fresh } = run;
     // A turn whose first `run` was lost with the connection has not begun anywhere.
     const isFresh = resumed && this.#isReoffered && isUntouched(run);
-    const turn = new TurnChannel(isFresh ? fresh : run, this.#writer, this.#permits);
+    const classes = (this.#options.tools ?? []).flatMap(({ name, replay }) =>
+      replay ? [[name, replay] as const] : [],
+    );
+    const begun = isFresh ? fresh : run;
+    const turn = new TurnChannel(begun, this.#writer, this.#permits, new Map(classes));
     this.#turns.set(turn.id, turn);
     void this.#runTurn(turn);
   }

@@ -31,8 +31,8 @@ export class PastCalls {
     for (const event of own) {
       if (event.kind !== "tool_called") continue;
       const result = returned.get(event.call);
-      // Not by `run.unknown`: a process that comes back under its worker's name gets the calls of
-      // the process before, which the server does not count as interrupted.
+      // Not by `run.unknown`: older servers leave it empty for a process that comes back under its
+      // worker's name.
       const isInDoubt = result === undefined && !asked.has(event.call);
       const past = { call: event.call, isInDoubt, ...(result ? { returned: result } : {}) };
       const key = keyOf(event.name, event.args);

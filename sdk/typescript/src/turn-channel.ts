@@ -10,6 +10,7 @@ import type {
   FrameOf,
   JsonValue,
   Refused,
+  Replay,
   Run,
   StreamKind,
   ToolStatus,
@@ -45,6 +46,8 @@ export class TurnChannel {
   readonly run: Run;
   /** Calls of an earlier run that this run has not repeated yet. */
   readonly pastCalls: PastCalls;
+  /** Replay classes that the offer declares, by tool. */
+  readonly replayClasses: ReadonlyMap<string, Replay>;
   readonly #callAnswers = new CallAnswers();
   readonly #writer: FrameWriter;
   /** One permit per verb that may be unacknowledged, shared by all turns of an offer. */
@@ -68,8 +71,14 @@ export class TurnChannel {
   /** Whether verbs go out on this connection, rather than being kept for the next. */
   #isConnected = true;
 
-  constructor(run: Run, writer: FrameWriter, permits: Queue<true>) {
+  constructor(
+    run: Run,
+    writer: FrameWriter,
+    permits: Queue<true>,
+    replayClasses: ReadonlyMap<string, Replay>,
+  ) {
     this.run = run;
+    this.replayClasses = replayClasses;
     this.pastCalls = new PastCalls(run);
     this.#writer = writer;
     this.#permits = permits;
@@ -120,10 +129,11 @@ export class TurnChannel {
   }
 
   /** Sends a delta of an item; waits while the send buffer is full. */
-  delta(item: string, kind: StreamKind, text: string): Promise<void> {
+  delta(item: string, kind: StreamKind, text: string, continues?: string): Promise<void> {
     return this.#inOrder(async () => {
       const n = this.#deltas.get(item) ?? 0;
-      const frame = this.#serialize({ verb: "delta", item, n, kind, text });
+      const first = n === 0 && continues !== undefined ? { continues } : {};
+      const frame = this.#serialize({ verb: "delta", item, n, kind, text, ...first });
       const refusal = this.#isConnected ? this.#writer.write(frame) : undefined;
       if (refusal) throw refusal;
       this.#deltas.set(item, n + 1);

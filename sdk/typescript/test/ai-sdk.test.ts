@@ -1,11 +1,14 @@
 /** The Vercel AI SDK example, against the real server. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { it } from "node:test";
 
-import { isTurnEnd, TestServer } from "./support.js";
+import { isTurnEnd, messages, readUntil, TestServer } from "./support.js";
 
 it("runs the AI SDK's model as an agent: streamed, and with a tool", async () => {
   const server = await TestServer.start();
@@ -51,5 +54,59 @@ it("runs the AI SDK's model as an agent: streamed, and with a tool", async () =>
     program.kill("SIGKILL");
     await client.close();
     await server.stop();
+  }
+});
+
+it("goes on in another process after the one in the middle of a tool was killed", async () => {
+  const server = await TestServer.start();
+  const dir = mkdtempSync(join(tmpdir(), "thoughtwire-"));
+  const effects = join(dir, "effects");
+  const program = new URL("../test-programs/paying-example.js", import.meta.url).pathname;
+  const env = { ...process.env, THOUGHTWIRE_URL: server.url };
+  const workers: ChildProcess[] = [];
+  const start = (role: string) => {
+    const stdio = ["ignore", "pipe", "inherit"] as const;
+    const worker = spawn(process.execPath, [program, effects, role], { env, stdio: [...stdio] });
+    workers.push(worker);
+    return { worker, lines: createInterface({ input: worker.stdout! })[Symbol.asyncIterator]() };
+  };
+  const client = server.client();
+  try {
+    const { worker, lines } = start("stuck");
+    assert.match(String((await lines.next()).value), /payer is offered/);
+    const room = client.attach(await client.createSession({ agent: "payer" }), { after: 0 });
+    await room.send("Pay.");
+    // The second payment is made, and its result was never sent.
+    assert.equal((await lines.next()).value, "paid, and stuck");
+    worker.kill("SIGKILL");
+    start("works");
+    const seen = await readUntil(room, ({ event }) => event.kind === "approval_asked");
+    const question = seen.at(-1)!.event;
+    assert.ok(question.kind === "approval_asked" && question.about === "retry");
+    await room.decide(question.call, "done", { result: "receipt 2" });
+    seen.push(...(await readUntil(room, isTurnEnd)));
+    const end = seen.at(-1)!.event;
+    assert.ok(end.kind === "turn_ended" && end.outcome === "completed", JSON.stringify(end));
+    assert.deepEqual(messages(seen), ["receipt 1, receipt 2, receipt 3"]);
+    const events = seen.map(({ event }) => event);
+    const resumed = events.flatMap((event) =>
+      event.kind === "turn_resumed" ? [[event.attempt, event.reason]] : [],
+    );
+    assert.deepEqual(resumed, [[1, "worker_lost"]]);
+    const calls = events.flatMap((event) => (event.kind === "tool_called" ? [event.call] : []));
+    const results = events.flatMap((event) =>
+      event.kind === "tool_returned" ? [[event.call, event.text]] : [],
+    );
+    const receipts = calls.map((call, n) => [call, `receipt ${n + 1}`]);
+    assert.deepEqual([calls.length, results], [3, receipts]);
+    // No step is made twice, by the model or by the tool.
+    const step = (n: number) => [`asked with ${n}`, "pay 5"];
+    const steps = [...step(0), ...step(1), ...step(2), "asked with 3"];
+    assert.deepEqual(readFileSync(effects, "utf8").trimEnd().split("\n"), steps);
+  } finally {
+    for (const worker of workers) worker.kill("SIGKILL");
+    await client.close();
+    await server.stop();
+    rmSync(dir, { recursive: true, force: true });
   }
 });

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { it } from "node:test";
 
-import { type CallOnceOptions, offer } from "../src/index.js";
+import { type CallOnceOptions, offer, type Replay } from "../src/index.js";
 import { connectedClient, FakeSocket } from "./fake.js";
 import { isTurnEnd, messages, readUntil, TestServer } from "./support.js";
 
@@ -50,7 +50,7 @@ function takesOffer(socket: FakeSocket, ...turns: string[]): Record<string, unkn
 }
 
 /** Offers an agent that pays some times, and says what came of it. */
-function payer(options: CallOnceOptions = {}, times = 1) {
+function payer(options: CallOnceOptions = {}, times = 1, declared?: Replay) {
   const { client, socket } = connectedClient();
   const paid: string[] = [];
   offer(
@@ -65,7 +65,13 @@ function payer(options: CallOnceOptions = {}, times = 1) {
       }
       return JSON.stringify(outcomes);
     },
-    { resumable: true },
+    {
+      resumable: true,
+      tools: [
+        { name: "pay", description: "Pays.", ...(declared ? { replay: declared } : {}) },
+        { name: "look", description: "Looks." },
+      ],
+    },
   );
   assert.equal(takesOffer(socket).resumable, true);
   return { client, socket, paid };
@@ -130,6 +136,21 @@ it("returns a call in doubt as unknown if it is never repeated", async () => {
   assert.deepEqual(paid, []);
   await client.close();
 });
+
+for (const [declared, given, verb] of [
+  ["safe", undefined, "tool_retried"],
+  ["never", undefined, "tool_returned"],
+  ["safe", "never", "tool_returned"],
+  [undefined, undefined, "approval"],
+] as const) {
+  it(`treats a call in doubt as ${given ?? declared ?? "a tool without a class"}`, async () => {
+    const { client, socket, paid } = payer(given ? { replay: given } : {}, 1, declared);
+    socket.deliver(resumedRun([called("c-1")], { unknown: ["c-1"] }));
+    assert.equal((await hears(socket, verb, false)).call, "c-1");
+    assert.deepEqual(paid, []);
+    await client.close();
+  });
+}
 
 for (const [answer, said] of [
   [{ type: "approval_settled", decision: "approved" }, /""/],
@@ -202,6 +223,49 @@ it("takes an answer that came while there was no connection", async () => {
   await hears(next, "approval");
   assert.equal((await hears(next, "tool_returned")).call, "c-1");
   await hears(next, "finish");
+  await client.close();
+});
+
+it("does not resume inputs that join a resumed turn", async () => {
+  const { client, socket } = connectedClient();
+  offer(client, "ada", (turn) => String(turn.resumed), { resumable: true });
+  takesOffer(socket);
+  socket.deliver(resumedRun([]));
+  const finish = await hears(socket, "finish", false);
+  assert.equal(finish.text, "true");
+  const steered = [{ item: "i-8", text: "And?" }];
+  socket.deliver({ type: "ack", id: finish.id, seq: 1, steered });
+  assert.equal((await hears(socket, "finish")).text, "false");
+  await client.close();
+});
+
+it("continues a text that was cut", async () => {
+  const { client, socket } = connectedClient();
+  offer(
+    client,
+    "ada",
+    async (turn) => {
+      const cut = turn.soFar[1]?.event;
+      assert.ok(cut?.kind === "message" && !cut.complete);
+      const rest = turn.message({ continues: cut.item });
+      await rest.write("ten");
+      await rest.write("ce.");
+      await rest.end();
+      await turn.internalMonologue("Hm.");
+    },
+    { resumable: true },
+  );
+  takesOffer(socket);
+  socket.deliver(
+    resumedRun([{ kind: "message", item: "i-1", text: "Half a sen", complete: false }]),
+  );
+  const first = await hears(socket, "delta", false);
+  const second = await hears(socket, "delta", false);
+  assert.deepEqual([first.continues, "continues" in second], ["i-1", false]);
+  const whole = await hears(socket, "assistant_message");
+  assert.deepEqual([whole.text, whole.continues], ["tence.", "i-1"]);
+  assert.ok(!("continues" in (await hears(socket, "internal_monologue"))));
+  await hears(socket, "finish");
   await client.close();
 });
 

@@ -120,10 +120,20 @@ async fn run_turn(load: BenchLoad, turn: TurnId, outgoing: mpsc::Sender<ClientFr
         if load.deltas {
             whole.push_str(&text);
             if let Ok(item) = ItemId::new(format!("{turn}-{}", load.items)) {
-                say(None, Verb::Delta { item, n: n - 1, kind: StreamKind::Message, text }).await;
+                say(
+                    None,
+                    Verb::Delta {
+                        item,
+                        n: n - 1,
+                        kind: StreamKind::Message,
+                        text,
+                        continues: None,
+                    },
+                )
+                .await;
             }
         } else if n < load.items {
-            say(id(n), Verb::AssistantMessage { text }).await;
+            say(id(n), Verb::AssistantMessage { text, continues: None }).await;
         } else {
             whole = text;
         }

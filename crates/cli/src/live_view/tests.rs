@@ -19,6 +19,7 @@ fn told(frames: &[serde_json::Value]) -> String {
         recovered: true,
         after: Seq(0),
         turn: None,
+        unended: Vec::new(),
     };
     assert!(view.attach(&attached).is_empty());
     view.typed_here("in-1".parse().unwrap());

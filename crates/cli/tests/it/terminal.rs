@@ -12,17 +12,24 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::Value;
 
 /// How long anything may take before a test gives up on it. No test passes by waiting.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server; killed when dropped.
-struct ServerProcess(Child, String);
+pub(super) struct ServerProcess(Child, String);
 
 impl ServerProcess {
     fn on(dir: &Path) -> Self {
+        Self::listening(dir, "127.0.0.1:0", &[])
+    }
+
+    /// Starts a server at an address, with more flags.
+    pub(super) fn listening(dir: &Path, address: &str, flags: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--listen", address, "--data-dir"])
             .arg(dir)
+            .args(flags)
             .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -33,19 +40,34 @@ impl ServerProcess {
         Self(child, url)
     }
 
+    /// The host and port.
+    pub(super) fn address(&self) -> &str {
+        self.1.strip_prefix("http://").unwrap()
+    }
+
+    /// The output of a command.
+    pub(super) fn run(&self, args: &[&str]) -> String {
+        crate::usage::thoughtwire(&[&["--url", &self.1], args].concat(), b"").out
+    }
+
+    /// The events of the main session of the agent `main`.
+    pub(super) fn events(&self) -> Vec<Value> {
+        let agent: Value =
+            serde_json::from_str(&self.run(&["agents", "show", "main", "--json"])).unwrap();
+        let session = agent["agent"]["main_session"].as_str().unwrap().to_owned();
+        let shown: Value = serde_json::from_str(
+            &self.run(&["sessions", "show", &session, "--last", "1000", "--json"]),
+        )
+        .unwrap();
+        let records = shown["events"].as_array().unwrap().iter();
+        records.map(|record| record["event"].clone()).collect()
+    }
+
     /// The texts of the inputs of the agent `main`.
     fn inputs(&self) -> Vec<String> {
-        let run = |args: &[&str]| {
-            crate::usage::thoughtwire(&[&["--url", &self.1], args].concat(), b"").out
-        };
-        let agent: Value =
-            serde_json::from_str(&run(&["agents", "show", "main", "--json"])).unwrap();
-        let session = agent["agent"]["main_session"].as_str().unwrap().to_owned();
-        let shown: Value =
-            serde_json::from_str(&run(&["sessions", "show", &session, "--json"])).unwrap();
-        let events = shown["events"].as_array().unwrap().iter();
-        let said = events.filter(|record| record["event"]["kind"] == "user_message");
-        said.map(|record| record["event"]["text"].as_str().unwrap().to_owned()).collect()
+        let events = self.events().into_iter();
+        let said = events.filter(|event| event["kind"] == "user_message");
+        said.map(|event| event["text"].as_str().unwrap().to_owned()).collect()
     }
 }
 
@@ -57,14 +79,14 @@ impl Drop for ServerProcess {
 }
 
 /// A chat on a pseudo-terminal.
-struct ChatProcess {
+pub(super) struct ChatProcess {
     child: Child,
     keys: File,
     seen: Arc<(Mutex<String>, Condvar)>,
 }
 
 impl ChatProcess {
-    fn with(server: &ServerProcess) -> Self {
+    pub(super) fn with(server: &ServerProcess) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -98,12 +120,12 @@ impl ChatProcess {
         chat
     }
 
-    fn press(&mut self, keys: &str) {
+    pub(super) fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits until the terminal was told something, and gives all that it was told.
-    fn until(&mut self, text: &str) -> String {
+    pub(super) fn until(&mut self, text: &str) -> String {
         let (seen, news) = &*self.seen;
         let (seen, waited) = news
             .wait_timeout_while(seen.lock().unwrap(), PATIENCE, |seen| !seen.contains(text))
@@ -112,7 +134,12 @@ impl ChatProcess {
         seen.clone()
     }
 
-    fn leave(mut self) -> String {
+    /// Forgets all that the terminal was told so far.
+    pub(super) fn forget(&mut self) {
+        self.seen.0.lock().unwrap().clear();
+    }
+
+    pub(super) fn leave(mut self) -> String {
         self.press("\u{4}");
         assert!(self.child.wait().unwrap().success());
         self.seen.0.lock().unwrap().clone()

@@ -67,6 +67,7 @@ impl LogView<'_> {
             recovered: begin.recovered,
             after: begin.after,
             turn: self.turn.cloned(),
+            unended: Vec::new(),
         }
     }
 

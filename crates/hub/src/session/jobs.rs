@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{Refusal, Seq, SessionReply, Timestamp};
+use thoughtwire_proto::{Attached, ItemId, Refusal, Seq, SessionReply, Timestamp};
 use thoughtwire_session::{SessionInput, StoredState};
 use tokio::sync::oneshot;
 
 use super::attach::{Begin, LogView};
 use super::driver::SessionDriver;
 use super::mail::AttachRequest;
+use super::peer_position::PeerPosition;
 use super::storage::Cut;
 use crate::subscription::Subscription;
 
@@ -18,7 +19,7 @@ pub(crate) enum JobResult {
     Receipt(Result<Option<SessionReply>, Refusal>),
     Reloaded(Result<Option<StoredState>, Refusal>),
     Deleted(Result<(), Refusal>),
-    Proven(AttachRequest, Result<Option<Seq>, Refusal>),
+    Proven(AttachRequest, Result<PeerPosition, Refusal>),
     Shortened(oneshot::Sender<Result<bool, Refusal>>, Result<Option<Seq>, Refusal>),
 }
 
@@ -34,9 +35,9 @@ impl SessionDriver {
             JobResult::Receipt(found) => self.handle(SessionInput::ReceiptLookedUp(found)),
             JobResult::Reloaded(stored) => self.handle(SessionInput::Reloaded(stored)),
             JobResult::Deleted(result) => self.handle(SessionInput::Deleted(result)),
-            JobResult::Proven(request, Ok(proven)) => {
-                let begin = self.log_view().proven(proven);
-                self.join(request, begin);
+            JobResult::Proven(request, Ok(position)) => {
+                let begin = self.log_view().proven(position.proven);
+                self.join(request, begin, position.unended);
             }
             JobResult::Proven(request, Err(refusal)) => drop(request.reply.send(Err(refusal))),
             JobResult::Shortened(reply, begin) => {
@@ -52,7 +53,7 @@ impl SessionDriver {
     /// Attaches a client, or looks its peer's proven position up first.
     pub(super) fn attach(&mut self, request: AttachRequest) {
         let peer = match self.log_view().begin(&request.start) {
-            Ok(begin) => return self.join(request, begin),
+            Ok(begin) => return self.join(request, begin, Vec::new()),
             Err(peer) => peer.clone(),
         };
         let now = self.services.clock().wall.as_millis();
@@ -60,8 +61,8 @@ impl SessionDriver {
         let since = Timestamp::from_millis(now.saturating_sub(window));
         let storage = self.storage.clone();
         self.spawn(async move {
-            let proven = storage.proven(peer, since).await;
-            JobResult::Proven(request, proven)
+            let position = PeerPosition::read(&storage, peer, since).await;
+            JobResult::Proven(request, position)
         });
     }
 
@@ -70,10 +71,10 @@ impl SessionDriver {
         LogView { storage: &self.storage, tail: &self.tail, first: self.first, turn }
     }
 
-    fn join(&mut self, request: AttachRequest, begin: Begin) {
+    fn join(&mut self, request: AttachRequest, begin: Begin, unended: Vec<ItemId>) {
         let AttachRequest { reader, reply, .. } = request;
         self.tail.join(&reader);
-        let attached = self.log_view().attached(begin);
+        let attached = Attached { unended, ..self.log_view().attached(begin) };
         let subscription = Subscription::new(
             &self.services.store,
             &self.services.metrics,

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    AgentId, AgentProfile, Epoch, Event, Input, InputEvent, ItemId, PeerRef, QueuedInput, Refusal,
-    Seq, SessionId, SessionReply, State, Timestamp, UserId,
+    AgentId, AgentProfile, Epoch, Event, Input, InputEvent, ItemId, PeerRef, QueuedInput, Record,
+    Refusal, Seq, SessionId, SessionReply, State, Timestamp, UserId,
 };
 use thoughtwire_session::{
     EventBatch, IdempotencyKey, MAX_KEYS, OpenItemText, SeenKeys, StoredState, unknown_session,
 };
-use thoughtwire_store::{BatchExtras, Commit, OpenItem, Receipt, Store, StoreError, StoredSession};
+use thoughtwire_store::{
+    BatchExtras, Commit, OpenItem, PreviousOwner, Receipt, Store, StoreError, StoredSession,
+};
 
 use super::host::DriverHost;
 use crate::receipts;
@@ -39,6 +41,8 @@ pub(crate) struct ReadSession {
     pub(crate) seen_keys: SeenKeys,
     /// How long the open turn has run.
     pub(crate) time_spent: Duration,
+    /// The owner before, where several nodes share the data.
+    pub(crate) taken_from: Option<PreviousOwner>,
 }
 
 /// Where a log may be cut.
@@ -62,8 +66,41 @@ impl Cut {
     }
 }
 
+/// Why a session was not loaded.
+pub(crate) enum NotLoaded {
+    /// Another node has it, at this URL if it says one.
+    Elsewhere(Option<String>),
+    Refused(Refusal),
+}
+
+impl From<StoreError> for NotLoaded {
+    fn from(error: StoreError) -> Self {
+        if let StoreError::Elsewhere { url, .. } = error {
+            return Self::Elsewhere(url);
+        }
+        Self::Refused(error.into())
+    }
+}
+
+impl From<Refusal> for NotLoaded {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 impl SessionStorage {
-    /// Recovers a session, if a crash cut its turn, and reads it.
+    /// The part of the store that belongs to a session.
+    pub(crate) fn new(store: &Arc<Store>, stored: &StoredSession) -> Self {
+        Self {
+            store: Arc::clone(store),
+            id: stored.id.clone(),
+            user: stored.user.clone(),
+            agent: stored.agent.clone(),
+            epoch: stored.epoch.clone(),
+        }
+    }
+
+    /// Recovers a session, if a crash cut its turn, and reads it. A turn may take `turn_within`.
     ///
     /// # Errors
     /// If there is no such session, or the store cannot be read or written.
@@ -71,22 +108,23 @@ impl SessionStorage {
         store: &Arc<Store>,
         id: &SessionId,
         now: Timestamp,
-    ) -> Result<ReadSession, Refusal> {
+        turn_within: Duration,
+    ) -> Result<ReadSession, NotLoaded> {
         let Some(stored) = store.logs().load(id, now).await? else {
-            return Err(unknown_session(id));
+            return Err(unknown_session(id).into());
         };
         let (profile, ids, inputs, time_spent) = tokio::try_join!(
             store.directory().agent_by_id(&stored.agent),
             store.logs().receipt_ids(&stored.user, id, MAX_KEYS),
             read_inputs(store, &stored),
-            read_time_spent(store, &stored),
+            read_time_spent(store, &stored, turn_within),
         )?;
         let profile = profile.ok_or_else(|| unknown_session(id))?;
-        let StoredSession { id, user, agent, epoch, first, state, .. } = stored;
-        let storage = Self { store: Arc::clone(store), id, user, agent, epoch };
+        let storage = Self::new(store, &stored);
+        let StoredSession { first, state, taken_from, .. } = stored;
         let stored = StoredState { state, inputs };
         let seen_keys = SeenKeys::new(ids);
-        Ok(ReadSession { storage, first, profile, stored, seen_keys, time_spent })
+        Ok(ReadSession { storage, first, profile, stored, seen_keys, time_spent, taken_from })
     }
 
     /// Reads the session's state again; `None` if the session is gone.
@@ -150,6 +188,24 @@ impl SessionStorage {
         Ok(self.store.peers().proven(&self.user, &peer, &self.id, since).await?)
     }
 
+    /// Reads at most `limit` records behind a position, in order.
+    pub(crate) async fn records_after(
+        &self,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record>, Refusal> {
+        Ok(self.store.logs().records_after(&self.id, after, limit).await?)
+    }
+
+    /// Reads the newest `limit` records before a position, in order.
+    pub(crate) async fn records_before(
+        &self,
+        before: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record>, Refusal> {
+        Ok(self.store.logs().records_before(&self.id, before, limit).await?)
+    }
+
     /// Lets the log begin behind a cut, if that makes it shorter than it is with `first`. Returns
     /// where it begins then.
     pub(crate) async fn shorten(&self, cut: Cut, first: Seq) -> Result<Option<Seq>, Refusal> {
@@ -166,12 +222,18 @@ impl SessionStorage {
 }
 
 /// How long the open turn has run.
-async fn read_time_spent(store: &Store, stored: &StoredSession) -> Result<Duration, StoreError> {
+async fn read_time_spent(
+    store: &Store,
+    stored: &StoredSession,
+    turn_within: Duration,
+) -> Result<Duration, StoreError> {
     let Some(turn) = stored.state.turn() else { return Ok(Duration::ZERO) };
     let (mut after, mut records) = (Seq(turn.started.0.saturating_sub(1)), Vec::new());
     loop {
         let page = store.logs().records_after(&stored.id, after, RECORDS_AT_ONCE).await?;
-        let Some(last) = page.last() else { return Ok(thoughtwire_session::time_spent(&records)) };
+        let Some(last) = page.last() else {
+            return Ok(thoughtwire_session::time_spent(&records, turn_within));
+        };
         after = last.seq;
         records.extend(page.into_iter().filter(|record| record.turn.as_ref() == Some(&turn.id)));
     }

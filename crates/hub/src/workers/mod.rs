@@ -16,6 +16,7 @@
 mod answers;
 mod assignment;
 mod briefing;
+mod cut_items;
 mod held_calls;
 mod inbox;
 mod permit;

@@ -23,7 +23,7 @@ pub(super) struct TurnProgress {
     waiting: Vec<WaitingCall>,
     /// Number of deltas of each open item.
     open: BTreeMap<ItemId, u64>,
-    /// Calls that were running when the turn was interrupted.
+    /// Calls that were running when the turn last lost its worker.
     interrupted: Vec<CallId>,
     /// Number of repetitions of each open call that was made again.
     retries: BTreeMap<CallId, u32>,
@@ -49,9 +49,10 @@ impl TurnProgress {
             Some(WaitingCall { call: open.call.clone(), name: open.name.clone(), awaits })
         });
         let retries = open.iter().map(|open| (open.call.clone(), open.retries)).collect();
-        let interrupted = open.iter().filter(|open| !open.waits());
-        let interrupted = interrupted.map(|open| open.call.clone()).collect();
-        Self { calls, waiting: waiting.collect(), retries, interrupted, ..Self::default() }
+        let waiting = waiting.collect();
+        let mut progress = Self { calls, waiting, retries, ..Self::default() };
+        progress.interrupt();
+        progress
     }
 
     // Calls.
@@ -119,7 +120,13 @@ impl TurnProgress {
         self.waiting.retain(|waiting| waiting.call != *call);
     }
 
-    /// Calls that were running when the turn was interrupted and that have not returned since.
+    /// Notes that the turn lost its worker: nobody knows the outcome of calls that were running.
+    pub(super) fn interrupt(&mut self) {
+        let running = self.calls.iter().filter(|(call, _)| !self.is_waiting(call));
+        self.interrupted = running.map(|(call, _)| call.clone()).collect();
+    }
+
+    /// Calls that were running when the turn lost its worker and that have not returned since.
     pub(super) fn unknown(&self) -> Vec<CallId> {
         let is_open = |call: &&CallId| self.calls.iter().any(|(open, _)| open == *call);
         self.interrupted.iter().filter(is_open).cloned().collect()

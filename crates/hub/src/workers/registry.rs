@@ -232,6 +232,7 @@ impl OfferRegistry {
                 if let Some(before) = before.filter(|_| is_back) {
                     let reason = format!("another connection offers as {id}");
                     before.push(offer_ended(agent, id, reason));
+                    worker.turns.iter().for_each(|turn| turn.lose_worker());
                 }
                 worker.connection = connection;
                 worker.terms = terms;

@@ -1,19 +1,21 @@
 //! One turn at a worker: its state, and the replies that its open calls get.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use thoughtwire_proto::{
-    AgentId, CallId, CommandId, ConnectionReply, Decision, Directive, Event, Id, Permission,
-    Record, Refusal, RefusalCode, SessionId, Timestamp, TurnEvent, TurnId, Verb, WorkerId,
+    AgentId, ApprovalAbout, CallId, CommandId, ConnectionReply, Decision, Directive, Event, Id,
+    Permission, Record, Refusal, RefusalCode, SessionId, Timestamp, TurnEvent, TurnId, Verb,
+    WorkerId,
 };
 use thoughtwire_session::whole_item;
 use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use super::answers::{FirstAnswers, answering, at_once};
+use super::cut_items::CutItems;
 use super::held_calls::{HeldCalls, not_run, when_approved};
 use super::progress::TurnProgress;
 use super::registry::OfferRegistry;
@@ -37,6 +39,8 @@ pub(crate) struct WorkerTurn {
     order: tokio::sync::Mutex<()>,
     pub(super) progress: Mutex<TurnProgress>,
     pub(super) held: Mutex<HeldCalls>,
+    /// Texts that the worker may continue.
+    pub(super) cut: CutItems,
     end: Mutex<Option<TurnEndSender>>,
     /// The worker has ended the turn itself, so it needs no cancel.
     pub(super) finishing: Arc<AtomicBool>,
@@ -70,6 +74,7 @@ impl WorkerTurn {
             order: tokio::sync::Mutex::default(),
             progress: Mutex::new(TurnProgress::new(&turn.open_calls)),
             held: Mutex::new(held),
+            cut: CutItems::read(so_far),
             end: Mutex::new(Some(end)),
             finishing: Arc::default(),
             entered_inbox: AtomicBool::new(false),
@@ -109,7 +114,16 @@ impl WorkerTurn {
 
     /// Notes whether the worker is disconnected.
     pub(super) fn set_away(&self, is_away: bool) {
+        if is_away {
+            self.lose_worker();
+        }
         self.away.send_replace(is_away);
+    }
+
+    /// Notes that the worker's process may be gone, with the calls that it was running. The same
+    /// worker may come back as another process.
+    pub(super) fn lose_worker(&self) {
+        self.progress.lock().interrupt();
     }
 
     /// Resolves when the worker is disconnected, or connected again.
@@ -218,13 +232,17 @@ impl WorkerTurn {
     pub(super) async fn resume_calls(self: &Arc<Self>, so_far: &[Record]) {
         let waiting: Vec<_> =
             self.turn.open_calls.iter().filter(|open| open.waits()).cloned().collect();
-        let mut awaited = HashSet::new();
+        let (mut awaited, mut subjects) = (HashSet::new(), HashMap::new());
         for record in so_far {
             match &record.event {
                 Event::Turn(TurnEvent::ApprovalSettled { call, decision, .. })
                     if !waiting.iter().any(|open| open.call == *call) =>
                 {
-                    self.reply_to_call(call.clone(), self.settled(call, *decision));
+                    let about = subjects.get(call).copied().unwrap_or_default();
+                    self.reply_to_call(call.clone(), self.settled(call, about, *decision));
+                }
+                Event::Turn(TurnEvent::ApprovalAsked { call, about, .. }) => {
+                    subjects.insert(call, *about);
                 }
                 Event::Turn(TurnEvent::ToolAwaited { call, .. }) => drop(awaited.insert(call)),
                 // The worker knows the results that it returned itself.
@@ -243,7 +261,6 @@ impl WorkerTurn {
                     | TurnEvent::ToolRetried { .. }
                     | TurnEvent::Thought { .. }
                     | TurnEvent::ToolCalled { .. }
-                    | TurnEvent::ApprovalAsked { .. }
                     | TurnEvent::ApprovalSettled { .. }
                     | TurnEvent::ToolReturned { .. }
                     | TurnEvent::Message { .. }
@@ -266,18 +283,24 @@ impl WorkerTurn {
             let call = open.call.clone();
             let verb = AgentVerb::Await { call, question, reply, asked: None };
             if self.turn.interface.sender.send(verb).await.is_ok() {
-                self.follow(open.call, answer);
+                self.follow(open.call, open.about, answer);
             }
         }
     }
 
-    /// Sends the worker the reply to a waiting call, once it is there.
-    pub(super) fn follow(self: &Arc<Self>, call: CallId, answer: oneshot::Receiver<CallReply>) {
+    /// Sends the worker the reply to a waiting call, once it is there. `about` is the subject of
+    /// the question if the owner was asked.
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        call: CallId,
+        about: ApprovalAbout,
+        answer: oneshot::Receiver<CallReply>,
+    ) {
         let turn = Arc::clone(self);
         self.tasks.spawn(async move {
             match answer.await {
                 Ok(CallReply::Decided(decision)) => {
-                    turn.reply_to_call(call.clone(), turn.settled(&call, decision));
+                    turn.reply_to_call(call.clone(), turn.settled(&call, about, decision));
                     turn.settle_held(&call, decision).await;
                 }
                 Ok(CallReply::Returned(returned)) => {
@@ -320,8 +343,14 @@ impl WorkerTurn {
     }
 
     /// The directive about a call's approval.
-    pub(super) fn settled(&self, call: &CallId, decision: Decision) -> Directive {
-        Directive::ApprovalSettled { turn: self.turn.id.clone(), call: call.clone(), decision }
+    pub(super) fn settled(
+        &self,
+        call: &CallId,
+        about: ApprovalAbout,
+        decision: Decision,
+    ) -> Directive {
+        let (turn, call) = (self.turn.id.clone(), call.clone());
+        Directive::ApprovalSettled { turn, call, about, decision }
     }
 
     fn returned(&self, call: &CallId, returned: ClientResult) -> Directive {

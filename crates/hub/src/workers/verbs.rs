@@ -41,23 +41,17 @@ impl<'a> VerbRunner<'a> {
     /// Hands the verb to the session. The outcome resolves when its event is on disk.
     pub(super) async fn run(&self, verb: Verb) -> Result<PendingSay, Refusal> {
         match verb {
-            Verb::InternalMonologue { text } => {
-                self.append_item(Event::Turn(TurnEvent::Thought {
-                    item: self.item()?,
-                    text,
-                    complete: true,
-                    continues: None,
-                }))
-                .await
+            Verb::InternalMonologue { text, continues } => {
+                self.turn.cut.check(StreamKind::Thought, continues.as_ref())?;
+                let (item, complete) = (self.item()?, true);
+                let thought = TurnEvent::Thought { item, text, complete, continues };
+                self.append_item(Event::Turn(thought)).await
             }
-            Verb::AssistantMessage { text } => {
-                self.append_item(Event::Turn(TurnEvent::Message {
-                    item: self.item()?,
-                    text,
-                    complete: true,
-                    continues: None,
-                }))
-                .await
+            Verb::AssistantMessage { text, continues } => {
+                self.turn.cut.check(StreamKind::Message, continues.as_ref())?;
+                let (item, complete) = (self.item()?, true);
+                let message = TurnEvent::Message { item, text, complete, continues };
+                self.append_item(Event::Turn(message)).await
             }
             Verb::FunctionMessage { text } => self.function_message(text).await,
             Verb::ToolCalled { name, args } => self.call_tool(name, args).await,
@@ -72,7 +66,9 @@ impl<'a> VerbRunner<'a> {
                 let expires_at = self.within(timeout_ms.unwrap_or(CLIENT_MS));
                 self.wait_for_call(call, CallQuestion::Client { expires_at }).await
             }
-            Verb::Delta { item, n, kind, text } => self.stream(item, n, kind, text).await,
+            Verb::Delta { item, n, kind, text, continues } => {
+                self.stream(item, n, kind, text, continues).await
+            }
             Verb::Status { text } => self.send(AgentVerb::Status { text }).await,
             Verb::Usage(usage) => {
                 self.turn.progress.lock().set_usage(usage);
@@ -287,7 +283,8 @@ impl<'a> VerbRunner<'a> {
             // The server has asked already. The worker gets the decision when it is made.
             HoldState::Held => Ok(no_event()),
             HoldState::Decided(decision) => {
-                self.turn.reply_to_call(call.clone(), self.turn.settled(&call, decision));
+                let settled = self.turn.settled(&call, about, decision);
+                self.turn.reply_to_call(call, settled);
                 Ok(no_event())
             }
         }
@@ -300,9 +297,9 @@ impl<'a> VerbRunner<'a> {
         question: CallQuestion,
     ) -> Result<PendingSay, Refusal> {
         let ((reply, answer), (asked, on_disk)) = (oneshot::channel(), oneshot::channel());
-        let awaits = match question {
-            CallQuestion::Approval { .. } => Awaits::Approval,
-            CallQuestion::Client { .. } => Awaits::Client,
+        let (awaits, about) = match &question {
+            CallQuestion::Approval { about, .. } => (Awaits::Approval, *about),
+            CallQuestion::Client { .. } => (Awaits::Client, ApprovalAbout::Run),
         };
         {
             let mut progress = self.turn.progress.lock();
@@ -313,7 +310,7 @@ impl<'a> VerbRunner<'a> {
         }
         let verb = AgentVerb::Await { call: call.clone(), question, reply, asked: Some(asked) };
         self.sender().send(verb).await.map_err(|error| error.to_refusal())?;
-        self.turn.follow(call, answer);
+        self.turn.follow(call, about, answer);
         Ok(committed(on_disk))
     }
 
@@ -323,16 +320,18 @@ impl<'a> VerbRunner<'a> {
         n: u64,
         kind: StreamKind,
         text: String,
+        continues: Option<ItemId>,
     ) -> Result<PendingSay, Refusal> {
         // A worker that starts the turn over streams items again that are whole already.
         if self.turn.answers().contains(item.as_str()) {
             return Ok(no_event());
         }
+        self.turn.cut.check(kind, continues.as_ref())?;
         let is_new = self.turn.progress.lock().count_delta(&item, n, text.len())?;
         if !is_new {
             return Ok(no_event());
         }
-        self.send(AgentVerb::Delta { item, kind, text, continues: None }).await
+        self.send(AgentVerb::Delta { item, kind, text, continues }).await
     }
 
     async fn finish(

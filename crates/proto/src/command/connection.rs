@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{AgentProfile, Command, PeerRef, Replay, SessionCommand, Verdict};
-use crate::{AgentId, Cursor, Epoch, Input, Offer, Seq, SessionId, TurnId, Verb, WorkerId};
+use crate::{AgentId, Cursor, Epoch, Input, ItemId, Offer, Seq, SessionId, TurnId, Verb, WorkerId};
 
 /// A command that the connection carries out itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,4 +131,7 @@ pub struct Attached {
     pub after: Seq,
     /// The running turn.
     pub turn: Option<TurnId>,
+    /// With [`Start::Proven`]: inputs that the peer sent before `after` and whose turns had not
+    /// ended there.
+    pub unended: Vec<ItemId>,
 }

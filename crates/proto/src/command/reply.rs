@@ -1,6 +1,8 @@
 //! Replies by the kind that a command expects, so that no dialect has to handle another kind.
 
-use super::{AgentProfile, CommandReply, DirectoryReply, PeerRef, SessionReply};
+use super::{
+    AgentProfile, Attached, CommandReply, ConnectionReply, DirectoryReply, PeerRef, SessionReply,
+};
 use crate::{ItemId, Refusal, RefusalCode, SessionId};
 
 /// Reply to the opening of a peer.
@@ -59,6 +61,18 @@ impl CommandReply {
     pub(crate) fn chat(self) -> Result<OpenedChat, Refusal> {
         if let Self::Directory(DirectoryReply::Chat { chat, session, is_new, model }) = self {
             Ok(OpenedChat { chat, session, is_new, model })
+        } else {
+            Err(Self::mismatch())
+        }
+    }
+
+    /// The attachment.
+    ///
+    /// # Errors
+    /// Those of [`CommandReply::agent`].
+    pub(crate) fn attached(self) -> Result<Attached, Refusal> {
+        if let Self::Connection(ConnectionReply::Attached(attached)) = self {
+            Ok(attached)
         } else {
             Err(Self::mismatch())
         }

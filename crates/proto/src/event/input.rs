@@ -19,7 +19,8 @@ pub enum InputEvent {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>"))]
         attachments: Vec<String>,
-        /// The client that sent it: the name that it gave, or its dialect's.
+        /// The client that sent it: the name that it gave, or its dialect's. A `MemGPT` client with
+        /// a name is `memgpt:NAME`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,
     },

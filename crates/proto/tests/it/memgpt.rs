@@ -9,8 +9,8 @@ use thoughtwire_proto::dialect::memgpt::{
 };
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Attached, Command, CommandReply, ConnectionCommand, ConnectionReply,
-    DirectoryCommand, DirectoryReply, Disposition, Emission, Event, InputEvent, Outcome, Record,
-    RefusalCode, Seq, SessionCommand, SessionEmission, SessionEvent, SessionReply, Start,
+    DirectoryCommand, DirectoryReply, Disposition, Emission, Event, InputEvent, Outcome, PeerRef,
+    Record, RefusalCode, Seq, SessionCommand, SessionEmission, SessionEvent, SessionReply, Start,
     TurnEvent,
 };
 
@@ -112,6 +112,11 @@ impl Driven {
 
     /// Answers the requests that switch to an agent: find, detach, attach.
     fn arrive(&mut self, name: &str) {
+        self.arrive_among(name, &[]);
+    }
+
+    /// [`Self::arrive`] while the turns of these inputs of earlier connections run.
+    fn arrive_among(&mut self, name: &str, unended: &[&str]) {
         let (tag, command) = self.request();
         assert!(matches!(command, Command::Directory(DirectoryCommand::FindAgent { agent })
                 if agent == name));
@@ -130,11 +135,10 @@ impl Driven {
             );
             (tag, command) = self.request();
         }
-        let Command::Connection(ConnectionCommand::Attach { session, start: Start::Head, .. }) =
-            command
-        else {
+        let Command::Connection(ConnectionCommand::Attach { session, start, .. }) = command else {
             panic!("{command:?}")
         };
+        assert_eq!(start, self.machine.peer().cloned().map_or(Start::Head, Start::Proven));
         let attached = Attached {
             session,
             agent: "a".parse().unwrap(),
@@ -144,6 +148,7 @@ impl Driven {
             recovered: true,
             after: Seq(1),
             turn: None,
+            unended: unended.iter().map(|input| input.parse().unwrap()).collect(),
         };
         self.machine.answer(tag, Ok(CommandReply::Connection(ConnectionReply::Attached(attached))));
     }
@@ -197,6 +202,52 @@ fn switching_agents_waits_for_the_connections_own_turns() {
     assert!(driven.machine.shows(&ended("i-1", Outcome::Completed)));
     driven.arrive("bob");
     driven.sent("i-2");
+}
+
+fn emitted(seq: u64, event: serde_json::Value) -> SessionEmission {
+    let event = serde_json::from_value(event).unwrap();
+    let record = Record { seq: Seq(seq), at: Default::default(), turn: None, event };
+    SessionEmission { session: "s-ada".parse().unwrap(), emission: Emission::Record(record) }
+}
+
+#[test]
+fn a_client_that_reconnects_gets_the_ends_of_its_turns_and_is_not_held_back() {
+    let mut driven = Driven { machine: MemgptMachine::new(Some("phone".into())) };
+    let (tag, command) = driven.request();
+    let Command::Directory(DirectoryCommand::OpenPeer { wire, space, name: Some(name) }) = command
+    else {
+        panic!("{command:?}")
+    };
+    let peer = PeerRef { wire, space, name };
+    let sender = peer.sender().unwrap();
+    let reply = DirectoryReply::Peer { peer, is_new: false, chats: vec![], selected: None };
+    driven.machine.answer(tag, Ok(CommandReply::Directory(reply)));
+    driven.machine.frame(r#"{"type": "command", "command": "load_agent", "name": "ada"}"#);
+    driven.arrive_among("ada", &["i-1"]);
+    assert!(driven.frame().contains("OK: Agent 'ada' loaded"));
+    let said = |seq, input: &str, from: &str| {
+        let said = serde_json::json!({"kind": "user_message", "item": input, "text": "hi",
+            "from": from});
+        emitted(seq, said)
+    };
+    let started =
+        |input: &str| emitted(9, serde_json::json!({"kind": "turn_started", "input": input}));
+    // Sent before this connection, and not proven to have been read.
+    driven.machine.shows(&said(1, "i-2", &sender));
+    // Sent by another client, and by another connection of this one that is still open.
+    driven.machine.shows(&said(1, "i-3", "memgpt"));
+    driven.machine.shows(&said(2, "i-4", &sender));
+    for (input, is_own) in [("i-1", true), ("i-2", true), ("i-3", false), ("i-4", false)] {
+        assert_eq!(driven.machine.shows(&started(input)), is_own, "{input}");
+        assert_eq!(driven.machine.shows(&ended(input, Outcome::Completed)), is_own, "{input}");
+        assert!(!driven.machine.shows(&ended(input, Outcome::Completed)), "{input} ends once");
+    }
+    // Turns of earlier connections hold no switch back.
+    driven.machine.frame(r#"{"type": "command", "command": "load_agent", "name": "bob"}"#);
+    driven.arrive_among("bob", &["i-5"]);
+    assert!(driven.frame().contains("OK: Agent 'bob' loaded"));
+    driven.machine.frame(r#"{"type": "command", "command": "load_agent", "name": "ada"}"#);
+    driven.arrive("ada");
 }
 
 #[test]

@@ -80,6 +80,7 @@ fn attached(session: &str) -> Attached {
         recovered: true,
         after: Seq(4),
         turn: None,
+        unended: Vec::new(),
     }
 }
 

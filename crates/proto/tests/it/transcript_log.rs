@@ -282,6 +282,7 @@ impl TranscriptLog {
             recovered: true,
             after,
             turn,
+            unended: Vec::new(),
         };
         (attached, replay)
     }

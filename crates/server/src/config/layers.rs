@@ -210,6 +210,11 @@ impl Layers {
         Some((values, found))
     }
 
+    /// The file's path; empty if there is none.
+    pub(super) fn file_name(&self) -> &str {
+        &self.file_name
+    }
+
     /// Reads a table of the file; an absent table is empty.
     pub(super) fn table<T: DeserializeOwned + Default>(
         &self,

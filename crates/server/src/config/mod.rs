@@ -227,8 +227,8 @@ impl ServerLimits {
 /// One setting with its value.
 #[derive(Debug, Clone, Serialize)]
 pub struct Setting {
-    /// Its name, as in the file.
-    pub name: &'static str,
+    /// Its name, as in the file: `table.name` in a table.
+    pub name: String,
     /// Its value; secrets are masked.
     pub value: String,
     /// Source: `flag`, a variable's name, the file, or `default`.

@@ -1,9 +1,11 @@
 //! Reads settings one by one, with their defaults and sources.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
 use thoughtwire_agent::{AgentOptions, Endpoint, Providers, Timeouts};
 
 use crate::base_path::BasePath;
@@ -24,7 +26,17 @@ pub(super) struct SettingsReader {
 impl SettingsReader {
     fn note(&mut self, name: &'static str, value: String, found: Option<&FoundSetting>) {
         let source = found.map_or_else(|| "default".to_owned(), |found| found.source.clone());
-        self.settings.push(Setting { name, value, source });
+        self.settings.push(Setting { name: name.to_owned(), value, source });
+    }
+
+    /// Notes the entries of a table of the file.
+    fn note_table<T: Serialize>(&mut self, table: &str, entries: &BTreeMap<String, T>) {
+        let source = self.layers.file_name().to_owned();
+        self.settings.extend(entries.iter().map(|(key, entry)| {
+            let word = serde_json::to_value(entry).unwrap_or_default();
+            let value = word.as_str().unwrap_or_default().to_owned();
+            Setting { name: format!("{table}.{key}"), value, source: source.clone() }
+        }));
     }
 
     /// Reads a text; an empty one counts as absent.
@@ -298,6 +310,10 @@ impl SettingsReader {
         fallbacks: Vec<String>,
         auth: Auth,
     ) -> Result<Agents, ConfigError> {
+        let permissions = tables::permissions(&self.layers)?;
+        let replay = tables::replay(&self.layers)?;
+        self.note_table(tables::PERMISSIONS, &permissions);
+        self.note_table(tables::REPLAY, &replay);
         let usual = AgentOptions::new("offline", Providers::default());
         let waits = Timeouts::default();
         Ok(Agents {
@@ -318,9 +334,9 @@ impl SettingsReader {
                 first: self.seconds("timeouts.first_seconds", waits.first)?,
                 silence: self.seconds("timeouts.silence_seconds", waits.silence)?,
             },
-            permissions: tables::permissions(&self.layers)?,
+            permissions,
             loosen: self.loosen(auth),
-            replay: tables::replay(&self.layers)?,
+            replay,
             fetch_proxy: self.fetch_proxy()?,
             load_models: self.flag_or("load_models", auth == Auth::None)?,
         })

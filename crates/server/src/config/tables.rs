@@ -33,18 +33,21 @@ use thoughtwire_proto::{Permission, Replay};
 use super::ConfigError;
 use super::layers::Layers;
 
+/// Name of the table of permissions.
+pub(super) const PERMISSIONS: &str = "permissions";
+/// Name of the table of replay classes.
+pub(super) const REPLAY: &str = "replay";
+
 /// The permissions of tools, without the list `loosen`, which is a setting like others.
 pub(super) fn permissions(layers: &Layers) -> Result<BTreeMap<String, Permission>, ConfigError> {
-    const TABLE: &str = "permissions";
-    let mut table: BTreeMap<String, config::Value> = layers.table(TABLE)?;
+    let mut table: BTreeMap<String, config::Value> = layers.table(PERMISSIONS)?;
     table.remove("loosen");
-    by_tool(TABLE, table)
+    by_tool(PERMISSIONS, table)
 }
 
 /// The replay classes of tools.
 pub(super) fn replay(layers: &Layers) -> Result<BTreeMap<String, Replay>, ConfigError> {
-    const TABLE: &str = "replay";
-    by_tool(TABLE, layers.table(TABLE)?)
+    by_tool(REPLAY, layers.table(REPLAY)?)
 }
 
 /// Reads a table whose keys are names of tools. An error names the tool.

@@ -87,11 +87,7 @@ fn a_cancel_behind_a_decision_that_is_not_on_disk_tells_nobody_to_run() {
         .skip(decide("d", "c-1", true))
         .on(
             cancel("c"),
-            &[
-                "w: ended",
-                "append 7-8: tool_returned(abandoned) turn_ended(cancelled)",
-                "drop turn",
-            ],
+            &["w: ended", "append 7-8: tool_returned(unknown) turn_ended(cancelled)", "drop turn"],
         )
         .on(SAVED, &["d: done at 6", "publish 6"]);
 }
@@ -208,5 +204,5 @@ fn a_question_that_could_not_be_saved_does_not_expire_again_and_again() {
     script.on(reloaded(&log), &["show status \"the disk failed\"", "drop turn", "w: ended"]);
     assert_eq!(script.timeout(), Some(1_000), "only the turn's end is due");
     let _turn: TurnId = "t-1".parse().unwrap();
-    script.wait(1_000).on(TIME, &["append 5-6: tool_returned(abandoned) turn_ended(store_failed)"]);
+    script.wait(1_000).on(TIME, &["append 5-6: tool_returned(unknown) turn_ended(store_failed)"]);
 }

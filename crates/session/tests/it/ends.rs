@@ -68,7 +68,7 @@ fn an_end_closes_what_is_open() {
         .on(
             broke("t-1"),
             &[
-                "append 5-7: message(Half a sen…) tool_returned(abandoned) turn_ended(told_to)",
+                "append 5-7: message(Half a sen…) tool_returned(unknown) turn_ended(told_to)",
                 "drop turn",
             ],
         );
@@ -158,7 +158,7 @@ fn an_end_cancels_the_calls_that_wait() {
                 "w1: ended",
                 "w2: ended",
                 "append 8-11: approval_settled(Void) tool_returned(abandoned) \
-                 tool_returned(abandoned) turn_ended(cancelled)",
+                 tool_returned(unknown) turn_ended(cancelled)",
                 "drop turn",
             ],
         );

@@ -39,7 +39,7 @@ fn a_turn_that_a_crash_interrupted_goes_on_at_once() {
     );
     script.on(SAVED, &["publish 5"]).on(
         exited("t-0"),
-        &["append 6-7: tool_returned(abandoned) turn_ended(Completed)", "drop turn"],
+        &["append 6-7: tool_returned(unknown) turn_ended(Completed)", "drop turn"],
     );
 }
 
@@ -93,7 +93,7 @@ fn a_turn_can_be_cancelled_and_joined_while_it_waits_to_go_on() {
     script
         .on(send_as("s1", Policy::Steer), &["append 6: user_message"])
         .skip(SAVED)
-        .on(cancel("c"), &["append 7-8: tool_returned(abandoned) turn_ended(cancelled)"])
+        .on(cancel("c"), &["append 7-8: tool_returned(unknown) turn_ended(cancelled)"])
         .wait(60_000)
         .on(TIME, &[]);
     assert_eq!(script.timeout(), None);
@@ -236,7 +236,7 @@ fn time_that_a_turn_ran_before_counts() {
     assert_eq!(script.timeout(), Some(10_000));
     script
         .wait(10_000)
-        .on(TIME, &["append 6-7: tool_returned(abandoned) turn_ended(turn_limit)", "drop turn"]);
+        .on(TIME, &["append 6-7: tool_returned(unknown) turn_ended(turn_limit)", "drop turn"]);
 }
 
 #[test]
@@ -264,5 +264,36 @@ fn waits_and_interruptions_are_not_time_spent() {
         at(5_000, TurnEvent::Resumed { attempt: 1, reason: ResumeReason::Restart }),
         at(5_004, TurnEvent::Usage(thoughtwire_proto::Usage::default())),
     ];
-    assert_eq!(time_spent(&records), Duration::from_secs(3 + 4));
+    assert_eq!(time_spent(&records, OPTIONS.turn_within), Duration::from_secs(3 + 4));
+}
+
+/// How long a turn has run whose records have these times, in seconds.
+fn spent_by(seconds: &[i64], limit: u64) -> u64 {
+    let records = seconds.iter().map(|seconds| Record {
+        seq: Seq(1),
+        at: Timestamp::from_millis(seconds * 1_000),
+        turn: None,
+        event: Event::Turn(TurnEvent::Usage(thoughtwire_proto::Usage::default())),
+    });
+    time_spent(&records.collect::<Vec<_>>(), Duration::from_secs(limit)).as_secs()
+}
+
+#[test]
+fn a_wall_clock_that_jumps_does_not_use_up_a_turns_time() {
+    let (hour, year) = (3_600, 365 * 86_400);
+    assert_eq!(spent_by(&[0, 500, 1_000], 6 * 3_600), 1_000);
+    assert_eq!(spent_by(&[0, 60, 60 + 5 * hour, 90 + 5 * hour], 6 * 3_600), 60 + 600 + 30);
+    assert_eq!(spent_by(&[0, 60, 60 + year, 90 + year], 6 * 3_600), 60 + 30);
+    assert_eq!(spent_by(&[year, year + 60, 0, 30], 6 * 3_600), 60 + 30);
+    assert_eq!(spent_by(&[0, 8, 100, 101], 10), 8 + 1);
+    assert_eq!(spent_by(&[0, i64::MAX / 1_000, 5], 10), 0);
+}
+
+#[test]
+fn a_wall_clock_that_jumps_ends_no_turn_of_this_process() {
+    let (mut script, _) = crashed(0);
+    script.skip(SAVED).jump(100 * 86_400_000).on(TIME, &[]);
+    assert_eq!(script.timeout(), Some(3_600_000));
+    script.jump(-200 * 86_400_000).on(TIME, &[]);
+    assert_eq!(script.timeout(), Some(3_600_000));
 }

@@ -73,6 +73,19 @@ fn a_turn_that_waits_for_people_is_left_open() {
 }
 
 #[test]
+fn a_turn_that_waits_for_people_keeps_its_open_text() {
+    let mut script = SessionScript::new();
+    let later = script.in_millis(60_000);
+    script
+        .skip(send("s1"))
+        .skip(delta("t-1", "m", "Half"))
+        .skip(calls("t-1", "a1", &["c-1"]))
+        .skip(client_runs("t-1", "c-1", later, "w"));
+    let stop = script.stop_in(5_000);
+    script.on(stop, &["append 6: message(Half…)", "drop turn", "w: ended"]);
+}
+
+#[test]
 fn what_fails_during_a_stop_is_refused_and_not_read_back() {
     let mut script = SessionScript::new();
     script.skip(send("s1"));

@@ -23,7 +23,7 @@ use super::flush_statement::Fence;
 use super::node::LeaseState;
 use super::sql::{SqlFuture, args, first_row, get_i64};
 use crate::commit::{CommitSender, settled};
-use crate::{Commit, StoreError, StoreMetrics};
+use crate::{Commit, StoreChanges, StoreError, StoreMetrics};
 
 /// Maximum number of writes per flush.
 const MAX_BATCH: usize = 1024;
@@ -104,7 +104,12 @@ pub(super) struct PostgresWriter {
 
 impl PostgresWriter {
     /// Starts the writer's task for a node's incarnation.
-    pub(super) fn start(database: Arc<Connections>, node: i64, lease: LeaseState) -> Self {
+    pub(super) fn start(
+        database: Arc<Connections>,
+        node: i64,
+        lease: LeaseState,
+        changes: StoreChanges,
+    ) -> Self {
         let (jobs, queue) = mpsc::unbounded_channel();
         let node_metrics = Some(lease.metrics().clone());
         let metrics = StoreMetrics { node: node_metrics, ..StoreMetrics::default() };
@@ -112,6 +117,7 @@ impl PostgresWriter {
         let task = WriterTask {
             database,
             lease,
+            changes,
             client: None,
             fence: Fence { node, number: 0 },
             away_since: None,
@@ -183,6 +189,7 @@ impl PostgresWriter {
 struct WriterTask {
     database: Arc<Connections>,
     lease: LeaseState,
+    changes: StoreChanges,
     /// `None` while the database is away, and while the outcome of a flush has to be found out.
     client: Option<Client>,
     /// The fence of the last flush.
@@ -320,6 +327,7 @@ impl WriterTask {
         }
         let began = Instant::now();
         let committed = self.try_transact(&mut jobs).await;
+        self.changes.tell_recorded();
         self.count(jobs.len(), began, committed.is_ok());
         for job in jobs {
             job.answer(committed.clone());
@@ -368,11 +376,15 @@ impl WriterTask {
     /// Connects if there is no connection, and finds out the number of the last flush. Gives the
     /// next flush's fence. A database that has been away for long is tried once.
     async fn connected(&mut self, until: Instant) -> Result<Fence, StoreError> {
+        if let Err(StoreError::Fenced) = self.lease.check() {
+            return Err(StoreError::Fenced);
+        }
         if self.client.as_ref().is_none_or(Client::is_closed) {
             let until = if self.away_since.is_some() { Instant::now() } else { until };
             self.client = None;
             self.reconnect(until).await?;
         }
+        self.lease.check()?;
         Ok(Fence { number: self.fence.number + 1, ..self.fence })
     }
 
@@ -398,6 +410,8 @@ impl WriterTask {
                 if self.away_since.is_none() {
                     tracing::warn!(%error, "the database is away; writes fail until it is back");
                     self.away_since = Some(Instant::now());
+                    // Before a caller is told, so that a check that follows fails as well.
+                    self.failing.store(true, Ordering::Relaxed);
                 }
                 return Err(error);
             }

@@ -3,15 +3,13 @@
 import json
 import uuid
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 from . import checks, events, frames, verbs
 from .errors import CallFailed, EndedError, OutcomeUnknown, RefusedError
+from .generated import Replay
 from .past_calls import PastCall
 from .turn import Turn
-
-#: Handling of a call whose outcome is unknown: it is made again, or its owner is asked, or neither.
-Replay: TypeAlias = Literal["safe", "ask", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +26,15 @@ class Done:
     result: Any
 
 
-async def begin(turn: Turn, name: str, args: dict[str, Any], replay: Replay) -> Due | Done:
+async def begin(turn: Turn, name: str, args: dict[str, Any], replay: Replay | None) -> Due | Done:
     """Finds a call in the turn's past, or announces it.
 
+    :param replay: what happens to a call whose outcome is unknown. None stands for the declared
+        tool's class, and for ``ask`` if there is none.
     :raises CallFailed: when the call has failed.
     :raises OutcomeUnknown: when nobody knows whether it took effect.
     """
+    replay = replay or turn.replay_classes.get(name, "ask")
     if replay not in get_args(Replay):
         known = " or ".join(map(repr, get_args(Replay)))
         raise ValueError(f"`replay` must be {known}, not {replay!r}")

@@ -714,6 +714,8 @@ class CallSettled:
     type: ClassVar[str] = "approval_settled"
     turn: Id
     call: Id
+    #: Subject of the question; absent for `run`.
+    about: ApprovalAbout | None = None
     decision: Decision
 
 
@@ -973,6 +975,8 @@ class SayInternalMonologue:
     turn: Id
     #: The text.
     text: str
+    #: The cut thought of the same turn whose text this one continues.
+    continues: Id | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -985,6 +989,8 @@ class SayAssistantMessage:
     turn: Id
     #: The text.
     text: str
+    #: The cut message of the same turn whose text this one continues.
+    continues: Id | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1090,6 +1096,8 @@ class SayDelta:
     kind: StreamKind
     #: The piece.
     text: str
+    #: The cut item of the same turn whose text this one continues. It counts with the first piece.
+    continues: Id | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,8 +45,9 @@ class TurnContext:
         self.client_tools = run.client_tools
         #: Permissions of those declared tools that are not simply allowed.
         self.permissions: Mapping[str, frames.Permission] = run.permissions or {}
-        #: Whether another process had this turn before.
-        self.resumed = run.resumed
+        #: Whether another process had this turn before, and these inputs with it. False for inputs
+        #: that joined the turn since.
+        self.resumed = run.resumed and inputs == (run.input,)
         #: Number of interruptions of this turn that count against its limit; 0 for a first run.
         self.attempt: int = run.attempt or 0
         #: The open calls of a resumed turn about which the owner or a client was asked. Their
@@ -88,23 +89,28 @@ class Interface(TurnContext):
     A call is named by its id, or by its entry in `waiting`.
     """
 
-    async def internal_monologue(self, text: str) -> str:
-        """Sends a whole thought. Returns its item's id."""
+    async def internal_monologue(self, text: str, *, continues: str | None = None) -> str:
+        """Sends a whole thought. Returns its item's id.
+
+        :param continues: the item of a thought of :attr:`so_far` that was cut, and whose text this
+            one continues. Clients show both as one.
+        """
         item, text = _new_id(), checks.non_empty(text, "a thought")
-        self._turn.raise_refusal_later(
-            await self._turn.say(verbs.SayInternalMonologue(id=item, turn=self.turn, text=text))
-        )
+        verb = verbs.SayInternalMonologue(id=item, turn=self.turn, text=text, continues=continues)
+        self._turn.raise_refusal_later(await self._turn.say(verb))
         return item
 
-    async def assistant_message(self, text: str) -> str:
+    async def assistant_message(self, text: str, *, continues: str | None = None) -> str:
         """Sends a whole message. Returns its item's id.
 
         The result of the turn's function is sent as the last message.
+
+        :param continues: the item of a message of :attr:`so_far` that was cut, and whose text this
+            one continues. Clients show both as one.
         """
         item, text = _new_id(), checks.non_empty(text, "a message")
-        self._turn.raise_refusal_later(
-            await self._turn.say(verbs.SayAssistantMessage(id=item, turn=self.turn, text=text))
-        )
+        verb = verbs.SayAssistantMessage(id=item, turn=self.turn, text=text, continues=continues)
+        self._turn.raise_refusal_later(await self._turn.say(verb))
         return item
 
     async def function_message(self, text: str) -> None:
@@ -159,7 +165,7 @@ class Interface(TurnContext):
         name: str,
         args: Mapping[str, Any] | None,
         fn: Callable[[str], Any],
-        replay: call_once.Replay = "ask",
+        replay: frames.Replay | None = None,
     ) -> Any:
         """Makes a call whose result a later run of the turn gets without making it again.
 
@@ -172,10 +178,12 @@ class Interface(TurnContext):
             coroutine function.
         :param replay: what happens to a call that ran when its worker was lost, so that its outcome
             is unknown. ``safe`` makes it again. ``ask`` asks the owner, within an hour, whether to
-            make it again or what became of it. ``never`` does neither.
+            make it again or what became of it. ``never`` does neither. Defaults to the class that
+            the agent's `tools` declare, and to ``ask`` without one.
         :returns: the result, as a later run gets it.
         :raises CallFailed: when the call failed in an earlier run, with the error's text, or when
-            the owner says that it failed. An exception of `fn` is raised as it is.
+            the owner says that it failed. In the run in which `fn` raises an exception, that is
+            raised as it is: the log has only its text.
         :raises OutcomeUnknown: when nobody knows whether the call took effect.
         :raises RefusedError: as `tool_called` does.
         """
@@ -241,19 +249,19 @@ class Interface(TurnContext):
         returned = await self._turn.returned(call)
         return Returned(returned.status, returned.text, returned.content)
 
-    def thought(self) -> "StreamedItem":
-        """Streams a thought in pieces.
+    def thought(self, *, continues: str | None = None) -> "StreamedItem":
+        """Streams a thought in pieces; `continues` as for :meth:`internal_monologue`.
 
         >>> async def think(turn: Interface) -> None:
         ...     async with turn.thought() as thought:
         ...         await thought.write("Hm")
         ...         await thought.write(".")
         """
-        return StreamedItem(self._turn, "thought")
+        return StreamedItem(self._turn, "thought", continues)
 
-    def message(self) -> "StreamedItem":
+    def message(self, *, continues: str | None = None) -> "StreamedItem":
         """Streams a message in pieces; see :meth:`thought`."""
-        return StreamedItem(self._turn, "message")
+        return StreamedItem(self._turn, "message", continues)
 
     def call(self, name: str) -> "StreamedCall":
         """Streams the arguments of a call, a JSON object, in pieces. After the block it may run.
@@ -299,16 +307,17 @@ class StreamedItem:
     block leaves the item incomplete: the turn's end cuts it off.
     """
 
-    def __init__(self, turn: Turn, kind: frames.StreamKind) -> None:
+    def __init__(self, turn: Turn, kind: frames.StreamKind, continues: str | None = None) -> None:
         self.item = _new_id()
         self.text = ""
+        self._continues = continues
         self._turn = turn
         self._kind: frames.StreamKind = kind
 
     async def write(self, text: str) -> None:
         """Sends the next piece."""
         if checks.text(text, "a piece"):
-            self._turn.delta(self.item, self._kind, text)
+            self._turn.delta(self.item, self._kind, text, self._continues)
             self.text += text
             await self._turn.writable()
 
@@ -329,9 +338,8 @@ class StreamedItem:
         if not self.text:
             return
         verb = verbs.SayInternalMonologue if self._kind == "thought" else verbs.SayAssistantMessage
-        self._turn.raise_refusal_later(
-            await self._turn.say(verb(id=self.item, turn=self._turn.id, text=self.text))
-        )
+        whole = verb(id=self.item, turn=self._turn.id, text=self.text, continues=self._continues)
+        self._turn.raise_refusal_later(await self._turn.say(whole))
 
 
 class StreamedCall(StreamedItem):

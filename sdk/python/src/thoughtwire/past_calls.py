@@ -44,8 +44,8 @@ class PastCalls:
         for event in own:
             if isinstance(event, events.ToolCalled):
                 result = returned.get(event.call)
-                # Not by `run.unknown`: a process that comes back under its worker's name gets the
-                # calls of the process before, which the server does not count as interrupted.
+                # Not by `run.unknown`: older servers leave it empty for a process that comes back
+                # under its worker's name.
                 in_doubt = result is None and event.call not in asked
                 past = PastCall(event.call, result, in_doubt)
                 self._calls[_key(event.name, event.args)].append(past)

@@ -32,7 +32,8 @@ class ReplyCollector:
         self._seq = ack.seq
         self._input = ack.input
         self._turn: str | None = None
-        self._messages: dict[int, tuple[str | None, str]] = {}
+        #: Turns and texts by the message's item. A text that continues a cut one is joined to it.
+        self._messages: dict[str, tuple[str | None, str]] = {}
         self._last = 0
 
     def take(self, seq: int, turn: str | None, event: events.Event) -> Reply | None:
@@ -49,7 +50,8 @@ class ReplyCollector:
             case events.TurnStarted() if event.input == self._input:
                 self._turn = turn
             case events.Message():
-                self._messages[seq] = (turn, event.text)
+                _, begin = self._messages.pop(event.continues or "", (turn, ""))
+                self._messages[event.item] = (turn, begin + event.text)
             case events.InputWithdrawn() if event.input == self._input:
                 return Reply(None, "withdrawn", ())
             case events.TurnEnded() if event.input == self._input or (

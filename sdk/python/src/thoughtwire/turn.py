@@ -4,14 +4,14 @@ import asyncio
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TypeAlias
 
 from . import codec, events, frames, verbs
 from .call_answers import Answer, AnswerFuture, CallAnswers
 from .connection import Connection
 from .errors import EndedError, RefusedError
-from .generated import Awaits
+from .generated import Awaits, Replay
 from .open_calls import OpenCalls
 from .past_calls import PastCalls
 
@@ -42,9 +42,12 @@ class Turn:
         window: asyncio.Semaphore,
         turns_by_verb: MutableMapping[str, "Turn"],
         on_wait: Callable[[], None],
+        replay_classes: Mapping[str, Replay],
     ) -> None:
         self.id = run.turn
         self.run = run
+        #: Replay classes that the offer declares, by tool.
+        self.replay_classes = replay_classes
         #: Whether the turn has ended, so that nothing more can be said in it.
         self.ended = False
         self._connection = connection
@@ -126,11 +129,20 @@ class Turn:
 
         ack.add_done_callback(answered)
 
-    def delta(self, item: str, kind: frames.StreamKind, text: str) -> None:
+    def delta(self, item: str, kind: frames.StreamKind, text: str, continues: str | None) -> None:
         """Sends a piece of an item; see :meth:`writable`."""
         self._check_running()
         n = self._deltas.get(item, 0)
-        wire = codec.encode(verbs.SayDelta(turn=self.id, item=item, n=n, kind=kind, text=text))
+        wire = codec.encode(
+            verbs.SayDelta(
+                turn=self.id,
+                item=item,
+                n=n,
+                kind=kind,
+                text=text,
+                continues=continues if n == 0 else None,
+            )
+        )
         self._connection.check_size(wire)
         self._deltas[item] = n + 1
         self._send((item, n), wire)

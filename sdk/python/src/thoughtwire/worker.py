@@ -231,7 +231,15 @@ class Worker:
         if run.resumed and self._is_back and _is_untouched(run):
             # The turn was on its way to this process when a connection broke.
             run = dataclasses.replace(run, resumed=False)
-        turn = Turn(run, self._connection, self._window, self._turns_by_verb, self._changed.set)
+        replay_classes = {tool.name: tool.replay for tool in self._offer().tools if tool.replay}
+        turn = Turn(
+            run,
+            self._connection,
+            self._window,
+            self._turns_by_verb,
+            self._changed.set,
+            replay_classes,
+        )
         self._turns[run.turn] = turn
         task = asyncio.create_task(self._run_turn(turn), name=f"thoughtwire-turn-{run.turn}")
         self._tasks[turn] = task

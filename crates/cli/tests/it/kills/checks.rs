@@ -8,7 +8,8 @@ use super::play::{OwnerAnswer, PlayedTurn};
 use super::receiver::RESULT;
 use super::round::KillRound;
 use super::script::{
-    RESULT_OF_OWNER, ScriptReplay, ScriptStep, ScriptTool, TOOLS, memory_line, note, steps,
+    RESULT_OF_OWNER, ScriptReplay, ScriptStep, ScriptText, ScriptTool, TOOLS, memory_line, note,
+    steps,
 };
 use super::server::KillSite;
 
@@ -24,10 +25,13 @@ pub(super) async fn check(site: &KillSite, round: &KillRound, turn: &PlayedTurn)
         log.check_tool(tool, round, turn.answer);
     }
     log.check_calls();
-    // The memory is edited once, the note is written once.
-    assert_eq!(log.of("memory_edited").count(), 1, "{log}");
+    // Each edit of the memory is made once, the note is written once.
+    let steps = steps(&round.name, round.style);
+    let calls = steps.iter().flat_map(|step| &step.calls);
+    let edits = calls.filter(|(name, _)| name.starts_with("core_memory")).count();
+    assert_eq!(log.of("memory_edited").count(), edits, "{log}");
     let blocks = site.rest("GET", &format!("/v1/agents/{}/blocks", turn.agent), None).await;
-    let line = memory_line(&round.name);
+    let line = memory_line(&round.name, round.style);
     assert_eq!(blocks.to_string().matches(&line).count(), 1, "{blocks} {log}");
     let notes = site.rest("GET", &format!("/v1/agents/{}/archival", turn.agent), None).await;
     assert_eq!(notes.to_string().matches(&note(&round.name)).count(), 1, "{notes} {log}");
@@ -67,16 +71,21 @@ impl KilledLog {
         events.filter(move |event| event["kind"] == kind)
     }
 
-    /// The log has no gaps, its turn begins and ends once, and a client saw nothing else.
+    /// The log has no gaps, its turn begins and completes once, and a client saw nothing else.
     fn check_frame(&self, turn: &PlayedTurn) {
-        let seqs: Vec<u64> =
-            self.records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
-        assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "{self}");
+        self.check_seqs();
         for (seq, seen) in &turn.log {
             let record = &self.records[usize::try_from(*seq).unwrap() - 1];
             assert_eq!(seen["event"], record["event"], "what was seen is on disk: {self}");
         }
         self.check_ends();
+    }
+
+    /// The log has no gaps.
+    pub(super) fn check_seqs(&self) {
+        let seqs: Vec<u64> =
+            self.records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+        assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "{self}");
     }
 
     /// One input began one turn, which completed once.
@@ -96,10 +105,10 @@ impl KilledLog {
         assert!(self.of("turn_resumed").all(|event| event["reason"] == "restart"), "{self}");
     }
 
-    /// The texts of messages; one that was cut is joined with its continuations.
-    pub(super) fn joined_texts(&self) -> Vec<String> {
+    /// The texts of messages or thoughts. One that was cut is joined with its continuations.
+    pub(super) fn joined_texts(&self, kind: &str) -> Vec<String> {
         let mut texts: Vec<(String, String)> = Vec::new();
-        for event in self.of("message") {
+        for event in self.of(kind) {
             let (item, text) =
                 (event["item"].as_str().unwrap(), event["text"].as_str().unwrap().to_owned());
             match event["continues"].as_str() {
@@ -117,12 +126,18 @@ impl KilledLog {
 
     /// The joined texts are those of the script, letter by letter: nothing that was seen is lost.
     fn check_texts(&self, round: &KillRound, turn: &PlayedTurn) {
-        let steps = steps(&round.name);
-        let whole: Vec<String> =
-            steps.iter().filter(|step| step.words > 0).map(ScriptStep::whole).collect();
-        assert_eq!(self.joined_texts(), whole, "{:?} {self}", turn.kills);
+        let steps = steps(&round.name, round.style);
+        let all = |text: fn(&ScriptStep) -> &ScriptText| -> Vec<String> {
+            let texts = steps.iter().map(text).filter(|text| text.words > 0);
+            texts.map(ScriptText::whole).collect()
+        };
+        let (messages, thoughts) = (all(|step| &step.message), all(|step| &step.thought));
+        assert_eq!(self.joined_texts("message"), messages, "{:?} {self}", turn.kills);
+        assert_eq!(self.joined_texts("thought"), thoughts, "{:?} {self}", turn.kills);
+        let whole: Vec<String> = messages.into_iter().chain(thoughts).collect();
+        let texts = self.of("message").chain(self.of("thought"));
         let kept: BTreeMap<&str, &Value> =
-            self.of("message").map(|event| (event["item"].as_str().unwrap(), event)).collect();
+            texts.map(|event| (event["item"].as_str().unwrap(), event)).collect();
         for (item, seen) in &turn.streamed {
             match kept.get(item.as_str()) {
                 Some(event) => {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::checks::KilledLog;
 use super::fakes::{Fakes, name_in};
 use super::model::ChunkWriter;
-use super::script::ScriptStep;
+use super::script::ScriptText;
 use super::server::{KillSite, PATIENCE, send};
 
 const TURNS: usize = 100;
@@ -40,8 +40,7 @@ impl Crowd {
         let said = body["messages"].as_array()?.iter();
         let said = said.filter(|message| message["role"] == "assistant");
         let said: String = said.filter_map(|message| message["content"].as_str()).collect();
-        let has = |at: &usize| said.contains(text.word(*at).trim_end());
-        let from = (0..WORDS).take_while(has).count();
+        let from = text.words_in(&said);
         let mut writer = ChunkWriter::begin(stream).await?;
         if from == 0 {
             for at in 0..WORDS_BEFORE {
@@ -62,8 +61,8 @@ impl Crowd {
     }
 }
 
-fn text() -> ScriptStep {
-    ScriptStep { step: 0, words: WORDS, calls: Vec::new() }
+fn text() -> ScriptText {
+    ScriptText::new("w", WORDS)
 }
 
 #[tokio::test]
@@ -129,7 +128,7 @@ async fn a_hundred_turns_go_on_after_a_planned_stop() {
         );
         let cut = log.of("message").next().unwrap();
         assert_eq!((&cut["text"], &cut["complete"]), (&json!(before), &json!(false)), "{log}");
-        assert_eq!(log.joined_texts(), [text().whole()], "{log}");
+        assert_eq!(log.joined_texts("message"), [text().whole()], "{log}");
     }
     assert_eq!(crowd.waiting.load(Ordering::SeqCst), TURNS, "no text began twice");
     assert_eq!(crowd.continued.load(Ordering::SeqCst), TURNS);

@@ -1,4 +1,4 @@
-//! `kill -9` of the real binary at every fault point of a scripted turn, and SIGTERM under load.
+//! `kill -9` of the real binary at every fault point of scripted turns, and SIGTERM under load.
 //!
 //! The model and the MCP server outlive the servers that ask them. A turn without a kill counts
 //! how often it passes each kind of fault point ([`round::FaultPoint`]). Each further turn is
@@ -7,6 +7,7 @@
 mod checks;
 mod crowd;
 mod fakes;
+mod loops;
 mod model;
 mod play;
 mod receiver;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::Pid;
+use thoughtwire_proto::Style;
 
 use crate::live::FaultyMachine;
 use fakes::Fakes;
@@ -26,7 +28,7 @@ use play::{OwnerAnswer, play};
 use round::{FaultPoint, KillAt, KillRound};
 use server::KillSite;
 
-/// Number of kills, unless `THOUGHTWIRE_KILLS` says more.
+/// Number of kills of each style's turns, unless `THOUGHTWIRE_KILLS` says more.
 const KILLS: usize = 25;
 /// Number of servers that are killed beside each other: most of the time each waits for its disk
 /// or its start.
@@ -35,7 +37,12 @@ const SITES: usize = 3;
 const MANY_SAVES: usize = 10_000;
 
 /// The fault points of a turn, from one without a kill.
-async fn fault_points(site: &mut KillSite, server: Pid, fakes: &Fakes) -> Vec<KillAt> {
+async fn fault_points(
+    site: &mut KillSite,
+    server: Pid,
+    style: Style,
+    fakes: &Fakes,
+) -> Vec<KillAt> {
     let mut points = Vec::new();
     // The library counts the saves while it waits for one that does not come.
     let kills: Vec<KillAt> = if site.can_kill_in_saves() {
@@ -43,7 +50,7 @@ async fn fault_points(site: &mut KillSite, server: Pid, fakes: &Fakes) -> Vec<Ki
     } else {
         Vec::new()
     };
-    let round = Arc::new(KillRound::new(0, site.data(), &kills));
+    let round = Arc::new(KillRound::new(0, style, site.data(), &kills));
     round.set_server(server);
     fakes.add(&round);
     let turn = play(site, &round, OwnerAnswer::Again, &script::history(&round.name)).await;
@@ -60,9 +67,11 @@ async fn fault_points(site: &mut KillSite, server: Pid, fakes: &Fakes) -> Vec<Ki
 /// The kills of a round. Some turns are killed again in their continuation, or in the start before
 /// it.
 fn kills_of(number: usize, points: &[KillAt], rounds: usize) -> Vec<KillAt> {
-    // Neighbouring rounds have points of different kinds, and together they have all.
-    let stride = (points.len() / rounds.min(points.len())).max(1);
-    let at = |number: usize| points[(number * stride + number / points.len()) % points.len()];
+    // Spread over all points, or all of them one after another.
+    let at = |number: usize| match rounds < points.len() {
+        true => points[number * points.len() / rounds % points.len()],
+        false => points[number % points.len()],
+    };
     let mut kills = vec![at(number)];
     if number.is_multiple_of(12) {
         let saves = FaultPoint::SAVES;
@@ -76,6 +85,16 @@ fn kills_of(number: usize, points: &[KillAt], rounds: usize) -> Vec<KillAt> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_turn_killed_anywhere_completes_once_with_each_effect_accounted_for() {
+    kill_everywhere(Style::Native).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_turn_in_memgpt_style_killed_anywhere_completes_once_as_well() {
+    kill_everywhere(Style::Memgpt).await;
+}
+
+/// Kills turns of agents of a style at all their fault points, or at as many as are wanted.
+async fn kill_everywhere(style: Style) {
     let wanted = std::env::var("THOUGHTWIRE_KILLS").ok().and_then(|kills| kills.parse().ok());
     let wanted = wanted.unwrap_or(KILLS);
     let machine = FaultyMachine::make();
@@ -87,7 +106,7 @@ async fn a_turn_killed_anywhere_completes_once_with_each_effect_accounted_for() 
         sites.push((site, server));
     }
     let (first, server) = &mut sites[0];
-    let points = Arc::new(fault_points(first, *server, &fakes).await);
+    let points = Arc::new(fault_points(first, *server, style, &fakes).await);
     let next = Arc::new(AtomicUsize::new(1));
     let mut played = tokio::task::JoinSet::new();
     for (mut site, mut server) in sites {
@@ -100,7 +119,7 @@ async fn a_turn_killed_anywhere_completes_once_with_each_effect_accounted_for() 
                     return kills;
                 }
                 let planned = kills_of(number, &points, wanted);
-                let round = Arc::new(KillRound::new(number, site.data(), &planned));
+                let round = Arc::new(KillRound::new(number, style, site.data(), &planned));
                 round.set_server(server);
                 fakes.add(&round);
                 let answer = OwnerAnswer::ALL[number % OwnerAnswer::ALL.len()];
@@ -119,7 +138,7 @@ async fn a_turn_killed_anywhere_completes_once_with_each_effect_accounted_for() 
         }
     }
     let total: usize = tally.values().sum();
-    eprintln!("{total} kills of turns with {} fault points: {tally:?}", points.len());
+    eprintln!("{total} kills of {style:?} turns with {} fault points: {tally:?}", points.len());
     // A turn may pass a few moments less often than the first one: deltas are merged, saves shared.
     assert!(total * 10 >= wanted * 8, "{total} of {wanted} turns were killed");
 }

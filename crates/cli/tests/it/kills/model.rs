@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
+use thoughtwire_proto::Style;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::round::{FaultPoint, KillAt, KillRound};
-use super::script::{ScriptStep, steps};
+use super::script::{ScriptStep, ScriptText, steps};
 
+/// The tool that sends a message in MemGPT style.
+const SEND_MESSAGE: &str = "send_message";
 /// Pause between two words, so that they are read one by one.
 const BETWEEN_WORDS: Duration = Duration::from_millis(4);
 /// Number of words after which the model waits for a checkpoint of its text, if a kill wants one.
@@ -41,15 +44,16 @@ impl<'a> ChunkWriter<'a> {
         self.chunk(&json!({"content": word}), None).await
     }
 
-    pub(super) async fn call(
-        &mut self,
-        at: usize,
-        id: &str,
-        name: &str,
-        args: &Value,
-    ) -> Option<()> {
-        let function = json!({"name": name, "arguments": args.to_string()});
+    /// Begins a call, with the beginning of its arguments.
+    async fn call(&mut self, at: usize, id: &str, name: &str, args: &str) -> Option<()> {
+        let function = json!({"name": name, "arguments": args});
         let call = json!({"index": at, "id": id, "type": "function", "function": function});
+        self.chunk(&json!({"tool_calls": [call]}), None).await
+    }
+
+    /// Continues the arguments of a call.
+    async fn args(&mut self, at: usize, args: &str) -> Option<()> {
+        let call = json!({"index": at, "function": {"arguments": args}});
         self.chunk(&json!({"tool_calls": [call]}), None).await
     }
 
@@ -92,52 +96,125 @@ async fn continue_script(
     round: &KillRound,
 ) -> Option<()> {
     round.passes(FaultPoint::ModelAsked);
-    let steps = steps(&round.name);
-    let step = next_step(&steps, messages);
-    let from = words_said(step, messages);
+    let steps = steps(&round.name, round.style);
+    let said = PromptSaid::read(messages);
     let mut writer = ChunkWriter::begin(stream).await?;
-    for at in from..step.words {
-        writer.word(&step.word(at)).await?;
-        round.passes(FaultPoint::WordSent);
-        tokio::time::sleep(BETWEEN_WORDS).await;
-        if step.calls.is_empty() && at == WORDS_TO_CHECKPOINT {
-            await_checkpoint(round, &step.text(from, at)).await;
-        }
-        if step.calls.is_empty() && at == WORDS_TO_CHECKPOINT + WORDS_AFTER_CHECKPOINT {
-            round.passes(FaultPoint::WordAfterCheckpoint);
-        }
+    // Nothing may be missing behind a text that was cut.
+    if let Some(step) = steps.iter().find(|step| !said.has(step)) {
+        let is_last = step.step + 1 == steps.len();
+        say_step(&mut writer, step, &said, is_last, round).await?;
+        writer.end(if step.calls.is_empty() { "stop" } else { "tool_calls" }).await?;
+    } else {
+        writer.end("stop").await?;
     }
-    for (at, (name, args)) in step.calls.iter().enumerate() {
-        writer.call(at, &format!("call_{}_{at}", step.step), name, args).await?;
-    }
-    writer.end(if step.calls.is_empty() { "stop" } else { "tool_calls" }).await?;
     round.passes(FaultPoint::ModelAnswered);
     Some(())
 }
 
-/// The first step whose calls are not in the prompt.
-fn next_step<'s>(steps: &'s [ScriptStep], messages: &[Value]) -> &'s ScriptStep {
-    let called: Vec<&str> = messages
-        .iter()
-        .filter_map(|message| message["tool_calls"].as_array())
-        .flatten()
-        .filter_map(|call| call["function"]["name"].as_str())
-        .collect();
-    let is_done = |step: &&ScriptStep| {
-        !step.calls.is_empty() && step.calls.iter().all(|(name, _)| called.contains(&name.as_str()))
-    };
-    steps.iter().find(|step| !is_done(step)).unwrap()
+/// Sends what a step has and the prompt has not.
+async fn say_step(
+    writer: &mut ChunkWriter<'_>,
+    step: &ScriptStep,
+    said: &PromptSaid,
+    is_last: bool,
+    round: &KillRound,
+) -> Option<()> {
+    let id = |at: usize| format!("call_{}_{at}", step.step);
+    // The prompt has no thought in front of a message that was cut, and asks for its rest only.
+    if step.message.words_in(&said.texts) == 0 {
+        say(writer, &step.thought, said, TextPlace::Content, round).await?;
+    }
+    let has_message = step.message.words > 0;
+    match round.style {
+        Style::Native => say(writer, &step.message, said, TextPlace::Content, round).await?,
+        Style::Memgpt if has_message => {
+            writer.call(0, &id(0), SEND_MESSAGE, "{\"message\":\"").await?;
+            say(writer, &step.message, said, TextPlace::Args, round).await?;
+            let end = format!("\",\"request_heartbeat\":{}}}", !is_last);
+            writer.args(0, &end).await?;
+        }
+        Style::Memgpt => {}
+    }
+    for (at, (name, args)) in step.calls.iter().enumerate() {
+        let mut args = args.clone();
+        if round.style == Style::Memgpt {
+            args["request_heartbeat"] = json!(true);
+        }
+        writer.call(at, &id(at), name, &args.to_string()).await?;
+    }
+    Some(())
 }
 
-/// Number of words of a step that the prompt has already.
-fn words_said(step: &ScriptStep, messages: &[Value]) -> usize {
-    let said: Vec<&str> = messages
-        .iter()
-        .filter(|message| message["role"] == "assistant")
-        .filter_map(|message| message["content"].as_str())
-        .collect();
-    let has = |at: &usize| said.iter().any(|text| text.contains(step.word(*at).trim_end()));
-    (0..step.words).take_while(has).count()
+/// Place of a text in an answer.
+#[derive(Clone, Copy)]
+enum TextPlace {
+    /// The answer's text.
+    Content,
+    /// The arguments of the first call.
+    Args,
+}
+
+/// Sends the words of a text that the prompt has not, one by one.
+async fn say(
+    writer: &mut ChunkWriter<'_>,
+    text: &ScriptText,
+    said: &PromptSaid,
+    place: TextPlace,
+    round: &KillRound,
+) -> Option<()> {
+    let from = text.words_in(&said.texts);
+    // The longest text only.
+    let is_long = text.words > WORDS_TO_CHECKPOINT + WORDS_AFTER_CHECKPOINT;
+    for at in from..text.words {
+        match place {
+            TextPlace::Content => writer.word(&text.word(at)).await?,
+            TextPlace::Args => writer.args(0, &text.word(at)).await?,
+        }
+        round.passes(FaultPoint::WordSent);
+        tokio::time::sleep(BETWEEN_WORDS).await;
+        if is_long && at == WORDS_TO_CHECKPOINT {
+            await_checkpoint(round, &text.text(from, at)).await;
+        }
+        if is_long && at == WORDS_TO_CHECKPOINT + WORDS_AFTER_CHECKPOINT {
+            round.passes(FaultPoint::WordAfterCheckpoint);
+        }
+    }
+    Some(())
+}
+
+/// The texts and calls of the model that its prompt has.
+struct PromptSaid {
+    /// Texts, and messages of `send_message`.
+    texts: String,
+    /// Names of the calls.
+    calls: Vec<String>,
+}
+
+impl PromptSaid {
+    fn read(messages: &[Value]) -> Self {
+        let mut said = Self { texts: String::new(), calls: Vec::new() };
+        for message in messages.iter().filter(|message| message["role"] == "assistant") {
+            said.texts.push_str(message["content"].as_str().unwrap_or_default());
+            for call in message["tool_calls"].as_array().into_iter().flatten() {
+                let name = call["function"]["name"].as_str().unwrap();
+                if name == SEND_MESSAGE {
+                    said.texts.push_str(call["function"]["arguments"].as_str().unwrap());
+                }
+                said.calls.push(name.to_owned());
+            }
+        }
+        said
+    }
+
+    /// Whether a step is done: its calls are made, or it has none and its message is whole.
+    fn has(&self, step: &ScriptStep) -> bool {
+        let is_called = |(name, _): &(String, Value)| self.calls.contains(name);
+        if step.calls.is_empty() {
+            step.message.words_in(&self.texts) == step.message.words
+        } else {
+            step.calls.iter().all(is_called)
+        }
+    }
 }
 
 /// Waits until a text is on disk as a checkpoint, if the next kill is one behind a checkpoint.

@@ -62,7 +62,7 @@ pub(super) async fn play(
 ) -> PlayedTurn {
     let name = round.name.replace("round-", "agent-").replace('.', "");
     let agent = site.agent(&name).await.0;
-    let settings = json!({"context_window": 9_000});
+    let settings = json!({"context_window": 9_000, "style": round.style});
     site.rest("PATCH", &format!("/v1/agents/{agent}"), Some(settings)).await;
     let session = json!({"agent": agent, "history": history});
     let session = site.rest("POST", "/v1/sessions", Some(session)).await;
@@ -130,12 +130,12 @@ impl PlayedTurn {
                         break Ok(());
                     }
                 }
-                Some("delta") if frame["kind"] == "message" => {
+                Some("delta") if frame["kind"] != "tool_args" => {
                     let text = texts.entry(item(&frame)).or_default();
                     text.push_str(frame["text"].as_str().unwrap());
                     round.passes(FaultPoint::DeltaRead);
                 }
-                Some("partial") if frame["kind"] == "message" => {
+                Some("partial") if frame["kind"] != "tool_args" => {
                     texts.insert(item(&frame), frame["text"].as_str().unwrap().to_owned());
                 }
                 Some("caught_up") => {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use rustix::process::{Pid, Signal, kill_process};
+use thoughtwire_proto::Style;
 
 /// A kind of moment of a turn at which the server is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +76,8 @@ pub(super) struct ReceivedEffect {
 pub(super) struct KillRound {
     /// Stands in the input, so that model and tools know the round.
     pub(super) name: String,
+    /// The agent's style.
+    pub(super) style: Style,
     /// The server's data file.
     pub(super) data: PathBuf,
     state: Mutex<RoundState>,
@@ -93,9 +96,9 @@ struct RoundState {
 }
 
 impl KillRound {
-    pub(super) fn new(number: usize, data: PathBuf, kills: &[KillAt]) -> Self {
+    pub(super) fn new(number: usize, style: Style, data: PathBuf, kills: &[KillAt]) -> Self {
         let state = RoundState { kills: kills.iter().copied().collect(), ..RoundState::default() };
-        Self { name: format!("round-{number}."), data, state: Mutex::new(state) }
+        Self { name: format!("round-{number}."), style, data, state: Mutex::new(state) }
     }
 
     /// Notes a moment, and kills the server if this is the one. Returns whether it did.

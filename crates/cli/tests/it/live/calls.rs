@@ -95,6 +95,21 @@ async fn run(args: &[&str], place: &[&str]) -> Ran {
 }
 
 #[tokio::test]
+async fn a_call_that_ran_when_its_turn_was_cancelled_is_listed_as_unknown() {
+    let live = Live::start().await;
+    let mut program = Program::start(&live).await;
+    for id in ["c-1", "c-2"] {
+        program.call(id).await;
+    }
+    program.ask("c-2", "run").await;
+    let session = program.session.as_str();
+    let cancel = format!("/v1/sessions/{session}/cancel");
+    assert_eq!(call(&live, "POST", &cancel, &[], Some(json!({}))).await.0, 200);
+    assert_eq!(states(&listed(&live, session, "?unknown=true").await), [("c-1", "unknown")]);
+    assert_eq!(states(&listed(&live, session, "").await), [("c-1", "unknown"), ("c-2", "failed")]);
+}
+
+#[tokio::test]
 async fn each_call_is_listed_in_its_state() {
     let live = Live::start().await;
     let program = Program::all_states(&live).await;

@@ -47,6 +47,73 @@ async fn a_dead_connection_does_not_hold_a_memgpt_client_back() {
     drop(dead);
 }
 
+/// A turn of some seconds.
+const SLOW: &str = "load:items=30,bytes=20,rate=10";
+
+/// Leaves in the middle of a turn, after its start is proven to have been read.
+async fn leave_in_mid_turn(mut client: TestClient) {
+    client.send(json!({"type": "user_message", "message": "go", "agent_name": "ada"})).await;
+    assert_eq!(client.next().await["type"], "agent_response_start");
+    for _ in 0..3 {
+        client.until_type("agent_response").await;
+    }
+    leave(client).await;
+}
+
+/// Comes back and reads to the end of the turn and a little further: no start and one end.
+async fn end_of_turn(live: &Live) {
+    let mut client = live.connect("/memgpt?client=phone").await;
+    client.send(json!({"type": "command", "command": "load_agent", "name": "ada"})).await;
+    let mut frames = client.until_type("agent_response_end").await;
+    client.send(json!({"type": "nonsense"})).await;
+    frames.extend(client.until_type("server_error").await);
+    let count = |kind: &str| frames.iter().filter(|frame| frame["type"] == kind).count();
+    assert_eq!((count("agent_response_start"), count("agent_response_end")), (0, 1), "{frames:?}");
+    assert!(count("agent_response") > 0, "{frames:?}");
+    leave(client).await;
+}
+
+#[tokio::test]
+async fn a_memgpt_client_that_left_in_mid_turn_gets_its_end_once() {
+    let live = Live::start().await;
+    let (mut owner, session) = live.agent("ada", SLOW).await;
+    let mut other = live.connect("/memgpt?client=laptop").await;
+    other.send(json!({"type": "command", "command": "load_agent", "name": "ada"})).await;
+    owner.attach(&session, None).await;
+    // It comes back while the turn runs, and after the turn has ended.
+    for waits in [false, true] {
+        leave_in_mid_turn(phone(&live).await).await;
+        if waits {
+            owner.turn().await;
+        }
+        end_of_turn(&live).await;
+        if !waits {
+            owner.turn().await;
+        }
+    }
+    // The turns are not another client's.
+    other.send(json!({"type": "nonsense"})).await;
+    let frames = other.until_type("server_error").await;
+    let is_mark = |frame: &&Value| {
+        frame["type"] == "agent_response_start" || frame["type"] == "agent_response_end"
+    };
+    assert_eq!(frames.iter().find(is_mark), None);
+    // Nothing that was proven is repeated.
+    let mut again = phone(&live).await;
+    again.send(json!({"type": "nonsense"})).await;
+    assert_eq!(again.next().await["type"], "server_error");
+}
+
+#[tokio::test]
+async fn a_memgpt_client_gets_the_end_of_a_turn_that_outlived_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut live = Live::on(dir.path(), &[]).await;
+    let (_owner, _) = live.agent("ada", SLOW).await;
+    leave_in_mid_turn(phone(&live).await).await;
+    live.kill().await;
+    end_of_turn(&Live::on(dir.path(), &[]).await).await;
+}
+
 async fn tab(live: &Live) -> TestClient {
     let mut client =
         live.sparky(json!({"user_id": "u1", "session_id": "mine", "chat_id": "c1"})).await;

@@ -244,7 +244,7 @@ async fn others_see_nothing_of_a_shared_servers_calls() {
 }
 
 #[test]
-fn config_show_tells_what_users_may_loosen() {
+fn config_show_tells_permissions_and_replay_classes() {
     let dir = tempfile::tempdir().unwrap();
     let show = |text: &str, auth: &str| {
         let file = config(dir.path(), text);
@@ -269,6 +269,31 @@ fn config_show_tells_what_users_may_loosen() {
         assert_eq!(value(&output, "load_models"), load, "{text}");
         assert_eq!(value(&output, "fetch_proxy"), proxy, "{text}");
     }
+    // Tables have a row for each tool; `loosen` is no tool.
+    let tables = "[permissions]\n\"files__*\" = \"ask\"\nclock = \"deny\"\nloosen = [\"clock\"]\n\
+                  [replay]\n\"files__*\" = \"never\"\nfiles__read = \"safe\"\n";
+    let shown: Value = serde_json::from_slice(&show(tables, "none").stdout).unwrap();
+    let in_table = |setting: &&Value| {
+        let name = setting["name"].as_str().unwrap();
+        name.starts_with("permissions.") || name.starts_with("replay.")
+    };
+    let rows: Vec<(&str, &str)> = (shown["settings"].as_array().unwrap().iter())
+        .filter(in_table)
+        .map(|row| (row["name"].as_str().unwrap(), row["value"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            ("permissions.clock", "deny"),
+            ("permissions.files__*", "ask"),
+            ("replay.files__*", "never"),
+            ("replay.files__read", "safe"),
+            ("permissions.loosen", "clock"),
+        ]
+    );
+    let file = dir.path().join("config.toml").display().to_string();
+    let mut rows = shown["settings"].as_array().unwrap().iter().filter(in_table);
+    assert!(rows.all(|row| row["source"] == file), "{shown}");
     for (text, word) in [
         ("[permissions]\nclock = \"perhaps\"\n", "clock"),
         ("[replay]\n\"files__*\" = \"perhaps\"\n", "[replay] cannot be used: `files__*`"),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
-    ApprovalAbout, Directive, Event, Offer, Outcome, RefusalCode, ResumeReason, SessionCommand,
-    ToolStatus, TurnEvent, Verb, Verdict,
+    ApprovalAbout, Directive, Emission, Event, ItemId, Offer, Outcome, RefusalCode, ResumeReason,
+    SessionCommand, StreamKind, ToolStatus, TurnEvent, Verb, Verdict,
 };
 use thoughtwire_store::RamDisk;
 
@@ -58,6 +58,65 @@ async fn a_lost_workers_turn_goes_to_a_resumable_worker_at_once() {
 }
 
 #[tokio::test]
+async fn the_new_worker_continues_a_cut_text_and_nothing_else() {
+    let (_dir, room, mut listener, mut lost, turn) = started("hi").await;
+    lost.said(&turn, "t-1", thought("Hm.")).await;
+    lost.said(&turn, "", delta("i-1", 0, "Half a sen")).await;
+    listener.until_event(|event| matches!(event, Event::Turn(TurnEvent::Thought { .. }))).await;
+    let (mut heir, _) = TestWorker::connect(&room, resumable("heir")).await;
+    drop(lost);
+    heir.run().await;
+    let continues = |item: &str| Some(item.parse().unwrap());
+    let text = || "tence.".to_owned();
+    // A whole thought, an item of nobody, and a message as a thought.
+    for item in ["t-1", "i-9", "i-1"] {
+        let rest = Verb::InternalMonologue { text: text(), continues: continues(item) };
+        assert_eq!(code(heir.say(&turn, "t-2", rest).await), RefusalCode::BadRequest);
+    }
+    let piece = |n, kind, continues| {
+        let (item, text) = ("i-2".parse().unwrap(), text());
+        Verb::Delta { item, n, kind, text, continues }
+    };
+    let thought = piece(0, StreamKind::Thought, continues("i-1"));
+    assert_eq!(code(heir.say(&turn, "", thought).await), RefusalCode::BadRequest);
+    heir.said(&turn, "", piece(0, StreamKind::Message, continues("i-1"))).await;
+    let is_open = |emission: &_| matches!(emission, Emission::Delta(_) | Emission::Partial(_));
+    let seen = listener.until(|emission| is_open(emission) && shown_item(emission) == "i-2").await;
+    let shown = match seen.last().unwrap() {
+        Emission::Delta(delta) => delta.continues.clone(),
+        Emission::Partial(partial) => partial.continues.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(shown, continues("i-1"));
+    let rest = Verb::AssistantMessage { text: text(), continues: continues("i-1") };
+    heir.said(&turn, "i-2", rest).await;
+    heir.finish(&turn, "i-3").await.unwrap();
+    assert_eq!(ended(&listener.turn().await), (Outcome::Completed, None));
+    let said: Vec<_> = room.log().await.into_iter().filter_map(said_message).collect();
+    let (cut, rest) = ("Half a sen".to_owned(), text());
+    let last = ("Done.".to_owned(), true, None);
+    assert_eq!(said, [(cut, false, None), (rest, true, continues("i-1")), last]);
+}
+
+/// Item of an open text that is shown.
+fn shown_item(emission: &Emission) -> &str {
+    match emission {
+        Emission::Delta(delta) => delta.item.as_str(),
+        Emission::Partial(partial) => partial.item.as_str(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn said_message(event: Event) -> Option<(String, bool, Option<ItemId>)> {
+    match event {
+        Event::Turn(TurnEvent::Message { text, complete, continues, .. }) => {
+            Some((text, complete, continues))
+        }
+        _ => None,
+    }
+}
+
+#[tokio::test]
 async fn the_owner_answers_about_a_call_in_doubt_and_the_new_worker_is_told() {
     for (verdict, result) in
         [(Verdict::Approved, None), (Verdict::Done, Some("paid")), (Verdict::Denied, None)]
@@ -78,8 +137,8 @@ async fn the_owner_answers_about_a_call_in_doubt_and_the_new_worker_is_told() {
         };
         room.ask(None, decide.on(room.session.clone())).await.unwrap();
         match heir.told().await {
-            Directive::ApprovalSettled { .. } => {
-                assert_eq!(verdict, Verdict::Approved);
+            Directive::ApprovalSettled { about, .. } => {
+                assert_eq!((verdict, about), (Verdict::Approved, ApprovalAbout::Retry));
                 let (status, text) = (ToolStatus::Success, "paid".to_owned());
                 let returned = Verb::ToolReturned { call: call(), status, text, content: None };
                 heir.said(&turn, "v-1", returned).await;

@@ -174,11 +174,17 @@ pub(crate) fn ended(seen: &[Emission]) -> (Outcome, Option<String>) {
 }
 
 fn thought(text: &str) -> Verb {
-    Verb::InternalMonologue { text: text.to_owned() }
+    Verb::InternalMonologue { text: text.to_owned(), continues: None }
 }
 
 fn delta(item: &str, n: u64, text: &str) -> Verb {
-    Verb::Delta { item: item.parse().unwrap(), n, kind: StreamKind::Message, text: text.to_owned() }
+    Verb::Delta {
+        item: item.parse().unwrap(),
+        n,
+        kind: StreamKind::Message,
+        text: text.to_owned(),
+        continues: None,
+    }
 }
 
 pub(crate) fn called(name: &str) -> Verb {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
-    Awaits, ConnectionReply, Decision, Directive, Event, Outcome, RefusalCode, Run, SessionCommand,
-    ToolStatus, TurnEvent, Verb, Verdict,
+    ApprovalAbout, Awaits, ConnectionReply, Decision, Directive, Event, Outcome, RefusalCode, Run,
+    SessionCommand, ToolStatus, TurnEvent, Verb, Verdict,
 };
 
 use super::{TestWorker, called, code, delta, ended, offer, started, started_again, thought, with};
@@ -79,6 +79,44 @@ async fn a_worker_that_stays_away_loses_its_turns_and_the_next_gets_the_queue() 
     assert_eq!(ended(&listener.turn().await), (Outcome::Completed, None));
 }
 
+/// A worker's process dies, and another one offers under its name.
+#[tokio::test]
+async fn a_new_process_of_a_worker_learns_which_calls_had_started() {
+    let (_dir, room, mut listener, mut worker, turn) = started("hi").await;
+    let call = |id: &str| id.parse::<thoughtwire_proto::CallId>().unwrap();
+    for id in ["c-1", "c-2", "c-3"] {
+        worker.said(&turn, id, called("pay")).await;
+    }
+    let returned = |id: &str| Verb::ToolReturned {
+        call: call(id),
+        status: ToolStatus::Success,
+        text: "paid".to_owned(),
+        content: None,
+    };
+    worker.said(&turn, "r-1", returned("c-1")).await;
+    let question = Verb::Approval { call: call("c-3"), about: None, timeout_ms: None };
+    worker.said(&turn, "q-3", question).await;
+    drop(worker);
+    // An answer that comes meanwhile starts nothing: its worker is not there.
+    let decide =
+        SessionCommand::Decide { call: call("c-3"), decision: Verdict::Approved, result: None };
+    room.ask(None, decide.on(room.session.clone())).await.unwrap();
+
+    let (mut worker, _) = TestWorker::connect(&room, offer("w")).await;
+    let run = worker.run().await;
+    assert_eq!((run.unknown, run.attempt), (vec![call("c-2")], 0));
+    assert_eq!(run.waiting.len(), 1);
+    assert!(matches!(worker.told().await, Directive::ApprovalSettled { .. }));
+
+    // A connection that takes over from one that is still open counts as another process, too.
+    worker.said(&turn, "r-2", returned("c-2")).await;
+    let (mut other, _) = TestWorker::connect(&room, offer("w")).await;
+    assert_eq!(other.run().await.unknown, [call("c-3")]);
+    other.said(&turn, "r-3", returned("c-3")).await;
+    other.finish(&turn, "i-1").await.unwrap();
+    assert_eq!(ended(&listener.turn().await), (Outcome::Completed, None));
+}
+
 #[tokio::test]
 async fn a_turn_that_waits_for_approval_survives_a_restart() {
     let (dir, room, _, mut worker, turn) = started("hi").await;
@@ -125,8 +163,12 @@ async fn a_turn_that_waits_for_approval_survives_a_restart() {
     assert!(
         matches!(
             &first,
-            Directive::ApprovalSettled { call, decision: Decision::Approved, .. }
-                if call.as_str() == "c-1"
+            Directive::ApprovalSettled {
+                call,
+                about: ApprovalAbout::Run,
+                decision: Decision::Approved,
+                ..
+            } if call.as_str() == "c-1"
         ),
         "{first:?}"
     );

@@ -47,7 +47,9 @@ async fn a_worker_runs_a_turn_with_every_verb() {
             Verb::Usage(Usage { input_tokens: 2, output_tokens: 3, cached_tokens: None }),
         )
         .await;
-    worker.said(&turn, "i-1", Verb::AssistantMessage { text: "It is".into() }).await;
+    worker
+        .said(&turn, "i-1", Verb::AssistantMessage { text: "It is".into(), continues: None })
+        .await;
     worker.said(&turn, "i-2", Verb::Finish { text: Some("42.".into()) }).await;
     let seen = listening.await.unwrap();
     let expected = "session_opened user_message turn_started thought tool_called \
@@ -191,7 +193,9 @@ async fn open_calls_and_streamed_items_are_limited() {
         RefusalCode::TooLarge
     );
     // A whole item makes room.
-    worker.said(&turn, "i-1", Verb::AssistantMessage { text: "It was long.".into() }).await;
+    worker
+        .said(&turn, "i-1", Verb::AssistantMessage { text: "It was long.".into(), continues: None })
+        .await;
     worker.said(&turn, "", delta("i-2", 0, &megabyte)).await;
     worker.finish(&turn, "i-2").await.unwrap();
     assert_eq!(ended(&listener.turn().await), (Outcome::Completed, None));

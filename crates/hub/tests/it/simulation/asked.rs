@@ -29,6 +29,8 @@ pub(crate) struct Opening {
     pub(crate) agent: String,
     pub(crate) model: Option<String>,
     pub(crate) is_main: bool,
+    /// Whether its agent's turns end when they are interrupted.
+    pub(crate) stops_on_crash: bool,
     pub(crate) instructions: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! Invariants of the data on disk.
 
 use futures::FutureExt as _;
-use thoughtwire_proto::{Event, Seq, SessionEvent, SessionId};
+use thoughtwire_proto::{Event, OnCrash, Seq, SessionEvent, SessionId};
 use thoughtwire_store::{SessionFilter, Store, StoreRead};
 
 use super::asked::Opening;
@@ -52,6 +52,7 @@ impl History {
             session: session.clone(),
             agent: profile.spec.name,
             model: profile.spec.model,
+            stops_on_crash: profile.spec.settings.on_crash == Some(OnCrash::Stop),
             is_main: profile.main_session == *session,
             instructions,
         }

@@ -10,6 +10,8 @@ use thoughtwire_store::{BrokenTable, RamDisk, RamDriver, Store, WriteFault};
 pub(crate) struct Disk {
     disk: RamDisk,
     broken: bool,
+    /// Writes fail.
+    failing: bool,
 }
 
 /// At which moment of a write the crash came. A write that is cut inside is the SQLite store's own
@@ -26,7 +28,7 @@ pub(crate) enum Moment {
 
 impl Disk {
     pub(crate) fn new(disk: &RamDisk) -> Self {
-        Self { disk: disk.copy(), broken: false }
+        Self { disk: disk.copy(), broken: false, failing: false }
     }
 
     pub(crate) fn open(&self, now: Timestamp) -> (Store, RamDriver) {
@@ -56,7 +58,7 @@ impl Disk {
     /// Lets some writes, or all that concerns some table, fail from now on.
     pub(crate) fn break_something(&mut self, driver: &RamDriver, dice: &mut Rng) -> &'static str {
         self.heal(driver);
-        self.broken = true;
+        (self.broken, self.failing) = (true, true);
         let every = u64::from(dice.u32(2..5));
         let write = |fault| driver.set_write_fault(Some(fault));
         let table = |table| driver.set_broken(Some(table));
@@ -98,6 +100,7 @@ impl Disk {
                 "nothing is saved, and nobody knows"
             }
             _ => {
+                self.failing = false;
                 driver.set_read_delay(Some(Duration::from_millis(dice.u64(1..50))));
                 "reads are slow"
             }
@@ -108,8 +111,13 @@ impl Disk {
         self.broken
     }
 
+    /// Whether some or all writes fail.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing
+    }
+
     pub(crate) fn heal(&mut self, driver: &RamDriver) {
-        self.broken = false;
+        (self.broken, self.failing) = (false, false);
         driver.set_write_fault(None);
         driver.set_broken(None);
         driver.set_read_delay(None);

@@ -15,6 +15,8 @@ pub(crate) struct Heard {
     pub(crate) with: String,
     /// The connection it listens to, counted from 1.
     connection: u32,
+    /// The room that the connection it listens to was attached to last.
+    entered: Option<usize>,
     /// Its connections that the server holds open.
     pub(crate) lines: u32,
     /// Inputs of its own, by connection. The `MemGPT` wire shows where their turns start and end.
@@ -109,6 +111,7 @@ impl Heard {
             peer,
             with,
             connection: 0,
+            entered: None,
             lines: 0,
             own: BTreeMap::new(),
             followed: BTreeMap::new(),
@@ -118,13 +121,15 @@ impl Heard {
     /// It connects again, and listens to nothing else from now on. Gives the connection's number.
     pub(crate) fn connects(&mut self) -> u32 {
         self.connection += 1;
+        self.entered = None;
         self.followed.values_mut().for_each(|followed| followed.at = None);
         self.connection
     }
 
-    /// Whether it is attached to anything.
-    pub(crate) fn is_attached(&self) -> bool {
+    /// Whether it is attached to anything, or would be if its session were not gone.
+    pub(crate) fn is_attached(&self, is_gone: impl Fn(usize) -> bool) -> bool {
         self.followed.values().any(|followed| followed.at.is_some())
+            || self.entered.is_some_and(is_gone)
     }
 
     /// Whether an agent is its own.
@@ -183,6 +188,7 @@ impl Heard {
     ) -> Came {
         let followed = self.followed.entry(room).or_default();
         followed.at = Some(after);
+        self.entered = Some(room);
         match followed.covered {
             Some(covered) if after <= covered => return Came::On,
             // Passed-over events must be of no interest to it.

@@ -119,7 +119,7 @@ impl History {
         };
         let hub = Hub::new(Arc::new(store), Arc::new(agent), options).await.unwrap();
         tokio::spawn(follow_list(hub.changes(), Arc::clone(&self.ledger)));
-        let mut life = Life::new(hub, clock, driver);
+        let mut life = Life::new(hub, clock, driver, Arc::clone(&self.ledger));
         let end = self.act(&mut life, last).await;
         self.wall.fetch_add(i64::try_from(began.elapsed().as_millis()).unwrap(), Ordering::Relaxed);
         end
@@ -152,6 +152,9 @@ impl History {
         }
         if last {
             self.come_to_rest(life).await;
+        } else if self.dice.u8(0..2) == 0 {
+            self.stream_before_end(life);
+            self.pass_on_time(life).await;
         }
         if last || self.dice.u8(0..3) == 0 {
             return self.stop(life, last).await;
@@ -264,8 +267,9 @@ impl History {
         if writes.is_some() {
             return self.cut_stop(life);
         }
-        // A command that comes last of all may load a session whose turn was left open, and that
-        // is a write.
+        // The stop has waited for the sessions that were live. A command that comes after that
+        // loads its session, which recovers the turn that was left open, and refuses the command
+        // then. The recovery is a write; the server itself drains them when it closes its store.
         life.write(1024);
         pass(1).await;
         let under_way = self
@@ -282,6 +286,7 @@ impl History {
             assert!(noted.is_some_and(|at| at.as_millis() > 0), "a planned stop is not noted");
         }
         self.done.stops += 1;
+        self.ledger.lock().unwrap().texts.stopped();
         life.hub.store().close().await;
         End::Stopped
     }
@@ -295,7 +300,7 @@ impl History {
 
     /// Heals what is broken, and lets everything run to its end.
     async fn come_to_rest(&mut self, life: &mut Life) {
-        self.disk.heal(&life.driver);
+        self.heal(life);
         self.finish_sweep(life).await;
         let places = self.ledger.lock().unwrap().places.len();
         for number in 0..places {
@@ -341,15 +346,6 @@ impl History {
                 return self.check_complaints();
             }
             rounds += 1;
-            if rounds == 2 {
-                // A client that was refused because of a broken disk connects again.
-                let is_deaf =
-                    |number: &usize| !self.ledger.lock().unwrap().callers[*number].is_attached();
-                for number in (0..callers).filter(is_deaf).collect::<Vec<_>>() {
-                    self.connect(life, number);
-                    life.callers[&number].pace(Pace::Eager);
-                }
-            }
             assert!(rounds < 100, "it does not come to rest: {states:?}");
             if rounds > 2 {
                 for room in busy.into_iter().map(|(room, _)| *room).collect::<Vec<_>>() {
@@ -373,7 +369,7 @@ impl History {
 
     fn break_or_heal(&mut self, life: &Life) {
         if self.disk.is_broken() || self.dice.bool() {
-            self.disk.heal(&life.driver);
+            self.heal(life);
             self.note("healed".to_owned());
             return;
         }
@@ -382,8 +378,14 @@ impl History {
         {
             let mut ledger = self.ledger.lock().unwrap();
             (ledger.excused, ledger.shaken) = (true, true);
+            ledger.texts.set_failing(self.disk.is_failing());
         }
         self.note(format!("fault: {what}"));
+    }
+
+    fn heal(&mut self, life: &Life) {
+        self.disk.heal(&life.driver);
+        self.ledger.lock().unwrap().texts.set_failing(false);
     }
 
     fn open(&mut self) -> (Store, RamDriver) {

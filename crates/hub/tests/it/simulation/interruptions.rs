@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use thoughtwire_hub::Turn;
-use thoughtwire_proto::{Event, ItemId, Outcome, Record, ToolStatus, TurnEvent, TurnId};
+use thoughtwire_proto::{
+    ApprovalAbout, Decision, Event, ItemId, Outcome, Record, ToolStatus, TurnEvent, TurnId,
+};
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
@@ -60,7 +62,8 @@ fn attempt(record: &Record) -> Option<u32> {
 
 /// Holds the interruptions in a whole log to their rules: at most three that count, then the turn
 /// ends as `crash_loop`; nothing of a turn follows its end; a text is continued once, in its turn.
-pub(crate) fn check(records: &[Record]) -> Vec<String> {
+/// `stops`: the agent's turns end when they are interrupted, so none goes on.
+pub(crate) fn check(records: &[Record], stops: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut attempts: HashMap<&TurnId, u32> = HashMap::new();
     let mut ended: HashSet<&TurnId> = HashSet::new();
@@ -72,6 +75,9 @@ pub(crate) fn check(records: &[Record]) -> Vec<String> {
         }
         match event {
             TurnEvent::Resumed { attempt, .. } => {
+                if stops {
+                    wrong.push(format!("turn {turn} goes on, and its agent's turns must not"));
+                }
                 let before = attempts.insert(turn, *attempt).unwrap_or(0);
                 if *attempt > 3 || (*attempt != before && *attempt != before + 1) {
                     wrong.push(format!("turn {turn} goes on as {attempt} after {before}"));
@@ -95,9 +101,7 @@ pub(crate) fn check(records: &[Record]) -> Vec<String> {
                 if is_loop && (times != 3 || *outcome != Outcome::Failed) {
                     wrong.push(format!("turn {turn} ended as crash_loop after {times} attempts"));
                 }
-                if is_loop || *outcome == Outcome::Interrupted {
-                    wrong.extend(abandoned(records, turn));
-                }
+                wrong.extend(abandoned(records, turn));
             }
             TurnEvent::Started { .. }
             | TurnEvent::ToolCalled { .. }
@@ -112,24 +116,22 @@ pub(crate) fn check(records: &[Record]) -> Vec<String> {
     wrong
 }
 
-/// Calls of an interrupted turn that were running at its end, and that the log calls failed:
-/// nobody knows whether they have taken effect.
+/// Calls of a turn that were running at its end, and that the log calls failed: nobody knows
+/// whether they have taken effect.
 fn abandoned(records: &[Record], turn: &TurnId) -> Vec<String> {
-    let (mut waits, mut wrong) = (HashSet::new(), Vec::new());
+    let (mut held, mut wrong) = (HashSet::new(), Vec::new());
     for record in records.iter().filter(|record| record.turn.as_ref() == Some(turn)) {
         let Event::Turn(event) = &record.event else { continue };
         match event {
-            TurnEvent::ApprovalAsked { call, .. } | TurnEvent::ToolAwaited { call, .. } => {
-                waits.insert(call);
+            TurnEvent::ApprovalAsked { call, about: ApprovalAbout::Run, .. } => {
+                held.insert(call);
             }
-            TurnEvent::ApprovalSettled { call, decision, .. } => {
-                // A void approval was waiting until the end.
-                if *decision != thoughtwire_proto::Decision::Void {
-                    waits.remove(call);
-                }
+            // A call that the owner did not approve does not run.
+            TurnEvent::ApprovalSettled { call, decision: Decision::Approved, .. } => {
+                held.remove(call);
             }
             TurnEvent::ToolReturned { call, status, text, .. } => {
-                if *status == ToolStatus::Error && text == "abandoned" && !waits.contains(call) {
+                if *status == ToolStatus::Error && text == "abandoned" && !held.contains(call) {
                     wrong.push(format!("{call} was running, and is called failed"));
                 }
             }
@@ -137,6 +139,9 @@ fn abandoned(records: &[Record], turn: &TurnId) -> Vec<String> {
             | TurnEvent::Resumed { .. }
             | TurnEvent::ToolCalled { .. }
             | TurnEvent::ToolRetried { .. }
+            | TurnEvent::ToolAwaited { .. }
+            | TurnEvent::ApprovalAsked { .. }
+            | TurnEvent::ApprovalSettled { .. }
             | TurnEvent::Thought { .. }
             | TurnEvent::Message { .. }
             | TurnEvent::Usage(_)

@@ -16,6 +16,7 @@ use super::interruptions::Interruptions;
 use super::place::ReadPlace;
 use super::room::SimRoom;
 use super::tally::Tally;
+use super::texts::ShownTexts;
 use super::waiting::Waits;
 use super::working::VerbLedger;
 
@@ -48,6 +49,7 @@ pub(crate) struct Ledger {
     pub(crate) verbs: VerbLedger,
     pub(crate) effects: Effects,
     pub(crate) interruptions: Interruptions,
+    pub(crate) texts: ShownTexts,
 }
 
 impl Ledger {
@@ -110,13 +112,13 @@ impl Ledger {
 
     /// The list of sessions says that one changed, or is gone.
     pub(crate) fn listed(&mut self, changed: &Changed) {
-        if !changed.gone {
-            self.listed.insert(changed.session.clone());
+        let Changed::Session { session, gone, .. } = changed else { return };
+        if !gone {
+            self.listed.insert(session.clone());
             return;
         }
-        let Some(room) = self.room_of(&changed.session) else {
-            return self
-                .complain(format!("{} is said to be gone, and nobody knew it", changed.session));
+        let Some(room) = self.room_of(session) else {
+            return self.complain(format!("{session} is said to be gone, and nobody knew it"));
         };
         let fits = self.is_doomed(room);
         self.rooms[room].told_gone += 1;
@@ -173,20 +175,24 @@ impl Ledger {
         for entry in entries {
             let shaken = self.shaken;
             let place = &mut self.places[number];
-            let wrong = match &entry.emitted().emission {
+            let (wrong, streamed) = match &entry.emitted().emission {
                 Emission::Record(record) => {
                     self.tally.read += 1;
                     let (room, wrong) = (place.room, place.record(record, shaken));
                     self.see(room, record);
-                    wrong
+                    (wrong, None)
                 }
                 Emission::Delta(delta) => {
                     self.tally.pieces += 1;
-                    place.delta(delta)
+                    (place.delta(delta), Some(&delta.item))
                 }
-                Emission::Partial(partial) => place.partial(partial),
-                Emission::Status { .. } | Emission::Presence { .. } => None,
+                Emission::Partial(partial) => (place.partial(partial), Some(&partial.item)),
+                Emission::Status { .. } | Emission::Presence { .. } => (None, None),
             };
+            if let Some(item) = streamed {
+                let wrong = self.places[number].shown(item, &mut self.texts);
+                self.complaints.extend(wrong);
+            }
             self.complaints.extend(wrong.map(|wrong| format!("place {number}: {wrong}")));
         }
     }
@@ -366,6 +372,7 @@ impl Ledger {
     pub(crate) fn begins(&mut self, now: i64) {
         (self.excused, self.shaken) = (false, false);
         self.waits.under_way = 0;
+        self.texts.begins();
         self.callers.iter_mut().for_each(|heard| heard.starts(now));
         for room in &mut self.rooms {
             (room.was_gone, room.told_gone) = (room.gone, 0);

@@ -46,7 +46,8 @@ impl Ledger {
             }
         }
         for opening in openings {
-            self.open_room(&opening.session, opening.is_main);
+            let room = self.open_room(&opening.session, opening.is_main);
+            self.rooms[room].stops_on_crash = opening.stops_on_crash;
         }
         self.complaints.extend(wrong);
     }
@@ -86,8 +87,11 @@ impl Ledger {
             return;
         }
         let records = log.records.as_slice();
+        let (lost, kept) = self.texts.check(room, records);
+        self.complaints.extend(lost);
+        self.tally.texts_kept += kept;
         let mut wrong = self.rooms[room].check(records, &stored.state, at_rest);
-        wrong.extend(interruptions::check(records));
+        wrong.extend(interruptions::check(records, self.rooms[room].stops_on_crash));
         wrong.extend(self.effects.check(records));
         wrong.extend(self.waits.check(room, records));
         wrong.extend(self.check_verbs(room, records));
@@ -130,7 +134,8 @@ impl Ledger {
         if self.waits.under_way > 0 {
             wrong.push(format!("{} still wait for turns that have ended", self.waits.under_way));
         }
-        let deaf = self.callers.iter().filter(|heard| !heard.is_attached());
+        let is_gone = |room: usize| self.rooms[room].gone;
+        let deaf = self.callers.iter().filter(|heard| !heard.is_attached(is_gone));
         wrong.extend(deaf.map(|heard| format!("{} is not attached at the end", heard.peer.name)));
         let unlisted =
             self.rooms.iter().filter(|room| !room.gone && !self.listed.contains(&room.session));

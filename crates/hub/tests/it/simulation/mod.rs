@@ -31,6 +31,7 @@ mod retaining;
 mod room;
 mod tally;
 mod template;
+mod texts;
 mod waiting;
 mod worker;
 mod working;

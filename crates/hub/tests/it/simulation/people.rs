@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use thoughtwire_proto::{
-    AgentSpec, Command, CommandReply, Cursor, DirectoryCommand, Policy, Refusal, Request, Seq,
-    SessionCommand, Start, ToolStatus, Verdict,
+    AgentSettings, AgentSpec, Command, CommandReply, Cursor, DirectoryCommand, OnCrash, Policy,
+    Refusal, Request, Seq, SessionCommand, Start, ToolStatus, Verdict,
 };
 
 use super::actor::script;
@@ -36,6 +36,32 @@ impl History {
                 policy,
             }
             .on(session)
+        });
+    }
+
+    /// Has a text streamed that a crash or a stop will cut, while somebody reads it.
+    pub(crate) fn stream_before_end(&mut self, life: &mut Life) {
+        let there = self.rooms_there();
+        let (room, session) = there[self.dice.usize(0..there.len())].clone();
+        let script = match self.dice.u8(0..4) {
+            0 => "open hang".to_owned(),
+            1 => format!("open ask:{}", self.dice.u32(10_000..20_000)),
+            _ => format!("drip:{} finish", self.dice.u32(5..60)),
+        };
+        self.ask(life, Some(room), true, |tag| {
+            let policy = Policy::Interrupt;
+            let text = format!("{tag} {script}");
+            SessionCommand::Send { text, attachments: Vec::new(), policy }.on(session.clone())
+        });
+        let number = {
+            let mut ledger = self.ledger.lock().unwrap();
+            let its = ledger.places.iter().position(|place| place.room == room);
+            its.unwrap_or_else(|| ledger.add_place(room))
+        };
+        life.readers.entry(number).or_insert_with(|| {
+            let (start, pace) = (Start::Head, Pace::Eager);
+            let (hub, user, ledger) = (&life.hub, &self.user, &self.ledger);
+            Reader::attach(hub, user, &session, number, start, pace, ledger)
         });
     }
 
@@ -148,6 +174,10 @@ impl History {
                 Command::Directory(DirectoryCommand::CreateAgent(Box::new(AgentSpec {
                     name,
                     model: Some(format!("{tag} model")),
+                    settings: AgentSettings {
+                        on_crash: (kind == 1).then_some(OnCrash::Stop),
+                        ..AgentSettings::default()
+                    },
                     ..AgentSpec::default()
                 })))
             }

@@ -6,6 +6,8 @@ use thoughtwire_proto::{
     Attached, Delta, Event, ItemId, Partial, Record, Start, TurnEvent, TurnId,
 };
 
+use super::texts::ShownTexts;
+
 pub(crate) struct ReadPlace {
     pub(crate) room: usize,
     /// The last position it has; nothing before it was ever there.
@@ -65,6 +67,12 @@ impl ReadPlace {
         let known = self.open.insert(partial.item.clone(), open);
         let fits = known.is_none_or(|known| partial.text.starts_with(&known.text));
         (!fits).then(|| format!("a partial takes back what was shown of {}", partial.item))
+    }
+
+    /// Notes the text of an open item as it is shown here.
+    pub(crate) fn shown(&self, item: &ItemId, texts: &mut ShownTexts) -> Option<String> {
+        let open = self.open.get(item)?;
+        texts.shows(self.room, item, &open.turn, &open.text)
     }
 
     /// `shaken`: what a failing disk did not take of a sentence is lost with its turn.

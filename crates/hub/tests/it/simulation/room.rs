@@ -10,6 +10,8 @@ pub(crate) struct SimRoom {
     pub(crate) session: SessionId,
     /// Its agent's own, which lives as long as the agent.
     pub(crate) is_main: bool,
+    /// Its agent's turns end when they are interrupted.
+    pub(crate) stops_on_crash: bool,
     /// It is known to be deleted.
     pub(crate) gone: bool,
     /// It was so when this life began.
@@ -40,6 +42,7 @@ impl SimRoom {
         Self {
             session,
             is_main,
+            stops_on_crash: false,
             gone: false,
             was_gone: false,
             told_gone: 0,

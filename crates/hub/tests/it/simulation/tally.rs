@@ -47,6 +47,10 @@ pub(crate) struct Tally {
     pub(crate) verbs_refused: u64,
     /// Turns that their agent went on with after an interruption.
     pub(crate) resumed: u64,
+    /// Turns that workers got after an interruption.
+    pub(crate) taken_over: u64,
+    /// Texts that a crash cut, and that were found as far as they had to be on disk.
+    pub(crate) texts_kept: u64,
 }
 
 impl Tally {
@@ -82,6 +86,8 @@ impl Tally {
             (&mut self.verbs_repeated, other.verbs_repeated),
             (&mut self.verbs_refused, other.verbs_refused),
             (&mut self.resumed, other.resumed),
+            (&mut self.taken_over, other.taken_over),
+            (&mut self.texts_kept, other.texts_kept),
         ] {
             *sum += one;
         }
@@ -99,7 +105,8 @@ impl fmt::Display for Tally {
              older wires: attached {} times ({} went on, {} from the start), {} frames ({} again), \
              {} proofs; {} logs trimmed, {} readers told so; \
              {} turns waited for, {} of them trimmed, {} too long; {} turns handed to workers, \
-             {} verbs ({} repeated, {} refused); {} turns resumed by their agent",
+             {} verbs ({} repeated, {} refused); {} turns resumed by their agent, \
+             {} by a worker, {} cut texts kept",
             self.commands,
             self.acknowledged,
             self.repeated,
@@ -130,6 +137,8 @@ impl fmt::Display for Tally {
             self.verbs_repeated,
             self.verbs_refused,
             self.resumed,
+            self.taken_over,
+            self.texts_kept,
         )
     }
 }

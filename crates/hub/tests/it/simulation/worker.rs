@@ -53,6 +53,8 @@ impl SimWorker {
     ) -> Self {
         let connection = hub.worker_connection(user);
         let ledger = Arc::clone(ledger);
+        // Most go on with turns that another one began.
+        let resumable = Some(!seed.is_multiple_of(4));
         let offer = Offer {
             agent: OFFERED_AGENT.to_owned(),
             worker: Some(name.parse::<WorkerId>().unwrap()),
@@ -61,7 +63,7 @@ impl SimWorker {
             memory: Some(true),
             tools: Vec::new(),
             cursors: None,
-            resumable: None,
+            resumable,
         };
         Self { name, task: tokio::spawn(serve(connection, offer, seed, ledger)) }
     }
@@ -176,10 +178,18 @@ impl WorkerScript {
         let tag = self.tag.clone();
         match verb {
             "think" | "quiet" => {
-                self.say_as(step, Verb::InternalMonologue { text: format!("{tag}:hm") }).await
+                self.say_as(
+                    step,
+                    Verb::InternalMonologue { text: format!("{tag}:hm"), continues: None },
+                )
+                .await
             }
             "say" | "large" => {
-                self.say_as(step, Verb::AssistantMessage { text: format!("{tag}:said") }).await
+                self.say_as(
+                    step,
+                    Verb::AssistantMessage { text: format!("{tag}:said"), continues: None },
+                )
+                .await
             }
             "tool" | "remember" => {
                 let call = self.call(step, "lookup").await?;
@@ -217,7 +227,7 @@ impl WorkerScript {
                 for n in 0..number.min(100) {
                     let id = self.id(&format!("{step}-{n}"));
                     let text = format!("{tag}:{n}");
-                    self.speak(Some(id), Verb::AssistantMessage { text }).await?;
+                    self.speak(Some(id), Verb::AssistantMessage { text, continues: None }).await?;
                 }
                 Ok(())
             }
@@ -290,12 +300,18 @@ impl WorkerScript {
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }
         }
-        self.say_as(step, Verb::AssistantMessage { text }).await
+        self.say_as(step, Verb::AssistantMessage { text, continues: None }).await
     }
 
     async fn delta(&mut self, step: usize, n: u64, text: &str) -> Result<(), ScriptOver> {
         let item = self.id(&step.to_string()).as_str().parse().unwrap();
-        let delta = Verb::Delta { item, n, kind: StreamKind::Message, text: text.to_owned() };
+        let delta = Verb::Delta {
+            item,
+            n,
+            kind: StreamKind::Message,
+            text: text.to_owned(),
+            continues: None,
+        };
         self.speak(None, delta).await
     }
 

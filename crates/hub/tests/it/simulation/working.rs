@@ -66,6 +66,19 @@ impl Ledger {
         self.tally.handed_out += 1;
         let in_order = run.history.windows(2).all(|two| two[0].seq < two[1].seq);
         self.hold(in_order, || format!("the history of turn {} is out of order", run.turn));
+        let attempt = |record: &Record| match record.event {
+            Event::Turn(TurnEvent::Resumed { attempt, .. })
+                if record.turn.as_ref() == Some(&run.turn) =>
+            {
+                Some(attempt)
+            }
+            _ => None,
+        };
+        let newest = run.history.iter().rev().find_map(attempt);
+        self.tally.taken_over += u64::from(run.resumed && newest.is_some());
+        self.hold(newest.is_none_or(|newest| run.resumed && newest == run.attempt), || {
+            format!("turn {} is handed out as {}, not {newest:?}", run.turn, run.attempt)
+        });
         if let Some(room) = self.room_of(&run.session) {
             run.history.iter().for_each(|record| self.see(room, record));
         }

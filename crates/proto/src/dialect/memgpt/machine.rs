@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::codec::{AgentKey, MemgptClientFrame, MemgptFrame, MemgptServerFrame};
+use super::earlier_inputs::EarlierInputs;
 use super::fit::fit;
 use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
 use crate::dialect::FrameLimit;
@@ -29,6 +30,8 @@ pub struct MemgptMachine {
     pending: Option<(Tag, MemgptStep)>,
     /// Inputs of this connection whose turns have not ended.
     inputs: Vec<ItemId>,
+    /// Inputs that earlier connections of this client sent, and whose turns have not ended.
+    earlier: EarlierInputs,
 }
 
 /// The agent that the connection is on.
@@ -74,6 +77,7 @@ impl MemgptMachine {
             waiting: VecDeque::new(),
             pending: None,
             inputs: Vec::new(),
+            earlier: EarlierInputs::default(),
         };
         if let Some(name) = machine.client.clone() {
             machine.request(
@@ -261,9 +265,12 @@ impl MemgptMachine {
             },
             // The connection is no longer attached, whether the command succeeded or not.
             MemgptStep::Detaching { agent, then } => self.attach(agent, then),
-            MemgptStep::Attaching { agent, then } => match outcome {
-                Ok(_) => {
+            MemgptStep::Attaching { agent, then } => match outcome.and_then(CommandReply::attached)
+            {
+                Ok(attached) => {
                     self.agent = Some(agent);
+                    self.earlier =
+                        EarlierInputs::new(attached.unended, self.peer.as_ref(), attached.head);
                     self.arrived(then);
                 }
                 Err(refusal) => self.fail_switch(&agent.name, &then, &refusal),
@@ -366,16 +373,20 @@ impl Machine for MemgptMachine {
     fn shows(&mut self, emitted: &SessionEmission) -> bool {
         let Emission::Record(record) = &emitted.emission else { return true };
         if let Event::Turn(TurnEvent::Started { input }) = &record.event {
-            return self.inputs.contains(input);
+            return self.inputs.contains(input) || self.earlier.contains(input);
         }
         if let Event::Turn(TurnEvent::Ended { input, .. }) = &record.event {
             let before = self.inputs.len();
             self.inputs.retain(|own| own != input);
-            let ours = self.inputs.len() != before;
+            let ours = self.earlier.remove(input) || self.inputs.len() != before;
             if ours {
                 self.advance();
             }
             return ours;
+        }
+        if let Event::Input(InputEvent::UserMessage { item, from, .. }) = &record.event {
+            self.earlier.note(record.seq, item, from.as_deref());
+            return true;
         }
         if let Event::Input(InputEvent::Withdrawn { input }) = &record.event {
             // The input was withdrawn by another client, so it will have no turn.
@@ -392,6 +403,7 @@ impl Machine for MemgptMachine {
         if self.agent.as_ref().is_some_and(|agent| agent.session == *session) {
             self.agent = None;
             self.inputs.clear();
+            self.earlier = EarlierInputs::default();
             self.tell(MemgptServerFrame::error(format!("the agent is gone: {reason}")));
             self.advance();
         }

@@ -10,6 +10,7 @@
 //! ```
 
 mod codec;
+mod earlier_inputs;
 mod encode;
 mod fit;
 mod machine;

@@ -22,8 +22,14 @@ pub(super) fn read(fields: &mut FrameFields) -> Result<Offer, Refusal> {
 pub(super) fn read_verb(fields: &mut FrameFields) -> Result<Verb, Refusal> {
     let verb: String = fields.need("verb")?;
     Ok(match verb.as_str() {
-        "internal_monologue" => Verb::InternalMonologue { text: fields.need("text")? },
-        "assistant_message" => Verb::AssistantMessage { text: fields.need("text")? },
+        "internal_monologue" => {
+            let (text, continues) = (fields.need("text")?, fields.take("continues")?);
+            Verb::InternalMonologue { text, continues }
+        }
+        "assistant_message" => {
+            let (text, continues) = (fields.need("text")?, fields.take("continues")?);
+            Verb::AssistantMessage { text, continues }
+        }
         "function_message" => Verb::FunctionMessage { text: fields.need("text")? },
         "tool_called" => {
             Verb::ToolCalled { name: fields.need("name")?, args: fields.need("args")? }
@@ -49,6 +55,7 @@ pub(super) fn read_verb(fields: &mut FrameFields) -> Result<Verb, Refusal> {
             n: fields.need("n")?,
             kind: fields.need("kind")?,
             text: fields.need("text")?,
+            continues: fields.take("continues")?,
         },
         "status" => Verb::Status { text: fields.need("text")? },
         "usage" => Verb::Usage(Usage {
@@ -76,6 +83,7 @@ pub(super) fn read_directive(fields: &mut FrameFields) -> Result<Directive, Refu
         "approval_settled" => Directive::ApprovalSettled {
             turn: fields.need("turn")?,
             call: fields.need("call")?,
+            about: fields.take("about")?.unwrap_or_default(),
             decision: fields.need("decision")?,
         },
         "tool_returned" => Directive::ToolReturned {
@@ -98,8 +106,8 @@ pub(super) fn wire(directive: &Directive) -> ServerWire<'_> {
     match directive {
         Directive::Run(run) => ServerWire::Run(run),
         Directive::Cancel { session, turn } => ServerWire::Cancel { session, turn },
-        Directive::ApprovalSettled { turn, call, decision } => {
-            ServerWire::ApprovalSettled { turn, call, decision: *decision }
+        Directive::ApprovalSettled { turn, call, about, decision } => {
+            ServerWire::ApprovalSettled { turn, call, about: *about, decision: *decision }
         }
         Directive::ToolReturned { turn, call, status, text, content } => ServerWire::ToolReturned {
             turn,

@@ -196,7 +196,8 @@ impl AttachedFrame {
     /// Makes the frame from a reply.
     #[must_use]
     pub fn new(id: Option<CommandId>, attached: Attached) -> Self {
-        let Attached { session, agent, epoch, first, head, recovered, after: _, turn } = attached;
+        let Attached { session, agent, epoch, first, head, recovered, turn, after: _, unended: _ } =
+            attached;
         Self { id, session, agent, epoch, first, head, recovered, turn }
     }
 
@@ -212,7 +213,8 @@ impl AttachedFrame {
             Start::Head | Start::Proven(_) => self.head,
         };
         let Self { id: _, session, agent, epoch, first, head, recovered, turn } = self.clone();
-        Attached { session, agent, epoch, first, head, recovered, after, turn }
+        let unended = Vec::new();
+        Attached { session, agent, epoch, first, head, recovered, after, turn, unended }
     }
 }
 

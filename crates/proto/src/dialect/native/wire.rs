@@ -5,9 +5,10 @@ use serde_json::{Map, Value};
 
 use super::server::ConnectionLimits;
 use crate::{
-    AgentId, AgentProfile, AgentSettings, AgentSpec, CallId, CommandId, Decision, Disposition,
-    Epoch, Event, HistoryEntry, Input, ItemId, Offer, Policy, Run, Seq, SessionId, SessionListing,
-    StreamKind, Style, Timestamp, ToolDeclaration, ToolStatus, TurnId, Verb, Verdict, WorkerId,
+    AgentId, AgentProfile, AgentSettings, AgentSpec, ApprovalAbout, CallId, CommandId, Decision,
+    Disposition, Epoch, Event, HistoryEntry, Input, ItemId, Offer, Policy, Run, Seq, SessionId,
+    SessionListing, StreamKind, Style, Timestamp, ToolDeclaration, ToolStatus, TurnId, Verb,
+    Verdict, WorkerId,
 };
 
 /// Frames that clients write.
@@ -287,7 +288,15 @@ pub(super) enum ServerWire<'a> {
     /// A turn of this worker has ended without it.
     Cancel { session: &'a SessionId, turn: &'a TurnId },
     /// Outcome of an approval that a worker asked for.
-    ApprovalSettled { turn: &'a TurnId, call: &'a CallId, decision: Decision },
+    ApprovalSettled {
+        turn: &'a TurnId,
+        call: &'a CallId,
+        /// Subject of the question; absent for `run`.
+        #[serde(default, skip_serializing_if = "ApprovalAbout::is_run")]
+        #[cfg_attr(feature = "schema", ts(as = "Option<ApprovalAbout>"))]
+        about: ApprovalAbout,
+        decision: Decision,
+    },
     /// Result of a call that a client ran, or the error that none did in time.
     ToolReturned {
         turn: &'a TurnId,

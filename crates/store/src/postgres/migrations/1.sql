@@ -93,4 +93,12 @@ CREATE TABLE keys (
 CREATE TABLE secrets (name text PRIMARY KEY, value bytea NOT NULL);
 CREATE TABLE erased_sessions (session bigint PRIMARY KEY);
 CREATE TABLE erased_agents (agent text PRIMARY KEY);
+-- What one node changed, for the others: kept for some minutes. `target` is the only node that has to
+-- learn of it, if that is one. `node` is 0 where a dead node is spoken for.
+CREATE TABLE changes (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, node bigint NOT NULL, target bigint,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(), body text NOT NULL
+);
+-- Work that only one node does at a time.
+CREATE TABLE claims (work text PRIMARY KEY, node bigint NOT NULL, until timestamptz NOT NULL);
 CREATE TABLE clock (name text PRIMARY KEY, millis bigint NOT NULL);

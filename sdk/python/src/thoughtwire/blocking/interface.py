@@ -28,13 +28,13 @@ class BlockingInterface(asynchronous.TurnContext):
         self._loop = loop
         self._closed = False
 
-    def internal_monologue(self, text: str) -> str:
+    def internal_monologue(self, text: str, *, continues: str | None = None) -> str:
         """Sends a whole thought. Returns its item's id."""
-        return self._wait(self._interface.internal_monologue(text))
+        return self._wait(self._interface.internal_monologue(text, continues=continues))
 
-    def assistant_message(self, text: str) -> str:
+    def assistant_message(self, text: str, *, continues: str | None = None) -> str:
         """Sends a whole message. Returns its item's id."""
-        return self._wait(self._interface.assistant_message(text))
+        return self._wait(self._interface.assistant_message(text, continues=continues))
 
     def function_message(self, text: str) -> None:
         """Sends a function message as MemGPT's agents do."""
@@ -60,7 +60,7 @@ class BlockingInterface(asynchronous.TurnContext):
         name: str,
         args: Mapping[str, Any] | None,
         fn: Callable[[str], Any],
-        replay: call_once.Replay = "ask",
+        replay: frames.Replay | None = None,
     ) -> Any:
         """Makes a call whose result a later run of the turn gets without making it again.
 
@@ -87,13 +87,13 @@ class BlockingInterface(asynchronous.TurnContext):
         """Lets a client run an open call, and waits for the result."""
         return self._wait(self._interface.client_runs(call, timeout=timeout))
 
-    def thought(self) -> "BlockingStreamedItem":
+    def thought(self, *, continues: str | None = None) -> "BlockingStreamedItem":
         """Streams a thought in pieces, in a ``with`` block."""
-        return BlockingStreamedItem(self, self._interface.thought())
+        return BlockingStreamedItem(self, self._interface.thought(continues=continues))
 
-    def message(self) -> "BlockingStreamedItem":
+    def message(self, *, continues: str | None = None) -> "BlockingStreamedItem":
         """Streams a message in pieces, in a ``with`` block."""
-        return BlockingStreamedItem(self, self._interface.message())
+        return BlockingStreamedItem(self, self._interface.message(continues=continues))
 
     def call(self, name: str) -> "BlockingStreamedItem":
         """Streams the arguments of a call, a JSON object, in pieces, in a ``with`` block."""

@@ -1,0 +1,5 @@
+//! Several real servers on one real PostgreSQL: any client of any node sees each session whole.
+
+mod clients;
+mod deaths;
+mod support;
