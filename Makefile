@@ -22,6 +22,7 @@ test: test-deps walls nextest sdk sdk-python web chromium
 
 run-tests:
 	$(CARGO) nextest run --workspace
+	THOUGHTWIRE_TEST_STORE=postgres $(CARGO) nextest run --workspace --profile postgres
 	$(CARGO) test --workspace --doc
 	npm test --silent --prefix sdk/typescript
 	cd sdk/python && ../../$(PYTHON_SDK)/bin/mypy && ../../$(PYTHON_SDK)/bin/python -m pytest -q

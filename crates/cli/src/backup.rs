@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use thoughtwire_server::{ConfigError, usual_data_dir};
 use thoughtwire_store::{Contents, Store};
 
-use crate::cli::{BackupFlags, RestoreFlags};
+use crate::cli::{BackupFlags, OutputFlags, RestoreFlags};
 use crate::out::TextStyle;
+use crate::target::env_var;
+use crate::tls::install_tls;
 use crate::{CommandStatus, out};
 
 pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<CommandStatus> {
@@ -65,23 +67,55 @@ pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<CommandStatus>
     Ok(CommandStatus::Done)
 }
 
-pub(crate) fn restore(flags: RestoreFlags) -> anyhow::Result<CommandStatus> {
-    let RestoreFlags { file, data_dir, output } = flags;
-    let from_env = || {
-        std::env::var_os("THOUGHTWIRE_DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from)
-    };
+pub(crate) async fn restore(flags: RestoreFlags) -> anyhow::Result<CommandStatus> {
+    let RestoreFlags { file, data_dir, store, output } = flags;
+    let from_env = || env_var("THOUGHTWIRE_STORE").filter(|_| data_dir.is_none());
+    if let Some(url) = store.or_else(from_env) {
+        let contents = fill_database(&file, &url).await?;
+        return tell(&json!({"restored": "database"}), "the database", contents, output);
+    }
+    let from_env = || env_var("THOUGHTWIRE_DATA_DIR").map(PathBuf::from);
     let dir = data_dir.or_else(from_env).or_else(usual_data_dir).ok_or(ConfigError::NoDataDir)?;
     let contents = Store::restore(&file, &dir)
         .with_context(|| format!("{} was not restored to {}", file.display(), dir.display()))?;
+    tell(&json!({"data_dir": dir}), &dir.display().to_string(), contents, output)
+}
+
+/// Moves a backup into an empty database, with a copy of it in the temporary directory meanwhile.
+async fn fill_database(file: &Path, url: &str) -> anyhow::Result<Contents> {
+    install_tls();
+    let failed = || format!("{} was not restored; the database is as it was", file.display());
+    let events = Store::inspect(file).with_context(failed)?.events;
+    let scratch = tempfile::tempdir().context("there is no temporary directory")?;
+    let bar = ProgressBar::new(events);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} of {len} events, {eta} left") {
+        bar.set_style(style);
+    }
+    let progress = |written| bar.set_position(written);
+    let restored =
+        Store::restore_database(file, scratch.path(), url, thoughtwire_hub::now(), progress).await;
+    bar.finish_and_clear();
+    restored.with_context(failed)
+}
+
+/// Tells what was restored.
+fn tell(
+    place: &Value,
+    name: &str,
+    contents: Contents,
+    output: OutputFlags,
+) -> anyhow::Result<CommandStatus> {
     if output.json {
         let Contents { agents, sessions, events, keys, newest: _ } = contents;
-        out::json(
-            &json!({"data_dir": dir, "agents": agents, "sessions": sessions, "events": events,
-                "keys": keys}),
-        )?;
+        let mut told = json!({"agents": agents, "sessions": sessions, "events": events,
+                "keys": keys});
+        if let (Some(told), Some(place)) = (told.as_object_mut(), place.as_object()) {
+            told.extend(place.clone());
+        }
+        out::json(&told)?;
         return Ok(CommandStatus::Done);
     }
-    out::line(&format!("{}: {}", dir.display(), summary(contents)))?;
+    out::line(&format!("{name}: {}", summary(contents)))?;
     if contents.keys > 0 {
         out::remark(
             TextStyle::Dim,

@@ -17,6 +17,7 @@ mod keys;
 mod live_view;
 mod memory;
 mod node_connector;
+mod nodes;
 mod out;
 mod render;
 mod rest;
@@ -32,7 +33,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{BackupFlags, BenchFlags, ChatFlags, Cli, CliCommand, DoctorFlags, SendFlags};
+use crate::cli::{
+    BackupFlags, BenchFlags, ChatFlags, Cli, CliCommand, DoctorFlags, NodesFlags, SendFlags,
+    TargetFlags,
+};
 use crate::out::TextStyle;
 
 /// Turns allocate in one thread and free in another. The system's allocator is slow at that.
@@ -91,20 +95,29 @@ fn run(cli: Cli) -> anyhow::Result<CommandStatus> {
             let target = flags.target.or(url);
             block_on(send::run(SendFlags { target, ..flags }))
         }
-        CliCommand::Agents { target, command } => block_on(agents::run(target.or(url), command)),
-        CliCommand::Memory { target, command } => block_on(memory::run(target.or(url), command)),
+        CliCommand::Agents { target, command } => {
+            run_on(target.or(url), |target| agents::run(target, command))
+        }
+        CliCommand::Memory { target, command } => {
+            run_on(target.or(url), |target| memory::run(target, command))
+        }
         CliCommand::Archival { target, command } => {
-            block_on(archival::run(target.or(url), command))
+            run_on(target.or(url), |target| archival::run(target, command))
         }
         CliCommand::Sessions { target, command } => {
-            block_on(sessions::run(target.or(url), command))
+            run_on(target.or(url), |target| sessions::run(target, command))
         }
-        CliCommand::Keys { target, command } => block_on(keys::run(target.or(url), command)),
+        CliCommand::Keys { target, command } => {
+            run_on(target.or(url), |target| keys::run(target, command))
+        }
+        CliCommand::Nodes(flags) => {
+            let NodesFlags { target, output } = flags;
+            run_on(target.or(url), |target| nodes::run(target, output))
+        }
         CliCommand::Backup(flags) => {
-            let target = flags.target.or(url);
-            block_on(backup::back_up(BackupFlags { target, ..flags }))
+            run_on(flags.target.or(url), |target| backup::back_up(BackupFlags { target, ..flags }))
         }
-        CliCommand::Restore(flags) => backup::restore(flags),
+        CliCommand::Restore(flags) => block_on(backup::restore(flags)),
         CliCommand::Doctor(flags) => {
             let url = flags.url.clone().or(url);
             block_on(doctor::run(DoctorFlags { url, ..flags }))
@@ -116,6 +129,19 @@ fn run(cli: Cli) -> anyhow::Result<CommandStatus> {
             block_on(bench::run(BenchFlags { target, ..flags }))
         }
     }
+}
+
+/// Runs a command on its target, and closes the data that it opened for that.
+fn run_on<F: Future<Output = anyhow::Result<CommandStatus>>>(
+    target: TargetFlags,
+    command: impl FnOnce(TargetFlags) -> F,
+) -> anyhow::Result<CommandStatus> {
+    let opened = target.opened.clone();
+    block_on(async {
+        let outcome = command(target).await;
+        opened.close().await;
+        outcome
+    })
 }
 
 /// Runs a client command. One thread is enough to wait for one server.

@@ -1,13 +1,14 @@
 //! Chooses what a command works on: a server by its address, the server that runs on a data
-//! directory, or a data directory without a server.
+//! directory, a data directory without a server, or a database.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Deserialize;
-use thoughtwire_server::usual_data_dir;
-use thoughtwire_store::Store;
+use thoughtwire_server::{AtRest, usual_data_dir};
+use thoughtwire_store::{NodeIdentity, Store};
 use tokio::time::Instant;
 
 use crate::UsageError;
@@ -30,14 +31,45 @@ struct ServerFile {
 /// The target that flags and environment variables name, by descending precedence.
 enum TargetChoice {
     Url(String),
-    Directory(PathBuf),
+    /// A data directory, and the address of the database with its data, if it is in one.
+    Directory(PathBuf, Option<String>),
+    /// The address of a database.
+    Database(String),
     Nothing,
+}
+
+/// Data that a command opens itself, to be closed when the command ends. All clones are one.
+#[derive(Default, Clone)]
+pub(crate) struct OpenedData(Arc<Mutex<Vec<Arc<AtRest>>>>);
+
+impl std::fmt::Debug for OpenedData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OpenedData")
+    }
+}
+
+impl OpenedData {
+    /// Makes a REST client of opened data.
+    fn keep(&self, data: AtRest) -> anyhow::Result<RestClient> {
+        let data = Arc::new(data);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&data));
+        RestClient::of(data)
+    }
+
+    /// Closes the data: other nodes of a database may then take the sessions at once.
+    pub(crate) async fn close(&self) {
+        let opened = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for data in opened {
+            data.close().await;
+        }
+    }
 }
 
 impl TargetFlags {
     /// Adds the address of a `--url` in front of the command, unless the command has its own.
     pub(crate) fn or(self, url: Option<String>) -> Self {
-        let url = if self.data_dir.is_some() { self.url } else { self.url.or(url) };
+        let is_chosen = self.data_dir.is_some() || self.store.is_some();
+        let url = if is_chosen { self.url } else { self.url.or(url) };
         Self { url, ..self }
     }
 
@@ -45,7 +77,11 @@ impl TargetFlags {
     pub(crate) async fn server(&self) -> anyhow::Result<ServerAddress> {
         match self.choice() {
             TargetChoice::Url(url) => server_at(&url),
-            TargetChoice::Directory(dir) => match read_server_file(&dir)? {
+            TargetChoice::Database(_) => Err(UsageError(
+                "this command needs a server: name it with --url or --data-dir".to_owned(),
+            )
+            .into()),
+            TargetChoice::Directory(dir, _) => match read_server_file(&dir)? {
                 Some(server) if RestClient::new(server.clone())?.transport.is_there().await => {
                     Ok(server)
                 }
@@ -61,12 +97,18 @@ impl TargetFlags {
         }
     }
 
-    /// Returns a REST client of the server, or of the data directory if no server runs on it.
+    /// Returns a REST client of the server, or of the data if no server runs on it.
     pub(crate) async fn rest(&self) -> anyhow::Result<RestClient> {
-        let TargetChoice::Directory(dir) = self.choice() else {
-            return RestClient::new(self.server().await?);
+        let (dir, store) = match self.choice() {
+            TargetChoice::Directory(dir, store) => (dir, store),
+            TargetChoice::Database(store) => {
+                return self.opened.keep(open_database(&store, None).await?);
+            }
+            TargetChoice::Url(_) | TargetChoice::Nothing => {
+                return RestClient::new(self.server().await?);
+            }
         };
-        if !dir.is_dir() {
+        if !dir.is_dir() && store.is_none() {
             let dir = dir.display();
             anyhow::bail!(
                 "there is no data directory {dir}; `thoughtwire serve --data-dir {dir}` makes one"
@@ -92,22 +134,45 @@ impl TargetFlags {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        RestClient::at_rest(&dir).await
+        let data = match store {
+            Some(store) => open_database(&store, Some(&dir)).await?,
+            None => open_directory(&dir).await?,
+        };
+        self.opened.keep(data)
     }
 
     fn choice(&self) -> TargetChoice {
         if let Some(url) = &self.url {
             return TargetChoice::Url(url.clone());
         }
+        let store = || self.store.clone().or_else(|| env_var("THOUGHTWIRE_STORE"));
         if let Some(dir) = &self.data_dir {
-            return TargetChoice::Directory(dir.clone());
+            return TargetChoice::Directory(dir.clone(), store());
+        }
+        if let Some(store) = &self.store {
+            return TargetChoice::Database(store.clone());
         }
         if let Some(url) = env_var("THOUGHTWIRE_URL") {
             return TargetChoice::Url(url);
         }
         env_var("THOUGHTWIRE_DATA_DIR")
-            .map_or(TargetChoice::Nothing, |dir| TargetChoice::Directory(dir.into()))
+            .map_or(TargetChoice::Nothing, |dir| TargetChoice::Directory(dir.into(), store()))
     }
+}
+
+async fn open_database(store: &str, dir: Option<&Path>) -> anyhow::Result<AtRest> {
+    AtRest::connect(store, dir).await.context("the database cannot be opened")
+}
+
+async fn open_directory(dir: &Path) -> anyhow::Result<AtRest> {
+    // Otherwise the command would begin new data that no server reads.
+    if NodeIdentity::is_in(dir) && !Store::file(dir).exists() {
+        anyhow::bail!(
+            "the data of {} is in a database; name the database with --store",
+            dir.display()
+        );
+    }
+    AtRest::open(dir).await.with_context(|| format!("{} cannot be opened", dir.display()))
 }
 
 /// Without a choice: the server of the default data directory if one runs, else the default
@@ -170,7 +235,7 @@ fn base(url: &str) -> Result<String, UsageError> {
     }
 }
 
-fn env_var(name: &str) -> Option<String> {
+pub(crate) fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

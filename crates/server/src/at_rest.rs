@@ -1,4 +1,5 @@
-//! A data directory that no server runs on, opened for its owner's commands.
+//! Data opened for its owner's commands: a directory that no server runs on, or a database, beside
+//! the servers on it.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,9 +9,9 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response};
 use thoughtwire_agent::{AgentOptions, McpServers, MemoryAgent, Providers};
-use thoughtwire_hub::{Hub, HubOptions, now};
+use thoughtwire_hub::{Hub, HubOptions, new_id, now};
 use thoughtwire_proto::UserId;
-use thoughtwire_store::Store;
+use thoughtwire_store::{NodeIdentity, Store};
 use tower::ServiceExt as _;
 
 use crate::access::Access;
@@ -40,7 +41,24 @@ impl AtRest {
     pub async fn open(dir: &Path) -> Result<Self, ServeError> {
         let dir = dir.to_owned();
         let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now())).await;
-        let store = Arc::new(opened.map_err(|error| ServeError::Broken(error.to_string()))??);
+        Self::with(opened.map_err(|error| ServeError::Broken(error.to_string()))??).await
+    }
+
+    /// Opens a database as a node of its own. With a directory it is the node of the directory,
+    /// which is locked; without, a new one. Sessions of other live nodes stay theirs.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn connect(url: &str, dir: Option<&Path>) -> Result<Self, ServeError> {
+        let node = match dir {
+            Some(dir) => NodeIdentity::of_dir(dir, None)?,
+            None => NodeIdentity::new(new_id::<()>().as_str(), None),
+        };
+        Self::with(Store::connect(url, node, now()).await?).await
+    }
+
+    async fn with(store: Store) -> Result<Self, ServeError> {
+        let store = Arc::new(store);
         let agent = MemoryAgent::new(
             Arc::clone(&store),
             AgentOptions::new("offline", Providers::default()),
@@ -100,8 +118,9 @@ impl AtRest {
         Ok(self.store.backup().await?)
     }
 
-    /// Saves what is under way and lets go of the directory.
-    pub async fn close(self) {
+    /// Saves what is under way and releases the data. In a database, others may then take the
+    /// sessions that this process has.
+    pub async fn close(&self) {
         self.hub.stop(std::time::Duration::ZERO).await;
         self.store.close().await;
     }

@@ -1,5 +1,7 @@
 //! Checks of a set-up, before or while a server runs on it, with advice on how to correct it.
 
+mod database;
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -84,8 +86,13 @@ impl Finding {
 pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let dir = config.data_dir.clone();
-    let (data, contents, running) =
-        tokio::task::spawn_blocking(move || directory(&dir)).await.unwrap_or_default();
+    let (data, contents, running) = match &config.store {
+        None => tokio::task::spawn_blocking(move || directory(&dir)).await.unwrap_or_default(),
+        Some(url) => {
+            let (data, contents) = database::examine(url).await;
+            (data, contents, Store::is_locked(&dir).unwrap_or(false))
+        }
+    };
     findings.extend(data);
     for address in &config.listen {
         findings.push(port(*address, running).await);
@@ -255,10 +262,9 @@ fn keys(config: &Config, contents: Option<Contents>) -> Finding {
             Finding::good("keys", "tokens of another login open it")
         }
         (Auth::Keys, _) => {
-            let mend = format!(
-                "make one: `thoughtwire keys add --data-dir {}`",
-                config.data_dir.display()
-            );
+            let store = config.store.as_ref().map_or("", |_| " --store …");
+            let place = format!("--data-dir {}{store}", config.data_dir.display());
+            let mend = format!("make one: `thoughtwire keys add {place}`");
             let found = "keys are asked for, and there is none";
             // Then it does not even start.
             if exposed.is_some() && !config.auth_is_said {

@@ -52,6 +52,7 @@ impl ServerMetrics {
     /// The figures as they are now.
     pub(crate) fn show(&self) -> Result<String, std::fmt::Error> {
         self.hub.count_live();
+        self.hub.store().measure();
         let mut text = String::new();
         encode(&mut text, &self.registry).map(|()| text)
     }

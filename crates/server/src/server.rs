@@ -79,15 +79,14 @@ pub enum ServeError {
     /// Reachable from elsewhere, and nobody could come in.
     #[error(
         "{address} can be reached from other machines, so every client needs a key, and there is \
-         none yet: make one with `thoughtwire keys add --data-dir {dir}`, or listen on 127.0.0.1, \
-         or use `--auth none` if every client may act as the owner",
-        dir = .dir.display()
+         none yet: make one with `thoughtwire keys add {place}`, or listen on 127.0.0.1, \
+         or use `--auth none` if every client may act as the owner"
     )]
     NoKeys {
         /// The address.
         address: SocketAddr,
-        /// The data directory.
-        dir: PathBuf,
+        /// The flags that name the data.
+        place: String,
     },
     /// The clock shows no time that answers could bear.
     #[error(
@@ -219,7 +218,9 @@ impl Server {
         if config.auth == Auth::Keys && !access.has_credentials() {
             // An owner who asked for keys knows that one has to be added; others may not.
             if let (Some(&address), false) = (exposed, config.auth_is_said) {
-                return Err(ServeError::NoKeys { address, dir: config.data_dir.clone() });
+                let store = config.store.as_ref().map_or("", |_| " --store …");
+                let place = format!("--data-dir {}{store}", config.data_dir.display());
+                return Err(ServeError::NoKeys { address, place });
             }
             tracing::warn!(
                 "there are no keys yet, so only the owner's own commands are accepted; make one \

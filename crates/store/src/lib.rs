@@ -40,12 +40,14 @@
 mod batch;
 mod changes;
 mod commit;
+mod database;
 mod directory;
 mod error;
 mod keys;
 mod logs;
 mod memory;
 mod metrics;
+mod moving;
 mod nearest;
 mod node;
 mod opening;
@@ -62,6 +64,7 @@ mod upkeep;
 pub use batch::{Batch, BatchError, BatchExtras, BlockEdit, Receipt};
 pub use changes::{StoreChange, StoreChanges};
 pub use commit::Commit;
+pub use database::DatabaseFacts;
 pub use directory::{
     DirectoryStore, NewAgent, NewSession, PreviousOwner, SessionFilter, StoredSession,
 };
@@ -70,7 +73,7 @@ pub use keys::KeyStore;
 pub use logs::{LogPage, LogStore, OpenItem};
 pub use memory::{Added, Block, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled};
 pub use metrics::StoreMetrics;
-pub use node::NodeIdentity;
+pub use node::{NodeIdentity, StoredNode};
 pub use peers::{ChatOpening, PeerOpening, PeerStore, Proven, StoredChat};
 pub use ram::{BrokenTable, CommittedWrites, RamDisk, RamDriver, WriteFault};
 pub use sqlite::Contents;

@@ -12,6 +12,28 @@ use crate::sqlite::{DirLock, make_dir};
 /// Name of the file with a node's id in its data directory.
 const FILE: &str = "node";
 
+/// A node of a database, as the others see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredNode {
+    /// Id, which a restart on the same data directory keeps.
+    pub id: String,
+    /// Number of the process among all that ever opened the database.
+    pub incarnation: u64,
+    /// State: `live`, or `dead` once another node has declared it dead. A text, since a newer
+    /// version on the same database may have more states.
+    pub state: String,
+    /// Address under which other nodes reach it, if they can.
+    pub url: Option<String>,
+    /// Version of Thoughtwire.
+    pub version: String,
+    /// Seconds until its lease ends, by the database's clock. Below 0 if it has ended.
+    pub lease_seconds: f64,
+    /// Number of sessions that it owns.
+    pub sessions: u64,
+    /// Whether it is the node of this store.
+    pub is_own: bool,
+}
+
 /// A process that opens a database, as the other nodes know it. Cheap to clone.
 #[derive(Clone)]
 pub struct NodeIdentity {
@@ -28,6 +50,12 @@ impl NodeIdentity {
     #[must_use]
     pub fn new(id: impl Into<String>, url: Option<String>) -> Self {
         Self { id: id.into(), url, _lock: None }
+    }
+
+    /// Whether a directory is one of a node: then its data is in a database.
+    #[must_use]
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join(FILE).is_file()
     }
 
     /// The node of a data directory, which is locked. Its id is kept in a file there, so that a

@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use thoughtwire_proto::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::postgres;
+use crate::postgres::{self, DatabaseFilling};
 use crate::sqlite::{self, Contents};
 use crate::{
-    DirectoryStore, KeyStore, LogStore, MemoryStore, NodeIdentity, PeerStore, StoreChanges,
-    StoreError, StoreMetrics, UpkeepStore,
+    DatabaseFacts, DirectoryStore, KeyStore, LogStore, MemoryStore, NodeIdentity, PeerStore,
+    StoreChanges, StoreError, StoreMetrics, StoredNode, UpkeepStore,
 };
 
 /// A read under way. It starts when it is first polled; dropping it gives the read up.
@@ -42,6 +42,10 @@ pub(crate) trait Backend: Send + Sync {
     /// The nouns, for reads of the server itself or within a user's share of the readers.
     fn nouns(&self, user: Option<&str>) -> Nouns;
     fn metrics(&self) -> &StoreMetrics;
+    /// Updates the metrics that nothing else does.
+    fn measure(&self);
+    /// The nodes that share the data; `None` where it belongs to one process.
+    fn nodes(&self) -> StoreRead<Option<Vec<StoredNode>>>;
     /// The changes of other nodes. There are none where one process has the data for itself.
     fn changes(&self) -> StoreChanges {
         StoreChanges::default()
@@ -137,6 +141,20 @@ impl Store {
         self.backend.metrics()
     }
 
+    /// Updates the metrics that depend on the time: the rest of the lease.
+    pub fn measure(&self) {
+        self.backend.measure();
+    }
+
+    /// Lists the nodes that share the data: those with a lease, and those that were declared dead
+    /// in the last hour, oldest first. `None` where the data belongs to one process.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn nodes(&self) -> Result<Option<Vec<StoredNode>>, StoreError> {
+        self.backend.nodes().await
+    }
+
     /// Turns false when this process has lost its lease, so that others take its sessions; `None`
     /// where no other process can open the data.
     #[must_use]
@@ -166,6 +184,14 @@ impl Store {
     pub async fn close(&self) {
         // Closing reports no error: what could not be saved was answered to its callers.
         drop(self.backend.close().await);
+    }
+
+    /// Looks at a PostgreSQL database without changing it.
+    ///
+    /// # Errors
+    /// When the address is wrong, or the database cannot be reached.
+    pub async fn examine(url: &str) -> Result<DatabaseFacts, StoreError> {
+        postgres::examine(url).await
     }
 
     /// Path of the data file in a directory.
@@ -198,4 +224,40 @@ impl Store {
     pub fn restore(file: &Path, dir: &Path) -> Result<Contents, StoreError> {
         sqlite::restore(file, dir)
     }
+
+    /// Fills an empty database from a copy, all or nothing. The logs begin another lifetime. An
+    /// empty directory takes another copy meanwhile, whose caller deletes it. Tells of the events
+    /// that were written so far.
+    ///
+    /// # Errors
+    /// When the database has data or is open, and as [`Store::inspect`] and [`Store::connect`].
+    pub async fn restore_database(
+        file: &Path,
+        scratch: &Path,
+        url: &str,
+        now: Timestamp,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Contents, StoreError> {
+        let contents = sqlite::inspect(file)?;
+        let filling = DatabaseFilling::begin(url).await?;
+        let (chunks, mut read) = mpsc::channel(CHUNKS_AHEAD);
+        let (file, scratch) = (file.to_owned(), scratch.to_owned());
+        let reading =
+            tokio::task::spawn_blocking(move || sqlite::read_all(&file, &scratch, now, &chunks));
+        let mut events = 0;
+        let written = filling.write_all(&mut read, |rows| {
+            events += rows;
+            progress(events);
+        });
+        let written = written.await;
+        // The reader ends where nobody receives.
+        drop(read);
+        let read = reading.await.map_err(|error| StoreError::Failed(error.to_string()))?;
+        written.and(read)?;
+        filling.commit().await?;
+        Ok(contents)
+    }
 }
+
+/// Number of chunks of rows that are read ahead of those that are written.
+const CHUNKS_AHEAD: usize = 4;

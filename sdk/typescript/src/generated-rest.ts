@@ -663,6 +663,51 @@ export type NewNotes = {
  */
 notes: Array<NoteDraft>, };
 
+export type NodeInfo = { 
+/**
+ * Id, which a restart on the same data directory keeps.
+ */
+id: string, 
+/**
+ * Number of this process among all that ever opened the database.
+ */
+incarnation: number, 
+/**
+ * State: `live`, or `dead` once another node has declared it dead. Newer versions may have
+ * others.
+ */
+state: string, 
+/**
+ * Address under which other nodes reach it; null if it has none.
+ */
+url: string | null, 
+/**
+ * Version of Thoughtwire.
+ */
+version: string, 
+/**
+ * Seconds until its lease ends, by the database's clock; below 0 if it has ended.
+ */
+lease_seconds: number, 
+/**
+ * Number of sessions that it owns.
+ */
+sessions: number, 
+/**
+ * Whether it is the node that answers.
+ */
+answers: boolean, };
+
+export type NodeList = { 
+/**
+ * Whether other nodes can share the data. A data directory has one node, which is not listed.
+ */
+shared: boolean, 
+/**
+ * Nodes with a lease, and those that were declared dead in the last hour, oldest first.
+ */
+nodes: Array<NodeInfo>, };
+
 export type NoteDraft = { 
 /**
  * Text.

@@ -1,10 +1,26 @@
-//! Flags of `backup`, `restore` and `doctor`.
+//! Flags of `nodes`, `backup`, `restore` and `doctor`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::{OutputFlags, ServeFlags, TargetFlags};
+
+/// List the nodes: the servers that share a database.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  thoughtwire nodes
+  thoughtwire nodes --store postgres://thoughtwire@db.example/thoughtwire --json
+
+Asks a server, or with --store the database itself. Shows the nodes with a lease, and those that
+were declared dead in the last hour. Needs a key with the scope `admin` where keys are required.")]
+pub(crate) struct NodesFlags {
+    #[command(flatten)]
+    pub(crate) target: TargetFlags,
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
+}
 
 /// Copy all data into one file while the server is running.
 #[derive(Debug, Args)]
@@ -16,7 +32,8 @@ Examples:
 
 The backup is a consistent copy of all users' agents, sessions, memory and keys. Keep it as
 private as the data itself. The server accepts writes meanwhile. The command checks the file
-before it reports success.")]
+before it reports success. Data in PostgreSQL is backed up with PostgreSQL's own tools, such as
+pg_dump.")]
 pub(crate) struct BackupFlags {
     /// New file to write.
     pub(crate) file: PathBuf,
@@ -26,22 +43,28 @@ pub(crate) struct BackupFlags {
     pub(crate) output: OutputFlags,
 }
 
-/// Create a data directory from a backup.
+/// Create a data directory, or the contents of a database, from a backup.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   thoughtwire restore monday.backup --data-dir ./data
   thoughtwire restore monday.backup && thoughtwire serve
+  thoughtwire restore monday.backup --store postgres://thoughtwire@db.example/thoughtwire
 
-The directory must have no data yet; existing data is never overwritten. Every log gets a new
-epoch: clients that saw events newer than the backup start over and miss nothing. Keys that
-were revoked after the backup are valid again.")]
+The directory or database must have no data yet; existing data is never overwritten. Every log
+gets a new epoch: clients that saw events newer than the backup start over and miss nothing. Keys
+that were revoked after the backup are valid again. No server may have the database open
+meanwhile.")]
 pub(crate) struct RestoreFlags {
     /// File that `thoughtwire backup` wrote.
     pub(crate) file: PathBuf,
     /// Directory to create [default: the platform's data directory].
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// PostgreSQL database to fill, instead of a directory [default: THOUGHTWIRE_STORE, unless
+    /// --data-dir is given].
+    #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
+    pub(crate) store: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputFlags,
 }

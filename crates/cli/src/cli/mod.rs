@@ -13,11 +13,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::target::OpenedData;
+
 pub(crate) use agents::{AgentsCommand, SettingFlags};
 pub(crate) use bench::{BenchDialect, BenchFlags};
 pub(crate) use chat::{ChatFlags, SendFlags};
 pub(crate) use keys::{KeysCommand, ScopeChoice};
-pub(crate) use maintenance::{BackupFlags, DoctorFlags, RestoreFlags};
+pub(crate) use maintenance::{BackupFlags, DoctorFlags, NodesFlags, RestoreFlags};
 pub(crate) use memory::{ArchivalCommand, MemoryCommand, SearchIn};
 pub(crate) use serve::{AuthChoice, ConfigCommand, ServeFlags};
 pub(crate) use sessions::{DialectChoice, ExportFormat, FrameCommand, SessionsCommand};
@@ -94,9 +96,11 @@ pub(crate) enum CliCommand {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// List the nodes: the servers that share a database.
+    Nodes(NodesFlags),
     /// Copy all data into one file while the server is running.
     Backup(BackupFlags),
-    /// Create a data directory from a backup.
+    /// Create a data directory, or the contents of a database, from a backup.
     Restore(RestoreFlags),
     /// Check a set-up and suggest corrections.
     Doctor(DoctorFlags),
@@ -124,6 +128,12 @@ pub(crate) struct TargetFlags {
     /// Data directory whose server to use, instead of an address.
     #[arg(long, global = true, value_name = "DIR", conflicts_with = "url")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Open this PostgreSQL database, beside the servers on it: postgres://user@host/database
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "url")]
+    pub(crate) store: Option<String>,
+    /// The data that the command opens itself.
+    #[arg(skip)]
+    pub(crate) opened: OpenedData,
 }
 
 /// The output format: text for people or JSON for programs.

@@ -2,19 +2,20 @@
 
 mod transport;
 
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
 use thoughtwire_proto::rest::{
     AgentBody, AgentDetails, AgentList, AgentPatch, BlockBody, BlockPatch, CallPage, CommandDone,
-    CoreBlock, DecisionRequest, EventPage, KeyCreated, KeyList, NewKey, NewNotes, NoteDraft,
-    NotePage, NotesAdded, RecallPage, SessionCreated, SessionDetails, SessionDraft, SessionList,
-    SessionPatch,
+    CoreBlock, DecisionRequest, EventPage, KeyCreated, KeyList, NewKey, NewNotes, NodeList,
+    NoteDraft, NotePage, NotesAdded, RecallPage, SessionCreated, SessionDetails, SessionDraft,
+    SessionList, SessionPatch,
 };
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, CallId, Key, Record, Seq, SessionId, SessionListing,
 };
+use thoughtwire_server::AtRest;
 
 use transport::RestTransport;
 pub(crate) use transport::{ServerAddress, ServerRefusal, no_server};
@@ -22,7 +23,7 @@ pub(crate) use transport::{ServerAddress, ServerRefusal, no_server};
 /// Longest time of a request that carries an agent, or whose texts are embedded.
 const LONG_PATIENCE: Duration = Duration::from_secs(600);
 
-/// The REST interface of a server, or of a data directory that no server runs on.
+/// The REST interface of a server, or of data that this process has opened.
 pub(crate) struct RestClient {
     /// The way there.
     pub(crate) transport: RestTransport,
@@ -37,14 +38,18 @@ pub(crate) enum CallFilter {
 }
 
 impl RestClient {
-    /// Opens a data directory that no server runs on, under its lock.
-    pub(crate) async fn at_rest(dir: &Path) -> anyhow::Result<Self> {
-        Ok(Self { transport: RestTransport::at_rest(dir).await? })
+    /// Makes the way to data that this process has opened.
+    pub(crate) fn of(data: Arc<AtRest>) -> anyhow::Result<Self> {
+        Ok(Self { transport: RestTransport::of(data)? })
     }
 
     /// Makes the way to a server. It connects with the first request.
     pub(crate) fn new(server: ServerAddress) -> anyhow::Result<Self> {
         Ok(Self { transport: RestTransport::new(server)? })
+    }
+
+    pub(crate) async fn nodes(&self) -> anyhow::Result<NodeList> {
+        self.transport.read(self.transport.request(Method::GET, &["v1", "nodes"])?).await
     }
 
     pub(crate) async fn agents(&self) -> anyhow::Result<Vec<AgentProfile>> {

@@ -1,8 +1,8 @@
-//! Requests to a server, or to a data directory that no server runs on.
+//! Requests to a server, or to data that this process has opened.
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -46,7 +46,7 @@ enum Target {
     /// A server.
     Network,
     /// This process.
-    Directory(AtRest),
+    Data(Arc<AtRest>),
 }
 
 /// A refusal of the server.
@@ -65,15 +65,12 @@ impl std::fmt::Display for ServerRefusal {
 impl std::error::Error for ServerRefusal {}
 
 impl RestTransport {
-    /// Opens a data directory that no server runs on, under its lock.
-    pub(crate) async fn at_rest(dir: &Path) -> anyhow::Result<Self> {
-        let directory = AtRest::open(dir)
-            .await
-            .with_context(|| format!("{} cannot be opened", dir.display()))?;
+    /// Makes the way to data that this process has opened.
+    pub(crate) fn of(data: Arc<AtRest>) -> anyhow::Result<Self> {
         // The address is never used, since requests do not leave the process.
         let transport =
             Self::new(ServerAddress { base: "http://localhost".to_owned(), key: None })?;
-        Ok(Self { target: Target::Directory(directory), ..transport })
+        Ok(Self { target: Target::Data(data), ..transport })
     }
 
     /// Makes the way to a server.
@@ -125,8 +122,8 @@ impl RestTransport {
 
     /// Copies all data into a file; gives its length.
     pub(crate) async fn back_up(&self, file: &mut File, bar: &ProgressBar) -> anyhow::Result<u64> {
-        if let Target::Directory(directory) = &self.target {
-            return Ok(std::io::copy(&mut directory.backup().await?, file)?);
+        if let Target::Data(data) = &self.target {
+            return Ok(std::io::copy(&mut data.backup().await?, file)?);
         }
         let request = self.request(Method::GET, &["v1", "backup"])?.timeout(BACKUP_PATIENCE);
         let mut response = request.send().await.map_err(|error| self.unreachable(error))?;
@@ -178,12 +175,12 @@ impl RestTransport {
                     response.bytes().await.map_err(|error| self.unreachable(error))?,
                 )
             }
-            Target::Directory(directory) => {
+            Target::Data(data) => {
                 let request: http::Request<reqwest::Body> = request.build()?.try_into()?;
                 let (parts, body) = request.into_parts();
                 let body = Bytes::copy_from_slice(body.as_bytes().unwrap_or_default());
                 let (parts, body) =
-                    directory.call(http::Request::from_parts(parts, body)).await?.into_parts();
+                    data.call(http::Request::from_parts(parts, body)).await?.into_parts();
                 (parts.status, body)
             }
         };

@@ -10,6 +10,7 @@
     reason = "a test's failure is a panic, also in its helpers"
 )]
 
+mod database;
 mod frame;
 mod kills;
 mod live;

@@ -2,7 +2,10 @@
 //! 1 for what failed, and always a sentence.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
+
+use crate::live::store_of;
 
 /// How a run came out.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(crate) fn thoughtwire(args: &[&str], input: &[u8]) -> Ran {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_thoughtwire"));
     command.args(args).env_clear().env("HOME", home.path()).current_dir(home.path());
+    let dir = args.iter().skip_while(|arg| **arg != "--data-dir").nth(1);
+    command.envs(dir.and_then(|dir| store_of(Path::new(dir))));
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

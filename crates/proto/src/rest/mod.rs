@@ -21,6 +21,7 @@ mod events;
 mod inputs;
 mod keys;
 mod memory;
+mod nodes;
 mod sessions;
 #[cfg(test)]
 mod typescript;
@@ -47,6 +48,7 @@ pub use memory::{
     ArchivalNote, BlockBody, BlockList, BlockPatch, CoreBlock, NewNotes, NoteDraft, NotePage,
     NotesAdded, RecallHit, RecallPage,
 };
+pub use nodes::{NodeInfo, NodeList};
 pub use sessions::{SessionCreated, SessionDetails, SessionDraft, SessionList, SessionPatch};
 
 /// A refused request.

@@ -7,6 +7,7 @@ mod events;
 mod inputs;
 mod keys;
 mod memory;
+mod nodes;
 mod once;
 mod openapi;
 mod portable;
@@ -125,6 +126,7 @@ macro_rules! routes {
 routes! {
     "/v1/openapi.json" => get Open openapi::openapi;
     "/v1/backup" => get Admin backup::backup;
+    "/v1/nodes" => get Admin nodes::nodes;
     "/metrics" => get Admin metrics;
     "/v1/whoami" => get Known keys::whoami;
     "/v1/login" => post Open keys::login;

@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 
 use super::flush::FlushJob;
 use super::flush_statement;
+use super::node::LeaseState;
 use super::sql::{
     Text, args, count_to_i64, execute, find_text, first_row, get_id, get_seq, get_text, rows,
     to_i64,
@@ -32,9 +33,12 @@ impl LogStore for PostgresLogs {
 
     fn load(&self, session: &SessionId, now: Timestamp) -> StoreRead<Option<StoredSession>> {
         let (handle, id) = (self.0.clone(), session.clone());
-        let node = handle.node();
+        let (node, lease) = (handle.node(), handle.store.lease.clone());
         Box::pin(async move {
-            handle.write(move |sql| Box::pin(async move { load(sql, node, &id, now).await })).await
+            let loading = handle.write(move |sql| {
+                Box::pin(async move { load(sql, (node, &lease), &id, now).await })
+            });
+            loading.await
         })
     }
 
@@ -194,11 +198,11 @@ async fn tool_output(
 /// Loads a session: takes it for this node, and recovers it if it has a turn.
 async fn load(
     sql: &Client,
-    node: i64,
+    (node, lease): (i64, &LeaseState),
     id: &SessionId,
     now: Timestamp,
 ) -> Result<Option<StoredSession>, StoreError> {
-    let taken_from = sessions::take(sql, node, id).await?;
+    let taken_from = sessions::take(sql, node, id, lease).await?;
     let Some(stored) = sessions::read(sql, id).await? else { return Ok(None) };
     let stored = StoredSession { taken_from, ..stored };
     if stored.state.turn().is_none() {

@@ -11,6 +11,7 @@ mod connecting;
 mod directory;
 mod encryption;
 mod erasing;
+mod examining;
 mod flush;
 mod flush_statement;
 mod keys;
@@ -24,6 +25,7 @@ mod pages;
 mod peers;
 mod recall;
 mod receipts;
+mod restoring;
 mod schema;
 mod search;
 mod sessions;
@@ -41,10 +43,13 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use crate::store::{Backend, Nouns};
-use crate::{Commit, NodeIdentity, StoreChanges, StoreError, StoreMetrics, StoreRead};
+use crate::{Commit, NodeIdentity, StoreChanges, StoreError, StoreMetrics, StoreRead, StoredNode};
 use changes::{ChangeRecorder, ChangesTask};
 use connecting::{Connections, DatabaseAddress};
+pub(crate) use examining::examine;
 use node::LeaseState;
+pub(crate) use restoring::DatabaseFilling;
+pub(crate) use search::IndexedWords;
 use sql::SqlFuture;
 use writer::PostgresWriter;
 
@@ -143,6 +148,19 @@ impl Backend for PostgresBackend {
         &self.0.writer.metrics
     }
 
+    fn measure(&self) {
+        self.0.lease.measure();
+    }
+
+    fn nodes(&self) -> StoreRead<Option<Vec<StoredNode>>> {
+        let store = Arc::clone(&self.0);
+        Box::pin(async move {
+            let own = store.incarnation;
+            let read = store.database.read(None, move |sql| Box::pin(node::list(sql, own)));
+            read.await.map(Some)
+        })
+    }
+
     fn changes(&self) -> StoreChanges {
         self.0.changes.clone()
     }
@@ -151,7 +169,7 @@ impl Backend for PostgresBackend {
         let store = Arc::clone(&self.0);
         Box::pin(async move {
             store.lease.check()?;
-            if !store.writer.is_failing() {
+            if !store.writer.is_failing() && !store.lease.is_late() {
                 return Ok(());
             }
             store.writer.write(|_| Box::pin(async { Ok(()) })).await

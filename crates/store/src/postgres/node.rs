@@ -13,8 +13,9 @@ use tokio_postgres::Client;
 use super::changes::record_death;
 use super::connecting::Connections;
 use super::lineage::{self, TIMELINE};
-use super::sql::{Text, args, execute, get_i64, get_text, only_row, rows};
-use crate::{NodeIdentity, StoreError};
+use super::sql::{Text, args, execute, find_text, get_i64, get_text, get_u64, only_row, rows};
+use crate::metrics::NodeMetrics;
+use crate::{NodeIdentity, StoreError, StoredNode};
 
 /// Seconds for which a lease is given.
 const LEASE_SECONDS: u64 = 5;
@@ -26,6 +27,9 @@ const RENEWAL: Duration = Duration::from_secs(1);
 /// before the lease ends.
 const OWN_LIMIT: Duration = Duration::from_secs(LEASE_SECONDS - 1);
 
+/// Time after the last renewal from which on the database counts as away.
+const LATE: Duration = Duration::from_millis(2_500);
+
 /// This node's lease. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub(super) struct LeaseState(Arc<LeaseCell>);
@@ -35,6 +39,7 @@ struct LeaseCell {
     renewed: Mutex<Instant>,
     /// False once the node was declared dead.
     held: watch::Sender<bool>,
+    metrics: NodeMetrics,
 }
 
 impl LeaseState {
@@ -42,7 +47,27 @@ impl LeaseState {
         Self(Arc::new(LeaseCell {
             renewed: Mutex::new(Instant::now()),
             held: watch::Sender::new(true),
+            metrics: NodeMetrics::default(),
         }))
+    }
+
+    pub(super) fn metrics(&self) -> &NodeMetrics {
+        &self.0.metrics
+    }
+
+    /// Whether the last renewals were not answered.
+    pub(super) fn is_late(&self) -> bool {
+        self.0.renewed.lock().elapsed() > LATE
+    }
+
+    /// Updates the metric of the time that is left.
+    pub(super) fn measure(&self) {
+        let left = if *self.0.held.borrow() {
+            OWN_LIMIT.saturating_sub(self.0.renewed.lock().elapsed())
+        } else {
+            Duration::ZERO
+        };
+        self.0.metrics.lease_seconds.set(left.as_secs_f64());
     }
 
     /// Whether this node may act for its sessions. A node whose lease cannot be renewed may not,
@@ -142,8 +167,40 @@ async fn close_fence(sql: &Client, incarnation: i64) -> Result<(), StoreError> {
     record_death(sql).await
 }
 
+/// Lists the nodes with a lease, and those that were declared dead in the last hour, oldest first.
+pub(super) async fn list(sql: &Client, own: i64) -> Result<Vec<StoredNode>, StoreError> {
+    let found = rows(
+        sql,
+        "SELECT incarnation, id, state, url, version,
+                extract(epoch FROM lease_until - clock_timestamp())::float8,
+                (SELECT count(*) FROM sessions WHERE node = incarnation)
+         FROM nodes WHERE state = 'live'
+            OR state != 'left' AND lease_until > clock_timestamp() - interval '1 hour'
+         ORDER BY incarnation",
+        args![],
+    )
+    .await?;
+    let node = |row| {
+        Ok(StoredNode {
+            incarnation: get_u64(row, 0)?,
+            id: get_text(row, 1)?,
+            state: get_text(row, 2)?,
+            url: find_text(row, 3)?,
+            version: get_text(row, 4)?,
+            lease_seconds: row.try_get(5)?,
+            sessions: get_u64(row, 6)?,
+            is_own: get_i64(row, 0)? == own,
+        })
+    };
+    found.iter().map(node).collect()
+}
+
 /// Declares a node dead whose lease has ended, by the database's clock. Tells whether it is dead.
-pub(super) async fn declare_dead(sql: &Client, incarnation: i64) -> Result<bool, StoreError> {
+pub(super) async fn declare_dead(
+    sql: &Client,
+    incarnation: i64,
+    lease: &LeaseState,
+) -> Result<bool, StoreError> {
     let declared = execute(
         sql,
         "UPDATE nodes SET state = 'dead'
@@ -152,6 +209,7 @@ pub(super) async fn declare_dead(sql: &Client, incarnation: i64) -> Result<bool,
     )
     .await?;
     if declared > 0 {
+        lease.metrics().takeovers.inc();
         close_fence(sql, incarnation).await?;
         return Ok(true);
     }

@@ -34,13 +34,22 @@ pub(super) async fn migrate(sql: &Client) -> Result<(), StoreError> {
     outcome
 }
 
+/// Number of migrations that this version knows.
+pub(super) fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// Number of migrations that a database has had, where it has the table that counts them.
+pub(super) async fn version(sql: &Client) -> Result<i64, StoreError> {
+    let found = first_row(sql, "SELECT version FROM thoughtwire_schema", args![]).await?;
+    found.map_or(Ok(0), |row| get_i64(&row, 0))
+}
+
 async fn migrate_locked(sql: &Client) -> Result<(), StoreError> {
     first_row(sql, "SELECT pg_advisory_xact_lock($1)::text", args![LOCK]).await?;
     sql.batch_execute("CREATE TABLE IF NOT EXISTS thoughtwire_schema (version bigint NOT NULL)")
         .await?;
-    let found = first_row(sql, "SELECT version FROM thoughtwire_schema", args![]).await?;
-    let found = found.map_or(Ok(0), |row| get_i64(&row, 0))?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let (found, known) = (version(sql).await?, known());
     if found > known {
         return Err(StoreError::Newer { found, known });
     }

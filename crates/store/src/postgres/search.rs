@@ -32,16 +32,16 @@ const K1: f64 = 1.2;
 const B: f64 = 0.75;
 
 /// The indexed words of a text.
-pub(super) struct IndexedWords {
+pub(crate) struct IndexedWords {
     /// Words with their positions, in the language of `tsvector`.
-    pub(super) words: String,
+    pub(crate) words: String,
     /// Number of words.
-    pub(super) length: i64,
+    pub(crate) length: i64,
 }
 
 impl IndexedWords {
     /// Indexes a text.
-    pub(super) fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let indexed = script::indexed(text);
         let words = words(indexed.as_deref().unwrap_or(text));
         let mut positions: HashMap<&str, Vec<String>> = HashMap::new();

@@ -3,6 +3,7 @@
 use thoughtwire_proto::{Seq, SessionId};
 use tokio_postgres::Client;
 
+use super::node::LeaseState;
 use super::sql::{
     Text, args, execute, find_text, first_row, get_i64, get_id, get_json, get_seq, get_time,
 };
@@ -84,6 +85,7 @@ pub(super) async fn take(
     sql: &Client,
     node: i64,
     id: &SessionId,
+    lease: &LeaseState,
 ) -> Result<Option<PreviousOwner>, StoreError> {
     const OWNER: &str = "SELECT node, nodes.url FROM sessions
                          JOIN nodes ON nodes.incarnation = sessions.node AND nodes.state = 'live'
@@ -109,7 +111,7 @@ pub(super) async fn take(
         let owner = first_row(sql, OWNER, args![Text(id.as_str()), node]).await?;
         // Nobody has a session that does not exist.
         let Some(owner) = owner else { return Ok(None) };
-        if !node::declare_dead(sql, get_i64(&owner, 0)?).await? {
+        if !node::declare_dead(sql, get_i64(&owner, 0)?, lease).await? {
             return Err(StoreError::Elsewhere { session: id.clone(), url: find_text(&owner, 1)? });
         }
     }

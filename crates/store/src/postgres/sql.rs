@@ -79,6 +79,7 @@ argument_types! {
     i64 => INT8,
     Option<i64> => INT8,
     Vec<i64> => INT8_ARRAY,
+    Vec<Option<i64>> => INT8_ARRAY,
     bool => BOOL,
     Vec<bool> => BOOL_ARRAY,
     Vec<u8> => BYTEA,

@@ -112,7 +112,8 @@ impl PostgresWriter {
         changes: StoreChanges,
     ) -> Self {
         let (jobs, queue) = mpsc::unbounded_channel();
-        let metrics = StoreMetrics::default();
+        let node_metrics = Some(lease.metrics().clone());
+        let metrics = StoreMetrics { node: node_metrics, ..StoreMetrics::default() };
         let failing = Arc::new(AtomicBool::new(false));
         let task = WriterTask {
             database,

@@ -23,7 +23,7 @@ pub use driver::{CommittedWrites, RamDriver};
 pub use faults::{BrokenTable, WriteFault};
 
 use crate::store::{Backend, Nouns};
-use crate::{Store, StoreError, StoreMetrics, StoreRead};
+use crate::{Store, StoreError, StoreMetrics, StoreRead, StoredNode};
 use driver::Queue;
 use faults::Faults;
 use tables::Tables;
@@ -147,6 +147,12 @@ impl Backend for RamBackend {
 
     fn metrics(&self) -> &StoreMetrics {
         &self.0.metrics
+    }
+
+    fn measure(&self) {}
+
+    fn nodes(&self) -> StoreRead<Option<Vec<StoredNode>>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     fn check(&self) -> StoreRead<()> {

@@ -14,6 +14,7 @@ mod keys;
 mod listing;
 mod logs;
 mod memory;
+mod moving;
 mod notes;
 mod pages;
 mod peers;
@@ -40,9 +41,10 @@ use tokio::sync::watch;
 
 pub use backup::Contents;
 pub(crate) use backup::{inspect, restore};
+pub(crate) use moving::read_all;
 
 use crate::store::{Backend, Nouns};
-use crate::{StoreError, StoreMetrics, StoreRead};
+use crate::{StoreError, StoreMetrics, StoreRead, StoredNode};
 use data_file::{DataFile, FILE};
 pub(crate) use data_file::{DirLock, make_dir};
 use reader::ReaderPool;
@@ -126,6 +128,12 @@ impl Backend for SqliteBackend {
 
     fn metrics(&self) -> &StoreMetrics {
         &self.0.writer.metrics
+    }
+
+    fn measure(&self) {}
+
+    fn nodes(&self) -> StoreRead<Option<Vec<StoredNode>>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     fn check(&self) -> StoreRead<()> {

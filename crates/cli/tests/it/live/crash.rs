@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::rest::call;
 use super::support::{Live, events};
+use super::test_store::new_store;
 
 /// A small generator with a fixed seed: the moments differ from round to round and are the same in
 /// every run.
@@ -191,6 +192,7 @@ async fn a_second_server_on_the_same_data_says_that_there_is_one() {
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(&live.dir)
+        .envs(new_store(&live.dir))
         .output()
         .await
         .unwrap();

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::test_store::new_store;
+
 /// The standard error of a server with a noisy MCP server, from start to stop.
 async fn logged(dir: &Path, log: Option<&str>) -> String {
     // Sends what its client did not expect, which the library warns of, and then says that it has.
@@ -21,6 +23,7 @@ async fn logged(dir: &Path, log: Option<&str>) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_thoughtwire"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&file);
     command.arg("--data-dir").arg(dir.join("data")).env_remove("THOUGHTWIRE_LOG");
+    command.envs(new_store(&dir.join("data")));
     command.stderr(std::fs::File::create(&errors).unwrap()).stdout(Stdio::null());
     if let Some(log) = log {
         command.env("THOUGHTWIRE_LOG", log);

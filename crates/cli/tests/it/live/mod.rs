@@ -42,7 +42,9 @@ mod sparky;
 mod sparky_api;
 mod sparky_later;
 mod support;
+mod test_store;
 mod tools;
 
 pub(crate) use shim::FaultyMachine;
 pub(crate) use support::{Live, TestClient};
+pub(crate) use test_store::{new_database, postgres_tool, store_of};

@@ -8,6 +8,7 @@ use thoughtwire_server::{ROUTES, RequiredScope};
 use super::access::Guarded;
 use super::openapi_document::{check, closed, document, operations, parameters};
 use super::rest::http;
+use super::test_store::is_in_database;
 
 /// A server that is asked, and everything that it was asked and answered.
 struct Asked {
@@ -166,6 +167,11 @@ impl Asked {
                 .unwrap()
                 .ends_with("# EOF\n")
         );
+        self.json("GET /v1/nodes", &[], None).await;
+        if is_in_database() {
+            // Databases are backed up with their own tools.
+            return;
+        }
         assert!(
             self.ask("GET /v1/backup", &[], &[], None)
                 .await

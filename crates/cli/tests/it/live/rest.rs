@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::support::{Live, kinds};
+use super::test_store::new_store;
 
 pub(super) fn http() -> reqwest::Client {
     // A second installation is refused and changes nothing.
@@ -282,6 +283,7 @@ async fn a_server_that_others_can_reach_needs_a_word_about_keys() {
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
         .args(["serve", "--listen", "0.0.0.0:0", "--data-dir"])
         .arg(dir.path())
+        .envs(new_store(dir.path()))
         .output()
         .await
         .unwrap();
@@ -291,6 +293,7 @@ async fn a_server_that_others_can_reach_needs_a_word_about_keys() {
     let made = tokio::process::Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
         .args(["keys", "add", "--expires", "30d", "--data-dir"])
         .arg(dir.path())
+        .envs(new_store(dir.path()))
         .output()
         .await
         .unwrap();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::support::Live;
+use super::test_store::new_store;
 
 /// A library that is loaded in front of the system's, and the files that tell it what to do.
 pub(crate) struct FaultyMachine {
@@ -40,6 +41,7 @@ impl FaultyMachine {
         let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.data())
+            .envs(new_store(&self.data()))
             .envs(self.variables())
             .kill_on_drop(true)
             .output();

@@ -11,6 +11,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_websockets::{ClientBuilder, MaybeTlsStream, Message, WebSocketStream};
 
+use super::test_store::new_store;
+
 /// How long anything may take before a test gives up on it. No test passes by waiting.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -172,6 +174,7 @@ fn serve(dir: &Path, limit: Option<&str>) -> Command {
         }
     };
     command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(dir);
+    command.envs(new_store(dir));
     for key in ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OLLAMA_HOST"] {
         command.env_remove(key);
     }

@@ -78,6 +78,9 @@ fn server() -> Vec<Prose> {
         Prose::new("get /v1/backup", "backup", "server", "A copy of all data")
             .answer(200, "One file, with the data of one moment, for `thoughtwire restore`.")
             .content("application/vnd.sqlite3", json!({})),
+        Prose::new("get /v1/nodes", "listNodes", "server", "List the servers on this data")
+            .detail("Servers share data that is in a database. A data directory has one server.")
+            .answer(200, "The nodes, with their leases."),
     ]
 }
 

@@ -10,3 +10,4 @@ mod nodes;
 mod opening;
 mod outcomes;
 mod relay;
+mod restoring;
