@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Agent;
 use crate::clock::Clock;
+use crate::cluster::NodeConnector;
 use crate::memory::Memory;
 use crate::metrics::HubMetrics;
 use crate::turn_message::Replying;
@@ -39,6 +40,8 @@ pub struct HubOptions {
     pub proven_for_ms: i64,
     /// The wall clock.
     pub clock: Clock,
+    /// Opens connections to other nodes that share the store.
+    pub nodes: Option<Arc<dyn NodeConnector>>,
 }
 
 impl Default for HubOptions {
@@ -52,6 +55,7 @@ impl Default for HubOptions {
             resting: false,
             proven_for_ms: 3_600_000,
             clock: Clock::default(),
+            nodes: None,
         }
     }
 }

@@ -62,7 +62,9 @@ mod upkeep;
 pub use batch::{Batch, BatchError, BatchExtras, BlockEdit, Receipt};
 pub use changes::{StoreChange, StoreChanges};
 pub use commit::Commit;
-pub use directory::{DirectoryStore, NewAgent, NewSession, SessionFilter, StoredSession};
+pub use directory::{
+    DirectoryStore, NewAgent, NewSession, PreviousOwner, SessionFilter, StoredSession,
+};
 pub use error::StoreError;
 pub use keys::KeyStore;
 pub use logs::{LogPage, LogStore, OpenItem};

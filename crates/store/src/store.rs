@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use thoughtwire_proto::Timestamp;
+use tokio::sync::watch;
 
 use crate::postgres;
 use crate::sqlite::{self, Contents};
@@ -48,6 +49,9 @@ pub(crate) trait Backend: Send + Sync {
     fn check(&self) -> StoreRead<()>;
     fn backup(&self) -> StoreRead<File>;
     fn close(&self) -> StoreRead<()>;
+    /// Turns false when other processes may write in the place of this one; `None` where no other
+    /// process can.
+    fn lease(&self) -> Option<watch::Receiver<bool>>;
 }
 
 impl Store {
@@ -131,6 +135,13 @@ impl Store {
     #[must_use]
     pub fn metrics(&self) -> &StoreMetrics {
         self.backend.metrics()
+    }
+
+    /// Turns false when this process has lost its lease, so that others take its sessions; `None`
+    /// where no other process can open the data.
+    #[must_use]
+    pub fn lease(&self) -> Option<watch::Receiver<bool>> {
+        self.backend.lease()
     }
 
     /// Checks that it can save: at once where the newest write worked, else by trying another.

@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use thoughtwire_proto::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
@@ -149,14 +149,16 @@ impl Backend for PostgresBackend {
     fn check(&self) -> StoreRead<()> {
         let store = Arc::clone(&self.0);
         Box::pin(async move {
-            if !*store.lease.watch().borrow() {
-                return Err(StoreError::Fenced);
-            }
+            store.lease.check()?;
             if !store.writer.is_failing() {
                 return Ok(());
             }
             store.writer.write(|_| Box::pin(async { Ok(()) })).await
         })
+    }
+
+    fn lease(&self) -> Option<watch::Receiver<bool>> {
+        Some(self.0.lease.watch())
     }
 
     fn backup(&self) -> StoreRead<File> {

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use thoughtwire_proto::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_postgres::Client;
 
 use super::changes::record_death;
 use super::connecting::Connections;
-use super::sql::{Text, args, execute, get_i64, only_row, rows};
+use super::sql::{Text, args, execute, get_i64, get_text, only_row, rows};
 use crate::{NodeIdentity, StoreError};
 
 /// Seconds for which a lease is given.
@@ -24,25 +25,56 @@ const RENEWAL: Duration = Duration::from_secs(1);
 /// before the lease ends.
 const OWN_LIMIT: Duration = Duration::from_secs(LEASE_SECONDS - 1);
 
-/// Whether this node still has its lease. Cheap to clone; all clones are one.
+/// This node's lease. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub(super) struct LeaseState(Arc<watch::Sender<bool>>);
+pub(super) struct LeaseState(Arc<LeaseCell>);
+
+struct LeaseCell {
+    /// When the last renewal that worked was begun.
+    renewed: Mutex<Instant>,
+    /// False once the node was declared dead.
+    held: watch::Sender<bool>,
+}
 
 impl LeaseState {
     pub(super) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(true)))
+        Self(Arc::new(LeaseCell {
+            renewed: Mutex::new(Instant::now()),
+            held: watch::Sender::new(true),
+        }))
     }
 
-    /// Notes that the lease is lost. It does not come back.
+    /// Whether this node may act for its sessions. A node whose lease cannot be renewed may not,
+    /// until it is renewed after all: nobody took its sessions then.
+    fn is_current(&self) -> bool {
+        *self.0.held.borrow() && self.0.renewed.lock().elapsed() < OWN_LIMIT
+    }
+
+    /// Checks that this node may act for its sessions.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] once it was declared dead, [`StoreError::Away`] while its lease
+    /// cannot be renewed.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        if !*self.0.held.borrow() {
+            return Err(StoreError::Fenced);
+        }
+        if !self.is_current() {
+            return Err(StoreError::Away("this node's lease cannot be renewed".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Notes that the node was declared dead. Its lease does not come back.
     pub(super) fn lose(&self) {
-        if self.0.send_replace(false) {
+        if self.0.held.send_replace(false) {
             tracing::warn!("this node has lost its lease: another may take its sessions");
         }
     }
 
-    /// A receiver that turns false when the lease is lost.
+    /// Turns false when the node was declared dead.
     pub(super) fn watch(&self) -> watch::Receiver<bool> {
-        self.0.subscribe()
+        self.0.held.subscribe()
     }
 }
 
@@ -125,6 +157,23 @@ pub(super) async fn declare_dead(sql: &Client, incarnation: i64) -> Result<bool,
     Ok(live.is_empty())
 }
 
+/// Declares all nodes dead whose lease has ended, by the database's clock.
+pub(super) async fn declare_all_dead(sql: &Client) -> Result<(), StoreError> {
+    let declared = rows(
+        sql,
+        "UPDATE nodes SET state = 'dead' WHERE state = 'live' AND lease_until < clock_timestamp()
+         RETURNING incarnation, id",
+        args![],
+    )
+    .await?;
+    for row in declared {
+        let node = get_text(&row, 1)?;
+        tracing::warn!(node, "a node's lease has ended; others take over its sessions");
+        close_fence(sql, get_i64(&row, 0)?).await?;
+    }
+    Ok(())
+}
+
 /// Gives the lease back, so that others take the sessions at once.
 pub(super) async fn leave(sql: &Client, incarnation: i64) -> Result<(), StoreError> {
     execute(
@@ -136,7 +185,7 @@ pub(super) async fn leave(sql: &Client, incarnation: i64) -> Result<(), StoreErr
     close_fence(sql, incarnation).await
 }
 
-/// Renews a node's lease until it is lost, or the task is aborted.
+/// Renews a node's lease until the node is declared dead, or the task is aborted.
 pub(super) fn keep_lease(
     connections: Arc<Connections>,
     incarnation: i64,
@@ -146,22 +195,21 @@ pub(super) fn keep_lease(
         let mut ticks = interval(RENEWAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut client = None;
-        let mut renewed = Instant::now();
-        // The lease is lost at this time, whatever the database does meanwhile.
-        while timeout_at(renewed + OWN_LIMIT, ticks.tick()).await.is_ok() {
+        loop {
+            ticks.tick().await;
             // The lease runs from before the statement, whenever its answer comes.
             let begun = Instant::now();
             let renewal = renew(&connections, &mut client, incarnation);
-            match timeout_at(renewed + OWN_LIMIT, renewal).await {
-                Ok(Ok(true)) => renewed = begun,
-                Ok(Ok(false)) | Err(_) => break,
+            match timeout(OWN_LIMIT, renewal).await {
+                Ok(Ok(true)) => *lease.0.renewed.lock() = begun,
+                Ok(Ok(false)) => return lease.lose(),
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "the lease was not renewed");
                     client = None;
                 }
+                Err(_) => client = None,
             }
         }
-        lease.lose();
     })
 }
 

@@ -375,11 +375,15 @@ impl WriterTask {
     /// Connects if there is no connection, and finds out the number of the last flush. Gives the
     /// next flush's fence. A database that has been away for long is tried once.
     async fn connected(&mut self, until: Instant) -> Result<Fence, StoreError> {
+        if let Err(StoreError::Fenced) = self.lease.check() {
+            return Err(StoreError::Fenced);
+        }
         if self.client.as_ref().is_none_or(Client::is_closed) {
             let until = if self.away_since.is_some() { Instant::now() } else { until };
             self.client = None;
             self.reconnect(until).await?;
         }
+        self.lease.check()?;
         Ok(Fence { number: self.fence.number + 1, ..self.fence })
     }
 

@@ -1,41 +1,11 @@
 //! Two servers on one database: each learns what the other one changes.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use super::access::Guarded;
 use super::rest::{call, http};
 use super::support::{Live, TestClient};
-
-/// A database that several servers use, deleted when this is dropped.
-struct SharedDatabase {
-    url: String,
-}
-
-impl SharedDatabase {
-    fn create() -> Self {
-        Self { url: Self::tool(&["create"]) }
-    }
-
-    fn tool(arguments: &[&str]) -> String {
-        let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/postgres");
-        let output = Command::new(tool).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
-    /// Starts a server on it, with a data directory of its own.
-    async fn serve(&self, dir: &tempfile::TempDir) -> Live {
-        Live::on(dir.path(), &["--store", &self.url]).await
-    }
-}
-
-impl Drop for SharedDatabase {
-    fn drop(&mut self) {
-        Self::tool(&["drop", &self.url]);
-    }
-}
+use crate::nodes::SharedDatabase;
 
 /// A client that watches its user's list, past the list as it is now.
 async fn watcher(live: &Live) -> TestClient {
@@ -71,7 +41,7 @@ async fn until_status(status: u16, ask: impl AsyncFn() -> u16) {
 #[tokio::test]
 async fn a_key_revoked_through_one_node_closes_its_clients_on_another() {
     let database = SharedDatabase::create();
-    let store = ["--store", database.url.as_str()];
+    let store = ["--store", database.url()];
     let (here, there) = (Guarded::with(&store).await, Guarded::with(&store).await);
     let (id, key) = here.key("ada", &["chat", "agents"]).await;
     let (_, other) = here.key("ada", &["chat"]).await;
@@ -112,7 +82,7 @@ async fn a_key_revoked_through_one_node_closes_its_clients_on_another() {
 #[tokio::test]
 async fn a_rotation_through_one_node_ends_logins_on_another() {
     let database = SharedDatabase::create();
-    let store = ["--store", database.url.as_str()];
+    let store = ["--store", database.url()];
     let (here, there) = (Guarded::with(&store).await, Guarded::with(&store).await);
     let (_, key) = here.key("ada", &["chat"]).await;
     let login = format!("{}/v1/login", here.live.url);
@@ -133,8 +103,7 @@ async fn a_rotation_through_one_node_ends_logins_on_another() {
 #[tokio::test]
 async fn a_list_is_followed_on_every_node() {
     let database = SharedDatabase::create();
-    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let (here, there) = (database.serve(&dirs[0]).await, database.serve(&dirs[1]).await);
+    let (here, there) = (database.node("here").await, database.node("there").await);
     let mut seen = watcher(&there).await;
     let (mut client, main) = here.agent("ada", "offline").await;
     seen.until(is_session(&main, "agent_name", json!("ada"))).await;
@@ -160,10 +129,29 @@ async fn a_list_is_followed_on_every_node() {
 }
 
 #[tokio::test]
+async fn a_session_deleted_through_another_node_ends_for_all() {
+    let database = SharedDatabase::create();
+    let (here, there) = (database.node("here").await, database.node("there").await);
+    let (mut client, _) = here.agent("ada", "offline").await;
+    let made = client.ask(json!({"type": "create_session", "id": "s", "agent": "ada"})).await;
+    let session = made["session"].as_str().unwrap();
+    client.attach(session, None).await;
+    let mut lists = [watcher(&here).await, watcher(&there).await];
+    let mut other = there.native().await;
+    other.attach(session, None).await;
+    let delete = json!({"type": "delete_session", "id": "d", "session": session});
+    assert_eq!(there.native().await.ask(delete).await["type"], "ack");
+    client.until_type("detached").await;
+    other.until_type("detached").await;
+    for list in &mut lists {
+        list.until(|frame| frame["type"] == "session_gone" && frame["session"] == session).await;
+    }
+}
+
+#[tokio::test]
 async fn an_agent_edited_and_deleted_through_one_node_changes_its_live_sessions_on_another() {
     let database = SharedDatabase::create();
-    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let (here, there) = (database.serve(&dirs[0]).await, database.serve(&dirs[1]).await);
+    let (here, there) = (database.node("here").await, database.node("there").await);
     let (mut client, session) = here.agent("ada", "offline").await;
     client.attach(&session, None).await;
     let ask = json!({"type": "send", "session": session, "text": "what is 6*7?"});
