@@ -89,7 +89,7 @@ async fn stopped(phase: &mut watch::Receiver<Phase>) {
 }
 
 /// The session that a node follows.
-struct Followed {
+struct FollowedHere {
     user: UserId,
     session: SessionId,
     subscription: Subscription,
@@ -102,7 +102,7 @@ struct NodeConnection<S> {
     socket: WebSocket<S>,
     hub: Hub,
     wake: WakeSignal,
-    followed: Option<Followed>,
+    followed: Option<FollowedHere>,
     replies: FuturesUnordered<BoxFuture<'static, NumberedReply>>,
 }
 
@@ -152,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NodeConnection<S> {
                 let wake = Arc::clone(&self.wake);
                 let answer = match self.hub.attach(&user, &session, start, wake, presence).await {
                     Ok((attached, subscription)) => {
-                        self.followed = Some(Followed { user, session, subscription });
+                        self.followed = Some(FollowedHere { user, session, subscription });
                         let Attached { first, head, recovered, turn, .. } = attached;
                         OwnerFrame::Following { first, head, recovered, turn }
                     }
@@ -161,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NodeConnection<S> {
                 self.say(answer).await
             }
             NodeRequest::Command { number, from, id, command } => {
-                let Some(Followed { user, session, .. }) = &self.followed else {
+                let Some(FollowedHere { user, session, .. }) = &self.followed else {
                     let reason = "no session is followed on this connection";
                     let refusal = Refusal::new(RefusalCode::NotAttached, reason).into();
                     return self.say(OwnerFrame::CommandRefused { number, refusal }).await;
@@ -218,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NodeConnection<S> {
     }
 
     async fn ended(&mut self, reason: &str) -> Result<(), ConnectionEnd> {
-        let Some(Followed { session, .. }) = self.followed.take() else { return Ok(()) };
+        let Some(FollowedHere { session, .. }) = self.followed.take() else { return Ok(()) };
         let stored = self.hub.store().directory().session(&session).await;
         let deleted = stored.is_ok_and(|stored| stored.is_none());
         self.say(OwnerFrame::FollowEnded { reason: reason.to_owned(), deleted }).await

@@ -323,7 +323,7 @@ impl Server {
         let end = tokio::select! {
             () = stop => ServeEnd::Stopped,
             () = lease_lost(&self.store) => {
-                // What turns would do now, another node does as well.
+                // Another node goes on with the turns.
                 grace = Duration::ZERO;
                 ServeEnd::LeaseLost
             }

@@ -67,7 +67,7 @@ pub struct StoredSession {
     pub is_main: bool,
     /// When it was created.
     pub created_at: Timestamp,
-    /// Whose it was before it was loaded, where several processes share the data.
+    /// The owner before it was loaded, where several processes share the data.
     pub taken_from: Option<PreviousOwner>,
 }
 

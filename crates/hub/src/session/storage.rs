@@ -41,7 +41,7 @@ pub(crate) struct ReadSession {
     pub(crate) seen_keys: SeenKeys,
     /// How long the open turn has run.
     pub(crate) time_spent: Duration,
-    /// Whose it was before, where several nodes share the data.
+    /// The owner before, where several nodes share the data.
     pub(crate) taken_from: Option<PreviousOwner>,
 }
 

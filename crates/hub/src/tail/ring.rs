@@ -189,7 +189,7 @@ impl Ring {
                 )
                 | Event::Other(_) => {}
             },
-            // Of a session that another node has.
+            // Comes from another node that has the session.
             Emission::Partial(partial) => {
                 self.open.retain(|open| open.item != partial.item);
                 self.open.push(partial.clone());

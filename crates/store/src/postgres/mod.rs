@@ -14,6 +14,7 @@ mod erasing;
 mod flush;
 mod flush_statement;
 mod keys;
+mod lineage;
 mod listing;
 mod logs;
 mod memory;

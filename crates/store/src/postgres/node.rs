@@ -12,6 +12,7 @@ use tokio_postgres::Client;
 
 use super::changes::record_death;
 use super::connecting::Connections;
+use super::lineage::{self, TIMELINE};
 use super::sql::{Text, args, execute, get_i64, get_text, only_row, rows};
 use crate::{NodeIdentity, StoreError};
 
@@ -95,6 +96,7 @@ async fn register_within(
     node: &NodeIdentity,
     now: Timestamp,
 ) -> Result<i64, StoreError> {
+    lineage::check(sql).await?;
     let earlier = rows(
         sql,
         "UPDATE nodes SET state = 'dead' WHERE id = $1 AND state = 'live' RETURNING incarnation",
@@ -116,7 +118,12 @@ async fn register_within(
     )
     .await?;
     let incarnation = get_i64(&registered, 0)?;
-    execute(sql, "INSERT INTO fences VALUES ($1, 0, false)", args![incarnation]).await?;
+    execute(
+        sql,
+        &format!("INSERT INTO fences VALUES ($1, 0, false, {TIMELINE})"),
+        args![incarnation],
+    )
+    .await?;
     // Connections of processes that are dead are closed.
     execute(
         sql,
@@ -213,7 +220,7 @@ pub(super) fn keep_lease(
     })
 }
 
-/// Renews a lease. False when the node was declared dead.
+/// Renews a lease. False when the node was declared dead, or registered on another timeline.
 async fn renew(
     connections: &Connections,
     client: &mut Option<Client>,
@@ -227,10 +234,12 @@ async fn renew(
         client,
         &format!(
             "UPDATE nodes SET lease_until = clock_timestamp() + interval '{LEASE_SECONDS} seconds'
-             WHERE incarnation = $1 AND state = 'live'"
+             WHERE incarnation = $1 AND state = 'live' AND EXISTS
+                 (SELECT 1 FROM fences WHERE fences.incarnation = $1 AND timeline = {TIMELINE})"
         ),
         args![incarnation],
     )
     .await?;
+    lineage::note_settings(client).await?;
     Ok(renewed > 0)
 }

@@ -20,6 +20,7 @@ use tokio_postgres::Client;
 use super::connecting::Connections;
 use super::flush::{Flush, FlushJob};
 use super::flush_statement::Fence;
+use super::lineage::{self, TIMELINE};
 use super::node::LeaseState;
 use super::sql::{SqlFuture, args, first_row, get_i64};
 use crate::commit::{CommitSender, settled};
@@ -295,7 +296,7 @@ impl WriterTask {
                     return None;
                 }
                 Ok(None) => {
-                    flush.fail(&self.fenced());
+                    flush.fail(&self.fenced(client, self.fence.number).await);
                     return None;
                 }
                 Err(error) if !error.is_lost_database() => return Some((flush, error)),
@@ -345,7 +346,7 @@ impl WriterTask {
                 self.fence = fence;
                 Ok(())
             }
-            Ok(false) => Err(self.fenced()),
+            Ok(false) => Err(self.fenced(client, self.fence.number).await),
             Err(error) if !error.is_lost_database() => {
                 // The transaction may be left open on this connection.
                 self.client = None;
@@ -367,8 +368,13 @@ impl WriterTask {
         }
     }
 
-    fn fenced(&self) -> StoreError {
+    /// Gives the lease up. `acknowledged` is the least number of the last flush that the database
+    /// has to have.
+    async fn fenced(&self, client: &Client, acknowledged: i64) -> StoreError {
         self.lease.lose();
+        if let Err(error) = lineage::find_loss(client, self.fence.node, acknowledged).await {
+            tracing::debug!(%error, "whether writes are missing was not found out");
+        }
         StoreError::Fenced
     }
 
@@ -392,6 +398,9 @@ impl WriterTask {
         loop {
             let error = match self.database.connect().await {
                 Ok(client) => match raise(&client, self.fence.node).await {
+                    Ok(Some(number)) if number <= self.fence.number => {
+                        return Err(self.fenced(&client, self.fence.number + 1).await);
+                    }
                     Ok(Some(number)) => {
                         self.fence.number = number;
                         self.client = Some(client);
@@ -400,7 +409,7 @@ impl WriterTask {
                         }
                         return Ok(());
                     }
-                    Ok(None) => return Err(self.fenced()),
+                    Ok(None) => return Err(self.fenced(&client, self.fence.number).await),
                     Err(error) => error,
                 },
                 Err(error) => error,
@@ -439,8 +448,10 @@ impl WriterTask {
 async fn raise(sql: &Client, node: i64) -> Result<Option<i64>, StoreError> {
     let raised = first_row(
         sql,
-        "UPDATE fences SET number = number + 1 WHERE incarnation = $1 AND NOT closed
-         RETURNING number",
+        &format!(
+            "UPDATE fences SET number = number + 1
+             WHERE incarnation = $1 AND NOT closed AND timeline = {TIMELINE} RETURNING number"
+        ),
         args![node],
     )
     .await?;
@@ -456,8 +467,10 @@ async fn run_all(
     sql.batch_execute("BEGIN").await?;
     let held = first_row(
         sql,
-        "UPDATE fences SET number = $2 WHERE incarnation = $1 AND number = $2 - 1 AND NOT closed
-         RETURNING 1::bigint",
+        &format!(
+            "UPDATE fences SET number = $2 WHERE incarnation = $1 AND number = $2 - 1
+             AND NOT closed AND timeline = {TIMELINE} RETURNING 1::bigint"
+        ),
         args![fence.node, fence.number],
     )
     .await?;

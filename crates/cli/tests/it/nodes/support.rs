@@ -9,7 +9,7 @@ use crate::live::{Live, TestClient};
 
 /// A fresh PostgreSQL database, and a data directory for each node.
 pub(crate) struct SharedDatabase {
-    url: String,
+    pub(crate) url: String,
     dirs: TempDir,
 }
 
@@ -41,7 +41,7 @@ fn postgres_tool(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// What a client saw of a session: each record once and in order.
+/// Records of a session that a client saw: each once and in order.
 #[derive(Default)]
 pub(crate) struct SeenLog(pub(crate) Vec<Value>);
 

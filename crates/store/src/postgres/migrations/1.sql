@@ -9,9 +9,17 @@ CREATE TABLE nodes (
 CREATE UNIQUE INDEX nodes_live ON nodes (id) WHERE state = 'live';
 -- Each flush of a node raises `number` by one, in its own transaction. Whoever declares a node dead
 -- closes its fence, and waits for its open flush. A row of its own: renewing a lease waits for no flush.
+-- A fence holds on the timeline of its registration.
 CREATE TABLE fences (
-    incarnation bigint PRIMARY KEY REFERENCES nodes, number bigint NOT NULL, closed boolean NOT NULL
+    incarnation bigint PRIMARY KEY REFERENCES nodes, number bigint NOT NULL, closed boolean NOT NULL,
+    timeline text NOT NULL
 ) WITH (fillfactor = 10);
+-- One row, by which a restored or promoted database is known: see lineage.rs. `transaction` wrote the row.
+-- Incarnations up to `renewed` are older than the epochs of the sessions.
+CREATE TABLE lineage (
+    transaction bigint NOT NULL, database bigint NOT NULL, timeline text NOT NULL, synchronous boolean NOT NULL,
+    renewed bigint NOT NULL
+);
 CREATE TABLE agents (
     num bigint GENERATED ALWAYS AS IDENTITY, id text PRIMARY KEY, owner text NOT NULL, name text NOT NULL,
     spec text NOT NULL, main_session text NOT NULL, created_at bigint NOT NULL,
