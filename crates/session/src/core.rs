@@ -165,9 +165,9 @@ impl<H: SessionHost> SessionCore<H> {
             }
             SessionInput::Saved => self.saved(),
             SessionInput::SaveFailed(refusal) => self.save_failed(refusal),
-            SessionInput::CheckpointSettled => {
+            SessionInput::CheckpointSettled(outcome) => {
                 if let Some(running) = &mut self.turns.running {
-                    running.items.checkpoint_settled();
+                    running.items.checkpoint_settled(&outcome, now.elapsed);
                 }
             }
             SessionInput::ReceiptLookedUp(result) => self.receipt_looked_up(result, now),

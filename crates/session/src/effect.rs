@@ -29,7 +29,7 @@ pub enum Effect<H: SessionHost> {
     Show(Emission),
     /// Sets the status line that new subscribers get; `None` removes it.
     SetStanding(Option<String>),
-    /// Checkpoints the text of open items. The driver reports the end of the last one by
+    /// Checkpoints the text of open items. The driver reports the end of all of them by
     /// [`SessionInput::CheckpointSettled`](crate::SessionInput::CheckpointSettled).
     Checkpoint(Vec<OpenItemText>),
     /// Starts the agent's work on a turn.

@@ -40,8 +40,8 @@ pub enum SessionInput<H: SessionHost> {
     /// The oldest batch under way was not saved, or it is unknown whether it was; the refusal's
     /// code says which.
     SaveFailed(Refusal),
-    /// The checkpoint under way was saved or failed.
-    CheckpointSettled,
+    /// All texts of the checkpoint under way were saved, or some of them were not.
+    CheckpointSettled(Result<(), Refusal>),
     /// Result of [`Effect::LookUpReceipt`](crate::Effect::LookUpReceipt): the answer for a
     /// repetition, or `None` if the command did not take effect before.
     ReceiptLookedUp(Result<Option<SessionReply>, Refusal>),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thoughtwire_proto::{Delta, Event, ItemId, StreamKind, TurnId};
+use thoughtwire_proto::{Delta, Event, ItemId, Refusal, StreamKind, TurnId};
 
 use crate::OpenItemText;
 
@@ -17,7 +17,8 @@ pub(crate) struct OpenItems {
     /// Items that have a checkpoint in the store.
     checkpointed: Vec<ItemId>,
     due: Option<Duration>,
-    is_saving: bool,
+    /// Items of the checkpoint under way.
+    saving: Vec<ItemId>,
 }
 
 struct StreamedItem {
@@ -28,7 +29,7 @@ struct StreamedItem {
     text: String,
     /// The cut item whose text this one continues.
     continues: Option<ItemId>,
-    /// Whether `text` has grown since its last checkpoint.
+    /// Whether `text` has grown since its last checkpoint, or that checkpoint failed.
     is_dirty: bool,
 }
 
@@ -94,7 +95,7 @@ impl OpenItems {
         if self.due.is_none_or(|due| due > elapsed) {
             return Vec::new();
         }
-        if self.is_saving {
+        if !self.saving.is_empty() {
             self.due = Some(elapsed + CHECKPOINT_EVERY);
             return Vec::new();
         }
@@ -109,17 +110,24 @@ impl OpenItems {
             if !self.checkpointed.contains(&open.item) {
                 self.checkpointed.push(open.item.clone());
             }
+            self.saving.push(open.item.clone());
             let (item, kind, text) = (open.item.clone(), open.kind, open.text.clone());
             let (turn, continues) = (turn.clone(), open.continues.clone());
             texts.push(OpenItemText { item, turn, kind, text, continues });
         }
-        self.is_saving = !texts.is_empty();
         texts
     }
 
-    /// The checkpoint under way was saved or failed. One that failed costs nothing: the next one
-    /// has the whole text, and appends report the disk's state.
-    pub(crate) fn checkpoint_settled(&mut self) {
-        self.is_saving = false;
+    /// Ends the checkpoint under way. One that failed is repeated with the whole text of its items
+    /// as far as they are still open. Appends report the disk's state.
+    pub(crate) fn checkpoint_settled(&mut self, outcome: &Result<(), Refusal>, elapsed: Duration) {
+        let saving = std::mem::take(&mut self.saving);
+        if outcome.is_ok() {
+            return;
+        }
+        for open in self.items.iter_mut().filter(|open| saving.contains(&open.item)) {
+            open.is_dirty = true;
+            self.due.get_or_insert(elapsed + CHECKPOINT_EVERY);
+        }
     }
 }

@@ -43,7 +43,8 @@ struct LeftTurn {
     resumes: bool,
     was_stopped: bool,
     interrupted_by: ResumeReason,
-    time_spent: Duration,
+    /// The turn and how long it has run, until work on it begins.
+    time_spent: Option<(TurnId, Duration)>,
 }
 
 /// A turn that has to be ended as failed.
@@ -125,6 +126,7 @@ impl<H: SessionHost> TurnQueue<H> {
             ..
         } = loaded;
         let StoredState { state, inputs } = stored;
+        let time_spent = state.turn().map(|turn| (turn.id.clone(), time_spent));
         Self {
             log: AcceptedLog::new(state, seen_keys),
             running: None,
@@ -320,8 +322,9 @@ impl<H: SessionHost> TurnQueue<H> {
             attachments: Vec::new(),
         });
         let is_embedders = matches!(runner, Runner::Embedder(_));
-        let within =
-            self.options.turn_within.saturating_sub(std::mem::take(&mut self.left.time_spent));
+        let spent = self.left.time_spent.take().filter(|(left, _)| *left == turn);
+        let spent = spent.map_or(Duration::ZERO, |(_, spent)| spent);
+        let within = self.options.turn_within.saturating_sub(spent);
         self.running = Some(RunningTurn::new(turn.clone(), within, is_embedders));
         let state = self.log.state();
         let (head, open) = (state.head(), state.turn());

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::JoinAll;
 use thoughtwire_proto::{Refusal, ResumeReason, Seq, SessionId, UserId};
 use thoughtwire_session::{
     LoadedSession, SessionCore, SessionInput, SessionOptions, unknown_session,
@@ -39,7 +40,8 @@ pub(crate) struct SessionDriver {
     pub(super) clients: Arc<Clients>,
     /// Batches that the store has, oldest first.
     pub(super) commits: VecDeque<Commit<()>>,
-    pub(super) checkpoint: Option<Commit<()>>,
+    /// The checkpoint under way: one write for each of its items.
+    pub(super) checkpoint: Option<JoinAll<Commit<()>>>,
     pub(super) turn: Option<LiveTurn>,
     /// Reads, deletions and cuts under way.
     pub(super) jobs: JoinSet<JobResult>,
@@ -64,7 +66,7 @@ enum DriverEvent {
     Turn(TurnNews),
     Mail(Option<SessionMail>),
     Job(JobResult),
-    CheckpointSettled,
+    CheckpointSettled(Result<(), StoreError>),
     PermitGiven,
     PresenceChanged,
     Timeout,
@@ -179,7 +181,7 @@ impl SessionDriver {
             mail = mailbox.recv(), if takes_mail => DriverEvent::Mail(mail),
             () = core.host_mut().permit_given(), if takes_agent => DriverEvent::PermitGiven,
             () = tail.presence_changed(), if !is_gathering => DriverEvent::PresenceChanged,
-            Some(_) = settled(checkpoint) => DriverEvent::CheckpointSettled,
+            Some(result) = settled(checkpoint) => DriverEvent::CheckpointSettled(result),
             () = tokio::time::sleep_until(wake_at) => DriverEvent::Timeout,
         }
     }
@@ -212,9 +214,14 @@ impl SessionDriver {
             }
             DriverEvent::Mail(None) => self.end = Some(LiveEnd::Stopped),
             DriverEvent::Job(result) => self.take_job(result),
-            DriverEvent::CheckpointSettled => {
+            DriverEvent::CheckpointSettled(result) => {
                 self.checkpoint = None;
-                self.handle(SessionInput::CheckpointSettled);
+                let outcome = result.map_err(|error| {
+                    let session = &self.storage.id;
+                    tracing::warn!(%session, %error, "open items could not be checkpointed");
+                    Refusal::from(&error)
+                });
+                self.handle(SessionInput::CheckpointSettled(outcome));
             }
             DriverEvent::PermitGiven => self.handle(SessionInput::PermitGiven),
             DriverEvent::PresenceChanged => self.handle(SessionInput::PresenceChanged),
@@ -271,9 +278,9 @@ async fn front(commits: &mut VecDeque<Commit<()>>) -> Option<Result<(), StoreErr
 }
 
 /// Result of the checkpoint under way; `None` while there is none. Safe to drop and call again.
-async fn settled(checkpoint: &mut Option<Commit<()>>) -> Option<Result<(), StoreError>> {
+async fn settled(checkpoint: &mut Option<JoinAll<Commit<()>>>) -> Option<Result<(), StoreError>> {
     match checkpoint {
-        Some(checkpoint) => Some(checkpoint.await),
+        Some(writes) => Some(writes.await.into_iter().collect()),
         None => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
 use thoughtwire_proto::Emission;
 use thoughtwire_session::{Effect, Runner, SessionEnd, SessionInput, TurnStart};
 use tokio::sync::mpsc;
@@ -29,7 +30,9 @@ impl SessionDriver {
             }
             Effect::Show(emission) => self.tail.publish([emission]),
             Effect::SetStanding(text) => self.tail.stands(text),
-            Effect::Checkpoint(texts) => self.checkpoint = self.storage.checkpoint(texts),
+            Effect::Checkpoint(texts) => {
+                self.checkpoint = Some(join_all(self.storage.checkpoint(texts)));
+            }
             Effect::StartTurn(start) => self.start_turn(*start),
             Effect::DropTurn => {
                 self.turn = None;

@@ -155,13 +155,13 @@ impl SessionStorage {
         }
     }
 
-    /// Saves the text of open items; resolves with the last of them.
-    pub(crate) fn checkpoint(&self, texts: Vec<OpenItemText>) -> Option<Commit<()>> {
+    /// Saves the text of open items, each with a write of its own.
+    pub(crate) fn checkpoint(&self, texts: Vec<OpenItemText>) -> Vec<Commit<()>> {
         let save = |OpenItemText { item, turn, kind, text, continues }| {
             let open = OpenItem { item, turn, kind, text, continues };
             self.store.logs().checkpoint(&self.id, open)
         };
-        texts.into_iter().map(save).last()
+        texts.into_iter().map(save).collect()
     }
 
     /// Looks a command's receipt up. Returns the answer for a repetition.

@@ -293,6 +293,67 @@ fn a_reconnect_attaches_every_chat_at_its_proven_position() {
 }
 
 #[test]
+fn a_chat_that_could_not_be_attached_is_tried_again_with_the_next_frame() {
+    let mut machine = SparkyMachine::new(Tools::default());
+    machine.frame(r#"{"type": "connect", "data": {"session_id": "s"}}"#);
+    machine.poll();
+    machine.authenticated(Ok(()));
+    let peer = PeerRef { wire: PeerWire::Sparky, space: "local".into(), name: "s".into() };
+    let chats = ["c1", "c2"].map(|chat| (chat.to_owned(), chat.replace('c', "x").parse().unwrap()));
+    let (tag, _) = request(&mut machine);
+    machine.answer(
+        tag,
+        Ok(CommandReply::Directory(DirectoryReply::Peer {
+            peer: peer.clone(),
+            is_new: false,
+            chats: chats.to_vec(),
+            selected: Some("c1".into()),
+        })),
+    );
+    assert_eq!(frame(&mut machine)["type"], "session_info");
+    let attached = |machine: &mut SparkyMachine| match request(machine) {
+        (tag, Command::Connection(ConnectionCommand::Attach { session, start, .. })) => {
+            (tag, session.to_string(), start)
+        }
+        (_, other) => panic!("{other:?}"),
+    };
+    let failed = || Err(Refusal::new(RefusalCode::StoreFailed, "the disk failed"));
+    // A deleted chat is left out without a word; another refusal is told.
+    let (tag, session, _) = attached(&mut machine);
+    assert_eq!(session, "x2");
+    machine.answer(tag, failed());
+    let told = frame(&mut machine);
+    assert_eq!((&told["type"], &told["chat_id"]), (&"error".into(), &"c2".into()));
+    assert_eq!(told["data"]["message"], "Error opening chat: the disk failed");
+    let (tag, session, _) = attached(&mut machine);
+    assert_eq!(session, "x1");
+    machine.answer(tag, Err(Refusal::new(RefusalCode::UnknownSession, "there is no such session")));
+    assert_eq!(frame(&mut machine)["type"], "ready");
+    // A chat that another connection opened is refused, too.
+    machine.joined(&Joined {
+        peer,
+        chat: "c3".into(),
+        session: "x3".parse().unwrap(),
+        is_new: true,
+    });
+    let (tag, _, first) = attached(&mut machine);
+    machine.answer(tag, failed());
+    assert_eq!(frame(&mut machine)["chat_id"], "c3");
+    assert_eq!(machine.poll(), None, "nothing is tried again before the client sends");
+    machine.frame(r#"{"type": "switch_chat", "data": {"chat_id": "c3"}}"#);
+    let (tag, session, _) = attached(&mut machine);
+    assert_eq!(session, "x2");
+    machine.answer(tag, done());
+    let (tag, session, again) = attached(&mut machine);
+    assert_eq!((session.as_str(), again), ("x3", first));
+    machine.answer(tag, done());
+    assert!(matches!(
+        request(&mut machine).1,
+        Command::Directory(DirectoryCommand::OpenChat { chat: Some(chat), .. }) if chat == "c3"
+    ));
+}
+
+#[test]
 fn a_refused_connection_waits_for_another_connect() {
     let mut machine = SparkyMachine::new(Tools::default());
     for bad in [

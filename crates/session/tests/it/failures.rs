@@ -8,6 +8,10 @@ use crate::script::{
     say, send,
 };
 
+fn checkpoint_failed() -> SessionInput<ScriptHost> {
+    SessionInput::CheckpointSettled(Err(Refusal::new(RefusalCode::StoreFailed, "no")))
+}
+
 fn unread() -> SessionInput<ScriptHost> {
     SessionInput::Reloaded(Err(Refusal::new(RefusalCode::StoreFailed, "no")))
 }
@@ -35,6 +39,25 @@ fn a_turn_that_is_on_disk_is_ended_after_a_pause() {
     // The disk still fails: the end is tried again.
     script.on(reloaded(&log), &["show status \"the disk failed\""]).wait(1_000);
     script.on(TIME, &["append 4: turn_ended(store_failed)"]).on(SAVED, &["publish 4"]);
+}
+
+#[test]
+fn events_that_were_saved_though_nobody_knew_are_published() {
+    let mut script = SessionScript::new();
+    script
+        .skip(send("s1"))
+        .skip(say("t-1", "a1", true))
+        .on(
+            failed(RefusalCode::StoreUnknown),
+            &["s1: store_unknown", "a1: store_unknown", "discard", "reload"],
+        )
+        .on(
+            reloaded(&asked(Some("t-1"))),
+            &["publish 2-3", "show status \"the disk failed\"", "drop turn"],
+        )
+        .wait(1_000)
+        .on(TIME, &["append 4: turn_ended(store_unknown)"])
+        .on(SAVED, &["publish 4"]);
 }
 
 #[test]
@@ -93,7 +116,7 @@ fn a_checkpoint_that_is_under_way_is_not_doubled() {
     assert_eq!(script.timeout(), Some(900));
     script.wait(900).on(TIME, &["checkpoint \"Half\""]).skip(delta("t-1", "m", " a"));
     script.wait(900).on(TIME, &[]).skip(delta("t-1", "m", " sen")).wait(900).on(TIME, &[]);
-    script.on(SessionInput::CheckpointSettled, &[]).wait(900);
+    script.on(SessionInput::CheckpointSettled(Ok(())), &[]).wait(900);
     script.on(TIME, &["checkpoint \"Half a sen\""]).on(
         finish("t-1", "f"),
         &[
@@ -102,4 +125,21 @@ fn a_checkpoint_that_is_under_way_is_not_doubled() {
             "f: ended",
         ],
     );
+}
+
+#[test]
+fn a_checkpoint_that_failed_is_repeated_though_nothing_was_added() {
+    let mut script = SessionScript::new();
+    script.skip(send("s1")).skip(SAVED).skip(delta("t-1", "m", "Half"));
+    script.skip(delta("t-1", "m-a1", "wo")).wait(900);
+    script.on(TIME, &["checkpoint \"Half\" \"wo\""]).wait(100).on(checkpoint_failed(), &[]);
+    assert_eq!(script.timeout(), Some(900));
+    script.wait(900).on(TIME, &["checkpoint \"Half\" \"wo\""]);
+    // Only what is still open is repeated.
+    script.skip(say("t-1", "a1", true)).skip(SAVED).on(checkpoint_failed(), &[]);
+    script.wait(900).on(TIME, &["checkpoint \"Half\""]);
+    let before = script.timeout();
+    script.on(SessionInput::CheckpointSettled(Ok(())), &[]);
+    assert_eq!(script.timeout(), before);
+    script.wait(900).on(TIME, &[]);
 }

@@ -240,6 +240,14 @@ fn time_that_a_turn_ran_before_counts() {
 }
 
 #[test]
+fn time_of_a_turn_that_was_ended_does_not_count_for_the_next_one() {
+    let left = TurnLeft { time_spent: Duration::from_secs(3_590), ..TurnLeft::default() };
+    let (mut script, _) = SessionScript::interrupted(&running(3), ScriptHost::default(), left);
+    script.skip(SAVED).skip(send("s1")).skip(SAVED);
+    assert_eq!(script.timeout(), Some(3_600_000));
+}
+
+#[test]
 fn waits_and_interruptions_are_not_time_spent() {
     let at = |seconds: i64, event: TurnEvent| Record {
         seq: Seq(1),

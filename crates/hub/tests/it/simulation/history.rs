@@ -237,7 +237,11 @@ impl History {
 
     /// A planned stop; a crash may come at any write of it, or behind the last one.
     async fn stop(&mut self, life: &mut Life, last: bool) -> End {
-        self.ledger.lock().unwrap().excused = true;
+        {
+            let mut ledger = self.ledger.lock().unwrap();
+            ledger.excused = true;
+            ledger.texts.stops();
+        }
         let grace = self.dice.u64(0..3_000);
         let mut writes = (!last && self.dice.bool()).then(|| self.dice.u32(0..4));
         self.note(format!("stop within {grace} ms, to be cut behind {writes:?} writes"));

@@ -14,8 +14,11 @@
 //!
 //! A write that fails weakens this. Events behind a failed append are lost with it, since a log has
 //! no gaps, and with them the text of an item that was just being said whole. Its turn then ends as
-//! failed. A checkpoint that failed is repeated only when its item grows. So after a failed write
-//! this checks no further checkpoints of that life: what was on disk before still has to be there.
+//! failed. Until that is done, up to two pauses of a second, nothing is checkpointed. If a planned
+//! stop comes in between, the turn goes on at the next start from the checkpoints before. So once a
+//! stop has begun, this counts on no further checkpoints of a life in which writes failed.
+//!
+//! A checkpoint that failed is repeated 900 ms later, whether its item grows or not.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -27,6 +30,8 @@ use tokio::time::Instant;
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(900);
 /// How late a timer may be.
 const TIMER: Duration = Duration::from_millis(5);
+/// Longest time in which a turn whose append failed is ended, with reads that are slow.
+const ENDS_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// Texts of all rooms that are not known to be in the log.
 #[derive(Default)]
@@ -38,6 +43,8 @@ pub(crate) struct ShownTexts {
     /// Last positions of the logs, by room, when writes last stopped failing in this life. Turns
     /// that began before may have lost events.
     healed_at: HashMap<usize, u64>,
+    /// Whether a planned stop has begun in this life.
+    is_stopping: bool,
     /// Whether the life ended with a planned stop.
     is_stopped: bool,
 }
@@ -110,11 +117,12 @@ impl ShownTexts {
         {
             (self.health, self.healed_at) = (DiskHealth::Well, heads);
         }
-        if self.health != DiskHealth::Well || self.has_failed {
+        if self.health != DiskHealth::Well || (self.has_failed && self.is_stopping) {
             return;
         }
         let now = Instant::now();
-        let pace = CHECKPOINT_EVERY + TIMER;
+        let pause = if self.has_failed { ENDS_WITHIN } else { Duration::ZERO };
+        let pace = CHECKPOINT_EVERY + TIMER + pause;
         for shown in self.items.values_mut().filter(|shown| shown.is_live) {
             while let Some((at, bytes)) = shown.idle.front()
                 && *at + pace < now
@@ -129,6 +137,11 @@ impl ShownTexts {
         }
     }
 
+    /// A planned stop begins.
+    pub(crate) fn stops(&mut self) {
+        self.is_stopping = true;
+    }
+
     /// A planned stop has ended.
     pub(crate) fn stopped(&mut self) {
         self.is_stopped = true;
@@ -136,7 +149,8 @@ impl ShownTexts {
 
     /// A life begins: of the texts that the one before left open, there is what was on disk.
     pub(crate) fn begins(&mut self) {
-        (self.health, self.has_failed, self.is_stopped) = (DiskHealth::Well, false, false);
+        (self.health, self.has_failed) = (DiskHealth::Well, false);
+        (self.is_stopping, self.is_stopped) = (false, false);
         self.healed_at.clear();
         for shown in self.items.values_mut().filter(|shown| shown.is_live) {
             shown.text.truncate(shown.saved);

@@ -39,6 +39,8 @@ pub struct SparkyMachine {
     personality: Option<String>,
     history: Vec<HistoryEntry>,
     waiting: VecDeque<PendingWork>,
+    /// Chats that could not be attached. The client's next frame tries them again.
+    pub(super) unattached: Vec<Joined>,
     pending: Option<(Tag, SparkyStep)>,
     pub(super) connecting: Option<Connecting>,
 }
@@ -64,6 +66,7 @@ impl SparkyMachine {
             personality: None,
             history: Vec::new(),
             waiting: VecDeque::new(),
+            unattached: Vec::new(),
             pending: None,
             connecting: None,
         }
@@ -99,6 +102,8 @@ impl SparkyMachine {
                 Some(PendingWork::Frame(payload)) if self.ready => self.begin(payload),
                 Some(PendingWork::Frame(payload)) => self.greet(payload),
                 Some(PendingWork::Join(joined)) => self.join(joined),
+                Some(PendingWork::Retry(joined)) if self.chats.has(&joined.session) => {}
+                Some(PendingWork::Retry(joined)) => self.attach(joined),
                 None => return,
             }
         }
@@ -214,21 +219,27 @@ impl SparkyMachine {
     }
 
     fn join(&mut self, joined: Joined) {
-        let Joined { peer, chat, session, is_new } = joined;
-        if self.peer.as_ref() != Some(&peer) || self.chats.has(&session) {
+        if self.peer.as_ref() != Some(&joined.peer) || self.chats.has(&joined.session) {
             return;
         }
         match self.generation {
             Generation::Sessions => {}
             // Such a client is in one chat at a time, and in the default one until it chooses
             // another.
-            Generation::Chats if self.chats.selected().is_none() && chat == DEFAULT_CHAT => {}
+            Generation::Chats if self.chats.selected().is_none() && joined.chat == DEFAULT_CHAT => {
+            }
             Generation::Chats => return,
         }
         // A client that chose no chat is in the default one, even if another connection opened it.
-        if self.chats.selected().is_none() && chat == DEFAULT_CHAT {
-            self.chats.select(chat.clone());
+        if self.chats.selected().is_none() && joined.chat == DEFAULT_CHAT {
+            self.chats.select(joined.chat.clone());
         }
+        self.attach(joined);
+    }
+
+    /// Attaches a chat that the client did not ask for.
+    fn attach(&mut self, joined: Joined) {
+        let Joined { peer, chat, session, is_new } = joined.clone();
         self.chats.insert(chat, session.clone());
         // A new chat is read from its beginning, so that nothing is missed. Another chat is read
         // from the peer's proven position. From its head, this connection would prove frames that
@@ -239,8 +250,8 @@ impl SparkyMachine {
             Start::Proven(peer)
         };
         self.request(
-            ConnectionCommand::Attach { session: session.clone(), start, tools: Vec::new() },
-            SparkyStep::Joining(session),
+            ConnectionCommand::Attach { session, start, tools: Vec::new() },
+            SparkyStep::Joining(joined),
         );
     }
 
@@ -355,6 +366,8 @@ impl Machine for SparkyMachine {
     fn frame(&mut self, text: &str) {
         match WsMessage::from_text(text) {
             Ok(message) => {
+                let unattached = std::mem::take(&mut self.unattached);
+                self.waiting.extend(unattached.into_iter().map(PendingWork::Retry));
                 self.waiting.push_back(PendingWork::Frame(message.payload));
                 self.advance();
             }

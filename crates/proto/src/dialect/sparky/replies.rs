@@ -4,6 +4,7 @@ use super::machine::SparkyMachine;
 use super::payload::{Generation, Payload};
 use super::step::{AfterOpen, ChosenChat, SparkyStep};
 use crate::command::OpenedChat;
+use crate::connection::Joined;
 use crate::{
     CommandReply, ConnectionCommand, Refusal, RefusalCode, SessionCommand, SessionId, Start,
 };
@@ -19,16 +20,15 @@ impl SparkyMachine {
                     self.complain(format!("Invalid message format: {refusal}"));
                 }
             },
-            SparkyStep::Joining(session) => {
-                if outcome.is_err() {
-                    // The chat was deleted meanwhile.
-                    self.chats.remove(&session);
+            SparkyStep::Joining(joined) => {
+                if let Err(refusal) = outcome {
+                    self.attach_refused(joined, &refusal);
                 }
             }
             SparkyStep::Rejoining { rest, session } => {
-                if outcome.is_err() {
-                    // The chat was deleted meanwhile.
-                    self.chats.remove(&session);
+                let chat = self.chats.name(&session).map(str::to_owned);
+                if let (Err(refusal), Some(chat), Some(peer)) = (outcome, chat, self.peer.clone()) {
+                    self.attach_refused(Joined { peer, chat, session, is_new: false }, &refusal);
                 }
                 self.rejoin(rest);
             }
@@ -79,6 +79,17 @@ impl SparkyMachine {
                     self.complain(format!("Error processing message: {refusal}"));
                 }
             },
+        }
+    }
+
+    /// Gives up a chat that could not be attached. Unless it was deleted meanwhile, the client is
+    /// told, and its next frame tries again.
+    fn attach_refused(&mut self, joined: Joined, refusal: &Refusal) {
+        self.chats.remove(&joined.session);
+        if refusal.code != RefusalCode::UnknownSession {
+            let message = format!("Error opening chat: {refusal}");
+            self.tell(Payload::Error { message, task_id: None }, Some(joined.chat.clone()));
+            self.unattached.push(joined);
         }
     }
 

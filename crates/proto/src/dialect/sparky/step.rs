@@ -17,13 +17,16 @@ pub(super) struct Connecting {
 /// Something to carry out when earlier frames are done.
 pub(super) enum PendingWork {
     Frame(Payload),
+    /// Attach a chat that another connection opened.
     Join(Joined),
+    /// Attach a chat again whose attachment was refused.
+    Retry(Joined),
 }
 
 pub(super) enum SparkyStep {
     OpeningPeer,
     /// Attaching a chat that another connection of the session opened.
-    Joining(SessionId),
+    Joining(Joined),
     /// Attaching the session's existing chats, of which `rest` remain.
     Rejoining {
         rest: Vec<(String, SessionId)>,
