@@ -140,7 +140,8 @@ async fn a_session_deleted_through_another_node_ends_for_all() {
     let mut other = there.native().await;
     other.attach(session, None).await;
     let delete = json!({"type": "delete_session", "id": "d", "session": session});
-    assert_eq!(there.native().await.ask(delete).await["type"], "ack");
+    let answer = there.native().await.ask(delete).await;
+    assert_eq!(answer["type"], "ack", "{answer}");
     client.until_type("detached").await;
     other.until_type("detached").await;
     for list in &mut lists {
