@@ -226,11 +226,8 @@ impl FollowedSession {
                 drop(reply.send(Ok(false)));
                 None
             }
-            SessionMail::ProfileChanged(_) => None,
-            SessionMail::Erased => {
-                self.tail.close(DELETED);
-                Some(FollowEnd::Over)
-            }
+            // The owner tells of a deletion behind its answers to commands.
+            SessionMail::ProfileChanged(_) | SessionMail::Erased => None,
             SessionMail::Stop { .. } => {
                 self.tail.close("the server is stopping");
                 Some(FollowEnd::Over)

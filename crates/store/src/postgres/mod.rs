@@ -78,11 +78,11 @@ pub(crate) async fn open(
     let sql = database.connect().await?;
     schema::migrate(&sql).await?;
     let incarnation = node::register(&sql, &node, now).await?;
-    let lease = LeaseState::new();
-    let renewal = node::keep_lease(Arc::clone(&database), incarnation, lease.clone());
     let changes = StoreChanges::shared();
     let recorder = ChangeRecorder { node: incarnation, changes: changes.clone() };
     let task = ChangesTask::new(Arc::clone(&database), &sql, recorder).await?;
+    let lease = LeaseState::new();
+    let renewal = node::keep_lease(Arc::clone(&database), incarnation, lease.clone());
     let (stop, stopped) = oneshot::channel();
     let telling = (stop, tokio::spawn(task.run(stopped)));
     let writer =

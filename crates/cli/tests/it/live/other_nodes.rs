@@ -41,7 +41,7 @@ async fn until_status(status: u16, ask: impl AsyncFn() -> u16) {
 #[tokio::test]
 async fn a_key_revoked_through_one_node_closes_its_clients_on_another() {
     let database = SharedDatabase::create();
-    let store = ["--store", database.url.as_str()];
+    let store = ["--store", database.url()];
     let (here, there) = (Guarded::with(&store).await, Guarded::with(&store).await);
     let (id, key) = here.key("ada", &["chat", "agents"]).await;
     let (_, other) = here.key("ada", &["chat"]).await;
@@ -82,7 +82,7 @@ async fn a_key_revoked_through_one_node_closes_its_clients_on_another() {
 #[tokio::test]
 async fn a_rotation_through_one_node_ends_logins_on_another() {
     let database = SharedDatabase::create();
-    let store = ["--store", database.url.as_str()];
+    let store = ["--store", database.url()];
     let (here, there) = (Guarded::with(&store).await, Guarded::with(&store).await);
     let (_, key) = here.key("ada", &["chat"]).await;
     let login = format!("{}/v1/login", here.live.url);
@@ -126,6 +126,27 @@ async fn a_list_is_followed_on_every_node() {
     let renamed = json!({"name": "eve"});
     assert_eq!(call(&there, "PATCH", "/v1/agents/ada", &[], Some(renamed)).await.0, 200);
     seen.until(is_session(&main, "agent_name", json!("eve"))).await;
+}
+
+#[tokio::test]
+async fn a_session_deleted_through_another_node_ends_for_all() {
+    let database = SharedDatabase::create();
+    let (here, there) = (database.node("here").await, database.node("there").await);
+    let (mut client, _) = here.agent("ada", "offline").await;
+    let made = client.ask(json!({"type": "create_session", "id": "s", "agent": "ada"})).await;
+    let session = made["session"].as_str().unwrap();
+    client.attach(session, None).await;
+    let mut lists = [watcher(&here).await, watcher(&there).await];
+    let mut other = there.native().await;
+    other.attach(session, None).await;
+    let delete = json!({"type": "delete_session", "id": "d", "session": session});
+    let answer = there.native().await.ask(delete).await;
+    assert_eq!(answer["type"], "ack", "{answer}");
+    client.until_type("detached").await;
+    other.until_type("detached").await;
+    for list in &mut lists {
+        list.until(|frame| frame["type"] == "session_gone" && frame["session"] == session).await;
+    }
 }
 
 #[tokio::test]

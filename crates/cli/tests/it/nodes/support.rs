@@ -18,6 +18,10 @@ impl SharedDatabase {
         Self { url: postgres_tool(&["create"]), dirs: tempfile::tempdir().unwrap() }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Starts a node, or starts it again.
     pub(crate) async fn node(&self, name: &str) -> Live {
         Live::on(&self.dirs.path().join(name), &["--store", &self.url]).await
