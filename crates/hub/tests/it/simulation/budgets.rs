@@ -79,7 +79,7 @@ impl TimeLimit {
                 found.turns += 1;
                 found.resumed += u64::from(ran.attempts > 0);
                 if self.is_checked && !ran.is_longer && millis < limit - TIMER_MS {
-                    found.wrong.push(format!("turn {turn} was ended after {millis} ms of {limit}"));
+                    found.wrong.push(format!("turn {turn} ended after {millis} of {limit} ms"));
                 }
             }
         }
