@@ -16,6 +16,7 @@ mod frame;
 mod keys;
 mod live_view;
 mod memory;
+mod node_connector;
 mod out;
 mod render;
 mod rest;

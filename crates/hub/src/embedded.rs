@@ -39,7 +39,7 @@ pub struct Embedded {
 }
 
 /// Agent of an embedded hub: it fails the turns that the program did not start itself.
-struct AbsentAgent;
+pub(crate) struct AbsentAgent;
 
 impl Agent for AbsentAgent {
     fn run(&self, _turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {

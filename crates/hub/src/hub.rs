@@ -14,9 +14,10 @@ use thoughtwire_proto::{
 use thoughtwire_session::{CommandRequest, IdempotencyKey, SessionRequest, unknown_session};
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::calendar::Calendar;
-use crate::directory::{Directory, session_title};
+use crate::directory::{Directory, follow_other_nodes, session_title};
 use crate::metrics::HubMetrics;
 use crate::registry::SessionRegistry;
 use crate::services::task_ended;
@@ -34,6 +35,9 @@ const PROVEN_WITHIN: Duration = Duration::from_millis(250);
 const PROVEN_AT_ONCE: usize = 64;
 /// Name of the clock that a planned stop sets, and that the next start sets back.
 const PLANNED_STOP: &str = "planned_stop";
+/// Sessions of dead nodes that are loaded at once, and milliseconds between two looks for them.
+const ORPHANS_AT_ONCE: usize = 50;
+const ORPHANS_EVERY_MS: std::ops::RangeInclusive<u64> = 250..=750;
 /// How long a stop waits for the work of agents whose turns have ended.
 const AGENTS_WITHIN: Duration = Duration::from_secs(1);
 /// How long a stop waits until it is on disk that it was planned.
@@ -46,6 +50,8 @@ pub struct Hub {
     pub(crate) sessions: Arc<SessionRegistry>,
     pub(crate) state: Arc<HubState>,
     directory: Directory,
+    /// Whether other nodes ask through it, which want the owner of a session.
+    is_node: bool,
 }
 
 /// State of a hub that no session needs.
@@ -56,6 +62,8 @@ pub(crate) struct HubState {
     /// Cursors that connections have proven and that are not stored yet. Ordered by connection,
     /// which is nearly the order of the rows in the file.
     proven: Mutex<BTreeMap<(String, SessionId), Proven>>,
+    /// Follows the changes of other nodes. It ends with the store or the hub.
+    following: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 /// How an attachment is counted.
@@ -80,23 +88,50 @@ impl Hub {
         agent: Arc<dyn Agent>,
         options: HubOptions,
     ) -> Result<Self, StoreError> {
-        let waiting =
-            if options.resting { Vec::new() } else { store.logs().sessions_with_work().await? };
+        // Before anything is read that they may change.
+        let changes = store.changes().follow();
+        let is_shared = store.lease().is_some();
+        let waiting = if options.resting || is_shared {
+            Vec::new()
+        } else {
+            store.logs().sessions_with_work().await?
+        };
         // Before anything is written by a clock that may be wrong.
         let calendar = Calendar::open(&store, options.clock.now()).await?;
-        let was_stopped = !options.resting && take_planned_stop(&store).await?;
+        // A store that is shared knows it of each session.
+        let was_stopped = !options.resting && !is_shared && take_planned_stop(&store).await?;
+        let picks_up = is_shared && !options.resting;
         let shared = Arc::new(Services::new(store, agent, options, was_stopped));
         let sessions = Arc::new(SessionRegistry::new(Arc::clone(&shared)));
         let state = Arc::new(HubState {
             calendar: Mutex::new(calendar),
             feeds: Feeds::default(),
             proven: Mutex::default(),
+            following: Mutex::default(),
         });
         for session in waiting {
             drop(sessions.wake(&session));
         }
+        if picks_up {
+            shared.tasks.spawn(pick_up(Arc::clone(&shared), Arc::clone(&sessions)));
+        }
         let directory = Directory::new(&shared, &sessions);
-        Ok(Self { shared, sessions, state, directory })
+        if let Some(changes) = changes {
+            let following = tokio::spawn(follow_other_nodes(directory.clone(), changes));
+            *state.following.lock() = Some(AbortOnDropHandle::new(following));
+        }
+        Ok(Self { is_node: false, shared, sessions, state, directory })
+    }
+
+    /// The same hub as other nodes use it: it refuses what concerns sessions that this node does
+    /// not have with [`RefusalCode::Moved`].
+    #[must_use]
+    pub fn for_node(&self) -> Self {
+        Self { is_node: true, ..self.clone() }
+    }
+
+    fn asking(&self, user: &UserId) -> MailUser {
+        MailUser { user: user.clone(), is_node: self.is_node }
     }
 
     /// The agents, sessions, peers and chats.
@@ -145,7 +180,7 @@ impl Hub {
         self.shared.workers.tools(&agent.id).into_iter().map(listed).collect()
     }
 
-    /// Follows changes of session listings, of all users: filter by [`Changed::user`].
+    /// Follows changes of session listings, of all users.
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Changed> {
         self.shared.changes()
@@ -186,7 +221,7 @@ impl Hub {
         }
         let reader = TailReader::new(wake, present, tools);
         let request = AttachRequest { start, reader, reply };
-        let mail = SessionMail::Attach { caller: MailUser(user.clone()), request };
+        let mail = SessionMail::Attach { caller: self.asking(user), request };
         self.sessions.deliver(session, mail).await;
         answer.await.map_err(|_| task_ended())?
     }
@@ -232,7 +267,7 @@ impl Hub {
         }
         let (reply, answer) = oneshot::channel();
         let request = SessionRequest::Command(CommandRequest { command, from, key, reply });
-        let mail = SessionMail::Request { caller: MailUser(user.clone()), request };
+        let mail = SessionMail::Request { caller: self.asking(user), request };
         self.sessions.deliver(&session, mail).await;
         Box::pin(async move { answer.await.map_err(|_| task_ended())? })
     }
@@ -281,7 +316,7 @@ impl Hub {
     ) -> Result<Interface, Refusal> {
         let (reply, answer) = oneshot::channel();
         let request = SessionRequest::Begin { text: text.into(), reply };
-        let mail = SessionMail::Request { caller: MailUser(user.clone()), request };
+        let mail = SessionMail::Request { caller: self.asking(user), request };
         self.sessions.deliver(session, mail).await;
         answer.await.map_err(|_| task_ended())?
     }
@@ -332,13 +367,30 @@ impl Hub {
         self.shared.agent_work.close();
         // An agent that blocks its thread is left to itself.
         drop(tokio::time::timeout(AGENTS_WITHIN, self.shared.agent_work.wait()).await);
-        if !self.shared.options.resting {
+        if !self.shared.options.resting && self.store().lease().is_none() {
             // Without it, the next start takes this stop for a crash. A disk that stands still is
             // not waited for.
             let stopped = vec![(PLANNED_STOP, self.shared.now())];
             let noted = self.store().upkeep().set_clocks(stopped);
             drop(tokio::time::timeout(NOTED_WITHIN, noted).await);
         }
+    }
+}
+
+/// Loads sessions with work whose node has died or left, as long as this hub runs.
+async fn pick_up(services: Arc<Services>, sessions: Arc<SessionRegistry>) {
+    while services.stopping().is_none() {
+        match services.store.logs().orphans(ORPHANS_AT_ONCE).await {
+            Ok(orphans) => {
+                for session in orphans {
+                    drop(sessions.wake(&session));
+                }
+            }
+            Err(error) => tracing::debug!(%error, "sessions of dead nodes could not be looked for"),
+        }
+        // Drawn, so that nodes that were started at once do not ask at once.
+        let pause = fastrand::u64(ORPHANS_EVERY_MS);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use thoughtwire_proto::{Refusal, RefusalCode, SessionId, Start, UserId};
@@ -10,8 +11,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::clients::Clients;
+use crate::cluster::{FollowEnd, FollowedSession};
 use crate::services::Services;
-use crate::session::{AttachRequest, LiveEnd, MAILBOX, MailUser, SessionDriver, SessionMail};
+use crate::session::{
+    AttachRequest, LiveEnd, MAILBOX, MailUser, NotLoaded, SessionDriver, SessionMail,
+};
+use crate::tail::Tail;
+
+/// Time between two attempts to reach the owner of a session.
+const OWNER_RETRY: Duration = Duration::from_millis(200);
 
 /// The sessions that are in memory.
 pub(crate) struct SessionRegistry {
@@ -27,6 +35,11 @@ impl SessionRegistry {
     /// Number of live sessions.
     pub(crate) fn len(&self) -> usize {
         self.live.lock().len()
+    }
+
+    /// The live sessions.
+    pub(crate) fn live(&self) -> Vec<SessionId> {
+        self.live.lock().keys().cloned().collect()
     }
 
     /// Delivers mail to a session, and starts its task if need be. When this returns, the mail's
@@ -92,7 +105,7 @@ impl SessionRegistry {
     pub(crate) fn clients(self: &Arc<Self>, user: &UserId, session: &SessionId) -> Arc<Clients> {
         let (registry, user, session) = (Arc::downgrade(self), user.clone(), session.clone());
         Clients::new(Box::new(move |reader| {
-            let (registry, caller) = (registry.clone(), MailUser(user.clone()));
+            let (registry, caller) = (registry.clone(), MailUser::here(&user));
             let session = session.clone();
             Box::pin(async move {
                 let gone = || Refusal::new(RefusalCode::Stopping, "the hub has stopped");
@@ -105,28 +118,64 @@ impl SessionRegistry {
         }))
     }
 
-    /// Loads a session and runs it until it ends. Refuses mail of a session that does not exist.
+    /// Loads a session and runs it until it ends, or follows it while another node has it. Refuses
+    /// mail of a session that does not exist.
     async fn run(self: Arc<Self>, session: SessionId, mut mailbox: mpsc::Receiver<SessionMail>) {
         let clients = |user: &UserId| self.clients(user, &session);
-        match SessionDriver::load(&self.services, &session, clients).await {
-            Ok(mut driver) => {
-                let end = driver
-                    .run(&mut mailbox, |mailbox: &mut mpsc::Receiver<SessionMail>| {
-                        self.retire(&session, mailbox)
-                    })
-                    .await;
-                driver.close(end);
-                if end != LiveEnd::Idle {
+        let retire = |mailbox: &mut mpsc::Receiver<SessionMail>| self.retire(&session, mailbox);
+        // The tail of a followed session, for whoever has the session next.
+        let mut tail: Option<Arc<Tail>> = None;
+        loop {
+            let loaded = SessionDriver::load(&self.services, &session, clients, tail.clone()).await;
+            let refusal = match loaded {
+                Ok(mut driver) => {
+                    let end = driver.run(&mut mailbox, retire).await;
+                    driver.close(end);
+                    if end != LiveEnd::Idle {
+                        self.forget(&session, &mut mailbox);
+                    }
+                    break;
+                }
+                // Woken for its work only, which its owner does.
+                Err(NotLoaded::Elsewhere(_)) if tail.is_none() && mailbox.is_empty() => {
                     self.forget(&session, &mut mailbox);
+                    break;
                 }
-            }
-            Err(refusal) => {
-                self.forget(&session, &mut mailbox);
-                while let Ok(mail) = mailbox.try_recv() {
-                    mail.refuse(refusal.clone());
+                Err(NotLoaded::Elsewhere(url)) => {
+                    let (services, url) = (&self.services, url.as_deref());
+                    match FollowedSession::open(services, &session, url, tail.clone()).await {
+                        Ok(mut followed) => match followed.run(&mut mailbox, retire).await {
+                            FollowEnd::Idle => break,
+                            FollowEnd::Over => {
+                                self.forget(&session, &mut mailbox);
+                                break;
+                            }
+                            FollowEnd::Moved => {
+                                tail = Some(followed.tail());
+                                continue;
+                            }
+                        },
+                        // Its clients wait until its owner answers, or is declared dead.
+                        Err(refusal) if refusal.code == RefusalCode::Moved && url.is_some() => {
+                            if self.services.stopping().is_none() {
+                                tokio::time::sleep(OWNER_RETRY).await;
+                                continue;
+                            }
+                            refusal
+                        }
+                        Err(refusal) => refusal,
+                    }
                 }
-                return;
+                Err(NotLoaded::Refused(refusal)) => refusal,
+            };
+            self.forget(&session, &mut mailbox);
+            if let Some(tail) = tail {
+                tail.close(&refusal.reason);
             }
+            while let Ok(mail) = mailbox.try_recv() {
+                mail.refuse(refusal.clone());
+            }
+            return;
         }
         // Mail that met this mailbox just before it closed goes to the next task, if there is one.
         while let Ok(mail) = mailbox.try_recv() {

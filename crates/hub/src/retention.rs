@@ -1,13 +1,20 @@
 //! Retention: logs with a limit lose their oldest turns.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use thoughtwire_proto::{Refusal, SessionId, UserId};
 use thoughtwire_session::unknown_session;
-use thoughtwire_store::{Overlong, Retention};
+use thoughtwire_store::{Overlong, Retention, Store};
 use tokio::sync::oneshot;
 
 use crate::Hub;
+use crate::registry::SessionRegistry;
 use crate::retention_limits;
 use crate::session::SessionMail;
+
+/// Time for which one sweep counts for all nodes. Each node tries every ten minutes.
+const SWEPT_FOR: Duration = Duration::from_secs(300);
 
 impl Hub {
     /// Sets how much of a session's log is kept. Without a limit the agent's settings count. The
@@ -46,15 +53,36 @@ impl Hub {
         drop(upkeep.set_clocks(clocks));
         let overlong = upkeep.overlong(now).await?;
         let mut shortened = 0;
-        for Overlong { session, through } in overlong {
-            let (reply, answer) = oneshot::channel();
-            self.sessions.deliver(&session, SessionMail::Shorten { through, reply }).await;
-            // A session that was deleted meanwhile has nothing to lose.
-            shortened += usize::from(
-                answer.await.is_ok_and(|outcome| outcome.is_ok_and(|is_shorter| is_shorter)),
-            );
-            while upkeep.erase_trimmed(&session).await? {}
+        for one in overlong {
+            if one.is_elsewhere {
+                self.store().changes().announce_overlong(one);
+            } else {
+                shortened += usize::from(shorten(self.store(), &self.sessions, one).await?);
+            }
         }
         Ok(shortened)
     }
+
+    /// Whether this node is to sweep now: true unless another node has swept, or does it now.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn claims_sweep(&self) -> Result<bool, Refusal> {
+        Ok(self.store().upkeep().claim("sweep", SWEPT_FOR).await?)
+    }
+}
+
+/// Lets a log lose its oldest turns. Tells whether it became shorter.
+pub(crate) async fn shorten(
+    store: &Store,
+    sessions: &Arc<SessionRegistry>,
+    overlong: Overlong,
+) -> Result<bool, Refusal> {
+    let Overlong { session, through, .. } = overlong;
+    let (reply, answer) = oneshot::channel();
+    sessions.deliver(&session, SessionMail::Shorten { through, reply }).await;
+    // A session that was deleted meanwhile has nothing to lose.
+    let is_shorter = answer.await.is_ok_and(|outcome| outcome.is_ok_and(|is_shorter| is_shorter));
+    while store.upkeep().erase_trimmed(&session).await? {}
+    Ok(is_shorter)
 }

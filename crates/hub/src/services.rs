@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Agent;
 use crate::clock::Clock;
+use crate::cluster::NodeConnector;
 use crate::memory::Memory;
 use crate::metrics::HubMetrics;
 use crate::turn_message::Replying;
@@ -39,6 +40,8 @@ pub struct HubOptions {
     pub proven_for_ms: i64,
     /// The wall clock.
     pub clock: Clock,
+    /// Opens connections to other nodes that share the store.
+    pub nodes: Option<Arc<dyn NodeConnector>>,
 }
 
 impl Default for HubOptions {
@@ -52,19 +55,25 @@ impl Default for HubOptions {
             resting: false,
             proven_for_ms: 3_600_000,
             clock: Clock::default(),
+            nodes: None,
         }
     }
 }
 
-/// Change of a session's listing, for those who follow a user's list.
-#[derive(Debug, Clone)]
-pub struct Changed {
-    /// The session's user.
-    pub user: UserId,
-    /// The session.
-    pub session: SessionId,
-    /// Whether it is gone.
-    pub gone: bool,
+/// Change of session listings, for those who follow a user's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// One session.
+    Session {
+        /// Its user.
+        user: UserId,
+        /// The session.
+        session: SessionId,
+        /// Whether it is gone.
+        gone: bool,
+    },
+    /// The list of any user: another node may have changed it.
+    Lists,
 }
 
 /// Services of one hub, for its sessions, registry and directory.
@@ -209,15 +218,30 @@ impl Services {
                     )
             )
         };
-        if self.changes.receiver_count() > 0 && records.iter().any(shows) {
-            self.tell(user, session, false);
+        let is_followed =
+            self.changes.receiver_count() > 0 || self.store.changes().has_other_nodes();
+        if is_followed && records.iter().any(shows) {
+            self.tell(user, session);
         }
     }
 
-    /// Tells followers of the list that a session changed or is gone.
-    pub(crate) fn tell(&self, user: &UserId, session: &SessionId, gone: bool) {
+    /// Tells followers of the list, on all nodes, that a session changed or is new.
+    pub(crate) fn tell(&self, user: &UserId, session: &SessionId) {
+        self.store.changes().announce_listing(user, session);
+        self.tell_here(user, session, false);
+    }
+
+    /// Tells followers on this node that a session changed or is gone. The store itself tells other
+    /// nodes of edited agents and of deletions.
+    pub(crate) fn tell_here(&self, user: &UserId, session: &SessionId, gone: bool) {
+        let (user, session) = (user.clone(), session.clone());
         // Nobody following is no error.
-        drop(self.changes.send(Changed { user: user.clone(), session: session.clone(), gone }));
+        drop(self.changes.send(Changed::Session { user, session, gone }));
+    }
+
+    /// Tells followers on this node that all lists may have changed.
+    pub(crate) fn tell_lists(&self) {
+        drop(self.changes.send(Changed::Lists));
     }
 }
 

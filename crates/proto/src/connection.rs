@@ -4,6 +4,7 @@
 //! await. The driver owns the socket. It carries out what [`Machine::poll`] yields, in order, and
 //! answers each [`Output::Request`] through [`Machine::answer`].
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ pub enum Output {
 }
 
 /// A chat that one connection of a peer opened, for the peer's other connections.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Joined {
     /// The peer.
     pub peer: PeerRef,

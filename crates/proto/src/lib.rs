@@ -14,6 +14,7 @@
 //!
 //! The crate has no clocks, I/O, async or logging.
 
+pub mod cluster;
 mod command;
 pub mod connection;
 pub mod dialect;

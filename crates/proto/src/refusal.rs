@@ -68,6 +68,8 @@ pub enum RefusalCode {
     StoreFailed,
     /// The disk failed during a save. The outcome is unknown until the disk works again.
     StoreUnknown,
+    /// Another node has the session, and cannot be asked now.
+    Moved,
     /// The server is stopping.
     Stopping,
     /// The server was built without this feature.
@@ -78,7 +80,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::BadFrame,
         Self::UnknownType,
         Self::BadRequest,
@@ -104,6 +106,7 @@ impl RefusalCode {
         Self::StoreFull,
         Self::StoreFailed,
         Self::StoreUnknown,
+        Self::Moved,
         Self::Stopping,
         Self::Unsupported,
         Self::Internal,
@@ -138,6 +141,7 @@ impl RefusalCode {
             Self::StoreFull => "store_full",
             Self::StoreFailed => "store_failed",
             Self::StoreUnknown => "store_unknown",
+            Self::Moved => "moved",
             Self::Stopping => "stopping",
             Self::Unsupported => "unsupported",
             Self::Internal => "internal",
@@ -154,6 +158,7 @@ impl RefusalCode {
             | Self::StoreFull
             | Self::StoreFailed
             | Self::StoreUnknown
+            | Self::Moved
             | Self::Stopping => Retry::Later,
             Self::BadFrame
             | Self::UnknownType

@@ -5,7 +5,7 @@
 //! use thoughtwire_server::{Config, Flags, Server};
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let (config, _) = Config::load(&Flags::default())?;
-//! let server = Server::bind(config).await?;
+//! let server = Server::bind(config, None).await?;
 //! println!("{}", server.url());
 //! server.run(async { drop(tokio::signal::ctrl_c().await) }).await?;
 //! # Ok(())
@@ -18,6 +18,7 @@ mod access;
 mod at_rest;
 mod base_path;
 mod body;
+mod cluster;
 mod config;
 mod connection;
 mod connection_permits;
@@ -54,5 +55,5 @@ pub use config::{
 };
 pub use doctor::{Finding, Health, examine};
 pub use rest::{ROUTES, RequiredScope};
-pub use server::{ServeError, Server};
+pub use server::{MakeConnector, ServeEnd, ServeError, Server};
 pub use thoughtwire_agent::{HUMANS, PERSONAS};

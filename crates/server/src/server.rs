@@ -13,7 +13,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use thoughtwire_agent::{Archive, McpServers, MemoryAgent, check_model};
-use thoughtwire_hub::{Hub, HubOptions, new_id, now};
+use thoughtwire_hub::{Hub, HubOptions, NodeConnector, new_id, now};
 use thoughtwire_proto::{Refusal, UserId};
 use thoughtwire_store::{NodeIdentity, Store, StoreError};
 use tokio::net::TcpListener;
@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Jwt};
+use crate::cluster::cluster;
 use crate::config::{Auth, Config, ServerLimits};
 use crate::connection_permits::ConnectionPermits;
 use crate::front::front;
@@ -113,6 +114,29 @@ async fn open_store(config: &Config, address: Option<&SocketAddr>) -> Result<Sto
     Ok(Store::connect(url, node, now()).await?)
 }
 
+/// The secret by which nodes that share a database know each other; `None` where none can.
+async fn cluster_secret(store: &Store) -> Result<Option<String>, StoreError> {
+    if store.lease().is_none() {
+        return Ok(None);
+    }
+    let fresh = format!("{}{}", new_id::<()>(), new_id::<()>()).into_bytes();
+    let secret = store.keys().secret("cluster", fresh).await?;
+    Ok(Some(String::from_utf8_lossy(&secret).into_owned()))
+}
+
+/// Makes what connects to other nodes, with the secret by which they know each other.
+pub type MakeConnector = fn(String) -> Arc<dyn NodeConnector>;
+
+/// Why a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServeEnd {
+    /// It was told to stop.
+    Stopped,
+    /// It lost its lease in the database, so that other nodes take its sessions. A new server may
+    /// be started at once.
+    LeaseLost,
+}
+
 /// A server that listens, but does not serve yet.
 pub struct Server {
     config: Config,
@@ -128,15 +152,20 @@ pub struct Server {
     metrics: ServerMetrics,
     access: Access,
     owner_file: OwnerFile,
+    cluster_secret: Option<String>,
 }
 
 impl Server {
     /// Opens the store, starts the hub and binds every address. Serving begins with
-    /// [`Server::run`].
+    /// [`Server::run`]. Without a `connector`, sessions of other nodes on the same database cannot
+    /// be reached here.
     ///
     /// # Errors
     /// When one of these cannot be had.
-    pub async fn bind(mut config: Config) -> Result<Self, ServeError> {
+    pub async fn bind(
+        mut config: Config,
+        connector: Option<MakeConnector>,
+    ) -> Result<Self, ServeError> {
         // The HTTP library panics where it cannot write the time into an answer.
         if !(1..=LAST_MS).contains(&now().as_millis()) {
             return Err(ServeError::Clock);
@@ -163,7 +192,9 @@ impl Server {
         let agent = MemoryAgent::new(Arc::clone(&store), options);
         let archive = agent.archive().clone();
         let models = agent.metrics().clone();
+        let cluster_secret = cluster_secret(&store).await?;
         let hub_options = HubOptions {
+            nodes: connector.zip(cluster_secret.clone()).map(|(make, secret)| make(secret)),
             queued_inputs: config.limits.queued_inputs,
             open_approvals: config.limits.open_approvals,
             turn_within: config.limits.turn,
@@ -224,7 +255,14 @@ impl Server {
             metrics,
             access,
             owner_file,
+            cluster_secret,
         })
+    }
+
+    /// The addresses that it listens on.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// The URL of the first address.
@@ -241,9 +279,9 @@ impl Server {
     ///
     /// # Errors
     /// When a part of the server breaks off.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<ServeEnd, ServeError> {
         let (phase, watched) = watch::channel(Phase::Serving);
-        let keyring = self.access.keyring.clone();
+        let (keyring, access) = (self.access.keyring.clone(), self.access.clone());
         let shared = ConnectionState {
             hub: self.hub.clone(),
             mcp: self.mcp.clone(),
@@ -253,9 +291,10 @@ impl Server {
             connections: TaskTracker::new(),
             open: ConnectionPermits::new(self.config.limits.connections),
             config: Arc::new(self.config),
+            cluster_secret: self.cluster_secret,
         };
         let connections = shared.connections.clone();
-        let grace = shared.config.grace;
+        let mut grace = shared.config.grace;
         let (handshake, per_address) =
             (shared.config.limits.handshake, shared.config.limits.connections_per_address);
         let base_path = shared.config.base_path.clone();
@@ -279,9 +318,17 @@ impl Server {
         }
         drop(doors);
         serving.spawn(sweeping::now_and_then(self.hub.clone(), keyring, phase.subscribe()));
+        serving.spawn(access.follow_other_nodes(Arc::clone(&self.store), phase.subscribe()));
         serving.close();
-        stop.await;
-        tracing::info!("stopping");
+        let end = tokio::select! {
+            () = stop => ServeEnd::Stopped,
+            () = lease_lost(&self.store) => {
+                // Another node goes on with the turns.
+                grace = Duration::ZERO;
+                ServeEnd::LeaseLost
+            }
+        };
+        tracing::info!(?end, "stopping");
         phase.send_replace(Phase::Leaving);
         self.hub.stop(grace).await;
         self.mcp.stop().await;
@@ -292,7 +339,16 @@ impl Server {
         drop(tokio::time::timeout(Duration::from_secs(1), serving.wait()).await);
         self.store.close().await;
         drop(self.owner_file);
-        Ok(())
+        Ok(end)
+    }
+}
+
+/// Resolves when this process has lost its lease; never where there is none.
+async fn lease_lost(store: &Store) {
+    match store.lease() {
+        // The sender lives as long as the store.
+        Some(mut lease) => drop(lease.wait_for(|held| !held).await),
+        None => std::future::pending().await,
     }
 }
 
@@ -315,6 +371,7 @@ fn routes(shared: ConnectionState, archive: Archive) -> Router {
         .route("/memgpt", any(memgpt))
         .route("/ws/chat", any(sparky))
         .route("/v1/ws", any(native))
+        .route("/v1/cluster", any(cluster))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .merge(page::assets())

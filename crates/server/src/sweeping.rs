@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(600);
 /// Pause between two saves of the time by which keys expire.
 const LOOK_AT_KEYS_EVERY: Duration = Duration::from_secs(1);
 
-/// At the start of a server, and every now and then while it serves.
+/// At the start of a server, and every now and then while it serves. Of several nodes, one does it.
 pub(crate) async fn now_and_then(hub: Hub, keyring: Keyring, mut phase: watch::Receiver<Phase>) {
     let mut due = tokio::time::interval(EVERY);
     let mut save_clock = tokio::time::interval(LOOK_AT_KEYS_EVERY);
@@ -26,7 +26,11 @@ pub(crate) async fn now_and_then(hub: Hub, keyring: Keyring, mut phase: watch::R
             _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
         };
         if sweeps {
-            once(&hub).await;
+            match hub.claims_sweep().await {
+                Ok(true) => once(&hub).await,
+                Ok(false) => {}
+                Err(refusal) => tracing::warn!(%refusal, "expired events are not deleted now"),
+            }
         } else {
             keyring.save_clock().await;
         }

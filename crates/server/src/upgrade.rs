@@ -48,6 +48,8 @@ pub(crate) struct ConnectionState {
     pub(crate) connections: TaskTracker,
     pub(crate) open: ConnectionPermits<()>,
     pub(crate) config: Arc<Config>,
+    /// The secret by which nodes that share the database know each other.
+    pub(crate) cluster_secret: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    Input, ItemId, Refusal, RefusalCode, SessionCommand, SessionId, SessionReply, State, TurnId,
+    Input, ItemId, Refusal, RefusalCode, ResumeReason, SessionCommand, SessionId, SessionReply,
+    State, TurnId,
 };
 
 use crate::host::Extras;
@@ -155,6 +156,8 @@ pub struct LoadedSession {
     pub resumes: bool,
     /// Whether the open turn was left by a planned stop, which does not count as a crash.
     pub was_stopped: bool,
+    /// Why the open turn was interrupted: a restart, or a session that moved to another node.
+    pub interrupted_by: ResumeReason,
     /// How long the open turn has run, without the time that it waited for people or clients.
     pub time_spent: Duration,
     /// When the server stops, in elapsed time, if it does.

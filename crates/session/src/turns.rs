@@ -42,6 +42,7 @@ pub(crate) struct TurnQueue<H: SessionHost> {
 struct LeftTurn {
     resumes: bool,
     was_stopped: bool,
+    interrupted_by: ResumeReason,
     /// The turn and how long it has run, until work on it begins.
     time_spent: Option<(TurnId, Duration)>,
 }
@@ -114,8 +115,16 @@ impl<'a> TurnEnding<'a> {
 
 impl<H: SessionHost> TurnQueue<H> {
     pub(crate) fn new(loaded: LoadedSession, options: SessionOptions, host: H) -> Self {
-        let LoadedSession { stored, seen_keys, resumes, was_stopped, time_spent, stop_at, .. } =
-            loaded;
+        let LoadedSession {
+            stored,
+            seen_keys,
+            resumes,
+            was_stopped,
+            interrupted_by,
+            time_spent,
+            stop_at,
+            ..
+        } = loaded;
         let StoredState { state, inputs } = stored;
         let time_spent = state.turn().map(|turn| (turn.id.clone(), time_spent));
         Self {
@@ -126,7 +135,7 @@ impl<H: SessionHost> TurnQueue<H> {
             options,
             unended: None,
             interruption: None,
-            left: LeftTurn { resumes, was_stopped, time_spent },
+            left: LeftTurn { resumes, was_stopped, interrupted_by, time_spent },
             deletion: None,
             is_stopping: stop_at.is_some(),
         }
@@ -280,7 +289,7 @@ impl<H: SessionHost> TurnQueue<H> {
             return;
         };
         let Some(OpenTurn { id, input, .. }) = self.open_turn().cloned() else { return };
-        let reason = ResumeReason::Restart;
+        let reason = self.left.interrupted_by;
         let resumed = Event::Turn(TurnEvent::Resumed { attempt, reason });
         if self.append(now, vec![(Some(id.clone()), resumed)], Entry::default()).is_ok() {
             self.launch(Starting { turn: id, input, permit: None });

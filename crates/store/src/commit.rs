@@ -24,6 +24,14 @@ impl<T> Commit<T> {
         commit
     }
 
+    /// A write that has nothing to save.
+    pub(crate) fn done(value: T) -> Self {
+        let (sender, commit) = Self::channel();
+        // The receiver is at hand, so that sending cannot fail.
+        drop(sender.send(Ok(value)));
+        commit
+    }
+
     pub(crate) fn channel() -> (CommitSender<T>, Self) {
         let (sender, outcome) = oneshot::channel();
         (sender, Self(outcome))

@@ -67,6 +67,17 @@ pub struct StoredSession {
     pub is_main: bool,
     /// When it was created.
     pub created_at: Timestamp,
+    /// The owner before it was loaded, where several processes share the data.
+    pub taken_from: Option<PreviousOwner>,
+}
+
+/// The process that had a session before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PreviousOwner {
+    /// Whether it left as planned.
+    pub was_stopped: bool,
+    /// Whether it was of another node, rather than an earlier process of this one.
+    pub is_other_node: bool,
 }
 
 /// A session to create.

@@ -265,9 +265,8 @@ impl From<&StoreError> for Refusal {
             | StoreError::HeadMoved { .. }
             | StoreError::Io(_)
             | StoreError::Away(_)
-            | StoreError::Fenced
-            | StoreError::Elsewhere { .. }
             | StoreError::Failed(_) => RefusalCode::StoreFailed,
+            StoreError::Fenced | StoreError::Elsewhere { .. } => RefusalCode::Moved,
         };
         let reason = match error {
             StoreError::Locked { .. }

@@ -38,6 +38,7 @@
 //! in the order of the calls, and each is answered by a [`Commit`]. A read is a [`StoreRead`].
 
 mod batch;
+mod changes;
 mod commit;
 mod directory;
 mod error;
@@ -59,8 +60,11 @@ mod store;
 mod upkeep;
 
 pub use batch::{Batch, BatchError, BatchExtras, BlockEdit, Receipt};
+pub use changes::{StoreChange, StoreChanges};
 pub use commit::Commit;
-pub use directory::{DirectoryStore, NewAgent, NewSession, SessionFilter, StoredSession};
+pub use directory::{
+    DirectoryStore, NewAgent, NewSession, PreviousOwner, SessionFilter, StoredSession,
+};
 pub use error::StoreError;
 pub use keys::KeyStore;
 pub use logs::{LogPage, LogStore, OpenItem};

@@ -29,6 +29,10 @@ pub trait LogStore: Send + Sync {
     /// Sessions that a start has to load: those with an open turn or with queued inputs.
     fn sessions_with_work(&self) -> StoreRead<Vec<SessionId>>;
 
+    /// Finds at most `limit` sessions with work that no process has, where several processes share
+    /// the data: those that this one is to load. Each process finds others.
+    fn orphans(&self, limit: usize) -> StoreRead<Vec<SessionId>>;
+
     /// Reads at most `limit` records behind a position, in order.
     fn records_after(
         &self,

@@ -6,12 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use thoughtwire_proto::Timestamp;
+use tokio::sync::watch;
 
 use crate::postgres;
 use crate::sqlite::{self, Contents};
 use crate::{
-    DirectoryStore, KeyStore, LogStore, MemoryStore, NodeIdentity, PeerStore, StoreError,
-    StoreMetrics, UpkeepStore,
+    DirectoryStore, KeyStore, LogStore, MemoryStore, NodeIdentity, PeerStore, StoreChanges,
+    StoreError, StoreMetrics, UpkeepStore,
 };
 
 /// A read under way. It starts when it is first polled; dropping it gives the read up.
@@ -22,6 +23,7 @@ pub type StoreRead<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Sen
 pub struct Store {
     backend: Arc<dyn Backend>,
     nouns: Nouns,
+    changes: StoreChanges,
 }
 
 /// A backend's nouns, for one reader.
@@ -40,9 +42,16 @@ pub(crate) trait Backend: Send + Sync {
     /// The nouns, for reads of the server itself or within a user's share of the readers.
     fn nouns(&self, user: Option<&str>) -> Nouns;
     fn metrics(&self) -> &StoreMetrics;
+    /// The changes of other nodes. There are none where one process has the data for itself.
+    fn changes(&self) -> StoreChanges {
+        StoreChanges::default()
+    }
     fn check(&self) -> StoreRead<()>;
     fn backup(&self) -> StoreRead<File>;
     fn close(&self) -> StoreRead<()>;
+    /// Turns false when other processes may write in the place of this one; `None` where no other
+    /// process can.
+    fn lease(&self) -> Option<watch::Receiver<bool>>;
 }
 
 impl Store {
@@ -69,14 +78,15 @@ impl Store {
     }
 
     pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
-        Self { nouns: backend.nouns(None), backend }
+        Self { nouns: backend.nouns(None), changes: backend.changes(), backend }
     }
 
     /// The same store for reads that a user asks for, named by the id of the user or of an agent.
     /// One user's reads have a share of the readers, so that expensive ones delay nobody else.
     #[must_use]
     pub fn for_user(&self, user: &str) -> Self {
-        Self { backend: Arc::clone(&self.backend), nouns: self.backend.nouns(Some(user)) }
+        let nouns = self.backend.nouns(Some(user));
+        Self { backend: Arc::clone(&self.backend), nouns, changes: self.changes.clone() }
     }
 
     /// Logs of sessions.
@@ -115,10 +125,23 @@ impl Store {
         &self.nouns.upkeep
     }
 
+    /// Changes that other nodes make, and that they are told of.
+    #[must_use]
+    pub fn changes(&self) -> &StoreChanges {
+        &self.changes
+    }
+
     /// Figures of the store.
     #[must_use]
     pub fn metrics(&self) -> &StoreMetrics {
         self.backend.metrics()
+    }
+
+    /// Turns false when this process has lost its lease, so that others take its sessions; `None`
+    /// where no other process can open the data.
+    #[must_use]
+    pub fn lease(&self) -> Option<watch::Receiver<bool>> {
+        self.backend.lease()
     }
 
     /// Checks that it can save: at once where the newest write worked, else by trying another.

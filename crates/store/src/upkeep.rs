@@ -1,5 +1,8 @@
 //! Upkeep: how much of logs is kept, erasing what was deleted, and clocks that outlive a restart.
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 use thoughtwire_proto::{Seq, SessionId, Timestamp};
 
 use crate::{Commit, StoreRead};
@@ -35,6 +38,10 @@ pub trait UpkeepStore: Send + Sync {
     /// a second.
     fn set_clocks(&self, clocks: Vec<(&'static str, Timestamp)>) -> Commit<()>;
 
+    /// Claims work that only one node does at a time. Resolves to whether this node does it now:
+    /// true unless another live node has claimed it within the last `every`.
+    fn claim(&self, work: &'static str, every: Duration) -> Commit<bool>;
+
     /// Reads when the newest record of any log was written, as its session says.
     fn newest_record_at(&self) -> StoreRead<Option<Timestamp>>;
 }
@@ -49,12 +56,15 @@ pub struct Retention {
 }
 
 /// A log that is longer than its retention.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overlong {
     /// Its session.
     pub session: SessionId,
     /// The last record that may be deleted.
     pub through: Seq,
+    /// Whether another live node has the session, and has to shorten it.
+    #[serde(skip)]
+    pub is_elsewhere: bool,
 }
 
 /// The thing that is deleted, by its id.

@@ -171,7 +171,11 @@ steered?: Array<Input>,
 /**
  * Whether a command with this id took effect before.
  */
-duplicate?: boolean, } | { "type": "refused", id?: string, code: string, reason: string, retry: boolean, } | { "type": "event", session: string, seq: number, at: string, turn?: string, event: Event, } | { "type": "delta", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, continues?: string, } | { "type": "partial", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, continues?: string, } | { "type": "status", session: string, turn?: string, text: string, } | { "type": "presence", session: string, clients: number, } | { "type": "session", listing: SessionListing, } | { "type": "session_gone", session: string, } | { "type": "detached", session: string, reason: string, } | { "type": "pong", id?: string, } | { "type": "run" } & Run | { "type": "cancel", session: string, turn: string, } | { "type": "approval_settled", turn: string, call: string, decision: Decision, } | { "type": "tool_returned", turn: string, call: string, status: ToolStatus, text: string, content?: JsonValue, } | { "type": "offer_ended", agent: string, worker: string, reason: string, } | { "type": "goaway", reason: string, retry_after_ms: number, } | { "type": "part", session?: string, seq?: number, part: number, parts: number, data: string, };
+duplicate?: boolean, } | { "type": "refused", id?: string, code: string, reason: string, retry: boolean, } | { "type": "event", session: string, seq: number, at: string, turn?: string, event: Event, } | { "type": "delta", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, continues?: string, } | { "type": "partial", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, continues?: string, } | { "type": "status", session: string, turn?: string, text: string, } | { "type": "presence", session: string, clients: number, } | { "type": "session", listing: SessionListing, } | { "type": "session_gone", session: string, } | { "type": "detached", session: string, reason: string, } | { "type": "pong", id?: string, } | { "type": "run" } & Run | { "type": "cancel", session: string, turn: string, } | { "type": "approval_settled", turn: string, call: string, 
+/**
+ * Subject of the question; absent for `run`.
+ */
+about?: ApprovalAbout, decision: Decision, } | { "type": "tool_returned", turn: string, call: string, status: ToolStatus, text: string, content?: JsonValue, } | { "type": "offer_ended", agent: string, worker: string, reason: string, } | { "type": "goaway", reason: string, retry_after_ms: number, } | { "type": "part", session?: string, seq?: number, part: number, parts: number, data: string, };
 
 export type Agent = { id: string, name: string, persona?: string, human?: string, model?: string, style?: Style, preset?: string, };
 
@@ -209,7 +213,8 @@ text: string,
  */
 attachments?: Array<string>, 
 /**
- * The client that sent it: the name that it gave, or its dialect's.
+ * The client that sent it: the name that it gave, or its dialect's. A `MemGPT` client with
+ * a name is `memgpt:NAME`.
  */
 from?: string, } | { "kind": "input_withdrawn", 
 /**

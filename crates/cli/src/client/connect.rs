@@ -13,10 +13,10 @@ use crate::tls::{self, install_tls};
 /// Time limit for TCP, TLS and the WebSocket handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) type ClientSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type ClientSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Why a connection ended.
-pub(super) enum LinkEnd {
+pub(crate) enum LinkEnd {
     /// Lost, with the reason. Reconnect after this pause at the earliest.
     Lost(String, Duration),
     /// A reconnect would fail the same way.
@@ -31,9 +31,20 @@ impl From<tokio_websockets::Error> for LinkEnd {
     }
 }
 
+/// Path of the native wire.
+const NATIVE: &str = "/v1/ws";
+
 /// Connects to the server's native wire within [`CONNECT_TIMEOUT`].
 pub(super) async fn connect(server: &ServerAddress) -> Result<ClientSocket, LinkEnd> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, dial(server)).await {
+    connect_to(server, NATIVE).await
+}
+
+/// Connects to a WebSocket path of a server within [`CONNECT_TIMEOUT`].
+pub(crate) async fn connect_to(
+    server: &ServerAddress,
+    path: &str,
+) -> Result<ClientSocket, LinkEnd> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, dial(server, path)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(LinkEnd::Lost(no_server(&server.base).to_string(), Duration::ZERO)),
     }
@@ -49,7 +60,7 @@ pub(crate) async fn greeting(server: &ServerAddress) -> anyhow::Result<ServerFra
         LinkEnd::Fatal(error) => error,
         LinkEnd::NoReader => anyhow::anyhow!("the server sent no frame"),
     };
-    let mut socket = dial(server).await.map_err(cause)?;
+    let mut socket = dial(server, NATIVE).await.map_err(cause)?;
     while let Some(message) = socket.next().await {
         if let Some(text) = message?.as_text() {
             return Ok(ServerFrame::decode(text)?);
@@ -58,7 +69,7 @@ pub(crate) async fn greeting(server: &ServerAddress) -> anyhow::Result<ServerFra
     anyhow::bail!("the server closed the connection")
 }
 
-async fn dial(server: &ServerAddress) -> Result<ClientSocket, LinkEnd> {
+async fn dial(server: &ServerAddress, path: &str) -> Result<ClientSocket, LinkEnd> {
     let wrong = |what: &str| {
         LinkEnd::Fatal(anyhow::anyhow!("{} is not a server address: {what}", server.base))
     };
@@ -68,7 +79,7 @@ async fn dial(server: &ServerAddress) -> Result<ClientSocket, LinkEnd> {
         (_, _) => return Err(wrong("it has no host")),
     };
     let is_tls = url.scheme() == "https";
-    let target = server.base.replacen("http", "ws", 1) + "/v1/ws";
+    let target = server.base.replacen("http", "ws", 1) + path;
     let mut request =
         ClientBuilder::new().uri(&target).map_err(|error| wrong(&error.to_string()))?;
     if let Some(key) = &server.key {
@@ -100,7 +111,7 @@ async fn dial(server: &ServerAddress) -> Result<ClientSocket, LinkEnd> {
                 server.base
             )),
             Some(status @ (404 | 405 | 426)) => LinkEnd::Fatal(anyhow::anyhow!(
-                "{} answered {status} at /v1/ws; check that the address is a Thoughtwire server",
+                "{} answered {status} at {path}; check that the address is a Thoughtwire server",
                 server.base
             )),
             Some(_) | None => error.into(),

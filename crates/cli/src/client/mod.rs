@@ -15,7 +15,7 @@ use thoughtwire_proto::dialect::native::{Ack, ClientBody, ClientFrame, RefusedFr
 use thoughtwire_proto::{Attached, CommandId, Emission, SessionId, Start};
 use tokio::sync::mpsc;
 
-pub(crate) use connect::greeting;
+pub(crate) use connect::{ClientSocket, LinkEnd, connect_to, greeting};
 use task::FollowerTask;
 
 use crate::rest::ServerAddress;

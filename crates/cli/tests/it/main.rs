@@ -14,6 +14,7 @@ mod frame;
 mod kills;
 mod live;
 mod local;
+mod nodes;
 mod owner;
 mod retry_question;
 mod surroundings;

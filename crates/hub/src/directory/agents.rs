@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, CommandId, DirectoryCommand, HistoryEntry, Record, Refusal,
-    RefusalCode, UserId, new_name,
+    AgentId, AgentProfile, AgentSpec, CommandId, DirectoryCommand, HistoryEntry, Record, Refusal,
+    RefusalCode, SessionId, UserId, new_name,
 };
 use thoughtwire_session::IdempotencyKey;
 use thoughtwire_store::{
@@ -113,7 +113,7 @@ impl Directory {
             };
             match self.shared.store.directory().create_agent(new).await {
                 Ok(profile) => {
-                    self.shared.tell(user, &profile.main_session, false);
+                    self.shared.tell(user, &profile.main_session);
                     return Ok(Made::new(profile));
                 }
                 Err(StoreError::NameTaken { .. }) if !named => {}
@@ -177,7 +177,7 @@ impl Directory {
         };
         match self.shared.store.directory().create_agent(new).await {
             Ok(profile) => {
-                self.shared.tell(user, &profile.main_session, false);
+                self.shared.tell(user, &profile.main_session);
                 Ok(profile)
             }
             // The other of two commands with one id made it.
@@ -226,21 +226,8 @@ impl Directory {
             self.permit(&profile.spec)?;
             self.shared.agent.check(&profile.spec).map_err(bad)?;
         }
-        let directory = self.shared.store.directory();
-        let profile = directory.update_agent(profile).await?;
-        let filter = SessionFilter { agent: Some(profile.id.clone()), ..SessionFilter::default() };
-        let sessions = directory.sessions(user, &filter).await?;
-        let sessions: Vec<_> = sessions.into_iter().map(|one| one.id).collect();
-        if !is_offered(&profile) {
-            self.shared.workers.end(&profile.id, "the agent is the server's to run now");
-        }
-        let shared = Arc::new(profile.clone());
-        self.sessions
-            .deliver_live(&sessions, || SessionMail::ProfileChanged(Arc::clone(&shared)))
-            .await;
-        for session in &sessions {
-            self.shared.tell(user, session, false);
-        }
+        let profile = self.shared.store.directory().update_agent(profile).await?;
+        self.take_profile(user, &profile).await?;
         Ok(profile)
     }
 
@@ -251,13 +238,40 @@ impl Directory {
     pub async fn delete_agent(&self, user: &UserId, agent: &str) -> Result<(), Refusal> {
         let profile = self.find_agent(user, agent).await?;
         let gone = self.shared.store.directory().delete_agent(&profile.id).await?;
-        self.sessions.deliver_live(&gone, || SessionMail::Erased).await;
-        self.shared.workers.end(&profile.id, "the agent was deleted");
-        for session in &gone {
-            self.shared.tell(user, session, true);
-        }
+        self.end_deleted(user, &profile.id, &gone).await;
         self.shared.erase_deleted();
         Ok(())
+    }
+
+    /// Hands an agent's new settings to its live sessions, and tells followers of the list.
+    pub(super) async fn take_profile(
+        &self,
+        user: &UserId,
+        profile: &AgentProfile,
+    ) -> Result<(), Refusal> {
+        let filter = SessionFilter { agent: Some(profile.id.clone()), ..SessionFilter::default() };
+        let sessions = self.shared.store.directory().sessions(user, &filter).await?;
+        let sessions: Vec<_> = sessions.into_iter().map(|one| one.id).collect();
+        if !is_offered(profile) {
+            self.shared.workers.end(&profile.id, "the agent is the server's to run now");
+        }
+        let shared = Arc::new(profile.clone());
+        self.sessions
+            .deliver_live(&sessions, || SessionMail::ProfileChanged(Arc::clone(&shared)))
+            .await;
+        for session in &sessions {
+            self.shared.tell_here(user, session, false);
+        }
+        Ok(())
+    }
+
+    /// Ends the live sessions of a deleted agent, and tells followers of the list.
+    pub(super) async fn end_deleted(&self, user: &UserId, agent: &AgentId, gone: &[SessionId]) {
+        self.sessions.deliver_live(gone, || SessionMail::Erased).await;
+        self.shared.workers.end(agent, "the agent was deleted");
+        for session in gone {
+            self.shared.tell_here(user, session, true);
+        }
     }
 
     /// Finds the agent of a name, or makes it with these settings.

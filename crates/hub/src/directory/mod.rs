@@ -2,6 +2,7 @@
 
 mod agents;
 mod blocks;
+mod other_nodes;
 mod peers;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::turn_message::Replying;
 
 pub use agents::{Imported, ImportedSession};
 pub use blocks::BlockChange;
+pub(crate) use other_nodes::follow_other_nodes;
 
 /// The agents, sessions, peers and chats of one store. Cheap to clone.
 #[derive(Clone)]
@@ -165,7 +167,7 @@ impl Directory {
         new.receipt = key.clone().map(|key| receipts::made(&user, key, new.id.as_str()));
         match self.shared.store.directory().create_session(new).await {
             Ok(stored) => {
-                self.shared.tell(&user, &stored.id, false);
+                self.shared.tell(&user, &stored.id);
                 Ok(Made::new(stored.id))
             }
             Err(error) => match self.made_before(&user, key.as_ref()).await? {
@@ -211,10 +213,10 @@ impl Directory {
         let (reply, answer) = oneshot::channel();
         let (command, from) = (SessionCommand::Delete, None);
         let request = SessionRequest::Command(CommandRequest { command, from, key, reply });
-        let mail = SessionMail::Request { caller: MailUser(user.clone()), request };
+        let mail = SessionMail::Request { caller: MailUser::here(&user), request };
         self.sessions.deliver(session, mail).await;
         let answer = answer.await.map_err(|_| task_ended())??;
-        self.shared.tell(user, session, true);
+        self.shared.tell_here(user, session, true);
         self.shared.erase_deleted();
         Ok(answer)
     }

@@ -51,11 +51,12 @@ impl Directory {
         let ChatOpening { chat, session, is_new, is_new_to_peer } =
             self.shared.store.peers().open_chat(&user, &peer, chat.as_deref(), new).await?;
         if is_new {
-            self.shared.tell(&user, &id, false);
+            self.shared.tell(&user, &id);
         }
         let joined = Joined { peer, chat: chat.clone(), session: session.clone(), is_new };
         // A connection that came later found it among the peer's chats.
         if is_new_to_peer {
+            self.shared.store.changes().announce_chat(&user, &joined);
             self.joins.tell(&user, joined);
         }
         Ok(DirectoryReply::Chat { chat, session, is_new, model: agent.spec.model })

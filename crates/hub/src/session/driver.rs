@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::JoinAll;
-use thoughtwire_proto::{Refusal, Seq, SessionId, UserId};
+use thoughtwire_proto::{Refusal, ResumeReason, Seq, SessionId, UserId};
 use thoughtwire_session::{
     LoadedSession, SessionCore, SessionInput, SessionOptions, unknown_session,
 };
@@ -19,8 +19,9 @@ use super::host::DriverHost;
 use super::jobs::JobResult;
 use super::live_turn::{LiveTurn, TurnNews};
 use super::mail::SessionMail;
-use super::storage::{ReadSession, SessionStorage};
+use super::storage::{NotLoaded, ReadSession, SessionStorage};
 use crate::clients::Clients;
+use crate::cluster::fill;
 use crate::services::Services;
 use crate::tail::{DELETED, Tail};
 use crate::workers::is_offered;
@@ -72,24 +73,35 @@ enum DriverEvent {
 }
 
 impl SessionDriver {
-    /// Reads a session and starts its core.
+    /// Reads a session and starts its core. `tail` is the one that clients have already, where
+    /// another node had the session.
     ///
     /// # Errors
-    /// If there is no such session, or the store cannot be read.
+    /// If there is no such session, another node has it, or the store cannot be read.
     pub(crate) async fn load(
         services: &Arc<Services>,
         id: &SessionId,
         clients: impl FnOnce(&UserId) -> Arc<Clients>,
-    ) -> Result<Self, Refusal> {
+        tail: Option<Arc<Tail>>,
+    ) -> Result<Self, NotLoaded> {
         let limit = services.options.turn_within;
         let read = SessionStorage::load(&services.store, id, services.now(), limit).await?;
-        let ReadSession { storage, first, profile, stored, seen_keys, time_spent } = read;
-        let tail = Tail::new(id.clone(), first, stored.state.head());
+        let ReadSession { storage, first, profile, stored, seen_keys, time_spent, taken_from } =
+            read;
+        let tail = match tail {
+            Some(tail) => {
+                fill(services, &tail, stored.state.head()).await?;
+                tail
+            }
+            None => Tail::new(id.clone(), first, stored.state.head()),
+        };
+        let is_moved = taken_from.is_some_and(|earlier| earlier.is_other_node);
         let loaded = LoadedSession {
             id: id.clone(),
             seen_keys,
             time_spent,
-            was_stopped: services.was_stopped,
+            was_stopped: taken_from.map_or(services.was_stopped, |earlier| earlier.was_stopped),
+            interrupted_by: if is_moved { ResumeReason::Moved } else { ResumeReason::Restart },
             resumes: is_offered(&profile) || services.agent.resumes(),
             stop_at: services.stopping().map(|at| services.elapsed_at(at)),
             stored,

@@ -30,7 +30,18 @@ pub(crate) enum SessionMail {
 
 /// User on whose behalf mail is sent. Only the session's owner is let in.
 #[derive(Debug, Clone)]
-pub(crate) struct MailUser(pub(crate) UserId);
+pub(crate) struct MailUser {
+    pub(crate) user: UserId,
+    /// Whether another node asks, which wants the session's owner and nobody who follows it.
+    pub(crate) is_node: bool,
+}
+
+impl MailUser {
+    /// A user who asks through this node.
+    pub(crate) fn here(user: &UserId) -> Self {
+        Self { user: user.clone(), is_node: false }
+    }
+}
 
 /// A client that wants to read the session.
 pub(crate) struct AttachRequest {
@@ -43,9 +54,19 @@ impl SessionMail {
     /// The user whose session this has to be; `None` if the hub itself asks.
     pub(crate) fn user(&self) -> Option<&UserId> {
         match self {
-            Self::Attach { caller, .. } | Self::Request { caller, .. } => Some(&caller.0),
+            Self::Attach { caller, .. } | Self::Request { caller, .. } => Some(&caller.user),
             Self::ProfileChanged(_) | Self::Erased | Self::Shorten { .. } | Self::Stop { .. } => {
                 None
+            }
+        }
+    }
+
+    /// Whether another node sent it.
+    pub(crate) fn is_from_node(&self) -> bool {
+        match self {
+            Self::Attach { caller, .. } | Self::Request { caller, .. } => caller.is_node,
+            Self::ProfileChanged(_) | Self::Erased | Self::Shorten { .. } | Self::Stop { .. } => {
+                false
             }
         }
     }

@@ -21,8 +21,12 @@ mod mail;
 mod peer_position;
 mod storage;
 
+pub(crate) use attach::LogView;
 pub(crate) use driver::{LiveEnd, SessionDriver};
+pub(crate) use host::DriverHost;
 pub(crate) use mail::{AttachRequest, MailUser, SessionMail};
+pub(crate) use peer_position::PeerPosition;
+pub(crate) use storage::{NotLoaded, SessionStorage};
 
 /// Mail that may wait for one session: a few rounds of a busy room of clients.
 pub(crate) const MAILBOX: usize = 64;

@@ -11,7 +11,9 @@ use thoughtwire_proto::{
 use thoughtwire_session::{
     EventBatch, IdempotencyKey, MAX_KEYS, OpenItemText, SeenKeys, StoredState, unknown_session,
 };
-use thoughtwire_store::{BatchExtras, Commit, OpenItem, Receipt, Store, StoreError, StoredSession};
+use thoughtwire_store::{
+    BatchExtras, Commit, OpenItem, PreviousOwner, Receipt, Store, StoreError, StoredSession,
+};
 
 use super::host::DriverHost;
 use crate::receipts;
@@ -39,6 +41,8 @@ pub(crate) struct ReadSession {
     pub(crate) seen_keys: SeenKeys,
     /// How long the open turn has run.
     pub(crate) time_spent: Duration,
+    /// The owner before, where several nodes share the data.
+    pub(crate) taken_from: Option<PreviousOwner>,
 }
 
 /// Where a log may be cut.
@@ -62,7 +66,40 @@ impl Cut {
     }
 }
 
+/// Why a session was not loaded.
+pub(crate) enum NotLoaded {
+    /// Another node has it, at this URL if it says one.
+    Elsewhere(Option<String>),
+    Refused(Refusal),
+}
+
+impl From<StoreError> for NotLoaded {
+    fn from(error: StoreError) -> Self {
+        if let StoreError::Elsewhere { url, .. } = error {
+            return Self::Elsewhere(url);
+        }
+        Self::Refused(error.into())
+    }
+}
+
+impl From<Refusal> for NotLoaded {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 impl SessionStorage {
+    /// The part of the store that belongs to a session.
+    pub(crate) fn new(store: &Arc<Store>, stored: &StoredSession) -> Self {
+        Self {
+            store: Arc::clone(store),
+            id: stored.id.clone(),
+            user: stored.user.clone(),
+            agent: stored.agent.clone(),
+            epoch: stored.epoch.clone(),
+        }
+    }
+
     /// Recovers a session, if a crash cut its turn, and reads it. A turn may take `turn_within`.
     ///
     /// # Errors
@@ -72,9 +109,9 @@ impl SessionStorage {
         id: &SessionId,
         now: Timestamp,
         turn_within: Duration,
-    ) -> Result<ReadSession, Refusal> {
+    ) -> Result<ReadSession, NotLoaded> {
         let Some(stored) = store.logs().load(id, now).await? else {
-            return Err(unknown_session(id));
+            return Err(unknown_session(id).into());
         };
         let (profile, ids, inputs, time_spent) = tokio::try_join!(
             store.directory().agent_by_id(&stored.agent),
@@ -83,11 +120,11 @@ impl SessionStorage {
             read_time_spent(store, &stored, turn_within),
         )?;
         let profile = profile.ok_or_else(|| unknown_session(id))?;
-        let StoredSession { id, user, agent, epoch, first, state, .. } = stored;
-        let storage = Self { store: Arc::clone(store), id, user, agent, epoch };
+        let storage = Self::new(store, &stored);
+        let StoredSession { first, state, taken_from, .. } = stored;
         let stored = StoredState { state, inputs };
         let seen_keys = SeenKeys::new(ids);
-        Ok(ReadSession { storage, first, profile, stored, seen_keys, time_spent })
+        Ok(ReadSession { storage, first, profile, stored, seen_keys, time_spent, taken_from })
     }
 
     /// Reads the session's state again; `None` if the session is gone.

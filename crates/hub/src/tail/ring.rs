@@ -189,7 +189,12 @@ impl Ring {
                 )
                 | Event::Other(_) => {}
             },
-            Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. } => {}
+            // Comes from another node that has the session.
+            Emission::Partial(partial) => {
+                self.open.retain(|open| open.item != partial.item);
+                self.open.push(partial.clone());
+            }
+            Emission::Status { .. } | Emission::Presence { .. } => {}
         }
     }
 

@@ -41,11 +41,15 @@ impl Dirty {
         changed: Result<Changed, broadcast::error::RecvError>,
     ) -> bool {
         match (changed, self) {
-            (Ok(changed), Self::Sessions(sessions)) if changed.user == *user => {
-                sessions.insert(changed.session);
+            (Ok(Changed::Session { user: of, session, .. }), Self::Sessions(sessions))
+                if of == *user =>
+            {
+                sessions.insert(session);
             }
-            (Ok(_), _) => {}
-            (Err(broadcast::error::RecvError::Lagged(_)), dirty) => *dirty = Self::Everything,
+            (Ok(Changed::Session { .. }), _) => {}
+            (Ok(Changed::Lists) | Err(broadcast::error::RecvError::Lagged(_)), dirty) => {
+                *dirty = Self::Everything;
+            }
             (Err(broadcast::error::RecvError::Closed), _) => return false,
         }
         true

@@ -89,16 +89,18 @@ async fn a_list_costs_by_its_changes_and_its_last_state_is_always_told() {
         for _ in 0..4 {
             *heads.lock().get_mut(&id).unwrap() += 1;
             let (user, session) = (ada.clone(), id.clone());
-            changes.send(Changed { user, session, gone: false }).unwrap();
+            changes.send(Changed::Session { user, session, gone: false }).unwrap();
         }
         // Another user's changes are nobody's here.
         let (user, session) = (eve.clone(), id.clone());
-        changes.send(Changed { user, session, gone: false }).unwrap();
+        changes.send(Changed::Session { user, session, gone: false }).unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let gone: SessionId = "s-499".parse().unwrap();
     heads.lock().remove(&gone);
-    changes.send(Changed { user: ada.clone(), session: gone.clone(), gone: true }).unwrap();
+    changes
+        .send(Changed::Session { user: ada.clone(), session: gone.clone(), gone: true })
+        .unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut expected: BTreeMap<_, _> =
         heads.lock().iter().map(|(id, head)| (id.clone(), Some(*head))).collect();
@@ -125,7 +127,7 @@ async fn a_watcher_that_is_behind_is_told_each_session_once_or_to_read_everythin
         for (id, head) in heads.lock().iter_mut() {
             *head += 1;
             let (user, session) = (ada.clone(), id.clone());
-            changes.send(Changed { user, session, gone: false }).unwrap();
+            changes.send(Changed::Session { user, session, gone: false }).unwrap();
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

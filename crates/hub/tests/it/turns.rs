@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use thoughtwire_hub::HubOptions;
+use thoughtwire_hub::{Changed, HubOptions};
 use thoughtwire_proto::{
     Command, CommandReply, DirectoryCommand, DirectoryReply, Disposition, Event, Outcome, Policy,
     RefusalCode, Request, SessionCommand, SessionId, SessionReply, ToolStatus, TurnEvent, Verdict,
@@ -291,7 +291,8 @@ async fn what_a_client_left_behind_is_told_to_the_list_all_the_same() {
         .await
         .expect("nobody is told")
         .unwrap();
-    assert_eq!((changed.session, changed.gone), (session, true));
+    let user = room.user.clone();
+    assert_eq!(changed, Changed::Session { user, session, gone: true });
 }
 
 #[tokio::test]

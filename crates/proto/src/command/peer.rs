@@ -1,8 +1,10 @@
 //! Clients of the older dialects that are recognised when they reconnect.
 
+use serde::{Deserialize, Serialize};
+
 /// A client of an older dialect that is recognised when it reconnects: Sparky's `session_id`,
 /// `MemGPT`'s `?client=`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerRef {
     /// The dialect.
     pub wire: PeerWire,
@@ -28,7 +30,8 @@ impl PeerRef {
 pub const DEFAULT_CHAT: &str = "default";
 
 /// Dialects that have peers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PeerWire {
     /// `MemGPT`'s.
     Memgpt,

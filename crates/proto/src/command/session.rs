@@ -8,8 +8,10 @@ use serde_json::Value;
 use super::Command;
 use crate::{CallId, ItemId, Seq, SessionId, ToolStatus, TurnId};
 
-/// A command that a session carries out. It always travels with its session's id.
-#[derive(Debug, Clone, PartialEq)]
+/// A command that a session carries out. It always travels with its session's id. Its form in JSON
+/// is for [`crate::cluster`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SessionCommand {
     /// Send an input.
     Send {
@@ -145,8 +147,9 @@ impl Verdict {
     }
 }
 
-/// A session's success reply.
-#[derive(Debug, Clone, PartialEq)]
+/// A session's success reply. Its form in JSON is for [`crate::cluster`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SessionReply {
     /// An input was accepted and is on disk.
     Input {

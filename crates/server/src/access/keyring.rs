@@ -29,6 +29,8 @@ pub(crate) struct Keyring {
     store: Arc<Store>,
     /// Keys by their digests.
     keys: Arc<RwLock<HashMap<String, HeldKey>>>,
+    /// Held while keys change in the store and here, so that no reading brings an old one back.
+    changing: Arc<tokio::sync::Mutex<()>>,
     clock: KeyClock,
     /// Time that was last saved, in milliseconds since 1970.
     saved: Arc<AtomicI64>,
@@ -39,17 +41,21 @@ struct HeldKey {
     revoked: CancellationToken,
 }
 
+impl HeldKey {
+    fn new(key: Key) -> Self {
+        Self { key, revoked: CancellationToken::new() }
+    }
+}
+
 impl Keyring {
     pub(super) async fn open(store: Arc<Store>) -> Result<Self, StoreError> {
         let rows = store.keys().list().await?;
         let mark = store.upkeep().clock(MARK).await?;
-        let keys = rows
-            .into_iter()
-            .map(|(digest, key)| (digest, HeldKey { key, revoked: CancellationToken::new() }))
-            .collect();
+        let keys = rows.into_iter().map(|(digest, key)| (digest, HeldKey::new(key))).collect();
         Ok(Self {
             store,
             keys: Arc::new(RwLock::new(keys)),
+            changing: Arc::default(),
             clock: KeyClock::from(mark),
             saved: Arc::new(AtomicI64::new(mark.map_or(i64::MIN, Timestamp::as_millis))),
         })
@@ -134,9 +140,9 @@ impl Keyring {
         };
         let opens = format!("{PREFIX}{}", random()?);
         let digest = digest(&opens);
+        let _turn = self.changing.lock().await;
         self.store.keys().add(key.clone(), digest.clone()).await?;
-        let held = HeldKey { key: key.clone(), revoked: CancellationToken::new() };
-        self.keys.write().insert(digest, held);
+        self.keys.write().insert(digest, HeldKey::new(key.clone()));
         Ok((key, opens))
     }
 
@@ -150,12 +156,13 @@ impl Keyring {
 
     /// Revokes a key: it is refused from now on, and connections that use it are closed.
     pub(crate) async fn revoke(&self, id: &KeyId) -> Result<(), Refusal> {
-        let held = {
-            let mut keys = self.keys.write();
-            let found =
-                keys.iter().find(|(_, held)| held.key.id == *id).map(|(digest, _)| digest.clone());
-            found.and_then(|digest| keys.remove_entry(&digest))
-        };
+        let _turn = self.changing.lock().await;
+        let mut held = self.take(id);
+        if held.is_none() {
+            // Another node may have just added it.
+            self.read_again().await?;
+            held = self.take(id);
+        }
         let Some((digest, held)) = held else {
             return Err(Refusal::new(
                 RefusalCode::UnknownKey,
@@ -168,6 +175,37 @@ impl Keyring {
             return Err(Refusal::from(&error));
         }
         held.revoked.cancel();
+        Ok(())
+    }
+
+    /// Takes a key out, with its digest.
+    fn take(&self, id: &KeyId) -> Option<(String, HeldKey)> {
+        let mut keys = self.keys.write();
+        let found = keys.iter().find(|(_, held)| held.key.id == *id);
+        let digest = found.map(|(digest, _)| digest.clone())?;
+        keys.remove_entry(&digest)
+    }
+
+    /// Takes over what other nodes have added and revoked. Connections that use a revoked key are
+    /// closed.
+    pub(super) async fn reload(&self) -> Result<(), StoreError> {
+        let _turn = self.changing.lock().await;
+        self.read_again().await
+    }
+
+    async fn read_again(&self) -> Result<(), StoreError> {
+        let stored: HashMap<_, _> = self.store.keys().list().await?.into_iter().collect();
+        let mut keys = self.keys.write();
+        keys.retain(|digest, held| {
+            let is_valid = stored.contains_key(digest);
+            if !is_valid {
+                held.revoked.cancel();
+            }
+            is_valid
+        });
+        for (digest, key) in stored {
+            keys.entry(digest).or_insert_with(|| HeldKey::new(key));
+        }
         Ok(())
     }
 

@@ -27,11 +27,14 @@ const SECRET: &str = "login";
 #[derive(Clone)]
 pub(crate) struct Login {
     signer: Arc<Mutex<Signer>>,
+    /// Held while the secret changes in the store and here.
+    changing: Arc<tokio::sync::Mutex<()>>,
     clock: KeyClock,
 }
 
 /// The current secret, and the logins that it signed.
 struct Signer {
+    secret: Vec<u8>,
     signs: Arc<EncodingKey>,
     reads: Arc<DecodingKey>,
     /// Tokens that are cancelled when the secret is replaced, by key; one is for cookies without a
@@ -40,10 +43,11 @@ struct Signer {
 }
 
 impl Signer {
-    fn new(secret: &[u8]) -> Self {
+    fn new(secret: Vec<u8>) -> Self {
         Self {
-            signs: Arc::new(EncodingKey::from_secret(secret)),
-            reads: Arc::new(DecodingKey::from_secret(secret)),
+            signs: Arc::new(EncodingKey::from_secret(&secret)),
+            reads: Arc::new(DecodingKey::from_secret(&secret)),
+            secret,
             logins: HashMap::new(),
         }
     }
@@ -63,7 +67,8 @@ struct CookieClaims {
 impl Login {
     pub(super) async fn open(store: &Store, clock: KeyClock) -> Result<Self, StoreError> {
         let secret = store.keys().secret(SECRET, fresh().map_err(StoreError::Io)?).await?;
-        Ok(Self { signer: Arc::new(Mutex::new(Signer::new(&secret))), clock })
+        let signer = Arc::new(Mutex::new(Signer::new(secret)));
+        Ok(Self { signer, changing: Arc::default(), clock })
     }
 
     /// Replaces the secret: earlier cookies are refused, and connections that use one are closed.
@@ -72,11 +77,26 @@ impl Login {
     /// When the new secret cannot be saved; then the old one stays.
     pub(super) async fn rotate(&self, store: &Store) -> Result<(), Refusal> {
         let secret = fresh().map_err(|reason| Refusal::new(RefusalCode::Internal, reason))?;
+        let _turn = self.changing.lock().await;
         store.keys().replace_secret(SECRET, secret.clone()).await?;
-        let mut signer = self.signer.lock();
-        let before = std::mem::replace(&mut *signer, Signer::new(&secret));
-        before.logins.values().for_each(CancellationToken::cancel);
+        self.replace(secret);
         Ok(())
+    }
+
+    /// Takes over a secret that another node has replaced. Tells whether one has.
+    pub(super) async fn reload(&self, store: &Store) -> Result<bool, StoreError> {
+        let _turn = self.changing.lock().await;
+        let secret = store.keys().secret(SECRET, fresh().map_err(StoreError::Io)?).await?;
+        let is_new = self.signer.lock().secret != secret;
+        if is_new {
+            self.replace(secret);
+        }
+        Ok(is_new)
+    }
+
+    fn replace(&self, secret: Vec<u8>) {
+        let before = std::mem::replace(&mut *self.signer.lock(), Signer::new(secret));
+        before.logins.values().for_each(CancellationToken::cancel);
     }
 
     /// Writes a cookie for the owner of a key.

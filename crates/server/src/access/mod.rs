@@ -1,5 +1,6 @@
 //! Identities of connections and requests, and their permissions.
 
+mod following;
 mod jwt;
 mod key_clock;
 mod keyring;

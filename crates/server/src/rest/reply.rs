@@ -76,7 +76,7 @@ pub(super) fn status(code: RefusalCode) -> StatusCode {
         RefusalCode::StoreFailed | RefusalCode::StoreUnknown | RefusalCode::Internal => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
-        RefusalCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        RefusalCode::Moved | RefusalCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         RefusalCode::Unsupported => StatusCode::NOT_IMPLEMENTED,
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use thoughtwire_proto::{
     ApprovalAbout, CommandId, Event, Input, InputEvent, ItemId, Policy, Refusal, RefusalCode,
-    SessionCommand, SessionEvent, State, StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId,
-    Verdict,
+    ResumeReason, SessionCommand, SessionEvent, State, StreamKind, Timestamp, ToolStatus,
+    TurnEvent, TurnId, Verdict,
 };
 use thoughtwire_session::{
     Admission, AgentError, AgentExit, AgentSenders, CallQuestion, CommandRequest, HandOver,
@@ -163,6 +163,7 @@ impl SessionScript {
             seen_keys,
             resumes: true,
             was_stopped,
+            interrupted_by: ResumeReason::Restart,
             time_spent,
             stop_at: None,
         };

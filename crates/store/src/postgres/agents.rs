@@ -3,12 +3,13 @@
 use thoughtwire_proto::{AgentId, AgentProfile, SessionId, UserId};
 use tokio_postgres::{Client, Row};
 
+use super::changes::ChangeRecorder;
 use super::erasing::{hide_notes, hide_sessions};
 use super::sql::{Text, args, execute, first_row, get_count, get_id, get_json, rows};
 use super::{blocks, notes, receipts, sessions};
 use crate::opening::SessionRole;
 use crate::upkeep::Deleted;
-use crate::{Block, BlockEdit, NewAgent, StoreError};
+use crate::{Block, BlockEdit, NewAgent, StoreChange, StoreError};
 
 const SELECT: &str = "SELECT id, spec, main_session FROM agents WHERE";
 
@@ -55,6 +56,7 @@ pub(super) async fn create(
 /// Replaces an agent's settings.
 pub(super) async fn update(
     sql: &Client,
+    recorder: &ChangeRecorder,
     profile: AgentProfile,
 ) -> Result<AgentProfile, StoreError> {
     let (id, name) = (Text(profile.id.as_str()), Text(&profile.spec.name));
@@ -68,27 +70,36 @@ pub(super) async fn update(
     if taken.is_some() {
         return Err(StoreError::NameTaken { name: profile.spec.name.clone() });
     }
-    let changed = execute(
+    let changed = first_row(
         sql,
-        "UPDATE agents SET name = $2, spec = $3 WHERE id = $1",
+        "UPDATE agents SET name = $2, spec = $3 WHERE id = $1 RETURNING owner",
         args![id, name, Text(&serde_json::to_string(&profile.spec)?)],
     )
     .await?;
-    if changed == 0 {
-        return Err(StoreError::missing_agent(&profile.id));
-    }
+    let Some(row) = changed else { return Err(StoreError::missing_agent(&profile.id)) };
+    let change = StoreChange::Agent { user: get_id(&row, 0)?, agent: profile.id.clone() };
+    recorder.record(sql, &change).await?;
     Ok(profile)
 }
 
 /// Deletes an agent with its sessions and its memory. Gives the deleted sessions.
-pub(super) async fn delete(sql: &Client, id: &AgentId) -> Result<Vec<SessionId>, StoreError> {
+pub(super) async fn delete(
+    sql: &Client,
+    recorder: &ChangeRecorder,
+    id: &AgentId,
+) -> Result<Vec<SessionId>, StoreError> {
     let agent = Text(id.as_str());
     let found = rows(sql, "SELECT id FROM sessions WHERE agent = $1", args![agent]).await?;
-    let sessions = found.iter().map(|row| get_id(row, 0)).collect::<Result<_, _>>()?;
+    let sessions = found.iter().map(|row| get_id(row, 0)).collect::<Result<Vec<_>, _>>()?;
     hide_sessions(sql, Deleted::Agent, id.as_str()).await?;
     hide_notes(sql, id).await?;
-    for statement in ["DELETE FROM blocks WHERE agent = $1", "DELETE FROM agents WHERE id = $1"] {
-        execute(sql, statement, args![agent]).await?;
+    execute(sql, "DELETE FROM blocks WHERE agent = $1", args![agent]).await?;
+    let deleted =
+        first_row(sql, "DELETE FROM agents WHERE id = $1 RETURNING owner", args![agent]).await?;
+    if let Some(row) = deleted {
+        let (user, agent) = (get_id(&row, 0)?, id.clone());
+        let change = StoreChange::AgentDeleted { user, agent, sessions: sessions.clone() };
+        recorder.record(sql, &change).await?;
     }
     Ok(sessions)
 }

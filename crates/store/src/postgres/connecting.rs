@@ -1,5 +1,6 @@
 //! Connections to the database: its address, encryption, and the connections that read.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use deadpool_postgres::{
@@ -7,7 +8,7 @@ use deadpool_postgres::{
 };
 use tokio::time::timeout;
 use tokio_postgres::config::TargetSessionAttrs;
-use tokio_postgres::{CancelToken, Client, Config};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::encryption;
@@ -131,14 +132,35 @@ impl Connections {
     /// # Errors
     /// [`StoreError::Away`] when that fails.
     pub(super) async fn connect(&self) -> Result<Client, StoreError> {
+        self.connect_listening(|_| {}).await
+    }
+
+    /// Opens a connection of its own. `hear` is called with each notification that it gets.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] when that fails.
+    pub(super) async fn connect_listening(
+        &self,
+        hear: impl Fn(&str) + Send + 'static,
+    ) -> Result<Client, StoreError> {
         let connecting = self.address.config.connect(self.address.tls.clone());
-        let (client, connection) = match timeout(2 * CONNECT_LIMIT, connecting).await {
+        let (client, mut connection) = match timeout(2 * CONNECT_LIMIT, connecting).await {
             Ok(connected) => connected.map_err(|error| StoreError::Away(reason(&error)))?,
             Err(_) => return Err(StoreError::Away("it does not answer".to_owned())),
         };
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = reason(&error), "a connection to the database ended");
+            while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+                match message {
+                    Ok(AsyncMessage::Notification(notification)) => hear(notification.payload()),
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::debug!(
+                            error = reason(&error),
+                            "a connection to the database ended"
+                        );
+                        return;
+                    }
+                }
             }
         });
         Ok(client)

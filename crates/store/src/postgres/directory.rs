@@ -4,12 +4,13 @@ use thoughtwire_proto::{AgentId, AgentProfile, CommandId, SessionId, SessionList
 
 use super::erasing::hide_sessions;
 use super::sessions;
+use super::sql::{Text, args, first_row, get_id};
 use super::{PostgresHandle, agents, listing, receipts};
 use crate::opening::SessionRole;
 use crate::upkeep::Deleted;
 use crate::{
-    Commit, DirectoryStore, NewAgent, NewSession, Receipt, SessionFilter, StoreError, StoreRead,
-    StoredSession,
+    Commit, DirectoryStore, NewAgent, NewSession, Receipt, SessionFilter, StoreChange, StoreError,
+    StoreRead, StoredSession,
 };
 
 /// [`DirectoryStore`] in PostgreSQL.
@@ -22,12 +23,15 @@ impl DirectoryStore for PostgresDirectory {
     }
 
     fn update_agent(&self, profile: AgentProfile) -> Commit<AgentProfile> {
-        self.0.write(move |sql| Box::pin(async move { agents::update(sql, profile).await }))
+        let recorder = self.0.recorder();
+        self.0.write(move |sql| {
+            Box::pin(async move { agents::update(sql, &recorder, profile).await })
+        })
     }
 
     fn delete_agent(&self, id: &AgentId) -> Commit<Vec<SessionId>> {
-        let id = id.clone();
-        self.0.write(move |sql| Box::pin(async move { agents::delete(sql, &id).await }))
+        let (id, recorder) = (id.clone(), self.0.recorder());
+        self.0.write(move |sql| Box::pin(async move { agents::delete(sql, &recorder, &id).await }))
     }
 
     fn agent(&self, user: &UserId, name_or_id: &str) -> StoreRead<Option<AgentProfile>> {
@@ -53,12 +57,18 @@ impl DirectoryStore for PostgresDirectory {
     }
 
     fn delete_session(&self, id: &SessionId, receipt: Option<Receipt>) -> Commit<()> {
-        let id = id.clone();
+        let (session, recorder) = (id.clone(), self.0.recorder());
         self.0.write(move |sql| {
             Box::pin(async move {
-                if hide_sessions(sql, Deleted::Session, id.as_str()).await? == 0 {
-                    return Err(StoreError::missing_session(&id));
+                let select = "SELECT owner FROM sessions WHERE id = $1";
+                let owner = first_row(sql, select, args![Text(session.as_str())]).await?;
+                let user = owner.map(|row| get_id(&row, 0)).transpose()?;
+                let missing = || StoreError::missing_session(&session);
+                let user = user.ok_or_else(missing)?;
+                if hide_sessions(sql, Deleted::Session, session.as_str()).await? == 0 {
+                    return Err(missing());
                 }
+                recorder.record(sql, &StoreChange::SessionDeleted { user, session }).await?;
                 receipts::write(sql, receipt.as_ref()).await
             })
         })

@@ -6,6 +6,7 @@ use thoughtwire_proto::{Id, Record, Role, SessionId};
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::lineage::TIMELINE;
 use super::search::IndexedWords;
 use super::sql::{Argument, Text, args, get_i64, get_u64, rows, to_i64};
 use crate::logs::{kind_name, returned_call};
@@ -70,7 +71,8 @@ impl<'a> FlushStatement<'a> {
         let (node, number) = (statement.argument(fence.node), statement.argument(fence.number));
         statement.parts.push(format!(
             "fence AS (UPDATE fences SET number = {number} WHERE incarnation = {node}
-             AND number = {number} - 1 AND NOT closed RETURNING incarnation)"
+             AND number = {number} - 1 AND NOT closed AND timeline = {TIMELINE}
+             RETURNING incarnation)"
         ));
         statement
     }

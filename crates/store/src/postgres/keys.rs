@@ -7,13 +7,14 @@ use super::PostgresHandle;
 use super::sql::{
     Text, args, execute, find_text, find_time, get_id, get_json, get_text, get_time, only_row, rows,
 };
-use crate::{Commit, Key, KeyId, KeyStore, StoreError, StoreRead};
+use crate::{Commit, Key, KeyId, KeyStore, StoreChange, StoreError, StoreRead};
 
 /// [`KeyStore`] in PostgreSQL.
 pub(super) struct PostgresKeys(pub(super) PostgresHandle);
 
 impl KeyStore for PostgresKeys {
     fn add(&self, key: Key, digest: String) -> Commit<()> {
+        let recorder = self.0.recorder();
         self.0.write(move |sql| {
             Box::pin(async move {
                 execute(
@@ -31,17 +32,21 @@ impl KeyStore for PostgresKeys {
                     ],
                 )
                 .await?;
-                Ok(())
+                recorder.record(sql, &StoreChange::Keys).await
             })
         })
     }
 
     fn delete(&self, id: &KeyId) -> Commit<bool> {
-        let id = id.clone();
+        let (id, recorder) = (id.clone(), self.0.recorder());
         self.0.write(move |sql| {
             Box::pin(async move {
                 let delete = "DELETE FROM keys WHERE id = $1";
-                Ok(execute(sql, delete, args![Text(id.as_str())]).await? > 0)
+                let existed = execute(sql, delete, args![Text(id.as_str())]).await? > 0;
+                if existed {
+                    recorder.record(sql, &StoreChange::Keys).await?;
+                }
+                Ok(existed)
             })
         })
     }
@@ -73,6 +78,7 @@ impl KeyStore for PostgresKeys {
     }
 
     fn replace_secret(&self, name: &'static str, fresh: Vec<u8>) -> Commit<()> {
+        let recorder = self.0.recorder();
         self.0.write(move |sql| {
             Box::pin(async move {
                 execute(
@@ -82,7 +88,7 @@ impl KeyStore for PostgresKeys {
                     args![Text(name), fresh],
                 )
                 .await?;
-                Ok(())
+                recorder.record(sql, &StoreChange::Keys).await
             })
         })
     }

@@ -6,9 +6,10 @@ use tokio_postgres::Client;
 use super::flush::FlushJob;
 use super::flush_statement;
 use super::sql::{
-    Text, args, execute, find_text, first_row, get_id, get_seq, get_text, rows, to_i64,
+    Text, args, count_to_i64, execute, find_text, first_row, get_id, get_seq, get_text, rows,
+    to_i64,
 };
-use super::{PostgresHandle, pages, receipts, sessions};
+use super::{PostgresHandle, node, pages, receipts, sessions};
 use crate::logs::kind_name;
 use crate::{
     Batch, Commit, LogPage, LogStore, OpenItem, Receipt, StoreError, StoreRead, StoredSession,
@@ -43,6 +44,14 @@ impl LogStore for PostgresLogs {
                 let select = "SELECT id FROM sessions WHERE running OR queued > 0 ORDER BY num";
                 rows(sql, select, args![]).await?.iter().map(|row| get_id(row, 0)).collect()
             })
+        })
+    }
+
+    fn orphans(&self, limit: usize) -> StoreRead<Vec<SessionId>> {
+        let handle = self.0.clone();
+        let node = handle.node();
+        Box::pin(async move {
+            handle.write(move |sql| Box::pin(async move { orphans(sql, node, limit).await })).await
         })
     }
 
@@ -189,8 +198,9 @@ async fn load(
     id: &SessionId,
     now: Timestamp,
 ) -> Result<Option<StoredSession>, StoreError> {
-    sessions::take(sql, node, id).await?;
+    let taken_from = sessions::take(sql, node, id).await?;
     let Some(stored) = sessions::read(sql, id).await? else { return Ok(None) };
+    let stored = StoredSession { taken_from, ..stored };
     if stored.state.turn().is_none() {
         return Ok(Some(stored));
     }
@@ -208,6 +218,24 @@ async fn load(
         flush_statement::append(sql, node, &batch).await?;
     }
     Ok(Some(StoredSession { state, ..stored }))
+}
+
+/// Finds sessions with work whose owner is dead: this node's part of them, so that not all nodes
+/// take the same ones at once.
+async fn orphans(sql: &Client, node: i64, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+    node::declare_all_dead(sql).await?;
+    let found = rows(
+        sql,
+        "SELECT sessions.id FROM sessions
+         WHERE (running OR queued > 0)
+           AND (node IS NULL OR node NOT IN (SELECT incarnation FROM nodes WHERE state = 'live'))
+           AND num % (SELECT count(*) FROM nodes WHERE state = 'live')
+             = (SELECT count(*) FROM nodes WHERE state = 'live' AND incarnation < $1)
+         ORDER BY num LIMIT $2",
+        args![node, count_to_i64(limit)],
+    )
+    .await?;
+    found.iter().map(|row| get_id(row, 0)).collect()
 }
 
 /// Checkpoints of the turn's open items, in the order of their ids.

@@ -5,6 +5,7 @@
 
 mod agents;
 mod blocks;
+mod changes;
 mod chats;
 mod connecting;
 mod directory;
@@ -13,6 +14,7 @@ mod erasing;
 mod flush;
 mod flush_statement;
 mod keys;
+mod lineage;
 mod listing;
 mod logs;
 mod memory;
@@ -34,11 +36,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use thoughtwire_proto::Timestamp;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use crate::store::{Backend, Nouns};
-use crate::{Commit, NodeIdentity, StoreError, StoreMetrics, StoreRead};
+use crate::{Commit, NodeIdentity, StoreChanges, StoreError, StoreMetrics, StoreRead};
+use changes::{ChangeRecorder, ChangesTask};
 use connecting::{Connections, DatabaseAddress};
 use node::LeaseState;
 use sql::SqlFuture;
@@ -52,6 +56,9 @@ struct PostgresStore {
     incarnation: i64,
     lease: LeaseState,
     renewal: Mutex<Option<JoinHandle<()>>>,
+    changes: StoreChanges,
+    /// The task that tells and reads changes. It stops when the sender is dropped.
+    telling: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
     /// Dropped when the store is closed.
     identity: Mutex<Option<NodeIdentity>>,
 }
@@ -68,8 +75,17 @@ pub(crate) async fn open(
     let incarnation = node::register(&sql, &node, now).await?;
     let lease = LeaseState::new();
     let renewal = node::keep_lease(Arc::clone(&database), incarnation, lease.clone());
+    let changes = StoreChanges::shared();
+    let recorder = ChangeRecorder { node: incarnation, changes: changes.clone() };
+    let task = ChangesTask::new(Arc::clone(&database), &sql, recorder).await?;
+    let (stop, stopped) = oneshot::channel();
+    let telling = (stop, tokio::spawn(task.run(stopped)));
+    let writer =
+        PostgresWriter::start(Arc::clone(&database), incarnation, lease.clone(), changes.clone());
     Ok(Arc::new(PostgresBackend(Arc::new(PostgresStore {
-        writer: PostgresWriter::start(Arc::clone(&database), incarnation, lease.clone()),
+        writer,
+        changes,
+        telling: Mutex::new(Some(telling)),
         renewal: Mutex::new(Some(renewal)),
         database,
         incarnation,
@@ -82,6 +98,11 @@ impl PostgresStore {
     /// Saves what is under way, gives the lease back, and closes the connections.
     async fn close(&self) {
         self.writer.stop().await;
+        let telling = self.telling.lock().take();
+        if let Some((stop, task)) = telling {
+            drop(stop);
+            drop(task.await);
+        }
         let renewal = self.renewal.lock().take();
         if let Some(renewal) = renewal {
             renewal.abort();
@@ -122,17 +143,23 @@ impl Backend for PostgresBackend {
         &self.0.writer.metrics
     }
 
+    fn changes(&self) -> StoreChanges {
+        self.0.changes.clone()
+    }
+
     fn check(&self) -> StoreRead<()> {
         let store = Arc::clone(&self.0);
         Box::pin(async move {
-            if !*store.lease.watch().borrow() {
-                return Err(StoreError::Fenced);
-            }
+            store.lease.check()?;
             if !store.writer.is_failing() {
                 return Ok(());
             }
             store.writer.write(|_| Box::pin(async { Ok(()) })).await
         })
+    }
+
+    fn lease(&self) -> Option<watch::Receiver<bool>> {
+        Some(self.0.lease.watch())
     }
 
     fn backup(&self) -> StoreRead<File> {
@@ -165,6 +192,11 @@ impl PostgresHandle {
 
     fn node(&self) -> i64 {
         self.store.incarnation
+    }
+
+    /// Records the changes of this node for the others.
+    fn recorder(&self) -> ChangeRecorder {
+        ChangeRecorder { node: self.node(), changes: self.store.changes.clone() }
     }
 
     /// Queues a write with statements of its own.

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use thoughtwire_proto::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_postgres::Client;
 
+use super::changes::record_death;
 use super::connecting::Connections;
-use super::sql::{Text, args, execute, get_i64, only_row, rows};
+use super::lineage::{self, TIMELINE};
+use super::sql::{Text, args, execute, get_i64, get_text, only_row, rows};
 use crate::{NodeIdentity, StoreError};
 
 /// Seconds for which a lease is given.
@@ -23,25 +26,56 @@ const RENEWAL: Duration = Duration::from_secs(1);
 /// before the lease ends.
 const OWN_LIMIT: Duration = Duration::from_secs(LEASE_SECONDS - 1);
 
-/// Whether this node still has its lease. Cheap to clone; all clones are one.
+/// This node's lease. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub(super) struct LeaseState(Arc<watch::Sender<bool>>);
+pub(super) struct LeaseState(Arc<LeaseCell>);
+
+struct LeaseCell {
+    /// When the last renewal that worked was begun.
+    renewed: Mutex<Instant>,
+    /// False once the node was declared dead.
+    held: watch::Sender<bool>,
+}
 
 impl LeaseState {
     pub(super) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(true)))
+        Self(Arc::new(LeaseCell {
+            renewed: Mutex::new(Instant::now()),
+            held: watch::Sender::new(true),
+        }))
     }
 
-    /// Notes that the lease is lost. It does not come back.
+    /// Whether this node may act for its sessions. A node whose lease cannot be renewed may not,
+    /// until it is renewed after all: nobody took its sessions then.
+    fn is_current(&self) -> bool {
+        *self.0.held.borrow() && self.0.renewed.lock().elapsed() < OWN_LIMIT
+    }
+
+    /// Checks that this node may act for its sessions.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] once it was declared dead, [`StoreError::Away`] while its lease
+    /// cannot be renewed.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        if !*self.0.held.borrow() {
+            return Err(StoreError::Fenced);
+        }
+        if !self.is_current() {
+            return Err(StoreError::Away("this node's lease cannot be renewed".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Notes that the node was declared dead. Its lease does not come back.
     pub(super) fn lose(&self) {
-        if self.0.send_replace(false) {
+        if self.0.held.send_replace(false) {
             tracing::warn!("this node has lost its lease: another may take its sessions");
         }
     }
 
-    /// A receiver that turns false when the lease is lost.
+    /// Turns false when the node was declared dead.
     pub(super) fn watch(&self) -> watch::Receiver<bool> {
-        self.0.subscribe()
+        self.0.held.subscribe()
     }
 }
 
@@ -62,6 +96,7 @@ async fn register_within(
     node: &NodeIdentity,
     now: Timestamp,
 ) -> Result<i64, StoreError> {
+    lineage::check(sql).await?;
     let earlier = rows(
         sql,
         "UPDATE nodes SET state = 'dead' WHERE id = $1 AND state = 'live' RETURNING incarnation",
@@ -83,7 +118,12 @@ async fn register_within(
     )
     .await?;
     let incarnation = get_i64(&registered, 0)?;
-    execute(sql, "INSERT INTO fences VALUES ($1, 0, false)", args![incarnation]).await?;
+    execute(
+        sql,
+        &format!("INSERT INTO fences VALUES ($1, 0, false, {TIMELINE})"),
+        args![incarnation],
+    )
+    .await?;
     // Connections of processes that are dead are closed.
     execute(
         sql,
@@ -99,7 +139,7 @@ async fn register_within(
 async fn close_fence(sql: &Client, incarnation: i64) -> Result<(), StoreError> {
     execute(sql, "UPDATE fences SET closed = true WHERE incarnation = $1", args![incarnation])
         .await?;
-    Ok(())
+    record_death(sql).await
 }
 
 /// Declares a node dead whose lease has ended, by the database's clock. Tells whether it is dead.
@@ -124,6 +164,23 @@ pub(super) async fn declare_dead(sql: &Client, incarnation: i64) -> Result<bool,
     Ok(live.is_empty())
 }
 
+/// Declares all nodes dead whose lease has ended, by the database's clock.
+pub(super) async fn declare_all_dead(sql: &Client) -> Result<(), StoreError> {
+    let declared = rows(
+        sql,
+        "UPDATE nodes SET state = 'dead' WHERE state = 'live' AND lease_until < clock_timestamp()
+         RETURNING incarnation, id",
+        args![],
+    )
+    .await?;
+    for row in declared {
+        let node = get_text(&row, 1)?;
+        tracing::warn!(node, "a node's lease has ended; others take over its sessions");
+        close_fence(sql, get_i64(&row, 0)?).await?;
+    }
+    Ok(())
+}
+
 /// Gives the lease back, so that others take the sessions at once.
 pub(super) async fn leave(sql: &Client, incarnation: i64) -> Result<(), StoreError> {
     execute(
@@ -135,7 +192,7 @@ pub(super) async fn leave(sql: &Client, incarnation: i64) -> Result<(), StoreErr
     close_fence(sql, incarnation).await
 }
 
-/// Renews a node's lease until it is lost, or the task is aborted.
+/// Renews a node's lease until the node is declared dead, or the task is aborted.
 pub(super) fn keep_lease(
     connections: Arc<Connections>,
     incarnation: i64,
@@ -145,26 +202,25 @@ pub(super) fn keep_lease(
         let mut ticks = interval(RENEWAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut client = None;
-        let mut renewed = Instant::now();
-        // The lease is lost at this time, whatever the database does meanwhile.
-        while timeout_at(renewed + OWN_LIMIT, ticks.tick()).await.is_ok() {
+        loop {
+            ticks.tick().await;
             // The lease runs from before the statement, whenever its answer comes.
             let begun = Instant::now();
             let renewal = renew(&connections, &mut client, incarnation);
-            match timeout_at(renewed + OWN_LIMIT, renewal).await {
-                Ok(Ok(true)) => renewed = begun,
-                Ok(Ok(false)) | Err(_) => break,
+            match timeout(OWN_LIMIT, renewal).await {
+                Ok(Ok(true)) => *lease.0.renewed.lock() = begun,
+                Ok(Ok(false)) => return lease.lose(),
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "the lease was not renewed");
                     client = None;
                 }
+                Err(_) => client = None,
             }
         }
-        lease.lose();
     })
 }
 
-/// Renews a lease. False when the node was declared dead.
+/// Renews a lease. False when the node was declared dead, or registered on another timeline.
 async fn renew(
     connections: &Connections,
     client: &mut Option<Client>,
@@ -178,10 +234,12 @@ async fn renew(
         client,
         &format!(
             "UPDATE nodes SET lease_until = clock_timestamp() + interval '{LEASE_SECONDS} seconds'
-             WHERE incarnation = $1 AND state = 'live'"
+             WHERE incarnation = $1 AND state = 'live' AND EXISTS
+                 (SELECT 1 FROM fences WHERE fences.incarnation = $1 AND timeline = {TIMELINE})"
         ),
         args![incarnation],
     )
     .await?;
+    lineage::note_settings(client).await?;
     Ok(renewed > 0)
 }

@@ -8,7 +8,7 @@ use super::sql::{
 };
 use super::{flush_statement, node, receipts};
 use crate::opening::{SessionRole, first_batch};
-use crate::{NewSession, StoreError, StoredSession};
+use crate::{NewSession, PreviousOwner, StoreError, StoredSession};
 
 /// Creates a session with its first records.
 pub(super) async fn create(
@@ -35,6 +35,7 @@ pub(super) async fn create(
     .await?;
     flush_statement::append(sql, node, &batch).await?;
     Ok(StoredSession {
+        taken_from: None,
         id: new.id.clone(),
         user: new.user.clone(),
         agent: new.agent.clone(),
@@ -61,6 +62,7 @@ pub(super) async fn read(
     .await?;
     let Some(row) = found else { return Ok(None) };
     Ok(Some(StoredSession {
+        taken_from: None,
         id: get_id(&row, 0)?,
         user: get_id(&row, 1)?,
         agent: get_id(&row, 2)?,
@@ -73,28 +75,40 @@ pub(super) async fn read(
 }
 
 /// Takes a session for a node. One that belongs to nobody, or to a dead node, is taken at once; a
-/// node whose lease has ended is declared dead first.
+/// node whose lease has ended is declared dead first. Gives the owner before, if another process
+/// had it.
 ///
 /// # Errors
 /// [`StoreError::Elsewhere`] when a live node has it.
-pub(super) async fn take(sql: &Client, node: i64, id: &SessionId) -> Result<(), StoreError> {
+pub(super) async fn take(
+    sql: &Client,
+    node: i64,
+    id: &SessionId,
+) -> Result<Option<PreviousOwner>, StoreError> {
     const OWNER: &str = "SELECT node, nodes.url FROM sessions
                          JOIN nodes ON nodes.incarnation = sessions.node AND nodes.state = 'live'
                          WHERE sessions.id = $1 AND sessions.node != $2";
     loop {
-        let taken = execute(
+        let taken = first_row(
             sql,
-            "UPDATE sessions SET node = $2 WHERE id = $1 AND (node IS NULL OR node = $2
-                OR node NOT IN (SELECT incarnation FROM nodes WHERE state = 'live'))",
+            "UPDATE sessions SET node = $2
+             FROM (SELECT num AS earlier_num, node AS earlier FROM sessions WHERE id = $1) AS before
+                LEFT JOIN nodes ON nodes.incarnation = earlier
+             WHERE num = earlier_num AND (node IS NULL OR node = $2
+                OR node NOT IN (SELECT incarnation FROM nodes WHERE state = 'live'))
+             RETURNING coalesce(earlier != $2, false), coalesce(nodes.state = 'left', false),
+                nodes.id IS DISTINCT FROM (SELECT id FROM nodes WHERE incarnation = $2)",
             args![Text(id.as_str()), node],
         )
         .await?;
-        if taken > 0 {
-            return Ok(());
+        if let Some(row) = taken {
+            let (was_stopped, is_other_node) = (row.try_get(1)?, row.try_get(2)?);
+            let is_new: bool = row.try_get(0)?;
+            return Ok(is_new.then_some(PreviousOwner { was_stopped, is_other_node }));
         }
         let owner = first_row(sql, OWNER, args![Text(id.as_str()), node]).await?;
         // Nobody has a session that does not exist.
-        let Some(owner) = owner else { return Ok(()) };
+        let Some(owner) = owner else { return Ok(None) };
         if !node::declare_dead(sql, get_i64(&owner, 0)?).await? {
             return Err(StoreError::Elsewhere { session: id.clone(), url: find_text(&owner, 1)? });
         }

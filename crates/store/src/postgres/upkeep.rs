@@ -1,5 +1,7 @@
 //! Upkeep in PostgreSQL: retention of logs, erasing, and clocks.
 
+use std::time::Duration;
+
 use thoughtwire_proto::{Seq, SessionId, Timestamp};
 use tokio_postgres::{Client, Row};
 
@@ -48,7 +50,8 @@ impl UpkeepStore for PostgresUpkeep {
     }
 
     fn overlong(&self, now: Timestamp) -> StoreRead<Vec<Overlong>> {
-        self.0.read_unlimited(move |sql| Box::pin(async move { overlong(sql, now).await }))
+        let node = self.0.node();
+        self.0.read_unlimited(move |sql| Box::pin(async move { overlong(sql, node, now).await }))
     }
 
     fn trim(&self, session: &SessionId, first: Seq) -> Commit<()> {
@@ -99,6 +102,26 @@ impl UpkeepStore for PostgresUpkeep {
         })
     }
 
+    fn claim(&self, work: &'static str, every: Duration) -> Commit<bool> {
+        let (node, seconds) = (self.0.node(), to_i64(every.as_secs()));
+        self.0.write(move |sql| {
+            Box::pin(async move {
+                let claimed = first_row(
+                    sql,
+                    "INSERT INTO claims (work, node, until)
+                     VALUES ($1, $2, clock_timestamp() + $3 * interval '1 second')
+                     ON CONFLICT (work) DO UPDATE SET node = excluded.node, until = excluded.until
+                     WHERE claims.until <= clock_timestamp() OR claims.node = excluded.node
+                        OR claims.node NOT IN (SELECT incarnation FROM nodes WHERE state = 'live')
+                     RETURNING 1",
+                    args![Text(work), node, seconds],
+                )
+                .await?;
+                Ok(claimed.is_some())
+            })
+        })
+    }
+
     fn newest_record_at(&self) -> StoreRead<Option<Timestamp>> {
         self.0.read_unlimited(|sql| {
             Box::pin(async move {
@@ -118,16 +141,19 @@ fn retention(row: &Row, at: usize) -> Result<Retention, StoreError> {
     })
 }
 
-async fn overlong(sql: &Client, now: Timestamp) -> Result<Vec<Overlong>, StoreError> {
+async fn overlong(sql: &Client, node: i64, now: Timestamp) -> Result<Vec<Overlong>, StoreError> {
     let found = rows(
         sql,
         "SELECT * FROM (
             SELECT sessions.id, sessions.num, first, head,
                    coalesce(keep_days, (spec::json ->> 'keep_days')::bigint) AS days,
-                   coalesce(keep_events, (spec::json ->> 'keep_events')::bigint) AS events
+                   coalesce(keep_events, (spec::json ->> 'keep_events')::bigint) AS events,
+                   sessions.node <> $1 AND EXISTS (
+                       SELECT FROM nodes WHERE incarnation = sessions.node AND state = 'live'
+                   ) AS is_elsewhere
             FROM sessions JOIN agents ON agents.id = agent
          ) AS kept WHERE days IS NOT NULL OR events IS NOT NULL OR first > 1",
-        args![],
+        args![node],
     )
     .await?;
     let mut overlong = Vec::new();
@@ -144,7 +170,12 @@ async fn overlong(sql: &Client, now: Timestamp) -> Result<Vec<Overlong>, StoreEr
         };
         let through = by_number.max(by_age);
         if through >= first || has_remains(sql, num, first).await? {
-            overlong.push(Overlong { session: get_id(&row, 0)?, through: Seq(through) });
+            let is_elsewhere = row.try_get::<_, Option<bool>>(6)?.unwrap_or(false);
+            overlong.push(Overlong {
+                session: get_id(&row, 0)?,
+                through: Seq(through),
+                is_elsewhere,
+            });
         }
     }
     Ok(overlong)

@@ -20,10 +20,11 @@ use tokio_postgres::Client;
 use super::connecting::Connections;
 use super::flush::{Flush, FlushJob};
 use super::flush_statement::Fence;
+use super::lineage::{self, TIMELINE};
 use super::node::LeaseState;
 use super::sql::{SqlFuture, args, first_row, get_i64};
 use crate::commit::{CommitSender, settled};
-use crate::{Commit, StoreError, StoreMetrics};
+use crate::{Commit, StoreChanges, StoreError, StoreMetrics};
 
 /// Maximum number of writes per flush.
 const MAX_BATCH: usize = 1024;
@@ -104,13 +105,19 @@ pub(super) struct PostgresWriter {
 
 impl PostgresWriter {
     /// Starts the writer's task for a node's incarnation.
-    pub(super) fn start(database: Arc<Connections>, node: i64, lease: LeaseState) -> Self {
+    pub(super) fn start(
+        database: Arc<Connections>,
+        node: i64,
+        lease: LeaseState,
+        changes: StoreChanges,
+    ) -> Self {
         let (jobs, queue) = mpsc::unbounded_channel();
         let metrics = StoreMetrics::default();
         let failing = Arc::new(AtomicBool::new(false));
         let task = WriterTask {
             database,
             lease,
+            changes,
             client: None,
             fence: Fence { node, number: 0 },
             away_since: None,
@@ -182,6 +189,7 @@ impl PostgresWriter {
 struct WriterTask {
     database: Arc<Connections>,
     lease: LeaseState,
+    changes: StoreChanges,
     /// `None` while the database is away, and while the outcome of a flush has to be found out.
     client: Option<Client>,
     /// The fence of the last flush.
@@ -288,7 +296,7 @@ impl WriterTask {
                     return None;
                 }
                 Ok(None) => {
-                    flush.fail(&self.fenced());
+                    flush.fail(&self.fenced(client, self.fence.number).await);
                     return None;
                 }
                 Err(error) if !error.is_lost_database() => return Some((flush, error)),
@@ -319,6 +327,7 @@ impl WriterTask {
         }
         let began = Instant::now();
         let committed = self.try_transact(&mut jobs).await;
+        self.changes.tell_recorded();
         self.count(jobs.len(), began, committed.is_ok());
         for job in jobs {
             job.answer(committed.clone());
@@ -337,7 +346,7 @@ impl WriterTask {
                 self.fence = fence;
                 Ok(())
             }
-            Ok(false) => Err(self.fenced()),
+            Ok(false) => Err(self.fenced(client, self.fence.number).await),
             Err(error) if !error.is_lost_database() => {
                 // The transaction may be left open on this connection.
                 self.client = None;
@@ -359,19 +368,28 @@ impl WriterTask {
         }
     }
 
-    fn fenced(&self) -> StoreError {
+    /// Gives the lease up. `acknowledged` is the least number of the last flush that the database
+    /// has to have.
+    async fn fenced(&self, client: &Client, acknowledged: i64) -> StoreError {
         self.lease.lose();
+        if let Err(error) = lineage::find_loss(client, self.fence.node, acknowledged).await {
+            tracing::debug!(%error, "whether writes are missing was not found out");
+        }
         StoreError::Fenced
     }
 
     /// Connects if there is no connection, and finds out the number of the last flush. Gives the
     /// next flush's fence. A database that has been away for long is tried once.
     async fn connected(&mut self, until: Instant) -> Result<Fence, StoreError> {
+        if let Err(StoreError::Fenced) = self.lease.check() {
+            return Err(StoreError::Fenced);
+        }
         if self.client.as_ref().is_none_or(Client::is_closed) {
             let until = if self.away_since.is_some() { Instant::now() } else { until };
             self.client = None;
             self.reconnect(until).await?;
         }
+        self.lease.check()?;
         Ok(Fence { number: self.fence.number + 1, ..self.fence })
     }
 
@@ -380,6 +398,9 @@ impl WriterTask {
         loop {
             let error = match self.database.connect().await {
                 Ok(client) => match raise(&client, self.fence.node).await {
+                    Ok(Some(number)) if number <= self.fence.number => {
+                        return Err(self.fenced(&client, self.fence.number + 1).await);
+                    }
                     Ok(Some(number)) => {
                         self.fence.number = number;
                         self.client = Some(client);
@@ -388,7 +409,7 @@ impl WriterTask {
                         }
                         return Ok(());
                     }
-                    Ok(None) => return Err(self.fenced()),
+                    Ok(None) => return Err(self.fenced(&client, self.fence.number).await),
                     Err(error) => error,
                 },
                 Err(error) => error,
@@ -397,6 +418,8 @@ impl WriterTask {
                 if self.away_since.is_none() {
                     tracing::warn!(%error, "the database is away; writes fail until it is back");
                     self.away_since = Some(Instant::now());
+                    // Before a caller is told, so that a check that follows fails as well.
+                    self.failing.store(true, Ordering::Relaxed);
                 }
                 return Err(error);
             }
@@ -425,8 +448,10 @@ impl WriterTask {
 async fn raise(sql: &Client, node: i64) -> Result<Option<i64>, StoreError> {
     let raised = first_row(
         sql,
-        "UPDATE fences SET number = number + 1 WHERE incarnation = $1 AND NOT closed
-         RETURNING number",
+        &format!(
+            "UPDATE fences SET number = number + 1
+             WHERE incarnation = $1 AND NOT closed AND timeline = {TIMELINE} RETURNING number"
+        ),
         args![node],
     )
     .await?;
@@ -442,8 +467,10 @@ async fn run_all(
     sql.batch_execute("BEGIN").await?;
     let held = first_row(
         sql,
-        "UPDATE fences SET number = $2 WHERE incarnation = $1 AND number = $2 - 1 AND NOT closed
-         RETURNING 1::bigint",
+        &format!(
+            "UPDATE fences SET number = $2 WHERE incarnation = $1 AND number = $2 - 1
+             AND NOT closed AND timeline = {TIMELINE} RETURNING 1::bigint"
+        ),
         args![fence.node, fence.number],
     )
     .await?;

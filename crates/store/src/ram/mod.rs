@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use thoughtwire_proto::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 pub use driver::{CommittedWrites, RamDriver};
 pub use faults::{BrokenTable, WriteFault};
@@ -151,6 +151,10 @@ impl Backend for RamBackend {
 
     fn check(&self) -> StoreRead<()> {
         RamHandle(Arc::clone(&self.0)).read(&[], |_| Ok(()))
+    }
+
+    fn lease(&self) -> Option<watch::Receiver<bool>> {
+        None
     }
 
     fn backup(&self) -> StoreRead<File> {

@@ -124,6 +124,7 @@ impl Tables {
     pub(super) fn stored(&self, id: &SessionId) -> Option<StoredSession> {
         let row = self.session(id)?;
         Some(StoredSession {
+            taken_from: None,
             id: row.id.clone(),
             user: row.user.clone(),
             agent: row.agent.clone(),

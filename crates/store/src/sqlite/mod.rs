@@ -36,6 +36,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use thoughtwire_proto::Timestamp;
+use tokio::sync::watch;
 
 pub use backup::Contents;
 pub(crate) use backup::{inspect, restore};
@@ -136,6 +137,10 @@ impl Backend for SqliteBackend {
             }
             database.writer.write(saving::probe).await
         })
+    }
+
+    fn lease(&self) -> Option<watch::Receiver<bool>> {
+        None
     }
 
     fn backup(&self) -> StoreRead<File> {

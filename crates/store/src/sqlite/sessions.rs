@@ -33,6 +33,7 @@ pub(super) fn create(
     // Not the store's cache: this transaction may still be rolled back.
     logs::append(connection, &RowCache::default(), &batch)?;
     Ok(StoredSession {
+        taken_from: None,
         id: new.id.clone(),
         user: new.user.clone(),
         agent: new.agent.clone(),
@@ -58,6 +59,7 @@ pub(super) fn read(
     let Some(row) = rows.next()? else { return Ok(None) };
     let state: String = row.get(5)?;
     Ok(Some(StoredSession {
+        taken_from: None,
         id: get_id(row, 0)?,
         user: get_id(row, 1)?,
         agent: get_id(row, 2)?,

@@ -1,5 +1,7 @@
 //! Upkeep in SQLite: retention of logs, erasing, and clocks.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 use thoughtwire_proto::{Seq, SessionId, Timestamp};
 
@@ -71,6 +73,10 @@ impl UpkeepStore for SqliteUpkeep {
         self.0.writer().write_soon(move |connection| clock::set(connection, &clocks))
     }
 
+    fn claim(&self, _: &'static str, _: Duration) -> Commit<bool> {
+        Commit::done(true)
+    }
+
     fn newest_record_at(&self) -> StoreRead<Option<Timestamp>> {
         self.0.read_unlimited(clock::newest_record)
     }
@@ -99,7 +105,8 @@ fn overlong(connection: &Connection, now: Timestamp) -> Result<Vec<Overlong>, St
         };
         let through = by_number.max(by_age);
         if through >= first || has_remains(connection, num, first)? {
-            overlong.push(Overlong { session: get_id(row, 0)?, through: Seq(through) });
+            let session = get_id(row, 0)?;
+            overlong.push(Overlong { session, through: Seq(through), is_elsewhere: false });
         }
     }
     Ok(overlong)

@@ -77,7 +77,8 @@ class UserMessage:
     text: str
     #: References to files.
     attachments: tuple[str, ...] = ()
-    #: The client that sent it: the name that it gave, or its dialect's.
+    #: The client that sent it: the name that it gave, or its dialect's. A `MemGPT` client with a
+    #: name is `memgpt:NAME`.
     from_: str | None = None
 
 
@@ -353,6 +354,7 @@ RefusalCode: TypeAlias = Literal[
     "store_full",
     "store_failed",
     "store_unknown",
+    "moved",
     "stopping",
     "unsupported",
     "internal",

@@ -32,6 +32,7 @@ mod on_crash;
 mod openapi;
 mod openapi_document;
 mod operations;
+mod other_nodes;
 mod proven;
 mod rest;
 mod rooms;

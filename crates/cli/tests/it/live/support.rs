@@ -87,8 +87,22 @@ impl Live {
 
     /// SIGTERM.
     pub(crate) fn signal(&self) {
+        self.send_signal("TERM");
+    }
+
+    /// A signal by its name.
+    pub(crate) fn send_signal(&self, name: &str) {
         let pid = self.child.id().unwrap().to_string();
-        assert!(std::process::Command::new("kill").arg(pid).status().unwrap().success());
+        let sent = std::process::Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// A native connection past its `welcome`, where the server takes one.
+    pub(crate) async fn try_native(&self) -> Option<TestClient> {
+        let uri = self.ws("/v1/ws").parse().unwrap();
+        let (socket, _) = ClientBuilder::from_uri(uri).connect().await.ok()?;
+        let mut client = TestClient { socket };
+        (client.next_or_close().await.ok()?["type"] == "welcome").then_some(client)
     }
 
     /// SIGTERM, and its exit code.

@@ -115,13 +115,13 @@ impl Ledger {
 
     /// The list of sessions says that one changed, or is gone.
     pub(crate) fn listed(&mut self, changed: &Changed) {
-        if !changed.gone {
-            self.listed.insert(changed.session.clone());
+        let Changed::Session { session, gone, .. } = changed else { return };
+        if !gone {
+            self.listed.insert(session.clone());
             return;
         }
-        let Some(room) = self.room_of(&changed.session) else {
-            return self
-                .complain(format!("{} is said to be gone, and nobody knew it", changed.session));
+        let Some(room) = self.room_of(session) else {
+            return self.complain(format!("{session} is said to be gone, and nobody knew it"));
         };
         let fits = self.is_doomed(room);
         self.rooms[room].told_gone += 1;

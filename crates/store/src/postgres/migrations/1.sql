@@ -9,9 +9,17 @@ CREATE TABLE nodes (
 CREATE UNIQUE INDEX nodes_live ON nodes (id) WHERE state = 'live';
 -- Each flush of a node raises `number` by one, in its own transaction. Whoever declares a node dead
 -- closes its fence, and waits for its open flush. A row of its own: renewing a lease waits for no flush.
+-- A fence holds on the timeline of its registration.
 CREATE TABLE fences (
-    incarnation bigint PRIMARY KEY REFERENCES nodes, number bigint NOT NULL, closed boolean NOT NULL
+    incarnation bigint PRIMARY KEY REFERENCES nodes, number bigint NOT NULL, closed boolean NOT NULL,
+    timeline text NOT NULL
 ) WITH (fillfactor = 10);
+-- One row, by which a restored or promoted database is known: see lineage.rs. `transaction` wrote the row.
+-- Incarnations up to `renewed` are older than the epochs of the sessions.
+CREATE TABLE lineage (
+    transaction bigint NOT NULL, database bigint NOT NULL, timeline text NOT NULL, synchronous boolean NOT NULL,
+    renewed bigint NOT NULL
+);
 CREATE TABLE agents (
     num bigint GENERATED ALWAYS AS IDENTITY, id text PRIMARY KEY, owner text NOT NULL, name text NOT NULL,
     spec text NOT NULL, main_session text NOT NULL, created_at bigint NOT NULL,
@@ -93,4 +101,12 @@ CREATE TABLE keys (
 CREATE TABLE secrets (name text PRIMARY KEY, value bytea NOT NULL);
 CREATE TABLE erased_sessions (session bigint PRIMARY KEY);
 CREATE TABLE erased_agents (agent text PRIMARY KEY);
+-- What one node changed, for the others: kept for some minutes. `target` is the only node that has to
+-- learn of it, if that is one. `node` is 0 where a dead node is spoken for.
+CREATE TABLE changes (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, node bigint NOT NULL, target bigint,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(), body text NOT NULL
+);
+-- Work that only one node does at a time.
+CREATE TABLE claims (work text PRIMARY KEY, node bigint NOT NULL, until timestamptz NOT NULL);
 CREATE TABLE clock (name text PRIMARY KEY, millis bigint NOT NULL);

@@ -68,7 +68,7 @@ async fn a_node_that_cannot_renew_its_lease_stops_before_another_takes_over() {
         }
     };
     // It knew a second before, by its own clock.
-    assert!(matches!(cut_off.check().await, Err(StoreError::Fenced)));
+    assert!(matches!(cut_off.check().await, Err(StoreError::Away(_))));
     append(&two, &mut loaded, vec![(None, says("i-1", "taken over"))]).await;
     relay.close(false);
     let late = batch(&mut ada, vec![(None, says("i-2", "too late"))]);

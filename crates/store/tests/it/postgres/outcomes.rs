@@ -67,6 +67,7 @@ async fn writes_fail_while_the_database_is_away_and_go_on_when_it_is_back() {
     let store = through(&relay, &database).await;
     let mut ada = session(&store, &agent(&store, "ada").await).await;
     relay.close(true);
+    relay.until_cut().await;
     let lost = batch(&mut ada.clone(), vec![(None, says("i-1", "lost"))]);
     let refused = store.logs().append(lost).await.unwrap_err();
     assert!(matches!(refused, StoreError::Away(_) | StoreError::Unknown(_)), "{refused}");

@@ -32,10 +32,10 @@ impl Relay {
             let mut connections = JoinSet::new();
             loop {
                 let (mut client, _) = listener.accept().await.unwrap();
+                let mut cut = signal.subscribe();
                 if *closed.lock() {
                     continue;
                 }
-                let mut cut = signal.subscribe();
                 let mut server = TcpStream::connect(&to).await.unwrap();
                 connections.spawn(async move {
                     tokio::select! {
@@ -56,6 +56,11 @@ impl Relay {
     /// Cuts all connections.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Waits until the connections are cut, so that nothing more goes through them.
+    pub async fn until_cut(&self) {
+        self.cuts.closed().await;
     }
 
     /// Refuses connections from now on, or accepts them again.

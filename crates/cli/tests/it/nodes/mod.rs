@@ -1,0 +1,7 @@
+//! Several real servers on one real PostgreSQL: any client of any node sees each session whole.
+
+mod clients;
+mod deaths;
+mod support;
+
+pub(crate) use support::SharedDatabase;

@@ -1,0 +1,36 @@
+//! Sessions of other nodes: a node that shares a database with others follows the sessions that its
+//! clients want and that another node owns.
+//!
+//! ```text
+//! clients ──▶ tail of this node ◀──emissions── owner's tail
+//!         ──▶ mailbox ──commands──▶ owner's session
+//! ```
+//!
+//! The log behind the tail is read from the database that both share.
+
+mod followed;
+mod link;
+
+use std::fmt::Debug;
+
+use futures::future::BoxFuture;
+use thoughtwire_proto::Refusal;
+use tokio::sync::mpsc;
+
+pub(crate) use followed::{FollowEnd, FollowedSession, fill};
+
+/// Opens connections to other nodes.
+pub trait NodeConnector: Debug + Send + Sync {
+    /// Connects to the node at a URL. The connection carries frames of
+    /// [`cluster`](thoughtwire_proto::cluster).
+    fn connect(&self, url: &str) -> BoxFuture<'static, Result<NodeLink, Refusal>>;
+}
+
+/// A connection to another node. It has ended when either channel is closed.
+#[derive(Debug)]
+pub struct NodeLink {
+    /// Frames to the node.
+    pub to: mpsc::UnboundedSender<String>,
+    /// Frames from the node.
+    pub from: mpsc::Receiver<String>,
+}
