@@ -52,8 +52,8 @@ impl TimeLimit {
         }
     }
 
-    /// Holds a whole log to the limit: no turn completes later, all attempts together, and none that
-    /// ended for it ran shorter.
+    /// Holds a whole log to the limit: no turn completes later, all attempts together, and none
+    /// that ended for it ran shorter.
     pub(crate) fn check(self, records: &[Record]) -> OutOfTime {
         let limit = i64::try_from(self.within.as_millis()).unwrap();
         let mut turns: HashMap<&TurnId, RunTime> = HashMap::new();
