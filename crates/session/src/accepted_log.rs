@@ -22,8 +22,6 @@ pub(crate) struct AcceptedLog<H: SessionHost> {
     /// The running turn as subscribers know it: from committed records.
     shown_turn: Option<TurnId>,
     effects: Vec<Effect<H>>,
-    /// Records of discarded appends. Nobody knows which of them are on disk.
-    unknown: Vec<Record>,
 }
 
 /// The parts of one append beside its events.
@@ -60,7 +58,7 @@ impl<H: SessionHost> AcceptedLog<H> {
     pub(crate) fn new(state: State, seen_keys: SeenKeys) -> Self {
         let shown_turn = state.turn().map(|turn| turn.id.clone());
         let (pipeline, effects) = (Pipeline::default(), Vec::new());
-        Self { state, pipeline, seen_keys, shown_turn, effects, unknown: Vec::new() }
+        Self { state, pipeline, seen_keys, shown_turn, effects }
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -177,13 +175,7 @@ impl<H: SessionHost> AcceptedLog<H> {
     /// The oldest append is on disk: takes it, and the emissions behind it.
     pub(crate) fn confirm(&mut self) -> Option<(PendingAppend<H>, Vec<Emission>)> {
         let (append, shown) = self.pipeline.confirm()?;
-        self.shows(&append.records);
-        Some((append, shown))
-    }
-
-    /// Follows the running turn in records that subscribers are shown.
-    fn shows(&mut self, records: &[Record]) {
-        for record in records {
+        for record in &append.records {
             match &record.event {
                 Event::Turn(TurnEvent::Started { .. }) => self.shown_turn.clone_from(&record.turn),
                 Event::Turn(TurnEvent::Ended { .. }) => self.shown_turn = None,
@@ -204,6 +196,7 @@ impl<H: SessionHost> AcceptedLog<H> {
                 | Event::Other(_) => {}
             }
         }
+        Some((append, shown))
     }
 
     /// An append failed: refuses everything under way. The accepted state stays as it is until
@@ -213,21 +206,13 @@ impl<H: SessionHost> AcceptedLog<H> {
             for waiter in append.waiters {
                 self.reply(waiter.failed(refusal));
             }
-            self.unknown.extend(append.records);
         }
         self.effects.push(Effect::DiscardAppends);
     }
 
-    /// Goes back to the state that is on disk. Publishes the records of discarded appends that were
-    /// saved all the same, so that subscribers miss none.
+    /// Goes back to the state that is on disk.
     pub(crate) fn restore(&mut self, state: State) {
-        let mut records = std::mem::take(&mut self.unknown);
-        records.retain(|record| record.seq <= state.head());
         self.state = state;
-        if !records.is_empty() {
-            self.shows(&records);
-            self.effects.push(Effect::Publish { records, then: Vec::new() });
-        }
     }
 }
 

@@ -109,13 +109,7 @@ fn after_a_failure_numbers_go_on_from_the_disk() {
         // The outcome was unknown: the first append is there after all, without the turn's agent.
         .on(
             reloaded(&asked(None)),
-            &[
-                "publish 2",
-                "drop turn",
-                "append 3: turn_started",
-                "standing none",
-                "start t-2 on \"before\"",
-            ],
+            &["drop turn", "append 3: turn_started", "standing none", "start t-2 on \"before\""],
         )
         .on(say("t-1", "a1", true), &["a1: ended"])
         .on(withdraw("w", "i-0"), &["w: unknown_input"])

@@ -42,25 +42,6 @@ fn a_turn_that_is_on_disk_is_ended_after_a_pause() {
 }
 
 #[test]
-fn events_that_were_saved_though_nobody_knew_are_published() {
-    let mut script = SessionScript::new();
-    script
-        .skip(send("s1"))
-        .skip(say("t-1", "a1", true))
-        .on(
-            failed(RefusalCode::StoreUnknown),
-            &["s1: store_unknown", "a1: store_unknown", "discard", "reload"],
-        )
-        .on(
-            reloaded(&asked(Some("t-1"))),
-            &["publish 2-3", "show status \"the disk failed\"", "drop turn"],
-        )
-        .wait(1_000)
-        .on(TIME, &["append 4: turn_ended(store_unknown)"])
-        .on(SAVED, &["publish 4"]);
-}
-
-#[test]
 fn a_turn_that_is_not_on_disk_is_dropped_and_its_input_runs_again() {
     SessionScript::after(&asked(None))
         .on(say("t-1", "a1", true), &["append 4: message"])

@@ -13,6 +13,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::actor::Actor;
+use super::budgets::TimeLimit;
 use super::checking::ready;
 use super::count::Done;
 use super::disk::{Disk, Moment};
@@ -48,7 +49,7 @@ enum End {
 impl History {
     pub(crate) fn new(seed: u64, template: &Template) -> Self {
         let mut dice = Rng::with_seed(seed);
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger { time_limit: TimeLimit::of(seed), ..Ledger::default() };
         for (number, session) in template.sessions.iter().enumerate() {
             ledger.open_room(session, number != 1);
         }
@@ -106,11 +107,13 @@ impl History {
                 was_planned: noted.is_some_and(|at| at.as_millis() > 0),
             };
         }
+        let defaults = HubOptions::default();
         let options = HubOptions {
             passivate_after: Duration::from_secs(3),
             queued_inputs: 4,
             clock: clock.clone(),
-            ..HubOptions::default()
+            turn_within: self.time_limit().map_or(defaults.turn_within, |limit| limit.within),
+            ..defaults
         };
         let agent = Actor {
             resumes: self.dice.u8(0..5) != 0,
@@ -364,6 +367,9 @@ impl History {
 
     /// The wall clock jumps: somebody set it, or the machine slept.
     fn jump(&mut self) {
+        if self.time_limit().is_some_and(|limit| limit.is_checked) {
+            return;
+        }
         let millis = self.dice.i64(-900_000_000..900_000_000);
         self.note(format!("the clock jumps {millis} ms"));
         self.done.jumps += 1;
@@ -372,6 +378,9 @@ impl History {
     }
 
     fn break_or_heal(&mut self, life: &Life) {
+        if self.time_limit().is_some_and(|limit| limit.is_checked) {
+            return;
+        }
         if self.disk.is_broken() || self.dice.bool() {
             self.heal(life);
             self.note("healed".to_owned());
@@ -390,6 +399,10 @@ impl History {
     fn heal(&mut self, life: &Life) {
         self.disk.heal(&life.driver);
         self.ledger.lock().unwrap().texts.set_failing(false);
+    }
+
+    fn time_limit(&self) -> Option<TimeLimit> {
+        self.ledger.lock().unwrap().time_limit
     }
 
     fn open(&mut self) -> (Store, RamDriver) {

@@ -10,6 +10,7 @@ use thoughtwire_proto::{
 };
 
 use super::asked::{Asked, content, is_duplicate, is_of_the_store, made_session, position};
+use super::budgets::TimeLimit;
 use super::effects::Effects;
 use super::heard::Heard;
 use super::interruptions::Interruptions;
@@ -50,6 +51,8 @@ pub(crate) struct Ledger {
     pub(crate) effects: Effects,
     pub(crate) interruptions: Interruptions,
     pub(crate) texts: ShownTexts,
+    /// How long turns may take in this history.
+    pub(crate) time_limit: Option<TimeLimit>,
 }
 
 impl Ledger {

@@ -92,6 +92,18 @@ impl Ledger {
         self.tally.texts_kept += kept;
         let mut wrong = self.rooms[room].check(records, &stored.state, at_rest);
         wrong.extend(interruptions::check(records, self.rooms[room].stops_on_crash));
+        let is_steady = !self.shaken;
+        let stopped = self.rooms[room].check_stopped(records, &stored.state, is_steady);
+        self.tally.stopped += stopped.ended;
+        wrong.extend(stopped.wrong);
+        if let Some(limit) = self.time_limit {
+            let found = limit.check(records);
+            wrong.extend(found.wrong);
+            if at_rest {
+                self.tally.out_of_time += found.turns;
+                self.tally.out_of_time_later += found.resumed;
+            }
+        }
         wrong.extend(self.effects.check(records));
         wrong.extend(self.waits.check(room, records));
         wrong.extend(self.check_verbs(room, records));

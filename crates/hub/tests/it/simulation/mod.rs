@@ -9,6 +9,7 @@
 
 mod actor;
 mod asked;
+mod budgets;
 mod caller;
 mod calling;
 mod checking;

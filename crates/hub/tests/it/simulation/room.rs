@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use thoughtwire_proto::{
-    CallId, Event, InputEvent, ItemId, Record, SessionId, State, TurnEvent, TurnId,
+    CallId, Event, InputEvent, ItemId, Outcome, Record, SessionId, State, TurnEvent, TurnId,
 };
 
 pub(crate) struct SimRoom {
@@ -12,6 +12,8 @@ pub(crate) struct SimRoom {
     pub(crate) is_main: bool,
     /// Its agent's turns end when they are interrupted.
     pub(crate) stops_on_crash: bool,
+    /// Turns that were interrupted and must not go on, whose ends are not known yet.
+    to_end: HashSet<TurnId>,
     /// It is known to be deleted.
     pub(crate) gone: bool,
     /// It was so when this life began.
@@ -43,6 +45,7 @@ impl SimRoom {
             session,
             is_main,
             stops_on_crash: false,
+            to_end: HashSet::new(),
             gone: false,
             was_gone: false,
             told_gone: 0,
@@ -119,6 +122,42 @@ impl SimRoom {
         }
         wrong.extend(turns(records, at_rest));
         wrong
+    }
+}
+
+/// Turns that an interruption has ended.
+#[derive(Default)]
+pub(crate) struct StoppedTurns {
+    pub(crate) wrong: Vec<String>,
+    pub(crate) ended: u64,
+}
+
+impl SimRoom {
+    /// Holds the turns that an interruption has to end to their ends. `is_steady`: the disk did not
+    /// fail in the life that ended them, so that no turn ended for that.
+    pub(crate) fn check_stopped(
+        &mut self,
+        records: &[Record],
+        stored: &State,
+        is_steady: bool,
+    ) -> StoppedTurns {
+        let mut found = StoppedTurns::default();
+        for Record { turn, event, .. } in records {
+            if let (Some(turn), Event::Turn(TurnEvent::Ended { outcome, code, .. })) = (turn, event)
+                && self.to_end.remove(turn)
+                && is_steady
+            {
+                found.ended += 1;
+                let is_interrupted = *outcome == Outcome::Interrupted;
+                if !is_interrupted || code.as_deref() != Some("server_stopped") {
+                    found.wrong.push(format!("turn {turn} was interrupted, and is {outcome:?}"));
+                }
+            }
+        }
+        // One that waits for people or clients goes on waiting.
+        let open = stored.turn().filter(|turn| self.stops_on_crash && !turn.is_parked());
+        self.to_end.extend(open.map(|turn| turn.id.clone()));
+        found
     }
 }
 

@@ -51,6 +51,11 @@ pub(crate) struct Tally {
     pub(crate) taken_over: u64,
     /// Texts that a crash cut, and that were found as far as they had to be on disk.
     pub(crate) texts_kept: u64,
+    /// Turns that an interruption ended, as their agent's settings say.
+    pub(crate) stopped: u64,
+    /// Turns that ran out of time, and those of them that had been interrupted before.
+    pub(crate) out_of_time: u64,
+    pub(crate) out_of_time_later: u64,
 }
 
 impl Tally {
@@ -88,6 +93,9 @@ impl Tally {
             (&mut self.resumed, other.resumed),
             (&mut self.taken_over, other.taken_over),
             (&mut self.texts_kept, other.texts_kept),
+            (&mut self.stopped, other.stopped),
+            (&mut self.out_of_time, other.out_of_time),
+            (&mut self.out_of_time_later, other.out_of_time_later),
         ] {
             *sum += one;
         }
@@ -106,7 +114,8 @@ impl fmt::Display for Tally {
              {} proofs; {} logs trimmed, {} readers told so; \
              {} turns waited for, {} of them trimmed, {} too long; {} turns handed to workers, \
              {} verbs ({} repeated, {} refused); {} turns resumed by their agent, \
-             {} by a worker, {} cut texts kept",
+             {} by a worker, {} cut texts kept; \
+             {} turns ended by an interruption, {} out of time ({} after an interruption)",
             self.commands,
             self.acknowledged,
             self.repeated,
@@ -139,6 +148,9 @@ impl fmt::Display for Tally {
             self.resumed,
             self.taken_over,
             self.texts_kept,
+            self.stopped,
+            self.out_of_time,
+            self.out_of_time_later,
         )
     }
 }
