@@ -20,6 +20,8 @@ use crate::tail::Tail;
 
 /// Time between two attempts to reach the owner of a session.
 const OWNER_RETRY: Duration = Duration::from_millis(200);
+/// Attempts for which callers wait. An owner that is dead is declared so within that time.
+const OWNER_ATTEMPTS: u32 = 50;
 
 /// The sessions that are in memory.
 pub(crate) struct SessionRegistry {
@@ -125,6 +127,7 @@ impl SessionRegistry {
         let retire = |mailbox: &mut mpsc::Receiver<SessionMail>| self.retire(&session, mailbox);
         // The tail of a followed session, for whoever has the session next.
         let mut tail: Option<Arc<Tail>> = None;
+        let mut attempts = 0;
         loop {
             let loaded = SessionDriver::load(&self.services, &session, clients, tail.clone()).await;
             let refusal = match loaded {
@@ -143,6 +146,9 @@ impl SessionRegistry {
                 }
                 Err(NotLoaded::Elsewhere(url)) => {
                     let (services, url) = (&self.services, url.as_deref());
+                    let can_follow = url.is_some()
+                        && services.options.nodes.is_some()
+                        && services.stopping().is_none();
                     match FollowedSession::open(services, &session, url, tail.clone()).await {
                         Ok(mut followed) => match followed.run(&mut mailbox, retire).await {
                             FollowEnd::Idle => break,
@@ -151,17 +157,21 @@ impl SessionRegistry {
                                 break;
                             }
                             FollowEnd::Moved => {
+                                attempts = 0;
                                 tail = Some(followed.tail());
                                 continue;
                             }
                         },
                         // Its clients wait until its owner answers, or is declared dead.
-                        Err(refusal) if refusal.code == RefusalCode::Moved && url.is_some() => {
-                            if self.services.stopping().is_none() {
-                                tokio::time::sleep(OWNER_RETRY).await;
-                                continue;
+                        Err(refusal) if refusal.code == RefusalCode::Moved && can_follow => {
+                            attempts += 1;
+                            if attempts >= OWNER_ATTEMPTS {
+                                while let Ok(mail) = mailbox.try_recv() {
+                                    mail.refuse(refusal.clone());
+                                }
                             }
-                            refusal
+                            tokio::time::sleep(OWNER_RETRY).await;
+                            continue;
                         }
                         Err(refusal) => refusal,
                     }

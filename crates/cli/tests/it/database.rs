@@ -65,6 +65,9 @@ async fn commands_work_on_a_database_beside_a_running_server() {
     assert!(table.out.contains("INCARNATION") && table.out.contains(&live.url), "{table:?}");
 
     // A session of a live node stays with it.
+    let ran = command(&[&["sessions", "delete", &session, "--yes"][..], &place].concat()).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("another node has session"), "{ran:?}");
     client.send(json!({"type": "send", "id": "m", "session": session, "text": "hi"})).await;
     assert_eq!(client.turn().await.last().unwrap()["event"]["outcome"], "completed");
 

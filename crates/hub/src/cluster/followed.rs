@@ -60,11 +60,11 @@ impl FollowedSession {
         let stored = services.store.directory().session(id).await?;
         let stored = stored.ok_or_else(|| unknown_session(id))?;
         let (Some(connector), Some(url)) = (&services.options.nodes, url) else {
-            return Err(Refusal::new(
-                RefusalCode::Moved,
-                "another node has this session, and says no address at which it can be asked; \
-                 start it with --advertise",
-            ));
+            let reason = format!(
+                "another node has session {id}, and cannot be asked from here; ask that node, or \
+                 start it with --advertise"
+            );
+            return Err(Refusal::new(RefusalCode::Moved, reason));
         };
         let tail = tail.unwrap_or_else(|| Tail::new(id.clone(), stored.first, stored.state.head()));
         let storage = SessionStorage::new(&services.store, &stored);
