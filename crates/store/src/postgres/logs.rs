@@ -53,9 +53,11 @@ impl LogStore for PostgresLogs {
 
     fn orphans(&self, limit: usize) -> StoreRead<Vec<SessionId>> {
         let handle = self.0.clone();
-        let node = handle.node();
+        let (node, lease) = (handle.node(), handle.store.lease.clone());
         Box::pin(async move {
-            handle.write(move |sql| Box::pin(async move { orphans(sql, node, limit).await })).await
+            handle
+                .write(move |sql| Box::pin(async move { orphans(sql, node, &lease, limit).await }))
+                .await
         })
     }
 
@@ -226,14 +228,19 @@ async fn load(
 
 /// Finds sessions with work whose owner is dead: this node's part of them, so that not all nodes
 /// take the same ones at once.
-async fn orphans(sql: &Client, node: i64, limit: usize) -> Result<Vec<SessionId>, StoreError> {
-    node::declare_all_dead(sql).await?;
+async fn orphans(
+    sql: &Client,
+    node: i64,
+    lease: &LeaseState,
+    limit: usize,
+) -> Result<Vec<SessionId>, StoreError> {
+    node::declare_others_dead(sql, node, lease).await?;
     let found = rows(
         sql,
         "SELECT sessions.id FROM sessions
          WHERE (running OR queued > 0)
            AND (node IS NULL OR node NOT IN (SELECT incarnation FROM nodes WHERE state = 'live'))
-           AND num % (SELECT count(*) FROM nodes WHERE state = 'live')
+           AND num % (SELECT greatest(count(*), 1) FROM nodes WHERE state = 'live')
              = (SELECT count(*) FROM nodes WHERE state = 'live' AND incarnation < $1)
          ORDER BY num LIMIT $2",
         args![node, count_to_i64(limit)],

@@ -37,6 +37,8 @@ pub(super) struct LeaseState(Arc<LeaseCell>);
 struct LeaseCell {
     /// When the last renewal that worked was begun.
     renewed: Mutex<Instant>,
+    /// Since when the lease has been renewed without a gap.
+    steady_since: Mutex<Instant>,
     /// False once the node was declared dead.
     held: watch::Sender<bool>,
     metrics: NodeMetrics,
@@ -46,6 +48,7 @@ impl LeaseState {
     pub(super) fn new() -> Self {
         Self(Arc::new(LeaseCell {
             renewed: Mutex::new(Instant::now()),
+            steady_since: Mutex::new(Instant::now()),
             held: watch::Sender::new(true),
             metrics: NodeMetrics::default(),
         }))
@@ -74,6 +77,21 @@ impl LeaseState {
     /// until it is renewed after all: nobody took its sessions then.
     fn is_current(&self) -> bool {
         *self.0.held.borrow() && self.0.renewed.lock().elapsed() < OWN_LIMIT
+    }
+
+    /// Notes a renewal that was begun at an instant.
+    fn renewed(&self, begun: Instant) {
+        let before = std::mem::replace(&mut *self.0.renewed.lock(), begun);
+        if begun.duration_since(before) >= OWN_LIMIT {
+            *self.0.steady_since.lock() = begun;
+        }
+    }
+
+    /// Whether this node may declare others dead. Behind a time in which nobody reached the
+    /// database, all leases have ended, and every node gets the time to renew its own.
+    fn may_declare(&self) -> bool {
+        self.is_current()
+            && self.0.steady_since.lock().elapsed() >= Duration::from_secs(LEASE_SECONDS)
     }
 
     /// Checks that this node may act for its sessions.
@@ -203,9 +221,9 @@ pub(super) async fn declare_dead(
 ) -> Result<bool, StoreError> {
     let declared = execute(
         sql,
-        "UPDATE nodes SET state = 'dead'
-         WHERE incarnation = $1 AND state = 'live' AND lease_until < clock_timestamp()",
-        args![incarnation],
+        "UPDATE nodes SET state = 'dead' WHERE incarnation = $1 AND state = 'live'
+         AND lease_until < clock_timestamp() AND $2",
+        args![incarnation, lease.may_declare()],
     )
     .await?;
     if declared > 0 {
@@ -222,18 +240,27 @@ pub(super) async fn declare_dead(
     Ok(live.is_empty())
 }
 
-/// Declares all nodes dead whose lease has ended, by the database's clock.
-pub(super) async fn declare_all_dead(sql: &Client) -> Result<(), StoreError> {
+/// Declares all other nodes dead whose lease has ended, by the database's clock.
+pub(super) async fn declare_others_dead(
+    sql: &Client,
+    own: i64,
+    lease: &LeaseState,
+) -> Result<(), StoreError> {
+    if !lease.may_declare() {
+        return Ok(());
+    }
     let declared = rows(
         sql,
-        "UPDATE nodes SET state = 'dead' WHERE state = 'live' AND lease_until < clock_timestamp()
+        "UPDATE nodes SET state = 'dead'
+         WHERE state = 'live' AND lease_until < clock_timestamp() AND incarnation != $1
          RETURNING incarnation, id",
-        args![],
+        args![own],
     )
     .await?;
     for row in declared {
         let node = get_text(&row, 1)?;
         tracing::warn!(node, "a node's lease has ended; others take over its sessions");
+        lease.metrics().takeovers.inc();
         close_fence(sql, get_i64(&row, 0)?).await?;
     }
     Ok(())
@@ -266,7 +293,7 @@ pub(super) fn keep_lease(
             let begun = Instant::now();
             let renewal = renew(&connections, &mut client, incarnation);
             match timeout(OWN_LIMIT, renewal).await {
-                Ok(Ok(true)) => *lease.0.renewed.lock() = begun,
+                Ok(Ok(true)) => lease.renewed(begun),
                 Ok(Ok(false)) => return lease.lose(),
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "the lease was not renewed");
