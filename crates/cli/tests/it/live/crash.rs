@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::rest::call;
 use super::support::{Live, events};
+use super::test_store::is_in_database;
 use super::test_store::new_store;
 
 /// A small generator with a fixed seed: the moments differ from round to round and are the same in
@@ -69,7 +70,9 @@ async fn killed_25_times_at_any_moment_it_loses_and_doubles_nothing() {
         };
         tokio::join!(read, killed);
     }
-    assert!(seen.len() > 500, "the rounds did something: {}", seen.len());
+    // A node on a database takes longer to start, and each round begins with a start.
+    let enough = if is_in_database() { 150 } else { 500 };
+    assert!(seen.len() > enough, "the rounds did something: {}", seen.len());
 
     // Everything that waited runs to its end.
     let live = Live::on(dir.path(), &[]).await;
