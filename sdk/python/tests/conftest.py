@@ -12,6 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support import PATIENCE, RealServer
 
+#: A program that needs arguments.
+collect_ignore = ["paying_example.py"]
+
 #: Time limit of a test, in seconds.
 GIVEN_UP_AFTER = 3 * PATIENCE
 

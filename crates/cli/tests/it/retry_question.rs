@@ -125,8 +125,8 @@ fn a_call_that_a_kill_interrupted_is_settled_by_what_the_owner_types() {
             events.iter().filter(|event| event["kind"] == "turn_ended").count()
         };
         await_that("the turn ends", || ends(bank.server().events()) == sum);
-        let returned = bank.server().events().into_iter();
-        let returned = returned.filter(|event| event["kind"] == "tool_returned").last().unwrap();
+        let mut returned = bank.server().events().into_iter();
+        let returned = returned.rfind(|event| event["kind"] == "tool_returned").unwrap();
         assert_eq!(returned["status"], *status, "{typed}: {returned}");
         assert!(returned["text"].as_str().unwrap().contains(text), "{typed}: {returned}");
     }

@@ -105,7 +105,7 @@ impl Directory {
         let changed = BlockChanged { block: edit.label.clone(), before, after };
         let extras = AgentExtras { block: Some(edit), ..AgentExtras::default() };
         let request = SessionRequest::EditBlock { changed, extras, reply };
-        let mail = SessionMail::Request { caller: MailUser::here(&user), request };
+        let mail = SessionMail::Request { caller: MailUser::here(user), request };
         self.sessions.deliver(&profile.main_session, mail).await;
         answer.await.map_err(|_| task_ended())?
     }

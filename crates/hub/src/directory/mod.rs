@@ -213,7 +213,7 @@ impl Directory {
         let (reply, answer) = oneshot::channel();
         let (command, from) = (SessionCommand::Delete, None);
         let request = SessionRequest::Command(CommandRequest { command, from, key, reply });
-        let mail = SessionMail::Request { caller: MailUser::here(&user), request };
+        let mail = SessionMail::Request { caller: MailUser::here(user), request };
         self.sessions.deliver(session, mail).await;
         let answer = answer.await.map_err(|_| task_ended())??;
         self.shared.tell_here(user, session, true);

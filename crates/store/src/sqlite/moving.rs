@@ -59,7 +59,8 @@ fn read_table(
             chunk.push(7, ValueRef::Integer(length))?;
         }
         if std::ptr::eq(table, &EVENTS) {
-            let event: Event = serde_json::from_str(row.get_ref(4)?.as_str().map_err(broken)?)?;
+            let event: Event =
+                serde_json::from_str(row.get_ref(4)?.as_str().map_err(|error| broken(&error))?)?;
             if let Some((role, text)) = event.said() {
                 let IndexedWords { words, length } = IndexedWords::of(text);
                 let role = match role {
@@ -112,15 +113,15 @@ impl GrowingChunk {
         let wrong = || StoreError::Corrupt(format!("a column of {}", self.chunk.table.name));
         match self.chunk.columns.get_mut(at).ok_or_else(wrong)? {
             ColumnValues::Texts(texts) => {
-                let text = value.as_str_or_null().map_err(broken)?;
+                let text = value.as_str_or_null().map_err(|error| broken(&error))?;
                 self.bytes += text.map_or(0, str::len);
                 texts.push(text.map(str::to_owned));
             }
             ColumnValues::Numbers(numbers) => {
-                numbers.push(value.as_i64_or_null().map_err(broken)?);
+                numbers.push(value.as_i64_or_null().map_err(|error| broken(&error))?);
             }
             ColumnValues::Bytes(bytes) => {
-                let value = value.as_blob().map_err(broken)?;
+                let value = value.as_blob().map_err(|error| broken(&error))?;
                 self.bytes += value.len();
                 bytes.push(value.to_vec());
             }
@@ -142,6 +143,6 @@ impl GrowingChunk {
     }
 }
 
-fn broken(error: rusqlite::types::FromSqlError) -> StoreError {
+fn broken(error: &rusqlite::types::FromSqlError) -> StoreError {
     StoreError::Corrupt(error.to_string())
 }
