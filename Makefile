@@ -111,7 +111,7 @@ $(BENCH_DEPS)/socket.io-4.8.4:
 	touch $@
 
 # The third-party clients and servers that the tests talk to, below $(DEPS).
-test-deps: $(DEPS)/websockets-12.0 $(DEPS)/pyyaml-6.0.4 $(DEPS)/pymemgpt-0.2.5 $(DEPS)/pymemgpt-0.2.11 $(DEPS)/aimock-1.43.0 $(DEPS)/server-everything-2026.8.31
+test-deps: $(DEPS)/websockets-12.0 $(DEPS)/pyyaml-6.0.4 $(DEPS)/pymemgpt-0.2.5 $(DEPS)/pymemgpt-0.2.11 $(DEPS)/aimock-1.43.0 $(DEPS)/server-everything-2026.8.31 $(DEPS)/openai-3.57.0 $(DEPS)/openai-js-7.59.0
 
 $(DEPS)/venv:
 	@command -v $(PYTHON) >/dev/null || { echo "The tests need Python 3 with venv: install it, or say PYTHON=…"; exit 1; }
@@ -129,6 +129,16 @@ $(DEPS)/pyyaml-%: | $(DEPS)/venv
 # Without their dependencies: only the protocol modules are used, and those need none.
 $(DEPS)/pymemgpt-%: | $(DEPS)/venv
 	$(DEPS)/venv/bin/pip install --quiet --no-deps --target $@ pymemgpt==$*
+
+# Clients of the OpenAI-compatible endpoint.
+$(DEPS)/openai-3%: | $(DEPS)/venv
+	$(DEPS)/venv/bin/pip install --quiet --target $@ openai==3$*
+
+$(DEPS)/openai-js-%:
+	@command -v npm >/dev/null || { echo "The tests need Node.js with npm: install it, and run this again."; exit 1; }
+	mkdir -p $(DEPS)
+	npm install --silent --no-audit --no-fund --prefix $(DEPS) openai@$*
+	touch $@
 
 $(DEPS)/aimock-%:
 	@command -v npm >/dev/null || { echo "The tests need Node.js with npm: install it, and run this again."; exit 1; }

@@ -81,7 +81,7 @@ impl AtRest {
         let local = UserId::new("local").map_err(|error| ServeError::Broken(error.to_string()))?;
         let access = Access::open(guard, local, None, usize::MAX, &store).await?;
         let metrics = ServerMetrics::new(&hub, &models);
-        let router = router(RestState {
+        let router = router(Arc::new(RestState {
             hub: hub.clone(),
             access,
             archive,
@@ -92,7 +92,7 @@ impl AtRest {
             secure: false,
             base_path: BasePath::default(),
             is_at_rest: true,
-        });
+        }));
         Ok(Self { store, hub, router })
     }
 

@@ -11,6 +11,7 @@ use thoughtwire_proto::RefusalCode;
 use crate::body::Late;
 use crate::cors;
 use crate::guard::Surface;
+use crate::openai::{self, OpenAiRefusal};
 use crate::page;
 use crate::rest::RestRefusal;
 use crate::upgrade::ConnectionState;
@@ -28,6 +29,9 @@ pub(crate) async fn front(
     let reader = guard.allowed_origin(request.headers());
     let late = request.extensions().get::<Late>().cloned();
     let mut response = match guard.admit(&request, surface) {
+        Err(refusal) if openai::is_path(request.uri().path()) => {
+            OpenAiRefusal::from(refusal).into_response()
+        }
         Err(refusal) => RestRefusal(refusal).into_response(),
         Ok(()) if reader.is_some() && cors::is_preflight(request.method(), request.headers()) => {
             cors::preflight(request.headers())

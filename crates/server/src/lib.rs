@@ -27,6 +27,7 @@ mod cors;
 mod doctor;
 #[cfg(test)]
 mod echo;
+mod endpoint;
 mod eviction;
 mod front;
 mod guard;
@@ -34,6 +35,7 @@ mod listener;
 mod listing;
 mod metrics;
 mod open_files;
+mod openai;
 mod origin;
 mod owner_file;
 mod pace;

@@ -30,6 +30,7 @@ use crate::guard::Guard;
 use crate::listener::{self, Doors};
 use crate::metrics::ServerMetrics;
 use crate::open_files;
+use crate::openai;
 use crate::owner_file::OwnerFile;
 use crate::page;
 use crate::phase::Phase;
@@ -355,7 +356,7 @@ async fn lease_lost(store: &Store) {
 
 fn routes(shared: ConnectionState, archive: Archive) -> Router {
     let limit = shared.config.limits.frame_bytes;
-    let rest = router(RestState {
+    let rest = Arc::new(RestState {
         hub: shared.hub.clone(),
         access: shared.access.clone(),
         archive,
@@ -378,7 +379,8 @@ fn routes(shared: ConnectionState, archive: Archive) -> Router {
         .merge(page::assets())
         .fallback(not_found)
         .with_state(shared.clone())
-        .merge(rest)
+        .merge(openai::router(Arc::clone(&rest)))
+        .merge(router(rest))
         .layer(DefaultBodyLimit::max(limit))
         .layer(middleware::from_fn_with_state(shared, front))
 }

@@ -4,6 +4,7 @@ mod agents;
 mod blocks;
 mod other_nodes;
 mod peers;
+mod threads;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use crate::turn_message::Replying;
 pub use agents::{Imported, ImportedSession};
 pub use blocks::BlockChange;
 pub(crate) use other_nodes::follow_other_nodes;
+pub use threads::ThreadSeed;
 
 /// The agents, sessions, peers and chats of one store. Cheap to clone.
 #[derive(Clone)]

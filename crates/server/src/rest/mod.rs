@@ -38,11 +38,8 @@ use crate::base_path::BasePath;
 use crate::connection_permits::{ConnectionPermit, ConnectionPermits};
 use crate::metrics::ServerMetrics;
 
-pub(crate) use reply::RestRefusal;
-use reply::{
-    Created, IdempotencyHeader, JsonBody, PathParams, QueryParams, RestResult, WithCookie, read,
-    refuse_idempotency_key, status,
-};
+use reply::{Created, JsonBody, RestResult, WithCookie, read, refuse_idempotency_key};
+pub(crate) use reply::{IdempotencyHeader, PathParams, QueryParams, RestRefusal, status};
 
 /// Largest body of an import: an agent with its history, or a batch of notes.
 const IMPORT_BYTES: usize = 256 << 20;
@@ -175,8 +172,7 @@ routes! {
     "/upload_file" => post Open sparky::upload;
 }
 
-pub(crate) fn router(rest: RestState) -> Router {
-    let rest = Arc::new(rest);
+pub(crate) fn router(rest: Arc<RestState>) -> Router {
     table()
         .route_layer(middleware::from_fn_with_state(Arc::clone(&rest), authorize))
         .with_state(rest)
@@ -243,7 +239,7 @@ async fn authorize(
     next.run(request).await
 }
 
-pub(super) type SharedRest = State<Arc<RestState>>;
+pub(crate) type SharedRest = State<Arc<RestState>>;
 
 impl RestState {
     /// Has a session carry out a command of a REST client.
@@ -258,7 +254,7 @@ impl RestState {
     }
 
     /// Takes a permit for a request that holds its connection for long, as a WebSocket does.
-    pub(super) fn hold(&self, user: &UserId) -> Result<HeldPermits, RestRefusal> {
+    pub(crate) fn hold(&self, user: &UserId) -> Result<HeldPermits, RestRefusal> {
         let open = self.open.take(()).ok_or_else(|| {
             Refusal::new(
                 RefusalCode::TooFast,
@@ -283,7 +279,7 @@ impl RestState {
         Ok(self.hub.directory().find_agent(user, &agent).await?)
     }
 
-    pub(super) async fn own(
+    pub(crate) async fn own(
         &self,
         user: &UserId,
         session: &SessionId,

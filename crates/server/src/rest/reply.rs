@@ -49,7 +49,7 @@ impl IntoResponse for RestRefusal {
 }
 
 /// Returns the HTTP status of a refusal.
-pub(super) fn status(code: RefusalCode) -> StatusCode {
+pub(crate) fn status(code: RefusalCode) -> StatusCode {
     match code {
         RefusalCode::BadFrame
         | RefusalCode::UnknownType
@@ -120,7 +120,7 @@ pub(super) fn read<T>(body: JsonBody<T>) -> Result<T, RestRefusal> {
 }
 
 /// The header `Idempotency-Key` of a request that takes effect once for each key.
-pub(super) struct IdempotencyHeader(HeaderMap);
+pub(crate) struct IdempotencyHeader(HeaderMap);
 
 impl<S: Sync> FromRequestParts<S> for IdempotencyHeader {
     type Rejection = RestRefusal;
@@ -138,15 +138,24 @@ impl IdempotencyHeader {
     /// # Errors
     /// When there are several, or it cannot be an id.
     pub(super) fn read(&self) -> Result<Option<CommandId>, RestRefusal> {
+        let Some(key) = self.text()? else { return Ok(None) };
+        CommandId::new(key)
+            .map(Some)
+            .map_err(|error| bad(&format!("Idempotency-Key: {error}")).into())
+    }
+
+    /// Returns the key as it was sent, of any length, if there is one.
+    ///
+    /// # Errors
+    /// When there are several, or it is no text.
+    pub(crate) fn text(&self) -> Result<Option<&str>, RestRefusal> {
         let mut keys = self.0.get_all(IDEMPOTENCY_KEY).iter();
         let Some(key) = keys.next() else { return Ok(None) };
         if keys.next().is_some() {
             return Err(bad("the request has more than one Idempotency-Key").into());
         }
         let key = key.to_str().map_err(|_| bad("Idempotency-Key is not readable text"))?;
-        CommandId::new(key)
-            .map(Some)
-            .map_err(|error| bad(&format!("Idempotency-Key: {error}")).into())
+        Ok(Some(key))
     }
 }
 
@@ -160,7 +169,7 @@ pub(super) fn refuse_idempotency_key(headers: &HeaderMap, reason: &str) -> Resul
 }
 
 /// The variable parts of a path. Parts that cannot be read are refused with `bad_request`.
-pub(super) struct PathParams<T>(pub(super) T);
+pub(crate) struct PathParams<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathParams<T> {
     type Rejection = RestRefusal;
@@ -174,7 +183,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathPar
 }
 
 /// The parameters behind the `?`. Parameters that cannot be read are refused with `bad_request`.
-pub(super) struct QueryParams<T>(pub(super) T);
+pub(crate) struct QueryParams<T>(pub(crate) T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
     type Rejection = RestRefusal;

@@ -29,6 +29,7 @@ mod native;
 mod offered_permissions;
 mod offers;
 mod on_crash;
+mod openai;
 mod openapi;
 mod openapi_document;
 mod operations;

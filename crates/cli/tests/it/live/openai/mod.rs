@@ -1,0 +1,141 @@
+//! The OpenAI-compatible endpoint, driven by PyPI's and npm's `openai` and by raw requests.
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::access::Guarded;
+use super::rest::{call, http};
+use super::support::{Live, events, test_deps};
+
+/// Version of PyPI's client, as in the Makefile.
+const PYTHON_CLIENT: &str = "openai-3.57.0";
+
+/// Runs a scenario of `client.py`. Returns what it prints before its `ok`.
+async fn drive(live: &Live, scenario: &str, arguments: &[&str]) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/live/openai/client.py");
+    let output = Command::new(test_deps("venv/bin/python"))
+        .args([script, &live.url, scenario])
+        .args(arguments)
+        .env("PYTHONPATH", test_deps(PYTHON_CLIENT))
+        .output()
+        .await
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{errors}");
+    printed.strip_suffix("ok\n").unwrap_or_else(|| panic!("{printed} {errors}")).to_owned()
+}
+
+/// A server with the agent `ada`.
+async fn with_ada() -> (Live, String) {
+    let live = Live::start().await;
+    let (_, session) = live.agent("ada", "offline").await;
+    (live, session)
+}
+
+#[tokio::test]
+async fn models_are_the_agents() {
+    let (live, _) = with_ada().await;
+    drive(&live, "models", &[]).await;
+}
+
+#[tokio::test]
+async fn a_conversation_with_reasoning_and_a_tool_of_the_agent() {
+    let (live, _) = with_ada().await;
+    drive(&live, "conversation", &[]).await;
+}
+
+#[tokio::test]
+async fn tools_of_the_client_end_the_reply_and_their_results_go_on() {
+    let (live, _) = with_ada().await;
+    drive(&live, "client_tools", &[]).await;
+}
+
+#[tokio::test]
+async fn an_approval_comes_from_beside() {
+    let (live, _) = with_ada().await;
+    let ask = json!({"permissions": {"calculator": "ask"}});
+    assert_eq!(call(&live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
+    drive(&live, "approval", &[]).await;
+}
+
+#[tokio::test]
+async fn two_clients_share_a_session_and_a_native_client_sees_the_same() {
+    let (live, session) = with_ada().await;
+    let mut native = live.native().await;
+    native.attach(&session, Some(0)).await;
+    let printed = drive(&live, "together", &[&session]).await;
+    let replies: Value = serde_json::from_str(&printed).unwrap();
+    let frames = [native.turn().await, native.turn().await].concat();
+    let mut asked = Vec::new();
+    for frame in events(&frames) {
+        let text = frame["event"]["text"].as_str().unwrap_or_default().to_owned();
+        match frame["event"]["kind"].as_str().unwrap() {
+            "user_message" => {
+                assert_eq!(frame["event"]["from"], "openai");
+                asked.push(text);
+            }
+            // Turns run in the order of their inputs.
+            "message" => assert_eq!(replies[asked.remove(0)], text),
+            _ => {}
+        }
+    }
+    assert!(asked.is_empty(), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_name_stands_for_one_session() {
+    let (live, _) = with_ada().await;
+    drive(&live, "names", &[]).await;
+}
+
+#[tokio::test]
+async fn a_repeated_request_has_no_second_effect() {
+    let (live, _) = with_ada().await;
+    drive(&live, "once", &[]).await;
+}
+
+#[tokio::test]
+async fn wrong_requests_are_refused_in_the_form_of_the_api() {
+    let guarded = Guarded::start().await;
+    let (_, ada) = guarded.key("ada", &["chat", "agents"]).await;
+    let (_, eve) = guarded.key("eve", &["chat", "agents"]).await;
+    let (_, worker) = guarded.key("ada", &["offer"]).await;
+    let draft = |name: &str| Some(json!({"name": name, "model": "offline"}));
+    assert_eq!(guarded.call(&ada, "POST", "/v1/agents", draft("ada")).await.0, 201);
+    let (_, made) = guarded.call(&eve, "POST", "/v1/agents", draft("eve")).await;
+    let foreign = made["agent"]["main_session"].as_str().unwrap();
+    drive(&guarded.live, "hostile", &[&ada, foreign]).await;
+    let path = "/openai/v1/chat/completions";
+    let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+    let large = format!("{{\"model\":\"{}\"}}", "a".repeat(2 << 20));
+    for (body, key, status, code) in [
+        ("{\"model\":", &ada, 400, "bad_request"),
+        ("[]", &ada, 400, "bad_request"),
+        ("{\"model\":\"\\ud800\",\"messages\":[]}", &ada, 400, "bad_request"),
+        (deep.as_str(), &ada, 400, "bad_request"),
+        (large.as_str(), &ada, 413, "too_large"),
+        ("{}", &worker, 403, "forbidden"),
+    ] {
+        let request = http().post(format!("{}{path}", guarded.live.url)).bearer_auth(key);
+        let request = request.header("content-type", "application/json").body(body.to_owned());
+        let answer = request.send().await.unwrap();
+        let what = body.get(..40).unwrap_or(body);
+        assert_eq!(answer.status(), status, "{what}");
+        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert_eq!(body["error"]["code"], code, "{what}");
+        assert!(body["error"]["message"].is_string() && body["error"]["type"].is_string());
+    }
+    for (method, path, status) in [
+        ("GET", "/openai/v1/files", 404),
+        ("GET", path, 405),
+        ("GET", "/openai/v1/models/eve", 404),
+    ] {
+        let (found, body) = guarded.call(&ada, method, path, None).await;
+        assert_eq!((found, body["error"]["message"].is_string()), (status, true), "{path}");
+    }
+    let headers = [("host", "evil.example")];
+    let plain = Live::start().await;
+    let (status, body) = call(&plain, "GET", "/openai/v1/models", &headers, None).await;
+    assert_eq!((status, &body["error"]["type"]), (403, &json!("permission_error")), "{body}");
+}

@@ -1,0 +1,126 @@
+//! Inputs and tool results of a request, and the turn that they lead to.
+
+use thoughtwire_hub::command_digest;
+use thoughtwire_proto::{
+    CallId, CommandId, Policy, Refusal, RefusalCode, Seq, SessionCommand, SessionId, SessionReply,
+    ToolDeclaration, ToolStatus,
+};
+
+use super::{ClientTools, SessionReader, TurnPlace, TurnReader};
+use crate::access::Identity;
+use crate::rest::RestState;
+
+/// Sends what a client says to a session, and follows the turn.
+pub(crate) struct InputSender<'a> {
+    pub(crate) rest: &'a RestState,
+    pub(crate) caller: &'a Identity,
+    /// Name of the endpoint, which the log records.
+    pub(crate) from: &'static str,
+    pub(crate) session: SessionId,
+    /// Tools that the client runs while it reads.
+    pub(crate) tools: Vec<ToolDeclaration>,
+    /// Tools whose calls end the answer to the request.
+    pub(crate) names: ClientTools,
+}
+
+/// Result of a call that the client ran.
+pub(crate) struct CallReturn {
+    pub(crate) call: CallId,
+    pub(crate) text: String,
+}
+
+impl InputSender<'_> {
+    /// Sends an input, once for each `id`.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) async fn send(
+        self,
+        id: Option<CommandId>,
+        text: String,
+    ) -> Result<(TurnReader, TurnPlace), Refusal> {
+        // Its tools have to be known when the turn starts.
+        let reader = self.attach(None).await?;
+        let command = SessionCommand::Send { text, attachments: Vec::new(), policy: Policy::Queue };
+        let SessionReply::Input { seq, .. } = self.execute(id, command).await? else {
+            return Err(mismatch());
+        };
+        let before = Seq(seq.0.saturating_sub(1));
+        // A repetition is answered from the log.
+        let reader = if seq > reader.head() { reader } else { self.attach(Some(before)).await? };
+        let place = TurnPlace { before, shown_after: before };
+        Ok((TurnReader::new(reader, place, self.names)?, place))
+    }
+
+    /// Returns results of calls of the turn whose input is behind `before`, and follows the rest of
+    /// the turn. `said` joins the turn. A result counts once, however often it comes.
+    ///
+    /// # Errors
+    /// The refusal. If it is [`RefusalCode::UnknownCall`], no result was taken.
+    pub(crate) async fn return_calls(
+        self,
+        before: Seq,
+        returns: Vec<CallReturn>,
+        said: Option<String>,
+    ) -> Result<(TurnReader, TurnPlace), Refusal> {
+        let reader = self.attach(Some(before)).await?;
+        let mut shown_after = before;
+        for (at, CallReturn { call, text }) in returns.into_iter().enumerate() {
+            let id = once_id("tool_return", call.as_str())?;
+            let command = SessionCommand::ToolReturn {
+                call,
+                status: ToolStatus::Success,
+                text,
+                content: None,
+            };
+            match self.execute(Some(id), command).await {
+                Ok(SessionReply::Done { seq: Some(seq), .. }) => {
+                    shown_after = shown_after.max(seq);
+                }
+                Ok(SessionReply::Done { seq: None, .. } | SessionReply::Input { .. }) => {
+                    return Err(mismatch());
+                }
+                // Another client was faster. Results before this one are in the log.
+                Err(refusal) if refusal.code == RefusalCode::UnknownCall && at > 0 => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        if let Some(text) = said {
+            let command =
+                SessionCommand::Send { text, attachments: Vec::new(), policy: Policy::Steer };
+            self.execute(None, command).await?;
+        }
+        let place = TurnPlace { before, shown_after };
+        Ok((TurnReader::new(reader, place, self.names)?, place))
+    }
+
+    async fn attach(&self, after: Option<Seq>) -> Result<SessionReader, Refusal> {
+        let (hub, tools) = (&self.rest.hub, self.tools.clone());
+        SessionReader::attach(hub, self.caller, &self.session, after, tools).await
+    }
+
+    async fn execute(
+        &self,
+        id: Option<CommandId>,
+        command: SessionCommand,
+    ) -> Result<SessionReply, Refusal> {
+        let from = Some(self.from.to_owned());
+        let user = &self.caller.user;
+        self.rest.hub.execute(user, from, id, self.session.clone(), command).await
+    }
+}
+
+/// An id under which a command takes effect once for each `key`, of any length.
+///
+/// # Errors
+/// Never: a digest is a valid id.
+pub(crate) fn once_id(name: &str, key: &str) -> Result<CommandId, Refusal> {
+    let digest = command_digest(name, &[key]);
+    let short = digest.get(..40).unwrap_or(&digest);
+    CommandId::new(format!("once-{short}"))
+        .map_err(|bad| Refusal::new(RefusalCode::Internal, bad.to_string()))
+}
+
+fn mismatch() -> Refusal {
+    Refusal::new(RefusalCode::Internal, "the session gave an answer to another command")
+}

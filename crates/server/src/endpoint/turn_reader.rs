@@ -1,0 +1,239 @@
+//! The turn of one input, as a request follows it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use thoughtwire_hub::TailEntry;
+use thoughtwire_proto::{
+    CallId, Delta, Emission, Event, InputEvent, ItemId, Outcome, Partial, Record, Refusal,
+    RefusalCode, Seq, TurnEvent, TurnId,
+};
+
+use super::SessionReader;
+
+/// Part of a session's log that a request is about: the turn of one input, or the rest of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TurnPlace {
+    /// Position before that of the input.
+    pub(crate) before: Seq,
+    /// Position behind which the turn is shown. Records up to it are read for the turn's open calls.
+    pub(crate) shown_after: Seq,
+}
+
+/// Tools that the request's own client runs.
+#[derive(Debug, Clone)]
+pub(crate) enum ClientTools {
+    /// Those with these names.
+    Named(HashSet<String>),
+}
+
+/// A call that has not returned.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenToolCall {
+    pub(crate) call: CallId,
+    pub(crate) name: String,
+    pub(crate) args: Map<String, Value>,
+    /// Whether the request's client is asked to run it.
+    is_awaited: bool,
+}
+
+/// One step of the turn.
+pub(crate) enum TurnStep {
+    /// The input itself. It comes first, also if it is not shown.
+    Input(Record),
+    /// A record of the turn.
+    Record(Record),
+    /// A piece of an open item.
+    Delta(Delta),
+    /// An open item's text so far.
+    Partial(Partial),
+    /// Nothing more is there at the moment.
+    Quiet,
+    /// Every open call waits for the request's client, so the request is answered. Nothing follows.
+    Waits(Vec<OpenToolCall>),
+    /// The turn ended. Nothing follows.
+    Ended {
+        /// How it ended.
+        outcome: Outcome,
+        /// The cause for programs.
+        code: Option<String>,
+        /// The cause as a sentence.
+        reason: Option<String>,
+    },
+}
+
+/// Follows the turn of one input.
+pub(crate) struct TurnReader {
+    reader: SessionReader,
+    place: TurnPlace,
+    tools: ClientTools,
+    /// The input, once it was read.
+    input: Option<ItemId>,
+    turn: Option<TurnId>,
+    calls: Vec<OpenToolCall>,
+    /// The entry that was read behind the calls that wait for the client.
+    held: Option<Arc<TailEntry>>,
+    /// Position of the last record of the log that was read.
+    seen: Seq,
+    was_quiet: bool,
+}
+
+impl ClientTools {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Named(names) => names.contains(name),
+        }
+    }
+}
+
+impl TurnReader {
+    /// Follows the turn at a place that `reader` has not passed.
+    ///
+    /// # Errors
+    /// When retention has deleted the turn.
+    pub(crate) fn new(
+        reader: SessionReader,
+        place: TurnPlace,
+        tools: ClientTools,
+    ) -> Result<Self, Refusal> {
+        if reader.after() > place.before {
+            return Err(Refusal::new(
+                RefusalCode::UnknownInput,
+                "retention has deleted this part of the conversation",
+            ));
+        }
+        Ok(Self {
+            reader,
+            place,
+            tools,
+            input: None,
+            turn: None,
+            calls: Vec::new(),
+            held: None,
+            seen: place.before,
+            was_quiet: false,
+        })
+    }
+
+    /// The next step. [`TurnStep::Quiet`] comes before each wait.
+    ///
+    /// # Errors
+    /// When the caller may read no more, the session ends, or its log cannot be read.
+    pub(crate) async fn next(&mut self) -> Result<TurnStep, Refusal> {
+        loop {
+            let next = match self.held.take() {
+                Some(held) => Some(held),
+                None => self.reader.next_ready().await?,
+            };
+            let Some(entry) = next else {
+                if let Some(waits) = self.waits_for_client() {
+                    return Ok(waits);
+                }
+                if !std::mem::replace(&mut self.was_quiet, true) {
+                    return Ok(TurnStep::Quiet);
+                }
+                self.reader.wait().await?;
+                continue;
+            };
+            self.was_quiet = false;
+            if let Some(step) = self.take(&entry) {
+                return Ok(step);
+            }
+        }
+    }
+
+    fn take(&mut self, entry: &Arc<TailEntry>) -> Option<TurnStep> {
+        match &entry.emitted().emission {
+            Emission::Record(record) if record.seq <= self.place.before => None,
+            Emission::Record(record) => {
+                // Calls that are made together are announced together.
+                if self.is_ours(record.turn.as_ref())
+                    && !is_announcement(&record.event)
+                    && let Some(waits) = self.waits_for_client()
+                {
+                    self.held = Some(Arc::clone(entry));
+                    return Some(waits);
+                }
+                self.seen = record.seq;
+                self.take_record(record)
+            }
+            Emission::Delta(delta) if self.is_ours(Some(&delta.turn)) => {
+                Some(TurnStep::Delta(delta.clone()))
+            }
+            Emission::Partial(partial) if self.is_ours(Some(&partial.turn)) => {
+                Some(TurnStep::Partial(partial.clone()))
+            }
+            Emission::Delta(_)
+            | Emission::Partial(_)
+            | Emission::Status { .. }
+            | Emission::Presence { .. } => None,
+        }
+    }
+
+    fn is_ours(&self, turn: Option<&TurnId>) -> bool {
+        self.turn.is_some() && turn == self.turn.as_ref()
+    }
+
+    fn take_record(&mut self, record: &Record) -> Option<TurnStep> {
+        match &record.event {
+            Event::Input(InputEvent::UserMessage { item, .. }) if self.input.is_none() => {
+                self.input = Some(item.clone());
+                // An input that joined a turn is in it already.
+                self.turn.clone_from(&record.turn);
+                return Some(TurnStep::Input(record.clone()));
+            }
+            Event::Input(InputEvent::Withdrawn { input }) if self.input.as_ref() == Some(input) => {
+                return Some(TurnStep::Ended {
+                    outcome: Outcome::Cancelled,
+                    code: Some("withdrawn".to_owned()),
+                    reason: Some("the input was withdrawn before its turn".to_owned()),
+                });
+            }
+            Event::Turn(TurnEvent::Started { input }) if self.input.as_ref() == Some(input) => {
+                self.turn.clone_from(&record.turn);
+            }
+            Event::Session(_) | Event::Input(_) | Event::Turn(_) | Event::Other(_) => {}
+        }
+        if !self.is_ours(record.turn.as_ref()) {
+            return None;
+        }
+        self.note_call(&record.event);
+        if let Event::Turn(TurnEvent::Ended { outcome, code, reason, .. }) = &record.event {
+            let (code, reason) = (code.clone(), reason.clone());
+            return Some(TurnStep::Ended { outcome: *outcome, code, reason });
+        }
+        (record.seq > self.place.shown_after).then(|| TurnStep::Record(record.clone()))
+    }
+
+    fn note_call(&mut self, event: &Event) {
+        match event {
+            Event::Turn(TurnEvent::ToolCalled { call, name, args }) => {
+                let (call, name, args) = (call.clone(), name.clone(), args.clone());
+                self.calls.push(OpenToolCall { call, name, args, is_awaited: false });
+            }
+            Event::Turn(TurnEvent::ToolAwaited { call, .. }) => {
+                if let Some(open) = self.calls.iter_mut().find(|open| open.call == *call) {
+                    open.is_awaited = self.tools.has(&open.name);
+                }
+            }
+            Event::Turn(TurnEvent::ToolReturned { call, .. }) => {
+                self.calls.retain(|open| open.call != *call);
+            }
+            Event::Session(_) | Event::Input(_) | Event::Turn(_) | Event::Other(_) => {}
+        }
+    }
+
+    /// The end of the request, if nothing happens until its client has run the open calls.
+    fn waits_for_client(&self) -> Option<TurnStep> {
+        let is_due = self.seen >= self.place.shown_after
+            && !self.calls.is_empty()
+            && self.calls.iter().all(|open| open.is_awaited);
+        is_due.then(|| TurnStep::Waits(self.calls.clone()))
+    }
+}
+
+/// Whether a record tells of a call that is made, or of one that a client is asked to run.
+fn is_announcement(event: &Event) -> bool {
+    matches!(event, Event::Turn(TurnEvent::ToolCalled { .. } | TurnEvent::ToolAwaited { .. }))
+}

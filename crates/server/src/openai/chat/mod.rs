@@ -1,0 +1,291 @@
+//! Chat completions.
+
+mod conversation;
+mod encode;
+mod wire;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::sse::Event as SseEvent;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use futures::{Stream, StreamExt as _};
+use thoughtwire_proto::{AgentProfile, CommandId, Refusal, RefusalCode, SessionId};
+
+use super::session::{self, SessionName};
+use super::tools::{ClientCall, OfferedTools};
+use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
+use crate::access::Identity;
+use crate::endpoint::{
+    CallReturn, InputSender, StreamCut, StreamGuard, TurnReader, TurnStep, stream_events,
+};
+use crate::eviction::Eviction;
+use crate::openai::body::OpenAiBody;
+use crate::openai::error::OpenAiError;
+use crate::rest::{IdempotencyHeader, RestState, SharedRest};
+use conversation::ChatConversation;
+use encode::{ChatEncoder, ChatEnd};
+use wire::{
+    ChatChoice, ChatChunk, ChatCompletion, ChatReply, ChatRequest, ChunkChoice, ChunkDelta,
+    FinishReason, SessionMetadata,
+};
+
+/// Runs a chat completion.
+pub(super) async fn complete(
+    State(rest): SharedRest,
+    caller: Identity,
+    key: IdempotencyHeader,
+    eviction: Option<Extension<Eviction>>,
+    OpenAiBody(mut request): OpenAiBody<ChatRequest>,
+) -> OpenAiResult<Response> {
+    request.check()?;
+    let once = session::once(&key)?;
+    let functions = request.take_functions()?;
+    let tools =
+        OfferedTools::new(functions, request.tool_choice.as_ref(), request.parallel_tool_calls)?;
+    let name = match SessionName::of_metadata(request.metadata.as_ref())? {
+        SessionName::Nothing => match request.user.as_deref().filter(|user| !user.is_empty()) {
+            Some(user) => SessionName::of_text(user, "user")?,
+            None => SessionName::Nothing,
+        },
+        named => named,
+    };
+    let conversation = ChatConversation::new(std::mem::take(&mut request.messages))?;
+    let agent = rest.hub.directory().find_agent(&caller.user, &request.model).await;
+    let agent = agent.map_err(|no| OpenAiRefusal::from(no).about("model"))?;
+    let held = rest.hold(&caller.user)?;
+    let begin = Beginning { rest: &rest, caller: &caller, agent: &agent, tools, once };
+    let run = begin.run(name, conversation, &request).await?;
+    if request.stream == Some(true) {
+        let guard = StreamGuard::new(&caller, held, eviction.as_deref());
+        return Ok(stream_events(chunks(run), guard));
+    }
+    run.whole().await
+}
+
+/// Everything that a completion begins with.
+struct Beginning<'a> {
+    rest: &'a Arc<RestState>,
+    caller: &'a Identity,
+    agent: &'a AgentProfile,
+    tools: OfferedTools,
+    once: Option<CommandId>,
+}
+
+/// A completion under way.
+struct ChatRun {
+    reader: TurnReader,
+    encoder: ChatEncoder,
+    id: String,
+    session: SessionId,
+    model: String,
+    includes_usage: bool,
+    /// Seconds since 1970 at which the input was accepted.
+    created: i64,
+}
+
+impl Beginning<'_> {
+    /// Sends what is new in the messages, and follows the turn.
+    async fn run(
+        self,
+        name: SessionName,
+        conversation: ChatConversation,
+        request: &ChatRequest,
+    ) -> OpenAiResult<ChatRun> {
+        let names = self.tools.names.clone();
+        let (session, reader, place) = match self.answered_calls(&conversation).await? {
+            Some(going_on) => going_on,
+            None => {
+                let (seed, input) = conversation.into_seed();
+                let session = session::choose(
+                    self.rest,
+                    self.caller,
+                    self.agent,
+                    name,
+                    seed,
+                    self.once.as_ref(),
+                )
+                .await?;
+                let sender = self.sender(session.clone());
+                let (reader, place) = sender.send(self.once.clone(), input).await?;
+                (session, reader, place)
+            }
+        };
+        let of_call = session.clone();
+        let client_call =
+            move |call| ClientCall { session: of_call.clone(), before: place.before, call };
+        Ok(ChatRun {
+            reader,
+            encoder: ChatEncoder::new(client_call, names),
+            id: format!("chatcmpl-{session}-{}", place.shown_after),
+            session,
+            model: request.model.clone(),
+            includes_usage: request
+                .stream_options
+                .as_ref()
+                .is_some_and(|options| options.include_usage == Some(true)),
+            created: 0,
+        })
+    }
+
+    /// Returns results of tools to the turn that waits for them. `None` if no turn does.
+    async fn answered_calls(
+        &self,
+        conversation: &ChatConversation,
+    ) -> OpenAiResult<Option<(SessionId, TurnReader, crate::endpoint::TurnPlace)>> {
+        let results = conversation.results();
+        let calls: Option<Vec<ClientCall>> =
+            results.iter().map(|result| ClientCall::read(&result.id)).collect();
+        let Some(calls) = calls else { return Ok(None) };
+        let Some(first) = calls.first().cloned() else { return Ok(None) };
+        let is_one_turn =
+            calls.iter().all(|call| (&call.session, call.before) == (&first.session, first.before));
+        if !is_one_turn
+            || session::own(self.rest, self.caller, self.agent, &first.session).await.is_err()
+        {
+            return Ok(None);
+        }
+        let returns = calls
+            .into_iter()
+            .zip(results)
+            .map(|(call, result)| CallReturn { call: call.call, text: result.text.clone() })
+            .collect();
+        let sender = self.sender(first.session.clone());
+        match sender.return_calls(first.before, returns, conversation.said()).await {
+            Ok((reader, place)) => Ok(Some((first.session, reader, place))),
+            // The call took too long, or its turn was cancelled: the messages tell the story.
+            Err(refusal) if refusal.code == RefusalCode::UnknownCall => Ok(None),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    fn sender(&self, session: SessionId) -> InputSender<'_> {
+        InputSender {
+            rest: self.rest,
+            caller: self.caller,
+            from: CLIENT_NAME,
+            session,
+            tools: self.tools.declarations.clone(),
+            names: self.tools.names.clone(),
+        }
+    }
+}
+
+impl ChatRun {
+    /// The next pieces, and the end if it comes with them.
+    async fn next(&mut self) -> Result<(Option<ChunkDelta>, Option<ChatEnd>), Refusal> {
+        let step = self.reader.next().await?;
+        if let TurnStep::Input(record) = &step {
+            self.created = record.at.as_millis() / 1_000;
+            let role = Some("assistant");
+            let content = Some(String::new());
+            return Ok((Some(ChunkDelta { role, content, ..ChunkDelta::default() }), None));
+        }
+        Ok(self.encoder.take(step))
+    }
+
+    fn metadata(&self) -> SessionMetadata {
+        SessionMetadata { session: self.session.to_string() }
+    }
+
+    /// The completion as one answer.
+    async fn whole(mut self) -> OpenAiResult<Response> {
+        let mut reply = ChatReply { role: "assistant", ..ChatReply::default() };
+        let finish_reason = loop {
+            let (delta, end) = self.next().await?;
+            if let Some(ChunkDelta { content, reasoning_content, tool_calls, role: _ }) = delta {
+                extend(&mut reply.content, content);
+                extend(&mut reply.reasoning_content, reasoning_content);
+                reply.tool_calls.extend(tool_calls);
+            }
+            match end {
+                Some(ChatEnd::Finished(reason)) => break reason,
+                Some(ChatEnd::Failed(error)) => return Err(OpenAiRefusal::of_turn(error)),
+                None => {}
+            }
+        };
+        for call in &mut reply.tool_calls {
+            call.index = None;
+        }
+        if finish_reason == FinishReason::ToolCalls {
+            reply.content = reply.content.filter(|content| !content.is_empty());
+        }
+        let metadata = self.metadata();
+        let completion = ChatCompletion {
+            id: self.id,
+            object: "chat.completion",
+            created: self.created,
+            model: self.model,
+            choices: [ChatChoice { index: 0, message: reply, logprobs: None, finish_reason }],
+            usage: self.encoder.usage().map(Into::into),
+            metadata,
+        };
+        Ok(Json(completion).into_response())
+    }
+
+    fn chunk(&self, delta: ChunkDelta, finish_reason: Option<FinishReason>) -> SseEvent {
+        let is_first = delta.role.is_some();
+        let choices = vec![ChunkChoice { index: 0, delta, logprobs: None, finish_reason }];
+        data(&ChatChunk { choices, metadata: is_first.then(|| self.metadata()), ..self.frame() })
+    }
+
+    /// A chunk without content.
+    fn frame(&self) -> ChatChunk<'_> {
+        ChatChunk {
+            id: &self.id,
+            object: "chat.completion.chunk",
+            created: self.created,
+            model: &self.model,
+            choices: Vec::new(),
+            usage: None,
+            metadata: None,
+        }
+    }
+}
+
+fn extend(text: &mut Option<String>, piece: Option<String>) {
+    if let Some(piece) = piece {
+        text.get_or_insert_default().push_str(&piece);
+    }
+}
+
+fn data(body: &impl serde::Serialize) -> SseEvent {
+    // Invariant: our bodies have string keys only, which always serialise.
+    SseEvent::default().data(serde_json::to_string(body).unwrap_or_default())
+}
+
+fn failed(error: &OpenAiError) -> SseEvent {
+    data(&error.body())
+}
+
+/// The completion as chunks.
+fn chunks(run: ChatRun) -> impl Stream<Item = Result<SseEvent, StreamCut>> + Send {
+    let steps = futures::stream::unfold(Some(Box::new(run)), |run| async move {
+        let mut run = run?;
+        let (delta, end) = match run.next().await {
+            Ok(next) => next,
+            Err(refusal) => {
+                let error = OpenAiRefusal::from(refusal).into_error();
+                return Some((vec![failed(&error)], None));
+            }
+        };
+        let mut events: Vec<SseEvent> =
+            delta.into_iter().map(|delta| run.chunk(delta, None)).collect();
+        match end {
+            None => return Some((events, Some(run))),
+            Some(ChatEnd::Failed(error)) => events.push(failed(&error)),
+            Some(ChatEnd::Finished(reason)) => {
+                events.push(run.chunk(ChunkDelta::default(), Some(reason)));
+                // A reply that goes on with results of tools has its cost at its end.
+                if let Some(usage) = run.encoder.usage().filter(|_| run.includes_usage) {
+                    let usage = Some(usage.into());
+                    events.push(data(&ChatChunk { usage, ..run.frame() }));
+                }
+                events.push(SseEvent::default().data("[DONE]"));
+            }
+        }
+        Some((events, None))
+    });
+    steps.flat_map(|events| futures::stream::iter(events.into_iter().map(Ok)))
+}

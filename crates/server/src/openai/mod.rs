@@ -1,0 +1,88 @@
+//! The OpenAI-compatible endpoint: `/openai/v1/{models,chat/completions,responses}`.
+//!
+//! A model is an agent of the caller. PROTOCOL.md has the mapping.
+
+mod body;
+mod chat;
+mod content;
+mod error;
+mod models;
+mod session;
+mod shown;
+mod tools;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use thoughtwire_store::Scope;
+
+pub(crate) use error::OpenAiRefusal;
+
+use crate::access::{KEY_NEEDED, unauthorized};
+use crate::rest::{RestState, SharedRest};
+
+/// Beginning of the endpoint's paths.
+const PREFIX: &str = "/openai/v1";
+
+/// Name of the endpoint as a client of sessions.
+const CLIENT_NAME: &str = "openai";
+
+/// Result of a handler.
+type OpenAiResult<T> = Result<T, OpenAiRefusal>;
+
+/// Whether a path is the endpoint's, so that its refusals have the form of OpenAI's API.
+pub(crate) fn is_path(path: &str) -> bool {
+    path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The endpoint's routes. All of them need the scope `chat`.
+pub(crate) fn router(rest: Arc<RestState>) -> Router {
+    let routes = Router::new()
+        .route("/models", get(models::list))
+        .route("/models/{model}", get(models::show))
+        .route("/chat/completions", post(chat::complete))
+        .method_not_allowed_fallback(no_method)
+        .fallback(no_path)
+        .layer(middleware::from_fn_with_state(Arc::clone(&rest), authorize));
+    Router::new().nest(PREFIX, routes).with_state(rest)
+}
+
+/// Authenticates the caller of every request and checks its permission.
+async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
+    let identity = match rest.access.request(request.headers(), request.uri()) {
+        Ok(Some(identity)) => identity,
+        Ok(None) => return OpenAiRefusal::from(unauthorized(KEY_NEEDED)).into_response(),
+        Err(refusal) => return OpenAiRefusal::from(refusal).into_response(),
+    };
+    if let Err(refusal) = identity.demand(Scope::Chat) {
+        return OpenAiRefusal::from(refusal).into_response();
+    }
+    request.extensions_mut().insert(identity);
+    next.run(request).await
+}
+
+async fn no_path(request: Request) -> OpenAiRefusal {
+    let path = request.uri().path().to_owned();
+    OpenAiRefusal::of_request(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        format!(
+            "there is nothing at {PREFIX}{path}; this server has models, chat/completions and \
+             responses"
+        ),
+    )
+}
+
+async fn no_method(request: Request) -> OpenAiRefusal {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    OpenAiRefusal::of_request(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("{method} is not possible at {PREFIX}{path}"),
+    )
+}
