@@ -59,7 +59,7 @@ pub use await_turn::AwaitedTurn;
 pub use clients::{Client, ClientId};
 pub use clock::{Clock, new_id, now};
 pub use cluster::{NodeConnector, NodeLink};
-pub use directory::{BlockChange, Directory, Imported, ImportedSession, Made, ThreadSeed};
+pub use directory::{BlockChange, Directory, Imported, ImportedSession, Made, ThreadSeed, Threads};
 pub use embedded::Embedded;
 pub use hub::{Hub, Presence};
 pub use interface::{CoreMemory, Interface, ToolCalls, TurnControl};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use thoughtwire_proto::{Refusal, SessionId, UserId};
+use thoughtwire_proto::{Refusal, RefusalCode, SessionCommand, SessionId, UserId};
 use thoughtwire_session::unknown_session;
 use thoughtwire_store::{Overlong, Retention, Store};
 use tokio::sync::oneshot;
@@ -61,6 +61,25 @@ impl Hub {
             }
         }
         Ok(shortened)
+    }
+
+    /// Deletes sessions that had no new record for as long as they are kept without one. Returns
+    /// their number.
+    ///
+    /// # Errors
+    /// When the store fails. The next time tries again.
+    pub async fn delete_idle(&self) -> Result<usize, Refusal> {
+        let idle = self.store().upkeep().idle(self.shared.now()).await?;
+        let mut deleted = 0;
+        for (user, session) in idle {
+            match self.execute(&user, None, None, session, SessionCommand::Delete).await {
+                Ok(_) => deleted += 1,
+                // Its user or another node was faster.
+                Err(refusal) if refusal.code == RefusalCode::UnknownSession => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(deleted)
     }
 
     /// Whether this node is to sweep now: true unless another node has swept, or does it now.

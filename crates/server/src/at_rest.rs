@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -91,6 +92,7 @@ impl AtRest {
             open: ConnectionPermits::new(usize::MAX),
             secure: false,
             base_path: BasePath::default(),
+            keep_completions: Duration::MAX,
             is_at_rest: true,
         }));
         Ok(Self { store, hub, router })

@@ -299,7 +299,8 @@ impl Server {
         let mut grace = shared.config.grace;
         let (handshake, per_address) =
             (shared.config.limits.handshake, shared.config.limits.connections_per_address);
-        let base_path = shared.config.base_path.clone();
+        let (base_path, keep_idle) =
+            (shared.config.base_path.clone(), shared.config.keep_completions);
         let router = routes(shared, self.archive);
         let serving = TaskTracker::new();
         let doors = Doors {
@@ -319,7 +320,12 @@ impl Server {
             serving.spawn(doors.clone().keep(listener));
         }
         drop(doors);
-        serving.spawn(sweeping::now_and_then(self.hub.clone(), keyring, phase.subscribe()));
+        serving.spawn(sweeping::now_and_then(
+            self.hub.clone(),
+            keyring,
+            keep_idle,
+            phase.subscribe(),
+        ));
         serving.spawn(access.follow_other_nodes(Arc::clone(&self.store), phase.subscribe()));
         serving.close();
         let end = tokio::select! {
@@ -366,6 +372,7 @@ fn routes(shared: ConnectionState, archive: Archive) -> Router {
         open: shared.open.clone(),
         secure: shared.config.tls.is_some(),
         base_path: shared.config.base_path.clone(),
+        keep_completions: shared.config.keep_completions,
         is_at_rest: false,
     });
     Router::new()

@@ -1,5 +1,7 @@
 //! The directory: agents and sessions, and the users they belong to.
 
+use std::time::Duration;
+
 use thoughtwire_proto::{
     AgentId, AgentProfile, AgentSpec, CommandId, Epoch, HistoryEntry, Record, Seq, SessionId,
     SessionListing, State, Timestamp, UserId,
@@ -99,10 +101,19 @@ pub struct NewSession {
     pub history: Vec<HistoryEntry>,
     /// The records of another log to continue, without their `session_opened`.
     pub records: Vec<Record>,
+    /// Time without a new record after which it is deleted; `None` if it stays.
+    pub keep_idle: Option<Duration>,
     /// When it is created.
     pub at: Timestamp,
     /// The receipt of the command that asked for it.
     pub receipt: Option<Receipt>,
+}
+
+impl NewSession {
+    /// Time without a new record after which it is deleted, in milliseconds.
+    pub(crate) fn keep_idle_ms(&self) -> Option<i64> {
+        self.keep_idle.map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+    }
 }
 
 /// An agent to create, with its main session.

@@ -131,9 +131,10 @@ pub(crate) static TABLES: &[MovedTable] = &[
             ("updated_at", Number),
             ("keep_days", Number),
             ("keep_events", Number),
+            ("keep_idle", Number),
         ],
         select: "SELECT num, id, user, agent, epoch, first, head, state, running, queued, title,
-                        created_at, updated_at, keep_days, keep_events
+                        created_at, updated_at, keep_days, keep_events, keep_idle
                  FROM sessions ORDER BY num",
         on_conflict: "",
     },

@@ -56,6 +56,7 @@ impl NewAgent {
                 instructions: None,
                 history: Vec::new(),
                 records: Vec::new(),
+                keep_idle: None,
                 at: self.at,
                 receipt: None,
             }),

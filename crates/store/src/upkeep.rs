@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use thoughtwire_proto::{Seq, SessionId, Timestamp};
+use thoughtwire_proto::{Seq, SessionId, Timestamp, UserId};
 
 use crate::{Commit, StoreRead};
 
@@ -18,6 +18,10 @@ pub trait UpkeepStore: Send + Sync {
     /// Lists the logs that are longer than their retention, and those whose trimmed part is not
     /// erased yet.
     fn overlong(&self, now: Timestamp) -> StoreRead<Vec<Overlong>>;
+
+    /// Lists sessions that had no new record for as long as they are kept without one, with their
+    /// users. Those with a turn or queued inputs are not among them.
+    fn idle(&self, now: Timestamp) -> StoreRead<Vec<(UserId, SessionId)>>;
 
     /// Moves the beginning of a log to a position; it never moves back. The part before it is
     /// erased by [`UpkeepStore::erase_trimmed`].

@@ -29,7 +29,7 @@ use crate::turn_message::Replying;
 pub use agents::{Imported, ImportedSession};
 pub use blocks::BlockChange;
 pub(crate) use other_nodes::follow_other_nodes;
-pub use threads::ThreadSeed;
+pub use threads::{ThreadSeed, Threads};
 
 /// The agents, sessions, peers and chats of one store. Cheap to clone.
 #[derive(Clone)]
@@ -262,6 +262,7 @@ impl Directory {
             instructions,
             history,
             records: Vec::new(),
+            keep_idle: None,
             at: self.shared.now(),
             receipt: None,
         }

@@ -1,18 +1,21 @@
 //! Sessions that other protocols name: a thread of theirs is one session of a user and an agent.
 
+use std::time::Duration;
+
 use thoughtwire_proto::{
     AgentProfile, CommandId, HistoryEntry, Refusal, RefusalCode, SessionId, UserId,
 };
 use thoughtwire_session::IdempotencyKey;
 
 use super::{Directory, Made, opened_before, session_title};
+use crate::Hub;
 use crate::receipts;
 use crate::services::task_ended;
 
 /// Most sessions that one thread can have had. Each deletion of its session begins a new one.
 const MAX_GENERATIONS: u32 = 1_000;
 
-/// Content of a session that a thread of another protocol begins.
+/// Content of a session that another protocol begins.
 #[derive(Debug, Default, Clone)]
 pub struct ThreadSeed {
     /// Title of the session.
@@ -23,61 +26,96 @@ pub struct ThreadSeed {
     pub history: Vec<HistoryEntry>,
 }
 
-impl Directory {
+/// Threads of other protocols, as sessions of a hub. Work that has begun goes on when its caller
+/// leaves.
+#[derive(Clone)]
+pub struct Threads(Directory);
+
+impl Threads {
+    /// The threads of a hub.
+    #[must_use]
+    pub fn new(hub: &Hub) -> Self {
+        Self(hub.directory().clone())
+    }
+
     /// Finds the session of a thread, or opens it with `seed`. A thread is named within its user
-    /// and agent. If its session was deleted, a new one is opened. The work goes on when the caller
-    /// leaves.
+    /// and agent. If its session was deleted, a new one is opened.
     ///
     /// # Errors
     /// When the title is wrong, or nothing can be saved.
-    pub async fn thread(
+    pub async fn named(
         &self,
         user: &UserId,
         agent: &AgentProfile,
         thread: &str,
         seed: ThreadSeed,
     ) -> Result<Made<SessionId>, Refusal> {
-        let (directory, user, agent) = (self.clone(), user.clone(), agent.clone());
+        let (threads, user, agent) = (self.clone(), user.clone(), agent.clone());
         let thread = thread.to_owned();
-        self.shared
-            .begin(async move {
-                for generation in 0..MAX_GENERATIONS {
-                    let key = thread_key(&agent, &thread, generation)?;
-                    let made = directory.open_once(&user, &agent, &seed, Some(key)).await?;
-                    let sessions = directory.shared.store.directory();
-                    if !made.duplicate || sessions.session(&made.thing).await?.is_some() {
-                        return Ok(made);
-                    }
+        let opening = async move {
+            for generation in 0..MAX_GENERATIONS {
+                let key = thread_key(&agent, &thread, generation)?;
+                let made = threads.open(&user, &agent, seed.clone(), None, Some(key)).await?;
+                let sessions = threads.0.shared.store.directory();
+                if !made.duplicate || sessions.session(&made.thing).await?.is_some() {
+                    return Ok(made);
                 }
-                Err(Refusal::new(
-                    RefusalCode::BadRequest,
-                    "the session of this name was deleted too often; use another name",
-                ))
-            })
-            .await
+            }
+            let reason = "the session of this name was deleted too often; use another name";
+            Err(Refusal::new(RefusalCode::BadRequest, reason))
+        };
+        self.0.shared.begin(opening).await
     }
 
-    /// Opens a session, once for each idempotency key. `digest` is that of the request with the key.
-    async fn open_once(
+    /// Opens a session that is deleted once it had no new record for `keep_idle`. It is opened once
+    /// for each `id`.
+    ///
+    /// # Errors
+    /// When the title is wrong, the id was used for something else, or nothing can be saved.
+    pub async fn passing(
+        &self,
+        user: &UserId,
+        id: Option<CommandId>,
+        agent: &AgentProfile,
+        seed: ThreadSeed,
+        keep_idle: Duration,
+    ) -> Result<Made<SessionId>, Refusal> {
+        let key = id.map(|id| {
+            let history = serde_json::to_string(&seed.history).unwrap_or_default();
+            let instructions = seed.instructions.as_deref().unwrap_or_default();
+            let parts = [agent.id.as_str(), instructions, history.as_str()];
+            IdempotencyKey { id, digest: receipts::digest("passing", &parts) }
+        });
+        let (threads, user, agent) = (self.clone(), user.clone(), agent.clone());
+        let opening = async move { threads.open(&user, &agent, seed, Some(keep_idle), key).await };
+        self.0.shared.begin(opening).await
+    }
+
+    /// Opens a session, once for each key.
+    async fn open(
         &self,
         user: &UserId,
         agent: &AgentProfile,
-        seed: &ThreadSeed,
+        seed: ThreadSeed,
+        keep_idle: Option<Duration>,
         key: Option<IdempotencyKey>,
     ) -> Result<Made<SessionId>, Refusal> {
-        if let Some(id) = self.made_before(user, key.as_ref()).await? {
+        let Self(directory) = self;
+        if let Some(id) = directory.made_before(user, key.as_ref()).await? {
             return opened_before(id);
         }
-        let ThreadSeed { title, instructions, history } = seed.clone();
+        let ThreadSeed { title, instructions, history } = seed;
         let title = title.as_deref().map(session_title).transpose()?;
-        let mut new = self.new_session(user, agent, title, instructions, history);
+        let mut new = directory.new_session(user, agent, title, instructions, history);
+        new.keep_idle = keep_idle;
         new.receipt = key.clone().map(|key| receipts::made(user, key, new.id.as_str()));
-        match self.shared.store.directory().create_session(new).await {
+        match directory.shared.store.directory().create_session(new).await {
             Ok(stored) => {
-                self.shared.tell(user, &stored.id);
+                directory.shared.tell(user, &stored.id);
                 Ok(Made::new(stored.id))
             }
-            Err(error) => match self.made_before(user, key.as_ref()).await? {
+            // Another request with the same key was faster.
+            Err(error) => match directory.made_before(user, key.as_ref()).await? {
                 Some(id) => opened_before(id),
                 None => Err(Refusal::from(&error)),
             },

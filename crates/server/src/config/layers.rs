@@ -56,6 +56,7 @@ const SETTINGS: &[&str] = &[
     "timeouts.silence_seconds",
     "openai.api_key",
     "openai.base_url",
+    "openai.keep",
     "anthropic.api_key",
     "anthropic.base_url",
     "gemini.api_key",

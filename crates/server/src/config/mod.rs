@@ -109,6 +109,9 @@ pub struct Config {
     pub allow_host: Vec<String>,
     /// Limits on what one client may do.
     pub limits: ServerLimits,
+    /// Time without a new record for which the session of an OpenAI-compatible request that names
+    /// none is kept.
+    pub keep_completions: Duration,
     /// Time that running turns have to end when the server stops.
     pub grace: Duration,
     /// Keys and addresses of model providers.
@@ -294,6 +297,7 @@ impl Config {
         let allow_origin = reading.texts("allow_origin");
         let allow_host = reading.texts("allow_host");
         let grace = reading.seconds("grace_seconds", Duration::from_secs(10))?;
+        let keep_completions = reading.time("openai.keep", "1d", Duration::from_secs(24 * 3600))?;
         let agents = reading.agents(fallbacks, auth)?;
         let limits = ServerLimits {
             frame_bytes: to_size(reading.number("limits.frame_bytes", 1 << 20)?),
@@ -337,6 +341,7 @@ impl Config {
             allow_origin,
             allow_host,
             limits,
+            keep_completions,
             grace,
             providers,
             agents,

@@ -93,6 +93,22 @@ impl SettingsReader {
         Ok(Duration::from_secs(self.number(name, default.as_secs())?))
     }
 
+    /// Reads a time: a number of seconds, or a number with its unit, such as `36h`. `shown` is the
+    /// default as it is written.
+    pub(super) fn time(
+        &mut self,
+        name: &'static str,
+        shown: &str,
+        default: Duration,
+    ) -> Result<Duration, ConfigError> {
+        let found = self.layers.find(name);
+        let given = self.text_or(name, shown);
+        let Some(found) = found else { return Ok(default) };
+        parse_time(&given).ok_or_else(|| {
+            bad(name, &given, Some(&found), "a time such as `90` (seconds), `30m`, `36h` or `7d`")
+        })
+    }
+
     pub(super) fn depth(&mut self, name: &'static str) -> Result<usize, ConfigError> {
         let depth = to_size(self.number(name, ServerLimits::JSON_DEPTH as u64)?);
         if !(1..=ServerLimits::JSON_DEPTH).contains(&depth) {
@@ -341,6 +357,21 @@ impl SettingsReader {
             load_models: self.flag_or("load_models", auth == Auth::None)?,
         })
     }
+}
+
+fn parse_time(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.char_indices().last()? {
+        (_, '0'..='9') => (text, 1),
+        (at, 's') => (text.get(..at)?, 1),
+        (at, 'm') => (text.get(..at)?, 60),
+        (at, 'h') => (text.get(..at)?, 3_600),
+        (at, 'd') => (text.get(..at)?, 86_400),
+        _ => return None,
+    };
+    let seconds: u64 = number.parse().ok()?;
+    // The store's times are signed milliseconds.
+    let most = i64::MAX.unsigned_abs() / 1_000;
+    Some(Duration::from_secs(seconds.checked_mul(unit)?.min(most)))
 }
 
 fn parse_listen(text: &str) -> Option<SocketAddr> {

@@ -17,7 +17,7 @@ use super::SessionReader;
 pub(crate) struct TurnPlace {
     /// Position before that of the input.
     pub(crate) before: Seq,
-    /// Position behind which the turn is shown. Records up to it are read for the turn's open calls.
+    /// Position behind which the turn is shown. Records up to it are read for its open calls.
     pub(crate) shown_after: Seq,
 }
 

@@ -111,10 +111,12 @@ fn kind(status: StatusCode) -> &'static str {
 impl From<Refusal> for OpenAiRefusal {
     fn from(refusal: Refusal) -> Self {
         let status = status(refusal.code);
-        let code = match refusal.code {
-            RefusalCode::UnknownAgent => "model_not_found",
-            RefusalCode::Unauthorized => "invalid_api_key",
-            other => other.as_str(),
+        let code = if refusal.code == RefusalCode::UnknownAgent {
+            "model_not_found"
+        } else if refusal.code == RefusalCode::Unauthorized {
+            "invalid_api_key"
+        } else {
+            refusal.code.as_str()
         };
         let refused = Some(refusal.code);
         Self { refused, ..Self::of_request(status, code, refusal.reason) }

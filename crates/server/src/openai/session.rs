@@ -1,7 +1,7 @@
 //! The session that a request is about.
 
 use serde_json::{Map, Value};
-use thoughtwire_hub::ThreadSeed;
+use thoughtwire_hub::{ThreadSeed, Threads};
 use thoughtwire_proto::{AgentProfile, CommandId, Refusal, RefusalCode, SessionCommand, SessionId};
 
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
@@ -14,7 +14,7 @@ const ID_DIGITS: usize = 32;
 
 /// The session that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SessionName {
+pub(super) enum NamedSession {
     /// None: the request gets one of its own.
     Nothing,
     /// One of the caller's sessions, by its id.
@@ -23,7 +23,7 @@ pub(super) enum SessionName {
     Thread(String),
 }
 
-impl SessionName {
+impl NamedSession {
     /// Reads `metadata.session`.
     pub(super) fn of_metadata(metadata: Option<&Map<String, Value>>) -> OpenAiResult<Self> {
         match metadata.and_then(|metadata| metadata.get("session")) {
@@ -52,24 +52,19 @@ pub(super) async fn choose(
     rest: &RestState,
     caller: &Identity,
     agent: &AgentProfile,
-    name: SessionName,
+    name: NamedSession,
     seed: ThreadSeed,
     once: Option<&CommandId>,
 ) -> OpenAiResult<SessionId> {
-    let user = &caller.user;
+    let (user, threads) = (&caller.user, Threads::new(&rest.hub));
     let id = match name {
-        SessionName::Nothing => {
-            let ThreadSeed { title, instructions, history } = seed;
-            let agent = agent.id.to_string();
-            let directory = rest.hub.directory();
-            let made = directory
-                .create_session(user, once.cloned(), agent, title, instructions, history)
-                .await?;
-            return Ok(made.thing);
+        NamedSession::Nothing => {
+            let keep = rest.keep_completions;
+            return Ok(threads.passing(user, once.cloned(), agent, seed, keep).await?.thing);
         }
-        SessionName::Id(id) => id,
-        SessionName::Thread(name) => {
-            let made = rest.hub.directory().thread(user, agent, &name, seed.clone()).await?;
+        NamedSession::Id(id) => id,
+        NamedSession::Thread(name) => {
+            let made = threads.named(user, agent, &name, seed.clone()).await?;
             if !made.duplicate {
                 return Ok(made.thing);
             }

@@ -16,6 +16,7 @@ mod sessions;
 mod sparky;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
@@ -59,6 +60,8 @@ pub(crate) struct RestState {
     /// Whether the server speaks TLS.
     pub(crate) secure: bool,
     pub(crate) base_path: BasePath,
+    /// Time for which the session of a chat completion that names none is kept.
+    pub(crate) keep_completions: Duration,
     /// Whether no server runs on the data directory, so that no turn does.
     pub(crate) is_at_rest: bool,
 }

@@ -23,14 +23,15 @@ pub(super) async fn create(
     execute(
         sql,
         "INSERT INTO sessions (id, owner, agent, epoch, first, head, state, running, queued,
-                               created_at, updated_at)
-         VALUES ($1, $2, $3, $4, 1, 0, '', false, 0, $5, $5)",
+                               created_at, updated_at, keep_idle)
+         VALUES ($1, $2, $3, $4, 1, 0, '', false, 0, $5, $5, $6)",
         args![
             Text(new.id.as_str()),
             Text(new.user.as_str()),
             Text(new.agent.as_str()),
             Text(new.epoch.as_str()),
-            new.at.as_millis()
+            new.at.as_millis(),
+            new.keep_idle_ms()
         ],
     )
     .await?;

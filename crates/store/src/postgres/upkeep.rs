@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thoughtwire_proto::{Seq, SessionId, Timestamp};
+use thoughtwire_proto::{Seq, SessionId, Timestamp, UserId};
 use tokio_postgres::{Client, Row};
 
 use super::sql::{
@@ -52,6 +52,18 @@ impl UpkeepStore for PostgresUpkeep {
     fn overlong(&self, now: Timestamp) -> StoreRead<Vec<Overlong>> {
         let node = self.0.node();
         self.0.read_unlimited(move |sql| Box::pin(async move { overlong(sql, node, now).await }))
+    }
+
+    fn idle(&self, now: Timestamp) -> StoreRead<Vec<(UserId, SessionId)>> {
+        self.0.read_unlimited(move |sql| {
+            Box::pin(async move {
+                let select = "SELECT owner, id FROM sessions
+                     WHERE keep_idle IS NOT NULL AND NOT running AND queued = 0
+                       AND updated_at <= $1 - keep_idle";
+                let found = rows(sql, select, args![now.as_millis()]).await?;
+                found.iter().map(|row| Ok((get_id(row, 0)?, get_id(row, 1)?))).collect()
+            })
+        })
     }
 
     fn trim(&self, session: &SessionId, first: Seq) -> Commit<()> {

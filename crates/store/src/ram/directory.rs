@@ -167,6 +167,7 @@ pub(super) fn create_session(
         created_at: new.at,
         updated_at: new.at,
         keep: Retention::default(),
+        keep_idle: new.keep_idle_ms(),
         records: Vec::new(),
         outputs: HashMap::new(),
         provider_replies: BTreeMap::new(),

@@ -66,6 +66,8 @@ pub(super) struct SessionRow {
     pub(super) created_at: Timestamp,
     pub(super) updated_at: Timestamp,
     pub(super) keep: Retention,
+    /// Milliseconds without a new record after which it is deleted.
+    pub(super) keep_idle: Option<i64>,
     /// In order, each with its number among the records of all logs.
     pub(super) records: Vec<(u64, Arc<Record>)>,
     pub(super) outputs: HashMap<CallId, String>,

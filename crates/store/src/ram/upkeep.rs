@@ -1,8 +1,9 @@
 //! Upkeep in memory. What is deleted is gone at once, so that erasing it finds nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use thoughtwire_proto::{Seq, SessionId, Timestamp};
+use thoughtwire_proto::{Seq, SessionId, Timestamp, UserId};
 
 use super::RamHandle;
 use super::faults::{BrokenTable, WriteUse};
@@ -35,6 +36,18 @@ impl UpkeepStore for RamUpkeep {
         self.0.read(&[BrokenTable::Records, BrokenTable::Sessions], move |tables| {
             let rows = tables.sessions.values();
             Ok(rows.filter_map(|row| overlong(tables, row, now)).collect())
+        })
+    }
+
+    fn idle(&self, now: Timestamp) -> StoreRead<Vec<(UserId, SessionId)>> {
+        self.0.read(&[BrokenTable::Sessions], move |tables| {
+            let is_idle = |row: &&Arc<SessionRow>| {
+                let has_work = row.state.turn().is_some() || !row.state.queue().is_empty();
+                let is_due = |keep| row.updated_at.as_millis() <= now.as_millis() - keep;
+                !has_work && row.keep_idle.is_some_and(is_due)
+            };
+            let rows = tables.sessions.values().filter(is_idle);
+            Ok(rows.map(|row| (row.user.clone(), row.id.clone())).collect())
         })
     }
 

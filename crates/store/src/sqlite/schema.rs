@@ -6,7 +6,7 @@ use rusqlite::functions::FunctionFlags;
 use crate::{StoreError, script};
 
 /// Migration N takes a file from `user_version` N-1 to N. A released one is never edited.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -17,6 +17,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/8.sql"),
     include_str!("migrations/9.sql"),
     include_str!("migrations/10.sql"),
+    include_str!("migrations/11.sql"),
 ];
 
 /// Reads the schema version of a file; 0 where it has none. A newer one than ours is refused.

@@ -19,15 +19,16 @@ pub(super) fn create(
     let batch = first_batch(new)?;
     connection.execute(
         "INSERT INTO sessions (id, user, agent, epoch, first, head, state, running, queued,
-                               created_at, updated_at)
-         VALUES (?, ?, ?, ?, 1, 0, '', 0, 0, ?, ?)",
+                               created_at, updated_at, keep_idle)
+         VALUES (?, ?, ?, ?, 1, 0, '', 0, 0, ?, ?, ?)",
         params![
             new.id.as_str(),
             new.user.as_str(),
             new.agent.as_str(),
             new.epoch.as_str(),
             new.at.as_millis(),
-            new.at.as_millis()
+            new.at.as_millis(),
+            new.keep_idle_ms()
         ],
     )?;
     // Not the store's cache: this transaction may still be rolled back.

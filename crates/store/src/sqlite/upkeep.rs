@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use thoughtwire_proto::{Seq, SessionId, Timestamp};
+use thoughtwire_proto::{Seq, SessionId, Timestamp, UserId};
 
 use super::row::{get_id, get_u64, to_i64};
 use super::summary::Invalidates;
@@ -41,6 +41,22 @@ impl UpkeepStore for SqliteUpkeep {
 
     fn overlong(&self, now: Timestamp) -> StoreRead<Vec<Overlong>> {
         self.0.read_unlimited(move |connection| overlong(connection, now))
+    }
+
+    fn idle(&self, now: Timestamp) -> StoreRead<Vec<(UserId, SessionId)>> {
+        self.0.read_unlimited(move |connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT user, id FROM sessions
+                 WHERE keep_idle IS NOT NULL AND NOT running AND queued = 0
+                   AND updated_at <= ? - keep_idle",
+            )?;
+            let mut rows = select.query([now.as_millis()])?;
+            let mut idle = Vec::new();
+            while let Some(row) = rows.next()? {
+                idle.push((get_id(row, 0)?, get_id(row, 1)?));
+            }
+            Ok(idle)
+        })
     }
 
     fn trim(&self, session: &SessionId, first: Seq) -> Commit<()> {

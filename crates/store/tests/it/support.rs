@@ -46,6 +46,7 @@ pub fn new_session(agent: &AgentProfile, id: &str) -> NewSession {
         instructions: None,
         history: vec![],
         records: vec![],
+        keep_idle: None,
         at: NOW,
         receipt: None,
     }

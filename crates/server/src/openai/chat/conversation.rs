@@ -15,7 +15,7 @@ pub(super) struct ChatConversation {
     instructions: Vec<String>,
     /// Messages up to the last one of the assistant.
     history: Vec<HistoryEntry>,
-    /// What the user says behind it.
+    /// Texts of the user behind it.
     said: Vec<String>,
     /// Results of tools behind it.
     results: Vec<ToolResult>,
@@ -103,7 +103,7 @@ impl ChatConversation {
         &self.results
     }
 
-    /// What the user says beside new results of tools.
+    /// New texts of the user.
     pub(super) fn said(&self) -> Option<String> {
         (!self.said.is_empty()).then(|| self.said.join("\n\n"))
     }

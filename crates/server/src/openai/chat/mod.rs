@@ -13,7 +13,7 @@ use axum::{Extension, Json};
 use futures::{Stream, StreamExt as _};
 use thoughtwire_proto::{AgentProfile, CommandId, Refusal, RefusalCode, SessionId};
 
-use super::session::{self, SessionName};
+use super::session::{self, NamedSession};
 use super::tools::{ClientCall, OfferedTools};
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
 use crate::access::Identity;
@@ -44,12 +44,12 @@ pub(super) async fn complete(
     let functions = request.take_functions()?;
     let tools =
         OfferedTools::new(functions, request.tool_choice.as_ref(), request.parallel_tool_calls)?;
-    let name = match SessionName::of_metadata(request.metadata.as_ref())? {
-        SessionName::Nothing => match request.user.as_deref().filter(|user| !user.is_empty()) {
-            Some(user) => SessionName::of_text(user, "user")?,
-            None => SessionName::Nothing,
+    let name = match NamedSession::of_metadata(request.metadata.as_ref())? {
+        NamedSession::Nothing => match request.user.as_deref().filter(|user| !user.is_empty()) {
+            Some(user) => NamedSession::of_text(user, "user")?,
+            None => NamedSession::Nothing,
         },
-        named => named,
+        named @ (NamedSession::Id(_) | NamedSession::Thread(_)) => named,
     };
     let conversation = ChatConversation::new(std::mem::take(&mut request.messages))?;
     let agent = rest.hub.directory().find_agent(&caller.user, &request.model).await;
@@ -89,7 +89,7 @@ impl Beginning<'_> {
     /// Sends what is new in the messages, and follows the turn.
     async fn run(
         self,
-        name: SessionName,
+        name: NamedSession,
         conversation: ChatConversation,
         request: &ChatRequest,
     ) -> OpenAiResult<ChatRun> {

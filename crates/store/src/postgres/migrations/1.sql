@@ -27,15 +27,17 @@ CREATE TABLE agents (
 );
 -- `running` and `queued` are derived from `state`. `said` counts the messages of its log in the index.
 -- `node` is the incarnation that owns the session, while one does. Room in each page lets an append
--- change its session's row without touching an index.
+-- change its session's row without touching an index. `keep_idle` is the time without a new record, in
+-- milliseconds, after which it is deleted.
 CREATE TABLE sessions (
     num bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE, owner text NOT NULL,
     agent text NOT NULL, epoch text NOT NULL, first bigint NOT NULL, head bigint NOT NULL, state text NOT NULL,
     running boolean NOT NULL, queued bigint NOT NULL, title text, created_at bigint NOT NULL, updated_at bigint NOT NULL,
-    keep_days bigint, keep_events bigint, said bigint NOT NULL DEFAULT 0, node bigint
+    keep_days bigint, keep_events bigint, keep_idle bigint, said bigint NOT NULL DEFAULT 0, node bigint
 ) WITH (fillfactor = 50);
 CREATE INDEX sessions_by_owner ON sessions (owner);
 CREATE INDEX sessions_by_agent ON sessions (agent);
+CREATE INDEX sessions_kept_idle ON sessions (num) WHERE keep_idle IS NOT NULL;
 CREATE INDEX sessions_with_work ON sessions (num) WHERE running OR queued > 0;
 -- `call` is the call that came back with an event.
 CREATE TABLE events (

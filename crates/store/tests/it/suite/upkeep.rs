@@ -1,10 +1,12 @@
 //! Retention, and clocks that outlive a restart.
 
+use std::time::Duration;
+
 use thoughtwire_proto::Seq;
-use thoughtwire_store::{Retention, StoreError};
+use thoughtwire_store::{NewSession, Retention, StoreError};
 
 use super::on_every_backend;
-use crate::support::{agent, at, log, session, stored, turn};
+use crate::support::{agent, at, log, new_session, session, stored, turn, user};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -98,6 +100,28 @@ async fn clocks_outlive_a_restart() {
         assert_eq!(store.upkeep().clock("one").await.unwrap(), Some(at(3)));
         assert_eq!(store.upkeep().clock("two").await.unwrap(), Some(at(2)));
         assert_eq!(store.upkeep().newest_record_at().await.unwrap(), Some(at(7)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_kept_for_ever_is_idle_after_its_time_without_records() {
+    on_every_backend(async |place| {
+        let store = place.open().await;
+        let profile = agent(&store, "ada").await;
+        let keep_idle = Some(Duration::from_millis(1_000));
+        let kept = new_session(&profile, "s-kept");
+        let short = NewSession { keep_idle, ..new_session(&profile, "s-short") };
+        store.directory().create_session(kept).await.unwrap();
+        let mut short = store.directory().create_session(short).await.unwrap();
+        let idle = async |after: i64| store.upkeep().idle(at(after)).await.unwrap();
+        assert_eq!(idle(999).await, []);
+        assert_eq!(idle(1_000).await, [(user(), short.id.clone())]);
+        turn(&store, &mut short, "tea", at(5_000)).await;
+        assert_eq!(idle(5_999).await, []);
+        assert_eq!(idle(6_000).await.len(), 1);
+        store.directory().delete_session(&short.id, None).await.unwrap();
+        assert_eq!(idle(6_000).await, []);
     })
     .await;
 }

@@ -139,3 +139,35 @@ async fn wrong_requests_are_refused_in_the_form_of_the_api() {
     let (status, body) = call(&plain, "GET", "/openai/v1/models", &headers, None).await;
     assert_eq!((status, &body["error"]["type"]), (403, &json!("permission_error")), "{body}");
 }
+
+#[tokio::test]
+async fn the_session_of_a_request_that_names_none_is_deleted_after_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.toml");
+    std::fs::write(&config, "[openai]\nkeep = \"1s\"\n").unwrap();
+    let live = Live::on(dir.path(), &["--config", &config.display().to_string()]).await;
+    let (mut watcher, main) = live.agent("ada", "offline").await;
+    watcher.send(json!({"type": "watch"})).await;
+    let ask = async |named: Value| {
+        let mut request = json!({"model": "ada", "messages": [{"role": "user", "content": "hi"}]});
+        request.as_object_mut().unwrap().extend(named.as_object().unwrap().clone());
+        let (status, reply) =
+            call(&live, "POST", "/openai/v1/chat/completions", &[], Some(request)).await;
+        assert_eq!(status, 200, "{reply}");
+        reply["metadata"]["session"].as_str().unwrap().to_owned()
+    };
+    let named = ask(json!({"metadata": {"session": "bo"}})).await;
+    let passing = ask(json!({})).await;
+    watcher.until(|frame| frame["type"] == "session_gone" && frame["session"] == passing).await;
+    let (_, listed) = call(&live, "GET", "/v1/sessions", &[], None).await;
+    let mut left: Vec<&str> = listed["sessions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["id"].as_str().unwrap())
+        .collect();
+    left.sort_unstable();
+    let mut expected = [main.as_str(), &named];
+    expected.sort_unstable();
+    assert_eq!(left, expected);
+}
