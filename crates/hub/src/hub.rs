@@ -272,6 +272,19 @@ impl Hub {
         Box::pin(async move { answer.await.map_err(|_| task_ended())? })
     }
 
+    /// Saves the text of a session's open items, so that what a reader has of it outlives a crash.
+    /// Returns when everything that was published before is on disk.
+    ///
+    /// # Errors
+    /// When there is no such session of this user, another node has it, or nothing can be saved.
+    pub async fn save_open_text(&self, user: &UserId, session: &SessionId) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let request = SessionRequest::SaveOpenText { reply };
+        let mail = SessionMail::Request { caller: self.asking(user), request };
+        self.sessions.deliver(session, mail).await;
+        answer.await.map_err(|_| task_ended())?.map(drop)
+    }
+
     /// The call of a session whose approval has waited longest, of those that a verdict can answer.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use thoughtwire_proto::{
     TurnId,
 };
 
+use crate::text_saves::TextSaves;
 use crate::turns::{TurnQueue, Unended};
 use crate::{
     CommandRequest, CoreReply, Effect, LoadedSession, Now, SessionEnd, SessionHost, SessionInput,
@@ -33,6 +34,7 @@ pub struct SessionCore<H: SessionHost> {
     held: VecDeque<SessionRequest<H>>,
     reload: Option<Reload>,
     presence: PresenceGathering,
+    saves: TextSaves<H>,
     /// When a turn that still runs has to end, once the server stops.
     stop_at: Option<Duration>,
 }
@@ -78,6 +80,7 @@ impl<H: SessionHost> SessionCore<H> {
             held: VecDeque::new(),
             reload: None,
             presence: PresenceGathering::default(),
+            saves: TextSaves::default(),
             stop_at,
         }
     }
@@ -169,6 +172,7 @@ impl<H: SessionHost> SessionCore<H> {
                 if let Some(running) = &mut self.turns.running {
                     running.items.checkpoint_settled(&outcome, now.elapsed);
                 }
+                self.saves.settled(&mut self.turns, now, &outcome);
             }
             SessionInput::ReceiptLookedUp(result) => self.receipt_looked_up(result, now),
             SessionInput::Reloaded(result) => self.reloaded(result, now),
@@ -239,6 +243,9 @@ impl<H: SessionHost> SessionCore<H> {
             SessionRequest::Command(request) => self.run_once(request, now),
             SessionRequest::EditBlock { changed, extras, reply } => {
                 commands::edit_block(&mut self.turns, now, changed, extras, reply);
+            }
+            SessionRequest::SaveOpenText { reply } => {
+                self.saves.ask(&mut self.turns, now, reply);
             }
             SessionRequest::Begin { text, reply } => {
                 commands::begin(&mut self.turns, now, text, reply);

@@ -78,6 +78,12 @@ pub enum SessionRequest<H: SessionHost> {
         /// Sender of the answer.
         reply: H::CommandSender,
     },
+    /// A reader wants the text of open items on disk before it shows it. The answer comes when
+    /// everything that was accepted before is.
+    SaveOpenText {
+        /// Sender of the answer.
+        reply: H::CommandSender,
+    },
     /// An embedder starts a turn that it runs itself.
     Begin {
         /// Text of the input.
@@ -91,9 +97,9 @@ impl<H: SessionHost> SessionRequest<H> {
     /// The reply that refuses the request.
     pub fn refused(self, refusal: Refusal) -> CoreReply<H> {
         match self {
-            Self::Command(CommandRequest { reply, .. }) | Self::EditBlock { reply, .. } => {
-                CoreReply::Command(reply, Err(refusal))
-            }
+            Self::Command(CommandRequest { reply, .. })
+            | Self::EditBlock { reply, .. }
+            | Self::SaveOpenText { reply } => CoreReply::Command(reply, Err(refusal)),
             Self::Begin { reply, .. } => CoreReply::BeginRefused(reply, refusal),
         }
     }

@@ -31,6 +31,7 @@ mod now;
 mod open_items;
 mod pipeline;
 mod running_turn;
+mod text_saves;
 mod turn_error;
 mod turn_time;
 mod turn_verb;

@@ -92,10 +92,17 @@ impl OpenItems {
     /// Texts to checkpoint, once that is due. Only one checkpoint is under way at a time: copies of
     /// the text would pile up in front of a disk that stands still.
     pub(crate) fn checkpoint(&mut self, turn: &TurnId, elapsed: Duration) -> Vec<OpenItemText> {
-        if self.due.is_none_or(|due| due > elapsed) {
-            return Vec::new();
-        }
-        if !self.saving.is_empty() {
+        if self.due.is_none_or(|due| due > elapsed) { Vec::new() } else { self.save(turn, elapsed) }
+    }
+
+    /// Whether a checkpoint is under way.
+    pub(crate) fn is_saving(&self) -> bool {
+        !self.saving.is_empty()
+    }
+
+    /// Texts to checkpoint now; none while a checkpoint is under way.
+    pub(crate) fn save(&mut self, turn: &TurnId, elapsed: Duration) -> Vec<OpenItemText> {
+        if self.is_saving() {
             self.due = Some(elapsed + CHECKPOINT_EVERY);
             return Vec::new();
         }

@@ -67,27 +67,27 @@ impl Threads {
         self.0.shared.begin(opening).await
     }
 
-    /// Opens a session that is deleted once it had no new record for `keep_idle`. It is opened once
-    /// for each `id`.
+    /// Opens a session, once for each `id`. With `keep_idle` it is deleted once it had no new record
+    /// for so long.
     ///
     /// # Errors
     /// When the title is wrong, the id was used for something else, or nothing can be saved.
-    pub async fn passing(
+    pub async fn fresh(
         &self,
         user: &UserId,
         id: Option<CommandId>,
         agent: &AgentProfile,
         seed: ThreadSeed,
-        keep_idle: Duration,
+        keep_idle: Option<Duration>,
     ) -> Result<Made<SessionId>, Refusal> {
         let key = id.map(|id| {
             let history = serde_json::to_string(&seed.history).unwrap_or_default();
             let instructions = seed.instructions.as_deref().unwrap_or_default();
             let parts = [agent.id.as_str(), instructions, history.as_str()];
-            IdempotencyKey { id, digest: receipts::digest("passing", &parts) }
+            IdempotencyKey { id, digest: receipts::digest("fresh", &parts) }
         });
         let (threads, user, agent) = (self.clone(), user.clone(), agent.clone());
-        let opening = async move { threads.open(&user, &agent, seed, Some(keep_idle), key).await };
+        let opening = async move { threads.open(&user, &agent, seed, keep_idle, key).await };
         self.0.shared.begin(opening).await
     }
 

@@ -3,7 +3,7 @@
 use thoughtwire_hub::command_digest;
 use thoughtwire_proto::{
     CallId, CommandId, Policy, Refusal, RefusalCode, Seq, SessionCommand, SessionId, SessionReply,
-    ToolDeclaration, ToolStatus,
+    ToolDeclaration, ToolStatus, Verdict,
 };
 
 use super::{ClientTools, SessionReader, TurnPlace, TurnReader};
@@ -23,10 +23,13 @@ pub(crate) struct InputSender<'a> {
     pub(crate) names: ClientTools,
 }
 
-/// Result of a call that the client ran.
-pub(crate) struct CallReturn {
-    pub(crate) call: CallId,
-    pub(crate) text: String,
+/// A client's answer to a call that waits.
+#[derive(Debug, Clone)]
+pub(crate) enum CallAnswer {
+    /// The client ran it, with this result.
+    Returned(String),
+    /// Whether it may run.
+    Decided(bool),
 }
 
 impl InputSender<'_> {
@@ -52,26 +55,30 @@ impl InputSender<'_> {
         Ok((TurnReader::new(reader, place, self.names)?, place))
     }
 
-    /// Returns results of calls of the turn whose input is behind `before`, and follows the rest of
-    /// the turn. `said` joins the turn. A result counts once, however often it comes.
+    /// Answers calls of the turn whose input is behind `before`, and follows the rest of the turn.
+    /// `said` joins the turn. An answer counts once, however often it comes.
     ///
     /// # Errors
-    /// The refusal. If it is [`RefusalCode::UnknownCall`], no result was taken.
-    pub(crate) async fn return_calls(
+    /// The refusal. If it is [`RefusalCode::UnknownCall`], no answer was taken.
+    pub(crate) async fn answer_calls(
         self,
         before: Seq,
-        returns: Vec<CallReturn>,
+        answers: Vec<(CallId, CallAnswer)>,
         said: Option<String>,
     ) -> Result<(TurnReader, TurnPlace), Refusal> {
         let reader = self.attach(Some(before)).await?;
         let mut shown_after = before;
-        for (at, CallReturn { call, text }) in returns.into_iter().enumerate() {
-            let id = once_id("tool_return", call.as_str())?;
-            let command = SessionCommand::ToolReturn {
-                call,
-                status: ToolStatus::Success,
-                text,
-                content: None,
+        for (at, (call, answer)) in answers.into_iter().enumerate() {
+            let id = once_id("call_answer", call.as_str())?;
+            let command = match answer {
+                CallAnswer::Returned(text) => {
+                    let (status, content) = (ToolStatus::Success, None);
+                    SessionCommand::ToolReturn { call, status, text, content }
+                }
+                CallAnswer::Decided(approved) => {
+                    let decision = if approved { Verdict::Approved } else { Verdict::Denied };
+                    SessionCommand::Decide { call, decision, result: None }
+                }
             };
             match self.execute(Some(id), command).await {
                 Ok(SessionReply::Done { seq: Some(seq), .. }) => {
@@ -80,7 +87,7 @@ impl InputSender<'_> {
                 Ok(SessionReply::Done { seq: None, .. } | SessionReply::Input { .. }) => {
                     return Err(mismatch());
                 }
-                // Another client was faster. Results before this one are in the log.
+                // Another client was faster. Answers before this one are in the log.
                 Err(refusal) if refusal.code == RefusalCode::UnknownCall && at > 0 => {}
                 Err(refusal) => return Err(refusal),
             }

@@ -55,6 +55,10 @@ impl SessionReader {
         })
     }
 
+    pub(crate) fn session(&self) -> &SessionId {
+        self.subscription.session()
+    }
+
     /// Head of the log when the reader attached.
     pub(crate) fn head(&self) -> Seq {
         self.head

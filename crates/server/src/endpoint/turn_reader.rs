@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use thoughtwire_hub::TailEntry;
 use thoughtwire_proto::{
     CallId, Delta, Emission, Event, InputEvent, ItemId, Outcome, Partial, Record, Refusal,
-    RefusalCode, Seq, TurnEvent, TurnId,
+    RefusalCode, Seq, SessionId, TurnEvent, TurnId,
 };
 
 use super::SessionReader;
@@ -26,6 +26,8 @@ pub(crate) struct TurnPlace {
 pub(crate) enum ClientTools {
     /// Those with these names.
     Named(HashSet<String>),
+    /// All that any client runs.
+    Any,
 }
 
 /// A call that has not returned.
@@ -83,6 +85,7 @@ impl ClientTools {
     pub(crate) fn has(&self, name: &str) -> bool {
         match self {
             Self::Named(names) => names.contains(name),
+            Self::Any => true,
         }
     }
 }
@@ -114,6 +117,20 @@ impl TurnReader {
             seen: place.before,
             was_quiet: false,
         })
+    }
+
+    pub(crate) fn session(&self) -> &SessionId {
+        self.reader.session()
+    }
+
+    /// The input, once it was read.
+    pub(crate) fn input(&self) -> Option<&ItemId> {
+        self.input.as_ref()
+    }
+
+    /// The turn, once it has started.
+    pub(crate) fn turn(&self) -> Option<&TurnId> {
+        self.turn.as_ref()
     }
 
     /// The next step. [`TurnStep::Quiet`] comes before each wait.

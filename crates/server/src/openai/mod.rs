@@ -5,8 +5,10 @@
 mod body;
 mod chat;
 mod content;
+mod conversation;
 mod error;
 mod models;
+mod responses;
 mod session;
 mod shown;
 mod tools;
@@ -46,6 +48,9 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
         .route("/models", get(models::list))
         .route("/models/{model}", get(models::show))
         .route("/chat/completions", post(chat::complete))
+        .route("/responses", post(responses::create))
+        .route("/responses/{response}", get(responses::show))
+        .route("/responses/{response}/cancel", post(responses::cancel))
         .method_not_allowed_fallback(no_method)
         .fallback(no_path)
         .layer(middleware::from_fn_with_state(Arc::clone(&rest), authorize));

@@ -60,7 +60,7 @@ pub(super) async fn choose(
     let id = match name {
         NamedSession::Nothing => {
             let keep = rest.keep_completions;
-            return Ok(threads.passing(user, once.cloned(), agent, seed, keep).await?.thing);
+            return Ok(threads.fresh(user, once.cloned(), agent, seed, Some(keep)).await?.thing);
         }
         NamedSession::Id(id) => id,
         NamedSession::Thread(name) => {

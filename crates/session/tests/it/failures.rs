@@ -1,7 +1,7 @@
 //! A disk that fails: the session goes back to what is there, and goes on.
 
 use thoughtwire_proto::{Refusal, RefusalCode};
-use thoughtwire_session::SessionInput;
+use thoughtwire_session::{SessionInput, SessionRequest};
 
 use crate::script::{
     SAVED, ScriptHost, SessionScript, TIME, asked, cancel, delta, exited, failed, finish, reloaded,
@@ -123,4 +123,19 @@ fn a_checkpoint_that_failed_is_repeated_though_nothing_was_added() {
     script.on(SessionInput::CheckpointSettled(Ok(())), &[]);
     assert_eq!(script.timeout(), before);
     script.wait(900).on(TIME, &[]);
+}
+
+#[test]
+fn readers_have_open_text_saved_and_share_the_next_checkpoint() {
+    let save = |reply| SessionInput::Request(SessionRequest::SaveOpenText { reply });
+    let settled = || SessionInput::CheckpointSettled(Ok(()));
+    let mut script = SessionScript::new();
+    script.on(save("r0"), &["r0: done"]);
+    script.skip(send("s1")).skip(SAVED).skip(delta("t-1", "m", "Half"));
+    script.on(save("r1"), &["checkpoint \"Half\""]).skip(delta("t-1", "m", " a"));
+    script.on(save("r2"), &[]).on(save("r3"), &[]);
+    script.on(settled(), &["r1: done", "checkpoint \"Half a\""]);
+    script.on(settled(), &["r2: done", "r3: done"]).on(save("r4"), &["r4: done"]);
+    script.skip(delta("t-1", "m", " sen")).on(save("r5"), &["checkpoint \"Half a sen\""]);
+    script.on(checkpoint_failed(), &["r5: store_failed"]);
 }

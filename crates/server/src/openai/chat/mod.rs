@@ -1,6 +1,5 @@
 //! Chat completions.
 
-mod conversation;
 mod encode;
 mod wire;
 
@@ -13,18 +12,18 @@ use axum::{Extension, Json};
 use futures::{Stream, StreamExt as _};
 use thoughtwire_proto::{AgentProfile, CommandId, Refusal, RefusalCode, SessionId};
 
+use super::conversation::RequestConversation;
 use super::session::{self, NamedSession};
 use super::tools::{ClientCall, OfferedTools};
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
 use crate::access::Identity;
 use crate::endpoint::{
-    CallReturn, InputSender, StreamCut, StreamGuard, TurnReader, TurnStep, stream_events,
+    CallAnswer, InputSender, StreamCut, StreamGuard, TurnReader, TurnStep, stream_events,
 };
 use crate::eviction::Eviction;
 use crate::openai::body::OpenAiBody;
 use crate::openai::error::OpenAiError;
 use crate::rest::{IdempotencyHeader, RestState, SharedRest};
-use conversation::ChatConversation;
 use encode::{ChatEncoder, ChatEnd};
 use wire::{
     ChatChoice, ChatChunk, ChatCompletion, ChatReply, ChatRequest, ChunkChoice, ChunkDelta,
@@ -51,7 +50,8 @@ pub(super) async fn complete(
         },
         named @ (NamedSession::Id(_) | NamedSession::Thread(_)) => named,
     };
-    let conversation = ChatConversation::new(std::mem::take(&mut request.messages))?;
+    let conversation = RequestConversation::new(request.take_messages()?);
+    conversation.check("messages")?;
     let agent = rest.hub.directory().find_agent(&caller.user, &request.model).await;
     let agent = agent.map_err(|no| OpenAiRefusal::from(no).about("model"))?;
     let held = rest.hold(&caller.user)?;
@@ -90,7 +90,7 @@ impl Beginning<'_> {
     async fn run(
         self,
         name: NamedSession,
-        conversation: ChatConversation,
+        conversation: RequestConversation,
         request: &ChatRequest,
     ) -> OpenAiResult<ChatRun> {
         let names = self.tools.names.clone();
@@ -132,7 +132,7 @@ impl Beginning<'_> {
     /// Returns results of tools to the turn that waits for them. `None` if no turn does.
     async fn answered_calls(
         &self,
-        conversation: &ChatConversation,
+        conversation: &RequestConversation,
     ) -> OpenAiResult<Option<(SessionId, TurnReader, crate::endpoint::TurnPlace)>> {
         let results = conversation.results();
         let calls: Option<Vec<ClientCall>> =
@@ -149,10 +149,10 @@ impl Beginning<'_> {
         let returns = calls
             .into_iter()
             .zip(results)
-            .map(|(call, result)| CallReturn { call: call.call, text: result.text.clone() })
+            .map(|(call, result)| (call.call, CallAnswer::Returned(result.text.clone())))
             .collect();
         let sender = self.sender(first.session.clone());
-        match sender.return_calls(first.before, returns, conversation.said()).await {
+        match sender.answer_calls(first.before, returns, conversation.said()).await {
             Ok((reader, place)) => Ok(Some((first.session, reader, place))),
             // The call took too long, or its turn was cancelled: the messages tell the story.
             Err(refusal) if refusal.code == RefusalCode::UnknownCall => Ok(None),

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thoughtwire_proto::Usage;
 
+use crate::openai::content::text_of;
+use crate::openai::conversation::RequestMessage;
 use crate::openai::tools::FunctionTool;
 use crate::openai::{OpenAiRefusal, OpenAiResult};
 
@@ -11,7 +13,7 @@ use crate::openai::{OpenAiRefusal, OpenAiResult};
 #[derive(Deserialize)]
 pub(in crate::openai) struct ChatRequest {
     pub(super) model: String,
-    pub(super) messages: Vec<ChatMessage>,
+    messages: Vec<ChatMessage>,
     #[serde(default)]
     pub(super) stream: Option<bool>,
     #[serde(default)]
@@ -149,6 +151,33 @@ impl ChatRequest {
             }
         }
         Ok(())
+    }
+
+    /// Takes the messages.
+    pub(super) fn take_messages(&mut self) -> OpenAiResult<Vec<RequestMessage>> {
+        let mut taken = Vec::new();
+        for (at, message) in std::mem::take(&mut self.messages).into_iter().enumerate() {
+            let text = text_of(&message.content, &format!("messages[{at}].content"))?;
+            taken.push(match message.role {
+                ChatRole::System | ChatRole::Developer => RequestMessage::Instructions(text),
+                ChatRole::User => RequestMessage::User(text),
+                ChatRole::Assistant => RequestMessage::Assistant(text),
+                ChatRole::Tool => {
+                    let id = message.tool_call_id.ok_or_else(|| {
+                        OpenAiRefusal::of_param(
+                            &format!("messages[{at}].tool_call_id"),
+                            "a message of the role `tool` needs `tool_call_id`",
+                        )
+                    })?;
+                    RequestMessage::Result { id, text }
+                }
+            });
+            for ChatToolCall { id, function, .. } in message.tool_calls.unwrap_or_default() {
+                let CalledFunction { name, arguments } = function;
+                taken.push(RequestMessage::Call { id, name, arguments });
+            }
+        }
+        Ok(taken)
     }
 
     /// Takes the client's functions.

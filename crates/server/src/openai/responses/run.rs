@@ -1,0 +1,144 @@
+//! A response under way.
+
+use axum::response::sse::Event as SseEvent;
+use futures::{Stream, StreamExt as _};
+use serde_json::Value;
+use thoughtwire_hub::Hub;
+use thoughtwire_proto::{AgentProfile, Refusal, SessionCommand, SessionId, UserId};
+
+use super::encode::ResponseEncoder;
+use super::events::ResponseEvent;
+use crate::access::Identity;
+use crate::endpoint::{StreamCut, TurnReader, TurnStep};
+use crate::rest::RestState;
+
+/// Model of agents that workers run. Their items may overlap, so that only their events tell in
+/// which order they are.
+const OFFERED: &str = "offered";
+
+/// A response that is followed to its end.
+pub(super) struct ResponseRun {
+    hub: Hub,
+    user: UserId,
+    session: SessionId,
+    reader: TurnReader,
+    encoder: ResponseEncoder,
+    /// Whether texts are sent before their events. What is sent is on disk then.
+    is_live: bool,
+}
+
+impl ResponseRun {
+    pub(super) fn new(
+        rest: &RestState,
+        caller: &Identity,
+        reader: TurnReader,
+        encoder: ResponseEncoder,
+        agent: &AgentProfile,
+    ) -> Self {
+        Self {
+            hub: rest.hub.clone(),
+            user: caller.user.clone(),
+            session: reader.session().clone(),
+            reader,
+            encoder,
+            is_live: agent.spec.model.as_deref() != Some(OFFERED),
+        }
+    }
+
+    pub(super) fn session(&self) -> &SessionId {
+        &self.session
+    }
+
+    /// Takes what is there, without waiting.
+    pub(super) async fn catch_up(&mut self) -> Result<(), Refusal> {
+        while !self.encoder.is_ended() {
+            let step = self.reader.next().await?;
+            let is_quiet = matches!(step, TurnStep::Quiet);
+            self.encoder.take(step);
+            if is_quiet {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The command that cancels the response; `None` if it has ended.
+    pub(super) fn cancel_command(&self) -> Option<SessionCommand> {
+        if self.encoder.is_ended() {
+            return None;
+        }
+        match (self.reader.turn(), self.reader.input()) {
+            (Some(turn), _) => Some(SessionCommand::Cancel { turn: Some(turn.clone()) }),
+            (None, Some(input)) => Some(SessionCommand::Withdraw { input: input.clone() }),
+            (None, None) => None,
+        }
+    }
+
+    /// The response as it is now.
+    pub(super) async fn snapshot(mut self) -> Result<Value, Refusal> {
+        self.catch_up().await?;
+        let is_queued = self.reader.turn().is_none();
+        Ok(self.encoder.object(if is_queued { "queued" } else { "in_progress" }))
+    }
+
+    /// The response at its end.
+    pub(super) async fn whole(mut self) -> Result<Value, Refusal> {
+        while !self.encoder.is_ended() {
+            let step = self.reader.next().await?;
+            self.encoder.take(step);
+        }
+        Ok(self.encoder.object("completed"))
+    }
+
+    /// Takes the next step. Text of an open item is shown once it is on disk.
+    async fn advance(&mut self) -> Result<Vec<ResponseEvent>, Refusal> {
+        let step = self.reader.next().await?;
+        let is_quiet = matches!(step, TurnStep::Quiet);
+        self.encoder.take(step);
+        if is_quiet
+            && self.is_live
+            && let Some(live) = self.encoder.piece_to_save()
+        {
+            match self.hub.save_open_text(&self.user, &self.session).await {
+                Ok(()) => self.encoder.saved(&live),
+                // Another node has the session, or the disk does not take it now.
+                Err(_) => self.is_live = false,
+            }
+        }
+        Ok(self.encoder.take_events())
+    }
+
+    /// The events of the response, those behind a position if one is given. They end with the
+    /// response. If the server stops before that, the stream breaks off, and goes on after the
+    /// start with the last position that the client has.
+    pub(super) fn stream(
+        self,
+        starting_after: Option<u64>,
+    ) -> impl Stream<Item = Result<SseEvent, StreamCut>> + Send + use<> {
+        let steps = futures::stream::unfold(Some(Box::new(self)), |run| async move {
+            let mut run = run?;
+            match run.advance().await {
+                Ok(events) => {
+                    let is_ended = run.encoder.is_ended();
+                    Some((Ok(events), (!is_ended).then_some(run)))
+                }
+                Err(refusal) => Some((Err(StreamCut(refusal.reason)), None)),
+            }
+        });
+        let is_new =
+            move |event: &ResponseEvent| starting_after.is_none_or(|after| event.number > after);
+        steps.flat_map(move |events| {
+            let events = match events {
+                Ok(events) => {
+                    events.into_iter().filter(is_new).map(|event| Ok(show(&event))).collect()
+                }
+                Err(cut) => vec![Err(cut)],
+            };
+            futures::stream::iter(events)
+        })
+    }
+}
+
+fn show(event: &ResponseEvent) -> SseEvent {
+    SseEvent::default().event(event.kind).data(event.body.to_string())
+}
