@@ -7,7 +7,7 @@ use thoughtwire_proto::{AgentProfile, UserId};
 
 use super::OpenAiResult;
 use crate::access::Identity;
-use crate::rest::{PathParams, SharedRest};
+use crate::rest::{PathParams, RestRefusal, SharedRest};
 
 #[derive(Serialize)]
 pub(super) struct ModelList {
@@ -38,8 +38,9 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(rest): SharedRest,
     caller: Identity,
-    PathParams(model): PathParams<String>,
+    model: Result<PathParams<String>, RestRefusal>,
 ) -> OpenAiResult<Json<ModelEntry>> {
+    let PathParams(model) = model?;
     let agent = rest.hub.directory().find_agent(&caller.user, &model).await?;
     Ok(Json(entry(&caller.user, agent)))
 }

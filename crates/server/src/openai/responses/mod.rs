@@ -29,7 +29,7 @@ use crate::endpoint::{
     CallAnswer, InputSender, SessionReader, StreamGuard, TurnPlace, TurnReader, stream_events,
 };
 use crate::eviction::Eviction;
-use crate::rest::{IdempotencyHeader, PathParams, QueryParams, RestState, SharedRest};
+use crate::rest::{IdempotencyHeader, PathParams, QueryParams, RestRefusal, RestState, SharedRest};
 use encode::{ResponseEncoder, ResponseFrame};
 use id::ResponseId;
 use run::ResponseRun;
@@ -68,10 +68,11 @@ pub(super) async fn create(
 pub(super) async fn show(
     State(rest): SharedRest,
     caller: Identity,
-    PathParams(id): PathParams<String>,
-    QueryParams(query): QueryParams<ResponseQuery>,
+    id: Result<PathParams<String>, RestRefusal>,
+    query: Result<QueryParams<ResponseQuery>, RestRefusal>,
     eviction: Option<Extension<Eviction>>,
 ) -> OpenAiResult<Response> {
+    let (PathParams(id), QueryParams(query)) = (id?, query?);
     let held = rest.hold(&caller.user)?;
     let run = existing(&rest, &caller, &id).await?;
     if !query.stream {
@@ -85,8 +86,9 @@ pub(super) async fn show(
 pub(super) async fn cancel(
     State(rest): SharedRest,
     caller: Identity,
-    PathParams(id): PathParams<String>,
+    id: Result<PathParams<String>, RestRefusal>,
 ) -> OpenAiResult<Response> {
+    let PathParams(id) = id?;
     let _held = rest.hold(&caller.user)?;
     let mut run = existing(&rest, &caller, &id).await?;
     run.catch_up().await?;

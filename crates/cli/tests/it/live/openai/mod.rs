@@ -1,25 +1,30 @@
 //! The OpenAI-compatible endpoint, driven by PyPI's and npm's `openai` and by raw requests.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use super::access::Guarded;
 use super::rest::{call, http};
-use super::support::{Live, events, test_deps};
+use super::support::{Live, events, lasting_address, test_deps};
 
 /// Version of PyPI's client, as in the Makefile.
 const PYTHON_CLIENT: &str = "openai-3.57.0";
 
-/// Runs a scenario of `client.py`. Returns what it prints before its `ok`.
-async fn drive(live: &Live, scenario: &str, arguments: &[&str]) -> String {
+/// A scenario of `client.py`.
+fn scenario(live: &Live, name: &str, arguments: &[&str]) -> Command {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/live/openai/client.py");
-    let output = Command::new(test_deps("venv/bin/python"))
-        .args([script, &live.url, scenario])
-        .args(arguments)
-        .env("PYTHONPATH", test_deps(PYTHON_CLIENT))
-        .output()
-        .await
-        .unwrap();
+    let mut command = Command::new(test_deps("venv/bin/python"));
+    command.args([script, &live.url, name]).args(arguments);
+    command.env("PYTHONPATH", test_deps(PYTHON_CLIENT));
+    command
+}
+
+/// Runs a scenario. Returns what it prints before its `ok`.
+async fn drive(live: &Live, name: &str, arguments: &[&str]) -> String {
+    let output = scenario(live, name, arguments).output().await.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{errors}");
@@ -106,6 +111,8 @@ async fn wrong_requests_are_refused_in_the_form_of_the_api() {
     let (_, made) = guarded.call(&eve, "POST", "/v1/agents", draft("eve")).await;
     let foreign = made["agent"]["main_session"].as_str().unwrap();
     drive(&guarded.live, "hostile", &[&ada, foreign]).await;
+    let response = drive(&guarded.live, "foreign_response", &[&eve]).await;
+    drive(&guarded.live, "hostile_responses", &[&ada, response.trim()]).await;
     let path = "/openai/v1/chat/completions";
     let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
     let large = format!("{{\"model\":\"{}\"}}", "a".repeat(2 << 20));
@@ -129,6 +136,7 @@ async fn wrong_requests_are_refused_in_the_form_of_the_api() {
     for (method, path, status) in [
         ("GET", "/openai/v1/files", 404),
         ("GET", path, 405),
+        ("GET", "/openai/v1/responses/resp_1?stream=maybe", 400),
         ("GET", "/openai/v1/models/eve", 404),
     ] {
         let (found, body) = guarded.call(&ada, method, path, None).await;
@@ -170,4 +178,61 @@ async fn the_session_of_a_request_that_names_none_is_deleted_after_its_time() {
     let mut expected = [main.as_str(), &named];
     expected.sort_unstable();
     assert_eq!(left, expected);
+}
+
+#[tokio::test]
+async fn responses_converse_and_their_streams_resume_at_any_position() {
+    let (live, _) = with_ada().await;
+    drive(&live, "response_conversation", &[]).await;
+}
+
+#[tokio::test]
+async fn functions_of_the_client_end_a_response_and_their_outputs_go_on() {
+    let (live, _) = with_ada().await;
+    drive(&live, "response_tools", &[]).await;
+}
+
+#[tokio::test]
+async fn an_approval_is_asked_for_and_given_in_the_words_of_the_api() {
+    let (live, _) = with_ada().await;
+    let ask = json!({"permissions": {"calculator": "ask"}});
+    assert_eq!(call(&live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
+    drive(&live, "response_approval", &[]).await;
+}
+
+#[tokio::test]
+async fn responses_run_in_the_background_and_are_cancelled() {
+    let (live, _) = with_ada().await;
+    live.agent("slow", "load:items=100000,bytes=40,deltas=yes,rate=20").await;
+    drive(&live, "response_background", &[]).await;
+}
+
+#[tokio::test]
+async fn a_stream_resumes_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let address = lasting_address();
+    let flags = ["--listen", address.as_str()];
+    let mut live = Live::on(dir.path(), &flags).await;
+    live.agent("slow", "load:items=40,bytes=40,deltas=yes,rate=20").await;
+    let mut reading = scenario(&live, "begin_slowly", &[])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(reading.stdout.take().unwrap()).lines();
+    let response = lines.next_line().await.unwrap().unwrap();
+    let begun = lines.next_line().await.unwrap().unwrap();
+    live.kill().await;
+    let live = Live::on(dir.path(), &flags).await;
+    drive(&live, "go_on", &[&response, &begun]).await;
+    let session = response.split('_').nth(1).unwrap();
+    let path = format!("/v1/sessions/{session}/events?limit=1000");
+    let (_, page) = call(&live, "GET", &path, &[], None).await;
+    let kinds: Vec<&str> = page["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| record["event"]["kind"].as_str().unwrap())
+        .collect();
+    assert!(kinds.contains(&"turn_resumed"), "{kinds:?}");
 }
