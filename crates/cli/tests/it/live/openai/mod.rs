@@ -31,6 +31,20 @@ async fn drive(live: &Live, name: &str, arguments: &[&str]) -> String {
     printed.strip_suffix("ok\n").unwrap_or_else(|| panic!("{printed} {errors}")).to_owned()
 }
 
+/// Runs a module where npm's client is installed. Returns what it prints.
+async fn run_module(text: &str, arguments: &[&str]) -> String {
+    let output = Command::new("node")
+        .args(["--input-type=module", "--eval", text, "--"])
+        .args(arguments)
+        .current_dir(test_deps("node_modules/openai").parent().unwrap().parent().unwrap())
+        .env("OPENAI_API_KEY", "none")
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// A server with the agent `ada`.
 async fn with_ada() -> (Live, String) {
     let live = Live::start().await;
@@ -235,4 +249,44 @@ async fn a_stream_resumes_after_a_kill() {
         .map(|record| record["event"]["kind"].as_str().unwrap())
         .collect();
     assert!(kinds.contains(&"turn_resumed"), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn npms_client_converses_resumes_and_cancels() {
+    let (live, _) = with_ada().await;
+    live.agent("slow", "load:items=100000,bytes=40,deltas=yes,rate=20").await;
+    let ask = json!({"permissions": {"calculator": "ask"}});
+    assert_eq!(call(&live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
+    for scenario in ["chat", "responses", "cancel"] {
+        let printed = run_module(include_str!("client.mjs"), &[&live.url, scenario]).await;
+        assert_eq!(printed, "ok\n", "{scenario}");
+    }
+}
+
+/// The README's blocks in a language that use OpenAI's client, for a server at a URL.
+fn readme_blocks(language: &str, url: &str) -> Vec<String> {
+    let readme = include_str!("../../../../../../README.md");
+    let fence = format!("```{language}\n");
+    let blocks = readme.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap());
+    let blocks = blocks.filter(|block| block.contains("/openai/v1"));
+    blocks.map(|block| block.replace("http://127.0.0.1:8282", url)).collect()
+}
+
+#[tokio::test]
+async fn the_readmes_examples_run() {
+    let (live, _) = with_ada().await;
+    let python = readme_blocks("python", &live.url);
+    let javascript = readme_blocks("js", &live.url);
+    assert_eq!((python.len(), javascript.len()), (1, 1));
+    let output = Command::new(test_deps("venv/bin/python"))
+        .args(["-c", &python[0]])
+        .env("PYTHONPATH", test_deps(PYTHON_CLIENT))
+        .output()
+        .await
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(printed.matches("42").count(), 2, "{printed} {errors}");
+    let printed = run_module(&javascript[0], &[]).await;
+    assert_eq!(printed.matches("42").count(), 2, "{printed}");
 }

@@ -1,0 +1,90 @@
+// Drives a server with npm's `openai`, as client.py does with PyPI's.
+// Its text is given to Node.js where `openai` is installed; arguments: URL SCENARIO [ARGUMENT…]
+
+import assert from "node:assert/strict";
+import OpenAI from "openai";
+
+const [url, scenario, ...args] = process.argv.slice(1);
+const client = new OpenAI({ baseURL: `${url}/openai/v1`, apiKey: "none" });
+const SUM = 'use calculator {"expression": "6*7"}';
+const user = (content) => ({ role: "user", content });
+
+async function approve(session, call) {
+  const answer = await fetch(`${url}/v1/sessions/${session}/calls/${call}/decision`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ decision: "approved" }),
+  });
+  assert.equal(answer.status, 200);
+}
+
+const scenarios = {
+  // Reasoning, a tool that needs approval, and the reply, over chat completions.
+  async chat() {
+    const stream = await client.chat.completions.create({
+      model: "ada",
+      messages: [user(SUM)],
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    let [content, reasoning, session, usage, asked] = ["", "", undefined, undefined, false];
+    for await (const chunk of stream) {
+      session ??= chunk.metadata?.session;
+      usage ??= chunk.usage;
+      content += chunk.choices[0]?.delta.content ?? "";
+      reasoning += chunk.choices[0]?.delta.reasoning_content ?? "";
+      const call = reasoning.match(/Waits for approval of calculator \(call (\w+)\)/)?.[1];
+      if (call && !asked) {
+        asked = true;
+        await approve(session, call);
+      }
+    }
+    assert.ok(asked && reasoning.startsWith("I am to use calculator."), reasoning);
+    assert.equal(content, "calculator says: 42");
+    assert.ok(usage.total_tokens > 0);
+  },
+
+  // The same over responses, which a second reader follows from a position.
+  async responses() {
+    const stream = await client.responses.create({ model: "ada", input: SUM, stream: true });
+    const seen = [];
+    for await (const event of stream) {
+      assert.equal(event.sequence_number, seen.length);
+      seen.push(event);
+      if (event.type === "response.output_item.done" && event.item.type === "mcp_approval_request") {
+        await approve(seen[0].response.metadata.session, event.item.id.split("_").at(-1));
+      }
+    }
+    const last = seen.at(-1);
+    assert.equal(last.type, "response.completed");
+    const { id } = last.response;
+    const again = await client.responses.retrieve(id, { stream: true, starting_after: 4 });
+    const rest = [];
+    for await (const event of again) rest.push(event);
+    assert.deepEqual(rest, seen.slice(5));
+    const whole = await client.responses.retrieve(id);
+    assert.equal(whole.output_text, "calculator says: 42");
+    const next = await client.responses.create({
+      model: "ada",
+      input: "remember that tea is hot",
+      previous_response_id: id,
+    });
+    assert.equal(next.status, "completed");
+    assert.equal(next.conversation.id, whole.conversation.id);
+  },
+
+  // Reads the beginning of a slow response and cancels it from beside.
+  async cancel() {
+    const stream = await client.responses.create({ model: "slow", input: "go", stream: true });
+    let id;
+    for await (const event of stream) {
+      id ??= event.response?.id;
+      if (event.type === "response.output_text.delta") break;
+    }
+    assert.equal((await client.responses.cancel(id)).status, "cancelled");
+    await assert.rejects(client.responses.retrieve("resp_1"), OpenAI.NotFoundError);
+  },
+};
+
+await scenarios[scenario](...args);
+console.log("ok");
