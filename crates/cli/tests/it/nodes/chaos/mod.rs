@@ -1,0 +1,205 @@
+//! Faults of nodes, of their database and of the connections between them, while clients of all
+//! nodes send and read: nothing is lost, doubled or out of order, and turns go on.
+//!
+//! `THOUGHTWIRE_ROUNDS` and `THOUGHTWIRE_SESSIONS` set the number of faults and of sessions.
+
+mod checks;
+mod cluster;
+mod faults;
+mod reader;
+mod relay;
+mod stage;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use self::cluster::{ChaosCluster, NODES};
+use self::faults::{Draws, Fault};
+use self::reader::{ChaosReader, Read};
+use self::stage::Stage;
+use self::writer::{ChaosWriter, Written};
+
+/// A turn with one message in five deltas.
+const MODEL: &str = "load:items=5,bytes=20,rate=50,deltas=yes";
+/// Time after which a session that does not answer is a failure.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The clients of one session.
+struct SessionClients {
+    session: String,
+    writer: JoinHandle<Written>,
+    reader: JoinHandle<Read>,
+    goal: watch::Sender<u64>,
+}
+
+/// Times from a fault until the sessions that it hit answered, by kind of fault.
+type Times = BTreeMap<Fault, Vec<Duration>>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_doubled_or_out_of_order_whatever_fails() {
+    let (rounds, sessions) = (number("THOUGHTWIRE_ROUNDS", 3), number("THOUGHTWIRE_SESSIONS", 12));
+    let mut cluster = ChaosCluster::start().await;
+    let urls = std::array::from_fn(|node| Some(cluster.live(node).url.clone()));
+    let stage = Stage::new(urls);
+    let mut clients = Vec::new();
+    for number in 0..sessions {
+        let (node, name) = (number % NODES, format!("agent-{number}"));
+        let (_, session) = cluster.live(node).agent(&name, MODEL).await;
+        clients.push(SessionClients::start(session, node, &stage));
+    }
+    let (mut draws, mut times) = (Draws::new(17), Times::new());
+    for (round, fault) in draws.faults(rounds).into_iter().enumerate() {
+        let victim = usize::try_from(draws.below(NODES as u64)).unwrap();
+        let hit = cluster.sessions_of(fault.hits_one_node().then_some(victim)).await;
+        stage.stir();
+        // Some of the turns run when it happens.
+        sleep(Duration::from_millis(draws.below(150))).await;
+        let answered = one_round(&mut cluster, &stage, fault, victim, sessions).await;
+        let of_hit: Vec<_> =
+            answered.into_iter().filter(|(session, _)| hit.contains(session)).collect();
+        let worst = of_hit.iter().map(|(_, time)| *time).max().unwrap_or_default();
+        eprintln!(
+            "{round}: {} at node {victim}: {worst:.2?}, {} sessions",
+            fault.name(),
+            hit.len()
+        );
+        times.entry(fault).or_default().extend(of_hit.into_iter().map(|(_, time)| time));
+        assert_eq!(stage.breaches(), Vec::<String>::new(), "round {round}");
+    }
+    print_times(&times);
+    stage.end();
+    finish(&cluster, &stage, clients).await;
+}
+
+/// A fault, until all sessions have answered behind it and all nodes serve again.
+async fn one_round(
+    cluster: &mut ChaosCluster,
+    stage: &Arc<Stage>,
+    fault: Fault,
+    victim: usize,
+    sessions: usize,
+) -> BTreeMap<String, Duration> {
+    if fault.takes_node() {
+        stage.set_url(victim, None);
+    }
+    cluster.begin(fault, victim).await;
+    stage.tell_of_fault();
+    let (answered, back) = tokio::join!(
+        timeout(PATIENCE, stage.until_answered(sessions)),
+        cluster.go_on(fault, victim),
+    );
+    let answered = answered.unwrap_or_else(|_| {
+        panic!("{}: of {sessions} sessions these answered: {:?}", fault.name(), stage.answered())
+    });
+    let back = if fault == Fault::Kill { Some(cluster.start_node(victim).await) } else { back };
+    timeout(PATIENCE, cluster.until_ready()).await.expect("all nodes serve again");
+    if let Some(url) = back {
+        stage.set_url(victim, Some(url));
+    }
+    answered
+}
+
+impl SessionClients {
+    fn start(session: String, node: usize, stage: &Arc<Stage>) -> Self {
+        let goal = watch::Sender::new(u64::MAX);
+        let writer = ChaosWriter::new(session.clone(), node + 1, Arc::clone(stage));
+        let reader = ChaosReader {
+            session: session.clone(),
+            node: node + 2,
+            stage: Arc::clone(stage),
+            goal: goal.subscribe(),
+            read: Read::default(),
+        };
+        let (writer, reader) = (tokio::spawn(writer.run()), tokio::spawn(reader.run()));
+        Self { session, writer, reader, goal }
+    }
+}
+
+/// Waits until all turns have ended, and compares what is stored with what everybody saw.
+async fn finish(cluster: &ChaosCluster, stage: &Stage, clients: Vec<SessionClients>) {
+    let (mut breaches, mut totals) = (Vec::new(), Totals::default());
+    for SessionClients { session, writer, reader, goal } in clients {
+        let written = timeout(PATIENCE, writer).await.expect("the writer ends").unwrap();
+        let log = whole_log(cluster, 0, &session, written.acknowledged.len()).await;
+        goal.send_replace(log.len() as u64);
+        let read = timeout(PATIENCE, reader).await.expect("the reader catches up").unwrap();
+        for node in 1..NODES {
+            if whole_log(cluster, node, &session, written.acknowledged.len()).await != log {
+                breaches.push(format!("{session} differs at node {node}"));
+            }
+        }
+        let found = checks::check(&log, &written, &read);
+        breaches.extend(found.into_iter().map(|breach| format!("{session}: {breach}")));
+        totals.add(&log, &written, &read);
+    }
+    breaches.extend(stage.breaches());
+    eprintln!("{totals:#?}");
+    assert_eq!(breaches, Vec::<String>::new());
+}
+
+/// A session's log through a node, once the turns of all its inputs have ended.
+async fn whole_log(
+    cluster: &ChaosCluster,
+    node: usize,
+    session: &str,
+    inputs: usize,
+) -> Vec<Value> {
+    let mut client = cluster.live(node).native().await;
+    let (_, mut frames) = client.attach(session, Some(0)).await;
+    let ended = |frames: &[Value]| {
+        frames.iter().filter(|frame| frame["event"]["kind"] == "turn_ended").count()
+    };
+    while ended(&frames) < inputs {
+        frames.push(client.next().await);
+    }
+    frames.retain(|frame| frame["type"] == "event");
+    frames
+}
+
+/// Sums over all sessions.
+#[derive(Debug, Default)]
+struct Totals {
+    records: usize,
+    acknowledged: usize,
+    sent_again: usize,
+    acknowledged_as_duplicates: usize,
+    turns_resumed: usize,
+    texts_compared: usize,
+    attachments: usize,
+}
+
+impl Totals {
+    fn add(&mut self, log: &[Value], written: &Written, read: &Read) {
+        let resumed = log.iter().filter(|frame| frame["event"]["kind"] == "turn_resumed");
+        self.records += log.len();
+        self.acknowledged += written.acknowledged.len();
+        self.sent_again += written.repeated;
+        self.acknowledged_as_duplicates += written.duplicates;
+        self.turns_resumed += resumed.count();
+        self.texts_compared += read.compared;
+        self.attachments += read.attached;
+    }
+}
+
+fn print_times(times: &Times) {
+    for (fault, times) in times {
+        let mut sorted = times.clone();
+        sorted.sort();
+        let (Some(median), Some(worst)) = (sorted.get(sorted.len() / 2), sorted.last()) else {
+            continue;
+        };
+        let count = sorted.len();
+        eprintln!("{}: {count} answers, median {median:.2?}, worst {worst:.2?}", fault.name());
+    }
+}
+
+fn number(variable: &str, otherwise: usize) -> usize {
+    std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap())
+}

@@ -1,0 +1,122 @@
+//! The things that all clients of a run share: where the nodes are, what happens, what was measured.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
+use tokio_websockets::ClientBuilder;
+
+use super::cluster::NODES;
+use crate::live::TestClient;
+
+/// Time after which a client tries another node.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What happens at the moment.
+#[derive(Clone, Copy)]
+pub(super) struct Round {
+    /// Number of faults so far.
+    pub(super) number: usize,
+    /// Since when, if it is a fault. Otherwise the clients are only asked to send something.
+    pub(super) fault_at: Option<Instant>,
+    pub(super) is_over: bool,
+}
+
+/// Shared by the clients of a run.
+pub(super) struct Stage {
+    /// URLs of the nodes that clients use.
+    urls: Mutex<[Option<String>; NODES]>,
+    pub(super) round: watch::Sender<Round>,
+    /// By session, the time from the fault until it answered.
+    answered: Mutex<BTreeMap<String, Duration>>,
+    answers: Notify,
+    /// Each breach of the protocol that a client saw.
+    breaches: Mutex<Vec<String>>,
+}
+
+impl Stage {
+    pub(super) fn new(urls: [Option<String>; NODES]) -> Arc<Self> {
+        Arc::new(Self {
+            urls: Mutex::new(urls),
+            round: watch::Sender::new(Round { number: 0, fault_at: None, is_over: false }),
+            answered: Mutex::default(),
+            answers: Notify::new(),
+            breaches: Mutex::default(),
+        })
+    }
+
+    /// Tells clients where a node is, or that they should use the others.
+    pub(super) fn set_url(&self, node: usize, url: Option<String>) {
+        self.urls.lock().unwrap()[node] = url;
+    }
+
+    /// Asks all writers for an input.
+    pub(super) fn stir(&self) {
+        self.round.send_modify(|round| {
+            round.number += 1;
+            round.fault_at = None;
+        });
+    }
+
+    /// Tells all writers of a fault.
+    pub(super) fn tell_of_fault(&self) {
+        self.answered.lock().unwrap().clear();
+        self.round.send_modify(|round| {
+            round.number += 1;
+            round.fault_at = Some(Instant::now());
+        });
+    }
+
+    pub(super) fn end(&self) {
+        self.round.send_modify(|round| round.is_over = true);
+    }
+
+    /// Notes that a session has answered an input that was first sent behind a fault.
+    pub(super) fn note_answer(&self, session: &str, round: Round) {
+        let current = self.round.borrow().number;
+        if let Some(at) = round.fault_at.filter(|_| round.number == current) {
+            self.answered.lock().unwrap().entry(session.to_owned()).or_insert(at.elapsed());
+            self.answers.notify_one();
+        }
+    }
+
+    /// Waits until all sessions have answered behind a fault. Gives the times.
+    pub(super) async fn until_answered(&self, sessions: usize) -> BTreeMap<String, Duration> {
+        loop {
+            {
+                let answered = self.answered.lock().unwrap();
+                if answered.len() == sessions {
+                    return answered.clone();
+                }
+            }
+            self.answers.notified().await;
+        }
+    }
+
+    pub(super) fn answered(&self) -> BTreeMap<String, Duration> {
+        self.answered.lock().unwrap().clone()
+    }
+
+    pub(super) fn breach(&self, what: String) {
+        self.breaches.lock().unwrap().push(what);
+    }
+
+    pub(super) fn breaches(&self) -> Vec<String> {
+        self.breaches.lock().unwrap().clone()
+    }
+
+    /// Connects to a node if clients use it and it answers. Gives a connection past `welcome`.
+    pub(super) async fn connect(&self, node: usize) -> Option<TestClient> {
+        let url = self.urls.lock().unwrap()[node].clone()?;
+        let uri = format!("{}/v1/ws", url.replace("http", "ws")).parse().unwrap();
+        let connected = timeout(CONNECT_PATIENCE, async {
+            let (socket, _) = ClientBuilder::from_uri(uri).connect().await.ok()?;
+            let mut client = TestClient { socket };
+            let welcome = client.next_or_close().await.ok()?;
+            (welcome["type"] == "welcome").then_some(client)
+        });
+        connected.await.ok().flatten()
+    }
+}
