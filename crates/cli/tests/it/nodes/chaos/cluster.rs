@@ -101,7 +101,8 @@ impl ChaosCluster {
         }
     }
 
-    /// Does the part of a fault that does not wait for the sessions.
+    /// Does what follows a fault, whether the sessions answer or not. Gives the URL of a node that is
+    /// back.
     pub(super) async fn go_on(&mut self, fault: Fault, victim: usize) -> Option<String> {
         match fault {
             Fault::KillAndRestart => Some(self.start_node(victim).await),
@@ -110,18 +111,13 @@ impl ChaosCluster {
                 assert_eq!(status.code(), Some(0), "a planned stop");
                 Some(self.start_node(victim).await)
             }
-            Fault::Pause => {
+            // Others have its sessions by then, or will soon.
+            Fault::Pause | Fault::DatabaseAway => {
                 sleep(LONGER_THAN_LEASE).await;
-                self.live(victim).send_signal("CONT");
-                Some(self.live(victim).url.clone())
+                None
             }
             Fault::DatabaseRestart => {
                 self.database_tool("restart").await;
-                None
-            }
-            Fault::DatabaseAway => {
-                sleep(LONGER_THAN_LEASE).await;
-                self.nodes[victim].to_database.open();
                 None
             }
             Fault::NodesCut => {
@@ -130,6 +126,26 @@ impl ChaosCluster {
                 None
             }
             Fault::Kill | Fault::DatabaseCut => None,
+        }
+    }
+
+    /// Ends what lasts until all sessions have answered. Gives the URL of a node that is back.
+    pub(super) async fn end(&mut self, fault: Fault, victim: usize) -> Option<String> {
+        match fault {
+            Fault::Kill => Some(self.start_node(victim).await),
+            Fault::Pause => {
+                self.live(victim).send_signal("CONT");
+                Some(self.live(victim).url.clone())
+            }
+            Fault::DatabaseAway => {
+                self.nodes[victim].to_database.open();
+                None
+            }
+            Fault::KillAndRestart
+            | Fault::Terminate
+            | Fault::DatabaseRestart
+            | Fault::DatabaseCut
+            | Fault::NodesCut => None,
         }
     }
 

@@ -7,7 +7,7 @@ pub(super) enum Fault {
     Kill,
     /// `kill -9`. The node starts again at once.
     KillAndRestart,
-    /// SIGSTOP for longer than the lease, then SIGCONT.
+    /// SIGSTOP for longer than the lease. SIGCONT comes once others serve its sessions.
     Pause,
     /// SIGTERM. The node starts again when it has ended.
     Terminate,
@@ -15,7 +15,8 @@ pub(super) enum Fault {
     DatabaseRestart,
     /// A node's connections to the database are cut once.
     DatabaseCut,
-    /// A node does not reach the database for longer than its lease.
+    /// A node does not reach the database for longer than its lease, and until others serve its
+    /// sessions.
     DatabaseAway,
     /// All connections between nodes are cut, and new ones are refused for a second.
     NodesCut,
@@ -37,11 +38,11 @@ impl Fault {
         match self {
             Self::Kill => "kill -9, start later",
             Self::KillAndRestart => "kill -9, start at once",
-            Self::Pause => "SIGSTOP for 7 s",
+            Self::Pause => "SIGSTOP, 7 s or longer",
             Self::Terminate => "SIGTERM, start again",
             Self::DatabaseRestart => "crash of the database",
             Self::DatabaseCut => "cut to the database",
-            Self::DatabaseAway => "no database for 7 s",
+            Self::DatabaseAway => "no database, 7 s or longer",
             Self::NodesCut => "cut between nodes",
         }
     }

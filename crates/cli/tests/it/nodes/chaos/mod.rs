@@ -89,6 +89,7 @@ async fn one_round(
     if fault.takes_node() {
         stage.set_url(victim, None);
     }
+    stage.disturb();
     cluster.begin(fault, victim).await;
     stage.tell_of_fault();
     let (answered, back) = tokio::join!(
@@ -98,7 +99,7 @@ async fn one_round(
     let answered = answered.unwrap_or_else(|_| {
         panic!("{}: of {sessions} sessions these answered: {:?}", fault.name(), stage.answered())
     });
-    let back = if fault == Fault::Kill { Some(cluster.start_node(victim).await) } else { back };
+    let back = cluster.end(fault, victim).await.or(back);
     timeout(PATIENCE, cluster.until_ready()).await.expect("all nodes serve again");
     if let Some(url) = back {
         stage.set_url(victim, Some(url));
@@ -171,7 +172,8 @@ struct Totals {
     sent_again: usize,
     acknowledged_as_duplicates: usize,
     turns_resumed: usize,
-    texts_compared: usize,
+    messages_streamed: usize,
+    messages_streamed_in_part: usize,
     attachments: usize,
 }
 
@@ -183,7 +185,8 @@ impl Totals {
         self.sent_again += written.repeated;
         self.acknowledged_as_duplicates += written.duplicates;
         self.turns_resumed += resumed.count();
-        self.texts_compared += read.compared;
+        self.messages_streamed += read.streamed;
+        self.messages_streamed_in_part += read.streamed_in_part;
         self.attachments += read.attached;
     }
 }

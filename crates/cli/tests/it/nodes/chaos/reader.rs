@@ -29,12 +29,24 @@ pub(super) struct Read {
     /// Frames of events, in order.
     pub(super) log: Vec<Value>,
     epoch: Option<Value>,
-    /// Open items by id: the streamed text, and the number of the next delta.
-    open: HashMap<String, (String, u64)>,
-    /// Number of messages whose streamed text was compared.
-    pub(super) compared: usize,
+    /// Open items by id.
+    open: HashMap<String, OpenText>,
+    /// Number of messages that were streamed whole.
+    pub(super) streamed: usize,
+    /// Number of messages that were streamed in part when a fault came, and read whole.
+    pub(super) streamed_in_part: usize,
     /// Number of times that it attached.
     pub(super) attached: usize,
+}
+
+/// The streamed text of an open item.
+#[derive(Default)]
+struct OpenText {
+    text: String,
+    /// Number of the next delta.
+    next: u64,
+    /// Round in which it began, unless a fault was under way.
+    calm_round: Option<usize>,
 }
 
 impl ChaosReader {
@@ -74,7 +86,9 @@ impl ChaosReader {
                 }
                 return;
             }
-            if let Err(breach) = self.read.take(frame) {
+            let round = *self.stage.round.borrow();
+            let calm_round = (!round.is_disturbed).then_some(round.number);
+            if let Err(breach) = self.read.take(frame, calm_round) {
                 let (session, node) = (&self.session, self.node % NODES);
                 self.stage.breach(format!("{session} at node {node}: {breach}"));
             }
@@ -87,7 +101,7 @@ impl Read {
         self.log.last().map_or(0, |frame| frame["seq"].as_u64().unwrap())
     }
 
-    fn take(&mut self, frame: Value) -> Result<(), String> {
+    fn take(&mut self, frame: Value, calm_round: Option<usize>) -> Result<(), String> {
         match frame["type"].as_str().unwrap() {
             "attached" => {
                 self.attached += 1;
@@ -96,26 +110,28 @@ impl Read {
                     return Err(format!("the cursor was not used: {frame}"));
                 }
             }
-            "event" => return self.event(frame),
+            "event" => return self.event(frame, calm_round),
             "partial" => {
                 let text = frame["text"].as_str().unwrap().to_owned();
-                self.open.insert(item(&frame), (text, frame["n"].as_u64().unwrap()));
+                let next = frame["n"].as_u64().unwrap();
+                self.open.insert(item(&frame), OpenText { text, next, calm_round });
             }
             "delta" => {
                 let n = frame["n"].as_u64().unwrap();
-                let (text, next) = self.open.entry(item(&frame)).or_default();
-                if n != *next {
-                    return Err(format!("delta {next} was expected: {frame}"));
+                let begun = || OpenText { calm_round, ..OpenText::default() };
+                let open = self.open.entry(item(&frame)).or_insert_with(begun);
+                if n != open.next {
+                    return Err(format!("delta {} was expected: {frame}", open.next));
                 }
-                text.push_str(frame["text"].as_str().unwrap());
-                *next += 1;
+                open.text.push_str(frame["text"].as_str().unwrap());
+                open.next += 1;
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn event(&mut self, frame: Value) -> Result<(), String> {
+    fn event(&mut self, frame: Value, calm_round: Option<usize>) -> Result<(), String> {
         if frame["seq"] != self.last() + 1 {
             return Err(format!("record {} was expected: {frame}", self.last() + 1));
         }
@@ -123,12 +139,19 @@ impl Read {
         let mut result = Ok(());
         if event["kind"] == "turn_resumed" {
             self.open.clear();
-        } else if let Some((streamed, _)) = self.open.remove(&item(event)) {
-            if event["complete"] == true {
-                self.compared += 1;
-                if event["text"] != streamed.as_str() {
-                    result = Err(format!("{streamed:?} was streamed: {frame}"));
-                }
+        } else if let Some(open) = self.open.remove(&item(event))
+            && event["complete"] == true
+        {
+            let text = event["text"].as_str().unwrap();
+            // Deltas are not kept for a node that loses its connection to the session's owner. The
+            // message replaces what was streamed before.
+            let may_end_early = open.calm_round.is_none() || open.calm_round != calm_round;
+            if text == open.text {
+                self.streamed += 1;
+            } else if may_end_early && text.starts_with(&open.text) {
+                self.streamed_in_part += 1;
+            } else {
+                result = Err(format!("{:?} was streamed: {frame}", open.text));
             }
         }
         self.log.push(frame);

@@ -22,7 +22,11 @@ pub(super) struct Round {
     /// Since when, if it is a fault. Otherwise the clients are only asked to send something.
     pub(super) fault_at: Option<Instant>,
     pub(super) is_over: bool,
+    /// Whether a fault is under way, or its effects may be.
+    pub(super) is_disturbed: bool,
 }
+
+const FIRST: Round = Round { number: 0, fault_at: None, is_over: false, is_disturbed: false };
 
 /// Shared by the clients of a run.
 pub(super) struct Stage {
@@ -40,7 +44,7 @@ impl Stage {
     pub(super) fn new(urls: [Option<String>; NODES]) -> Arc<Self> {
         Arc::new(Self {
             urls: Mutex::new(urls),
-            round: watch::Sender::new(Round { number: 0, fault_at: None, is_over: false }),
+            round: watch::Sender::new(FIRST),
             answered: Mutex::default(),
             answers: Notify::new(),
             breaches: Mutex::default(),
@@ -57,7 +61,13 @@ impl Stage {
         self.round.send_modify(|round| {
             round.number += 1;
             round.fault_at = None;
+            round.is_disturbed = false;
         });
+    }
+
+    /// Notes that a fault follows.
+    pub(super) fn disturb(&self) {
+        self.round.send_modify(|round| round.is_disturbed = true);
     }
 
     /// Tells all writers of a fault.
