@@ -67,6 +67,11 @@ impl Directory {
                 }
             }
             StoreChange::AllListings => self.shared.tell_lists(),
+            StoreChange::NodeGone { url } => {
+                self.shared.tell_lists();
+                let live = self.sessions.live();
+                self.sessions.deliver_live(&live, || SessionMail::NodeGone(url.clone())).await;
+            }
             StoreChange::ChatOpened { user, joined } => self.joins.tell(&user, joined),
             // The next sweep tells of it again.
             StoreChange::Overlong(_) if self.shared.stopping().is_some() => {}
@@ -94,8 +99,10 @@ impl Directory {
     /// Takes over whatever may have changed, after changes were missed.
     async fn take_missed(&self) -> Result<(), Refusal> {
         self.shared.tell_lists();
+        let live = self.sessions.live();
+        self.sessions.deliver_live(&live, || SessionMail::NodeGone(None)).await;
         let directory = self.shared.store.directory();
-        for session in self.sessions.live() {
+        for session in live {
             match directory.session(&session).await? {
                 Some(stored) => self.take_settings(&stored.user, &stored.agent).await?,
                 None => {
