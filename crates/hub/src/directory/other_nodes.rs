@@ -69,8 +69,7 @@ impl Directory {
             StoreChange::AllListings => self.shared.tell_lists(),
             StoreChange::NodeGone { url } => {
                 self.shared.tell_lists();
-                let live = self.sessions.live();
-                self.sessions.deliver_live(&live, || SessionMail::NodeGone(url.clone())).await;
+                self.sessions.note_gone(url.as_deref()).await;
             }
             StoreChange::ChatOpened { user, joined } => self.joins.tell(&user, joined),
             // The next sweep tells of it again.
@@ -99,10 +98,9 @@ impl Directory {
     /// Takes over whatever may have changed, after changes were missed.
     async fn take_missed(&self) -> Result<(), Refusal> {
         self.shared.tell_lists();
-        let live = self.sessions.live();
-        self.sessions.deliver_live(&live, || SessionMail::NodeGone(None)).await;
+        self.sessions.note_gone(None).await;
         let directory = self.shared.store.directory();
-        for session in live {
+        for session in self.sessions.live() {
             match directory.session(&session).await? {
                 Some(stored) => self.take_settings(&stored.user, &stored.agent).await?,
                 None => {

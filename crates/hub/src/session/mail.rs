@@ -83,10 +83,7 @@ impl SessionMail {
             Self::Attach { request, .. } => drop(request.reply.send(Err(refusal))),
             Self::Request { request, .. } => host::reply(request.refused(refusal)),
             Self::Shorten { reply, .. } => drop(reply.send(Err(refusal))),
-            Self::ProfileChanged(_)
-            | Self::Erased
-            | Self::NodeGone(_)
-            | Self::Stop { .. } => {}
+            Self::ProfileChanged(_) | Self::Erased | Self::NodeGone(_) | Self::Stop { .. } => {}
         }
     }
 }

@@ -6,8 +6,10 @@
 mod checks;
 mod cluster;
 mod faults;
+mod older;
 mod reader;
 mod relay;
+mod rest;
 mod stage;
 mod writer;
 
@@ -22,9 +24,10 @@ use tokio::time::{sleep, timeout};
 
 use self::cluster::{ChaosCluster, NODES};
 use self::faults::{Draws, Fault};
-use self::reader::{ChaosReader, Read};
+use self::older::{OlderClient, OlderWire, open_chat};
+use self::reader::{ChaosReader, Read, ReadingWire};
 use self::stage::Stage;
-use self::writer::{ChaosWriter, Written};
+use self::writer::{ChaosWriter, SendingWire, Written};
 
 /// A turn with one message in five deltas.
 const MODEL: &str = "load:items=5,bytes=20,rate=50,deltas=yes";
@@ -50,14 +53,16 @@ async fn nothing_is_lost_doubled_or_out_of_order_whatever_fails() {
     let stage = Stage::new(urls);
     let mut clients = Vec::new();
     for number in 0..sessions {
-        let (node, name) = (number % NODES, format!("agent-{number}"));
-        let (_, session) = cluster.live(node).agent(&name, MODEL).await;
-        clients.push(SessionClients::start(session, node, &stage));
+        clients.push(SessionClients::start(&cluster, number, &stage).await);
     }
     let (mut draws, mut times) = (Draws::new(17), Times::new());
     for (round, fault) in draws.faults(rounds).into_iter().enumerate() {
-        let victim = usize::try_from(draws.below(NODES as u64)).unwrap();
-        let hit = cluster.sessions_of(fault.hits_one_node().then_some(victim)).await;
+        let mut victim = usize::try_from(draws.below(NODES as u64)).unwrap();
+        let mut hit = cluster.sessions_of(fault.hits_one_node().then_some(victim)).await;
+        while hit.is_empty() {
+            victim = (victim + 1) % NODES;
+            hit = cluster.sessions_of(Some(victim)).await;
+        }
         stage.stir();
         // Some of the turns run when it happens.
         sleep(Duration::from_millis(draws.below(150))).await;
@@ -108,18 +113,36 @@ async fn one_round(
 }
 
 impl SessionClients {
-    fn start(session: String, node: usize, stage: &Arc<Stage>) -> Self {
+    /// Makes a session at one node, and its clients at the others.
+    async fn start(cluster: &ChaosCluster, number: usize, stage: &Arc<Stage>) -> Self {
+        let (node, name) = (number % NODES, format!("chaos-{number}"));
+        let (live, stage) = (cluster.live(node), Arc::clone(stage));
+        let kind = (number + number / NODES) % 6;
+        let reading = if kind % 2 == 0 { ReadingWire::Native } else { ReadingWire::Events };
+        let (session, writer) = if kind < 4 {
+            let sending = if kind < 2 { SendingWire::Native } else { SendingWire::Rest };
+            let (_, session) = live.agent(&name, MODEL).await;
+            let writer = ChaosWriter::new(session.clone(), sending, node + 1, Arc::clone(&stage));
+            (session, tokio::spawn(writer.run()))
+        } else {
+            let (wire, session) = match kind {
+                4 => (OlderWire::MemGpt, live.agent(&name, "offline").await.1),
+                _ => (OlderWire::Sparky, open_chat(live, &name).await),
+            };
+            let (node, stage) = (node + 1, Arc::clone(&stage));
+            let client = OlderClient { wire, session: session.clone(), name, node, stage };
+            (session, tokio::spawn(client.run()))
+        };
         let goal = watch::Sender::new(u64::MAX);
-        let writer = ChaosWriter::new(session.clone(), node + 1, Arc::clone(stage));
         let reader = ChaosReader {
             session: session.clone(),
+            wire: reading,
             node: node + 2,
-            stage: Arc::clone(stage),
+            stage,
             goal: goal.subscribe(),
             read: Read::default(),
         };
-        let (writer, reader) = (tokio::spawn(writer.run()), tokio::spawn(reader.run()));
-        Self { session, writer, reader, goal }
+        Self { session, writer, reader: tokio::spawn(reader.run()), goal }
     }
 }
 
@@ -128,13 +151,18 @@ async fn finish(cluster: &ChaosCluster, stage: &Stage, clients: Vec<SessionClien
     let (mut breaches, mut totals) = (Vec::new(), Totals::default());
     for SessionClients { session, writer, reader, goal } in clients {
         let written = timeout(PATIENCE, writer).await.expect("the writer ends").unwrap();
-        let log = whole_log(cluster, 0, &session, written.acknowledged.len()).await;
+        let log = whole_log(cluster, 0, &session).await;
         goal.send_replace(log.len() as u64);
         let read = timeout(PATIENCE, reader).await.expect("the reader catches up").unwrap();
         for node in 1..NODES {
-            if whole_log(cluster, node, &session, written.acknowledged.len()).await != log {
+            if whole_log(cluster, node, &session).await != log {
                 breaches.push(format!("{session} differs at node {node}"));
             }
+        }
+        let pages = rest::pages(&cluster.live(0).url, &session).await;
+        let seqs = |log: &[Value]| log.iter().map(|one| one["seq"].clone()).collect::<Vec<_>>();
+        if seqs(&pages) != seqs(&log) {
+            breaches.push(format!("{session} differs in pages"));
         }
         let found = checks::check(&log, &written, &read);
         breaches.extend(found.into_iter().map(|breach| format!("{session}: {breach}")));
@@ -146,18 +174,13 @@ async fn finish(cluster: &ChaosCluster, stage: &Stage, clients: Vec<SessionClien
 }
 
 /// A session's log through a node, once the turns of all its inputs have ended.
-async fn whole_log(
-    cluster: &ChaosCluster,
-    node: usize,
-    session: &str,
-    inputs: usize,
-) -> Vec<Value> {
+async fn whole_log(cluster: &ChaosCluster, node: usize, session: &str) -> Vec<Value> {
     let mut client = cluster.live(node).native().await;
     let (_, mut frames) = client.attach(session, Some(0)).await;
-    let ended = |frames: &[Value]| {
-        frames.iter().filter(|frame| frame["event"]["kind"] == "turn_ended").count()
+    let count = |frames: &[Value], kind: &str| {
+        frames.iter().filter(|frame| frame["event"]["kind"] == kind).count()
     };
-    while ended(&frames) < inputs {
+    while count(&frames, "turn_ended") < count(&frames, "user_message") {
         frames.push(client.next().await);
     }
     frames.retain(|frame| frame["type"] == "event");
@@ -171,6 +194,8 @@ struct Totals {
     acknowledged: usize,
     sent_again: usize,
     acknowledged_as_duplicates: usize,
+    /// Inputs of older wires whose answers did not come.
+    unsure: usize,
     turns_resumed: usize,
     messages_streamed: usize,
     messages_streamed_in_part: usize,
@@ -184,6 +209,7 @@ impl Totals {
         self.acknowledged += written.acknowledged.len();
         self.sent_again += written.repeated;
         self.acknowledged_as_duplicates += written.duplicates;
+        self.unsure += written.unsure.len();
         self.turns_resumed += resumed.count();
         self.messages_streamed += read.streamed;
         self.messages_streamed_in_part += read.streamed_in_part;

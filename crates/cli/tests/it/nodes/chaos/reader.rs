@@ -4,18 +4,30 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::SinkExt as _;
+use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_websockets::Message;
 
 use super::cluster::NODES;
+use super::rest::EventStream;
 use super::stage::Stage;
+use crate::live::TestClient;
+
+/// How a reader reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadingWire {
+    /// Over a WebSocket, with streamed text.
+    Native,
+    /// Server-sent events.
+    Events,
+}
 
 /// Reads one session.
 pub(super) struct ChaosReader {
     pub(super) session: String,
+    pub(super) wire: ReadingWire,
     pub(super) node: usize,
     pub(super) stage: Arc<Stage>,
     /// The position at which it stops.
@@ -28,7 +40,7 @@ pub(super) struct ChaosReader {
 pub(super) struct Read {
     /// Frames of events, in order.
     pub(super) log: Vec<Value>,
-    epoch: Option<Value>,
+    pub(super) epoch: Option<Value>,
     /// Open items by id.
     open: HashMap<String, OpenText>,
     /// Number of messages that were streamed whole.
@@ -53,7 +65,10 @@ impl ChaosReader {
     /// Reads up to the goal.
     pub(super) async fn run(mut self) -> Read {
         loop {
-            self.connection().await;
+            match self.wire {
+                ReadingWire::Native => self.connection().await,
+                ReadingWire::Events => self.stream().await,
+            }
             if self.read.last() >= *self.goal.borrow() {
                 return self.read;
             }
@@ -76,22 +91,73 @@ impl ChaosReader {
         self.read.open.clear();
         while self.read.last() < *self.goal.borrow() {
             let frame = tokio::select! {
-                frame = client.next_or_close() => frame,
+                frame = next_frame(&mut client) => frame,
                 _ = self.goal.changed() => continue,
             };
-            let Ok(frame) = frame else { return };
+            let Some(frame) = frame else { return };
             if frame["type"] == "detached" || frame["type"] == "refused" {
                 if frame["retry"] == false {
                     self.stage.breach(format!("{} was refused to a reader: {frame}", self.session));
                 }
                 return;
             }
-            let round = *self.stage.round.borrow();
-            let calm_round = (!round.is_disturbed).then_some(round.number);
-            if let Err(breach) = self.read.take(frame, calm_round) {
-                let (session, node) = (&self.session, self.node % NODES);
-                self.stage.breach(format!("{session} at node {node}: {breach}"));
+            self.take(frame);
+        }
+    }
+
+    /// Reads with one stream of server-sent events, until it ends or the goal is reached.
+    async fn stream(&mut self) {
+        let Some(url) = self.stage.url(self.node % NODES) else { return };
+        let after = self.read.epoch.as_ref().map(|epoch| {
+            let epoch = epoch.as_str().unwrap();
+            format!("{epoch}:{}", self.read.last())
+        });
+        let opened = EventStream::open(&url, &self.session, after).await;
+        let Some(mut stream) = opened else { return };
+        self.read.attached += 1;
+        while self.read.last() < *self.goal.borrow() {
+            let event = tokio::select! {
+                event = stream.next() => event,
+                _ = self.goal.changed() => continue,
+            };
+            let Some(event) = event else { return };
+            match event.name.as_str() {
+                "event" => {
+                    let (epoch, _) = event.id.split_once(':').unwrap();
+                    let known = self.read.epoch.get_or_insert_with(|| json!(epoch));
+                    if known != epoch {
+                        self.stage.breach(format!("{}: the epoch is {epoch}", self.session));
+                    }
+                    let mut frame = event.data;
+                    frame["type"] = json!("event");
+                    frame["session"] = json!(self.session);
+                    self.take(frame);
+                }
+                "closed" => return,
+                _ => self.stage.breach(format!("{}: {} {}", self.session, event.name, event.data)),
             }
+        }
+    }
+
+    fn take(&mut self, frame: Value) {
+        let round = *self.stage.round.borrow();
+        let calm_round = (!round.is_disturbed).then_some(round.number);
+        if let Err(breach) = self.read.take(frame, calm_round) {
+            let (session, node) = (&self.session, self.node % NODES);
+            self.stage.breach(format!("{session} at node {node}: {breach}"));
+        }
+    }
+}
+
+/// The next frame, whenever it comes; `None` at the end of the connection.
+async fn next_frame(client: &mut TestClient) -> Option<Value> {
+    loop {
+        let message = client.socket.next().await?.ok()?;
+        if let Some(text) = message.as_text() {
+            return Some(serde_json::from_str(text).unwrap());
+        }
+        if message.is_close() {
+            return None;
         }
     }
 }

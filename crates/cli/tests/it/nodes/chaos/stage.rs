@@ -117,16 +117,26 @@ impl Stage {
         self.breaches.lock().unwrap().clone()
     }
 
+    /// The URL of a node, if clients use it.
+    pub(super) fn url(&self, node: usize) -> Option<String> {
+        self.urls.lock().unwrap()[node].clone()
+    }
+
     /// Connects to a node if clients use it and it answers. Gives a connection past `welcome`.
     pub(super) async fn connect(&self, node: usize) -> Option<TestClient> {
-        let url = self.urls.lock().unwrap()[node].clone()?;
-        let uri = format!("{}/v1/ws", url.replace("http", "ws")).parse().unwrap();
         let connected = timeout(CONNECT_PATIENCE, async {
-            let (socket, _) = ClientBuilder::from_uri(uri).connect().await.ok()?;
-            let mut client = TestClient { socket };
+            let mut client = self.connect_to(node, "/v1/ws").await?;
             let welcome = client.next_or_close().await.ok()?;
             (welcome["type"] == "welcome").then_some(client)
         });
         connected.await.ok().flatten()
+    }
+
+    /// Connects to a path of a node, if clients use it.
+    pub(super) async fn connect_to(&self, node: usize, path: &str) -> Option<TestClient> {
+        let uri = format!("{}{path}", self.url(node)?.replace("http", "ws")).parse().unwrap();
+        let connecting = ClientBuilder::from_uri(uri);
+        let connected = timeout(CONNECT_PATIENCE, connecting.connect()).await.ok()?;
+        Some(TestClient { socket: connected.ok()?.0 })
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use tokio_websockets::Message;
 
 use super::cluster::NODES;
+use super::rest;
 use super::stage::{Round, Stage};
 use crate::live::TestClient;
 
@@ -20,21 +21,42 @@ const RETRY: Duration = Duration::from_millis(50);
 /// Time after which an input without an answer is sent through another node.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(12);
 
+/// How a writer sends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SendingWire {
+    /// Over a WebSocket, acknowledged when the input is saved.
+    Native,
+    /// By requests that wait for the end of the turn.
+    Rest,
+}
+
 /// Sends the inputs of one session, through one node after the other.
 pub(super) struct ChaosWriter {
-    pub(super) session: String,
+    session: String,
+    wire: SendingWire,
     /// Where it connects next.
-    pub(super) node: usize,
-    pub(super) stage: Arc<Stage>,
+    node: usize,
+    stage: Arc<Stage>,
     connection: Option<TestClient>,
     written: Written,
+}
+
+/// An input that was acknowledged.
+pub(super) struct Acknowledged {
+    pub(super) text: String,
+    /// The position that the server gave, where the wire has it.
+    pub(super) seq: Option<u64>,
 }
 
 /// What a writer knows at the end.
 #[derive(Default)]
 pub(super) struct Written {
-    /// Acknowledged inputs in their order, with the position that the server gave.
-    pub(super) acknowledged: Vec<(String, u64)>,
+    /// Acknowledged inputs in their order.
+    pub(super) acknowledged: Vec<Acknowledged>,
+    /// Inputs of a wire without command ids that may have been taken.
+    pub(super) unsure: Vec<String>,
+    /// On such a wire, the texts that each connection read.
+    pub(super) transcripts: Option<Vec<Vec<String>>>,
     /// Number of commands that were sent again.
     pub(super) repeated: usize,
     /// Number of acknowledgements that said `duplicate`.
@@ -42,8 +64,8 @@ pub(super) struct Written {
 }
 
 impl ChaosWriter {
-    pub(super) fn new(session: String, node: usize, stage: Arc<Stage>) -> Self {
-        Self { session, node, stage, connection: None, written: Written::default() }
+    pub(super) fn new(session: String, wire: SendingWire, node: usize, stage: Arc<Stage>) -> Self {
+        Self { session, wire, node, stage, connection: None, written: Written::default() }
     }
 
     /// Sends inputs until the run is over.
@@ -56,13 +78,9 @@ impl ChaosWriter {
             }
             let id = format!("{}-{}", self.session, self.written.acknowledged.len());
             let seq = self.say(&id, &mut rounds).await;
-            self.written.acknowledged.push((id, seq));
+            self.written.acknowledged.push(Acknowledged { text: id, seq: Some(seq) });
             self.stage.note_answer(&self.session, round);
-            let is_news = |now: &Round| now.number != round.number || now.is_over;
-            // Nothing is sent at the same moment by all, except behind a fault.
-            let spread =
-                PAUSE / 2 + PAUSE.mul_f64(f64::from(u8::try_from(seq % 100).unwrap()) / 100.0);
-            drop(timeout(spread, rounds.wait_for(is_news)).await);
+            pause(&mut rounds, round, seq).await;
         }
     }
 
@@ -96,24 +114,37 @@ impl ChaosWriter {
         command: &Value,
         rounds: &mut watch::Receiver<Round>,
     ) -> Option<Value> {
+        let before = *rounds.borrow_and_update();
+        let is_fault = |now: &Round| now.number != before.number && now.fault_at.is_some();
+        tokio::select! {
+            answer = timeout(ANSWER_PATIENCE, self.answer(command)) => answer.ok().flatten(),
+            _ = rounds.wait_for(is_fault) => None,
+        }
+    }
+
+    async fn answer(&mut self, command: &Value) -> Option<Value> {
+        if self.wire == SendingWire::Rest {
+            let url = self.stage.url(self.node % NODES)?;
+            return rest::send(&url, &self.session, command).await;
+        }
         if self.connection.is_none() {
             self.connection = self.stage.connect(self.node % NODES).await;
         }
         let client = self.connection.as_mut()?;
         client.socket.send(Message::text(command.to_string())).await.ok()?;
-        let before = *rounds.borrow_and_update();
-        let answer = async {
-            loop {
-                let frame = client.next_or_close().await.ok()?;
-                if frame["id"] == command["id"] {
-                    return Some(frame);
-                }
+        loop {
+            let frame = client.next_or_close().await.ok()?;
+            if frame["id"] == command["id"] {
+                return Some(frame);
             }
-        };
-        let is_fault = |now: &Round| now.number != before.number && now.fault_at.is_some();
-        tokio::select! {
-            answer = timeout(ANSWER_PATIENCE, answer) => answer.ok().flatten(),
-            _ = rounds.wait_for(is_fault) => None,
         }
     }
+}
+
+/// Waits some seconds, or until something happens. Nothing is sent at the same moment by all, except
+/// behind a fault.
+pub(super) async fn pause(rounds: &mut watch::Receiver<Round>, round: Round, draw: u64) {
+    let is_news = |now: &Round| now.number != round.number || now.is_over;
+    let spread = PAUSE / 2 + PAUSE.mul_f64(f64::from(u8::try_from(draw % 100).unwrap()) / 100.0);
+    drop(timeout(spread, rounds.wait_for(is_news)).await);
 }

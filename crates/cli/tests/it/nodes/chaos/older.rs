@@ -1,0 +1,201 @@
+//! A client of an older protocol, which has no command ids and no cursor.
+//!
+//! It cannot repeat an input whose answer it did not get. It sends the next one, and the answer to
+//! that shows that nothing before it was lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::SinkExt as _;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_websockets::Message;
+
+use super::cluster::NODES;
+use super::rest::only_session;
+use super::stage::{Round, Stage};
+use super::writer::{Acknowledged, Written, pause};
+use crate::live::{Live, TestClient};
+
+/// Pause before it connects again.
+const RETRY: Duration = Duration::from_millis(50);
+/// Time after which it connects to another node.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(12);
+/// The offline model repeats what follows.
+const REPEAT: &str = "say: ";
+
+/// An older protocol.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum OlderWire {
+    MemGpt,
+    Sparky,
+}
+
+/// A client that sends, and reads what the agent says.
+pub(super) struct OlderClient {
+    pub(super) wire: OlderWire,
+    pub(super) session: String,
+    /// The name under which servers know it.
+    pub(super) name: String,
+    /// Where it connects next.
+    pub(super) node: usize,
+    pub(super) stage: Arc<Stage>,
+}
+
+/// What a frame means.
+enum Heard {
+    /// A text of the agent.
+    Said(String),
+    /// Something was refused, or a turn failed.
+    Failed,
+    Other,
+}
+
+impl OlderClient {
+    /// Sends inputs until the run is over.
+    pub(super) async fn run(mut self) -> Written {
+        let mut rounds = self.stage.round.subscribe();
+        let (mut written, mut transcripts) = (Written::default(), Vec::new());
+        let mut connection = None;
+        for number in 0.. {
+            let round = *rounds.borrow_and_update();
+            if round.is_over {
+                break;
+            }
+            let id = format!("{}-{number}", self.session);
+            let text = format!("{REPEAT}{id}");
+            loop {
+                let Some(client) = &mut connection else {
+                    let mut said = Vec::new();
+                    connection = self.connect(&mut said).await;
+                    match connection {
+                        Some(_) => transcripts.push(said),
+                        None => sleep(RETRY).await,
+                    }
+                    continue;
+                };
+                let said = transcripts.last_mut().unwrap();
+                if self.say(client, &id, said, &mut rounds).await {
+                    written.acknowledged.push(Acknowledged { text, seq: None });
+                    self.stage.note_answer(&self.session, round);
+                } else {
+                    written.unsure.push(text);
+                    connection = None;
+                    self.node += 1;
+                }
+                break;
+            }
+            if connection.is_some() {
+                pause(&mut rounds, round, number * 37).await;
+            }
+        }
+        written.transcripts = Some(transcripts);
+        written
+    }
+
+    /// Sends an input once. Tells whether the agent answered it.
+    async fn say(
+        &self,
+        client: &mut TestClient,
+        id: &str,
+        said: &mut Vec<String>,
+        rounds: &mut watch::Receiver<Round>,
+    ) -> bool {
+        let text = format!("{REPEAT}{id}");
+        let frame = match self.wire {
+            OlderWire::MemGpt => json!({"type": "user_message", "message": text,
+                "agent_name": self.name}),
+            OlderWire::Sparky => json!({"type": "message", "data": {"text": text}}),
+        };
+        if client.socket.send(Message::text(frame.to_string())).await.is_err() {
+            return false;
+        }
+        let before = *rounds.borrow_and_update();
+        let answered = async {
+            let mut heard = String::new();
+            loop {
+                let Ok(frame) = client.next_or_close().await else { return false };
+                match self.heard(&frame) {
+                    // A text that was cut comes in pieces.
+                    Heard::Said(text) => {
+                        heard.push_str(&text);
+                        said.push(text);
+                        if heard.ends_with(id) {
+                            return true;
+                        }
+                    }
+                    Heard::Failed => return false,
+                    Heard::Other => {}
+                }
+            }
+        };
+        let is_fault = |now: &Round| now.number != before.number && now.fault_at.is_some();
+        tokio::select! {
+            answered = timeout(ANSWER_PATIENCE, answered) => answered.unwrap_or(false),
+            _ = rounds.wait_for(is_fault) => false,
+        }
+    }
+
+    fn heard(&self, frame: &Value) -> Heard {
+        let said = |text: &Value| Heard::Said(text.as_str().unwrap().to_owned());
+        match (self.wire, frame["type"].as_str().unwrap()) {
+            (OlderWire::MemGpt, "agent_response")
+                if frame["message_type"] == "assistant_message" =>
+            {
+                said(&frame["message"])
+            }
+            (OlderWire::Sparky, "message") => said(&frame["data"]["text"]),
+            (_, "agent_response_error" | "server_error" | "error") => Heard::Failed,
+            _ => Heard::Other,
+        }
+    }
+
+    /// Connects to the next node, and goes on where it was.
+    async fn connect(&mut self, said: &mut Vec<String>) -> Option<TestClient> {
+        let connected = timeout(ANSWER_PATIENCE, self.try_connect(said)).await.ok().flatten();
+        if connected.is_none() {
+            self.node += 1;
+        }
+        connected
+    }
+
+    async fn try_connect(&self, said: &mut Vec<String>) -> Option<TestClient> {
+        let node = self.node % NODES;
+        let (path, hello) = match self.wire {
+            OlderWire::MemGpt => {
+                let load = json!({"type": "command", "command": "load_agent", "name": self.name});
+                (format!("/memgpt?client={}", self.name), load)
+            }
+            OlderWire::Sparky => {
+                let data = json!({"user_id": self.name, "session_id": self.name});
+                ("/ws/chat".to_owned(), json!({"type": "connect", "data": data}))
+            }
+        };
+        let mut client = self.stage.connect_to(node, &path).await?;
+        client.socket.send(Message::text(hello.to_string())).await.ok()?;
+        loop {
+            let frame = client.next_or_close().await.ok()?;
+            match (self.heard(&frame), frame["type"].as_str().unwrap()) {
+                (Heard::Said(text), _) => said.push(text),
+                (Heard::Failed, _) => return None,
+                (Heard::Other, "ready") => return Some(client),
+                (Heard::Other, "command_response") => {
+                    let is_loaded = frame["status"].as_str().unwrap().starts_with("OK");
+                    return is_loaded.then_some(client);
+                }
+                (Heard::Other, "session_info") if frame["data"]["is_new"] != false => return None,
+                (Heard::Other, _) => {}
+            }
+        }
+    }
+}
+
+/// Opens the first chat of a Sparky user. Gives its session.
+pub(super) async fn open_chat(live: &Live, name: &str) -> String {
+    let mut client = live.sparky(json!({"user_id": name, "session_id": name})).await;
+    client.until_type("ready").await;
+    client.send(json!({"type": "start_chat", "data": {"chat_id": name}})).await;
+    client.until_type("chat_ready").await;
+    only_session(&live.url, &format!("sparky:{name}")).await
+}
