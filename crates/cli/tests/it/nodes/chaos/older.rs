@@ -65,6 +65,8 @@ impl OlderClient {
             }
             let id = format!("{}-{number}", self.session);
             let text = format!("{REPEAT}{id}");
+            // Clients of a node that is known to be gone use another.
+            connection = connection.filter(|_| self.stage.url(self.node % NODES).is_some());
             loop {
                 let Some(client) = &mut connection else {
                     let mut said = Vec::new();

@@ -127,7 +127,8 @@ impl ChaosWriter {
             let url = self.stage.url(self.node % NODES)?;
             return rest::send(&url, &self.session, command).await;
         }
-        if self.connection.is_none() {
+        // Clients of a node that is known to be gone use another.
+        if self.connection.is_none() || self.stage.url(self.node % NODES).is_none() {
             self.connection = self.stage.connect(self.node % NODES).await;
         }
         let client = self.connection.as_mut()?;
