@@ -3,6 +3,7 @@
 mod chaos;
 mod clients;
 mod deaths;
+mod relay;
 mod support;
 
 pub(crate) use support::SharedDatabase;

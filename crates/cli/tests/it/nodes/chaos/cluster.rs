@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::faults::Fault;
-use super::relay::CuttingRelay;
 use crate::live::{Live, postgres_tool};
+use crate::nodes::relay::{CuttingRelay, host_of};
 
 /// Number of nodes.
 pub(super) const NODES: usize = 3;
@@ -42,7 +42,7 @@ impl ChaosCluster {
         let dir = tempfile::Builder::new().permissions(permissions).tempdir().unwrap();
         let data = dir.path().join("postgres");
         let database = postgres_tool(&["cluster", data.to_str().unwrap(), "max_connections=200"]);
-        let host = database.split('@').nth(1).unwrap().split('/').next().unwrap();
+        let host = host_of(&database);
         let mut nodes = Vec::new();
         for name in ["one", "two", "three"] {
             let (to_database, from_nodes) =

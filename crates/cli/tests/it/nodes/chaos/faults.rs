@@ -24,13 +24,13 @@ pub(super) enum Fault {
 
 const ALL: [Fault; 8] = [
     Fault::Kill,
-    Fault::Pause,
+    Fault::DatabaseAway,
     Fault::DatabaseRestart,
+    Fault::Pause,
     Fault::NodesCut,
     Fault::Terminate,
     Fault::DatabaseCut,
     Fault::KillAndRestart,
-    Fault::DatabaseAway,
 ];
 
 impl Fault {

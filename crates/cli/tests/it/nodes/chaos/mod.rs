@@ -8,7 +8,6 @@ mod cluster;
 mod faults;
 mod older;
 mod reader;
-mod relay;
 mod rest;
 mod stage;
 mod writer;
@@ -47,7 +46,7 @@ type Times = BTreeMap<Fault, Vec<Duration>>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_doubled_or_out_of_order_whatever_fails() {
-    let (rounds, sessions) = (number("THOUGHTWIRE_ROUNDS", 3), number("THOUGHTWIRE_SESSIONS", 12));
+    let (rounds, sessions) = (number("THOUGHTWIRE_ROUNDS", 4), number("THOUGHTWIRE_SESSIONS", 12));
     let mut cluster = ChaosCluster::start().await;
     let urls = std::array::from_fn(|node| Some(cluster.live(node).url.clone()));
     let stage = Stage::new(urls);

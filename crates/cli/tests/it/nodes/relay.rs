@@ -63,6 +63,11 @@ impl CuttingRelay {
     }
 }
 
+/// Host and port of a database's address.
+pub(super) fn host_of(database: &str) -> &str {
+    database.split('@').nth(1).unwrap().split('/').next().unwrap()
+}
+
 async fn accept(listener: TcpListener, state: Arc<RelayState>) {
     let mut connections = JoinSet::new();
     loop {
