@@ -20,6 +20,11 @@ use crate::live::{Live, TestClient};
 
 /// Pause before it connects again.
 const RETRY: Duration = Duration::from_millis(50);
+/// Pause behind a failure.
+const FAILURE_PAUSE: Duration = Duration::from_millis(400);
+/// Number of failures in a row with which it connects to another node. A connection that is left at
+/// once proves nothing that it has read, so that the next one is told of the same failure.
+const FAILURES: usize = 3;
 /// Time after which it connects to another node.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(12);
 /// The offline model repeats what follows.
@@ -52,12 +57,22 @@ enum Heard {
     Other,
 }
 
+/// Outcome of an input.
+enum Said {
+    /// The agent answered it.
+    Answered,
+    /// It failed, or an earlier one did.
+    Failed,
+    /// The connection ended, or nothing came.
+    Nothing,
+}
+
 impl OlderClient {
     /// Sends inputs until the run is over.
     pub(super) async fn run(mut self) -> Written {
         let mut rounds = self.stage.round.subscribe();
         let (mut written, mut transcripts) = (Written::default(), Vec::new());
-        let mut connection = None;
+        let (mut connection, mut failures) = (None, 0);
         for number in 0.. {
             let round = *rounds.borrow_and_update();
             if round.is_over {
@@ -78,32 +93,40 @@ impl OlderClient {
                     continue;
                 };
                 let said = transcripts.last_mut().unwrap();
-                if self.say(client, &id, said, &mut rounds).await {
-                    written.acknowledged.push(Acknowledged { text, seq: None });
-                    self.stage.note_answer(&self.session, round);
-                } else {
-                    written.unsure.push(text);
-                    connection = None;
-                    self.node += 1;
+                match self.say(client, &id, said, &mut rounds).await {
+                    Said::Answered => {
+                        written.acknowledged.push(Acknowledged { text, seq: None });
+                        self.stage.note_answer(&self.session, round);
+                        failures = 0;
+                        pause(&mut rounds, round, number * 37).await;
+                    }
+                    Said::Failed if failures < FAILURES => {
+                        written.unsure.push(text);
+                        failures += 1;
+                        sleep(FAILURE_PAUSE).await;
+                    }
+                    Said::Failed | Said::Nothing => {
+                        written.unsure.push(text);
+                        failures = 0;
+                        connection = None;
+                        self.node += 1;
+                    }
                 }
                 break;
-            }
-            if connection.is_some() {
-                pause(&mut rounds, round, number * 37).await;
             }
         }
         written.transcripts = Some(transcripts);
         written
     }
 
-    /// Sends an input once. Tells whether the agent answered it.
+    /// Sends an input once, and reads its answer.
     async fn say(
         &self,
         client: &mut TestClient,
         id: &str,
         said: &mut Vec<String>,
         rounds: &mut watch::Receiver<Round>,
-    ) -> bool {
+    ) -> Said {
         let text = format!("{REPEAT}{id}");
         let frame = match self.wire {
             OlderWire::MemGpt => json!({"type": "user_message", "message": text,
@@ -111,31 +134,31 @@ impl OlderClient {
             OlderWire::Sparky => json!({"type": "message", "data": {"text": text}}),
         };
         if client.socket.send(Message::text(frame.to_string())).await.is_err() {
-            return false;
+            return Said::Nothing;
         }
         let before = *rounds.borrow_and_update();
         let answered = async {
             let mut heard = String::new();
             loop {
-                let Ok(frame) = client.next_or_close().await else { return false };
+                let Ok(frame) = client.next_or_close().await else { return Said::Nothing };
                 match self.heard(&frame) {
                     // A text that was cut comes in pieces.
                     Heard::Said(text) => {
                         heard.push_str(&text);
                         said.push(text);
                         if heard.ends_with(id) {
-                            return true;
+                            return Said::Answered;
                         }
                     }
-                    Heard::Failed => return false,
+                    Heard::Failed => return Said::Failed,
                     Heard::Other => {}
                 }
             }
         };
         let is_fault = |now: &Round| now.number != before.number && now.fault_at.is_some();
         tokio::select! {
-            answered = timeout(ANSWER_PATIENCE, answered) => answered.unwrap_or(false),
-            _ = rounds.wait_for(is_fault) => false,
+            answered = timeout(ANSWER_PATIENCE, answered) => answered.unwrap_or(Said::Nothing),
+            _ = rounds.wait_for(is_fault) => Said::Nothing,
         }
     }
 
