@@ -87,6 +87,18 @@ impl ChaosCluster {
         found.lines().map(str::to_owned).collect()
     }
 
+    /// Time until a node's lease ends, if it does not renew it.
+    pub(super) async fn lease_left(&self, number: usize) -> Duration {
+        let port = self.nodes[number].from_nodes.port();
+        let sql = format!(
+            "SELECT greatest(0, extract(epoch FROM lease_until - clock_timestamp())) FROM nodes \
+             WHERE url LIKE '%:{port}' ORDER BY incarnation DESC LIMIT 1"
+        );
+        let database = self.database.clone();
+        let left = blocking(move || postgres_tool(&["select", &database, &sql])).await;
+        Duration::from_secs_f64(left.parse().unwrap())
+    }
+
     /// Does a fault to a node, or to all. Returns when it was done.
     pub(super) async fn begin(&mut self, fault: Fault, victim: usize) {
         let node = &mut self.nodes[victim];

@@ -57,6 +57,19 @@ impl Fault {
         }
     }
 
+    /// Whether the node's sessions wait for the end of its lease.
+    pub(super) fn ends_lease(self) -> bool {
+        match self {
+            Self::Kill | Self::Pause | Self::DatabaseAway => true,
+            // A node that starts again takes its sessions back.
+            Self::KillAndRestart
+            | Self::Terminate
+            | Self::DatabaseRestart
+            | Self::DatabaseCut
+            | Self::NodesCut => false,
+        }
+    }
+
     /// Whether it hits the sessions of one node only.
     pub(super) fn hits_one_node(self) -> bool {
         match self {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::cluster::{ChaosCluster, NODES};
 use self::faults::{Draws, Fault};
@@ -41,8 +41,17 @@ struct SessionClients {
     goal: watch::Sender<u64>,
 }
 
-/// Times from a fault until the sessions that it hit answered, by kind of fault.
-type Times = BTreeMap<Fault, Vec<Duration>>;
+/// Times from a fault until the sessions that it hit answered, and from the end of the lease until
+/// then, by kind of fault.
+type Times = BTreeMap<Fault, Vec<(Duration, Duration)>>;
+
+/// A round that has ended.
+struct PlayedRound {
+    /// By session, the time from the fault until it answered.
+    answered: BTreeMap<String, Duration>,
+    /// Time from the fault until the end of the lease, where sessions wait for that.
+    lease_end: Duration,
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_doubled_or_out_of_order_whatever_fails() {
@@ -65,16 +74,17 @@ async fn nothing_is_lost_doubled_or_out_of_order_whatever_fails() {
         stage.stir();
         // Some of the turns run when it happens.
         sleep(Duration::from_millis(draws.below(150))).await;
-        let answered = one_round(&mut cluster, &stage, fault, victim, sessions).await;
+        let played = one_round(&mut cluster, &stage, fault, victim, sessions).await;
+        let of_hit = played.answered.into_iter().filter(|(session, _)| hit.contains(session));
         let of_hit: Vec<_> =
-            answered.into_iter().filter(|(session, _)| hit.contains(session)).collect();
-        let worst = of_hit.iter().map(|(_, time)| *time).max().unwrap_or_default();
+            of_hit.map(|(_, time)| (time, time.saturating_sub(played.lease_end))).collect();
+        let worst = of_hit.iter().map(|(time, _)| *time).max().unwrap_or_default();
         eprintln!(
             "{round}: {} at node {victim}: {worst:.2?}, {} sessions",
             fault.name(),
             hit.len()
         );
-        times.entry(fault).or_default().extend(of_hit.into_iter().map(|(_, time)| time));
+        times.entry(fault).or_default().extend(of_hit);
         assert_eq!(stage.breaches(), Vec::<String>::new(), "round {round}");
     }
     print_times(&times);
@@ -89,13 +99,18 @@ async fn one_round(
     fault: Fault,
     victim: usize,
     sessions: usize,
-) -> BTreeMap<String, Duration> {
+) -> PlayedRound {
     if fault.takes_node() {
         stage.set_url(victim, None);
     }
     stage.disturb();
     cluster.begin(fault, victim).await;
     stage.tell_of_fault();
+    let began = Instant::now();
+    let lease_end = match fault.ends_lease() {
+        true => cluster.lease_left(victim).await + began.elapsed(),
+        false => Duration::ZERO,
+    };
     let (answered, back) = tokio::join!(
         timeout(PATIENCE, stage.until_answered(sessions)),
         cluster.go_on(fault, victim),
@@ -108,7 +123,7 @@ async fn one_round(
     if let Some(url) = back {
         stage.set_url(victim, Some(url));
     }
-    answered
+    PlayedRound { answered, lease_end }
 }
 
 impl SessionClients {
@@ -221,14 +236,22 @@ impl Totals {
 
 fn print_times(times: &Times) {
     for (fault, times) in times {
-        let mut sorted = times.clone();
-        sorted.sort();
-        let (Some(median), Some(worst)) = (sorted.get(sorted.len() / 2), sorted.last()) else {
-            continue;
-        };
-        let count = sorted.len();
-        eprintln!("{}: {count} answers, median {median:.2?}, worst {worst:.2?}", fault.name());
+        let mut whole: Vec<_> = times.iter().map(|(whole, _)| *whole).collect();
+        let mut behind_lease: Vec<_> = times.iter().map(|(_, behind)| *behind).collect();
+        whole.sort();
+        behind_lease.sort();
+        let (name, count) = (fault.name(), whole.len());
+        eprintln!("{name}: {count} answers, {}", median_and_worst(&whole));
+        if fault.ends_lease() {
+            eprintln!("{name}, behind the end of the lease: {}", median_and_worst(&behind_lease));
+        }
     }
+}
+
+fn median_and_worst(sorted: &[Duration]) -> String {
+    let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+    let worst = sorted.last().copied().unwrap_or_default();
+    format!("median {median:.2?}, worst {worst:.2?}")
 }
 
 fn number(variable: &str, otherwise: usize) -> usize {
