@@ -21,8 +21,11 @@ use crate::{
     recovery,
 };
 
-/// Pause before a session is loaded again that another node was taking.
+/// Pause before a session is loaded again that another node was taking. Each later one is twice as
+/// long.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// Longest pause.
+const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(500);
 
 /// [`LogStore`] in PostgreSQL.
 pub(super) struct PostgresLogs(pub(super) PostgresHandle);
@@ -42,6 +45,7 @@ impl LogStore for PostgresLogs {
         let (handle, id) = (self.0.clone(), session.clone());
         let (node, lease) = (handle.node(), handle.store.lease.clone());
         Box::pin(async move {
+            let mut pause = BUSY_PAUSE;
             loop {
                 let (id, lease) = (id.clone(), lease.clone());
                 let loading = handle.write(move |sql| {
@@ -49,7 +53,10 @@ impl LogStore for PostgresLogs {
                 });
                 match loading.await? {
                     LoadAttempt::Done(stored) => return Ok(stored.map(|stored| *stored)),
-                    LoadAttempt::Busy => sleep(BUSY_PAUSE).await,
+                    LoadAttempt::Busy => {
+                        sleep(pause).await;
+                        pause = (2 * pause).min(LONGEST_BUSY_PAUSE);
+                    }
                 }
             }
         })

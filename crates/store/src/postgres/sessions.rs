@@ -4,9 +4,7 @@ use thoughtwire_proto::{Seq, SessionId};
 use tokio_postgres::Client;
 
 use super::node::LeaseState;
-use super::sql::{
-    Text, args, execute, find_text, first_row, get_i64, get_id, get_json, get_seq, get_time,
-};
+use super::sql::{Text, args, execute, find_text, first_row, get_id, get_json, get_seq, get_time};
 use super::{flush_statement, node, receipts};
 use crate::opening::{SessionRole, first_batch};
 use crate::{NewSession, PreviousOwner, StoreError, StoredSession};
@@ -98,10 +96,10 @@ pub(super) async fn take(
     id: &SessionId,
     lease: &LeaseState,
 ) -> Result<TakenSession, StoreError> {
-    const OWNER: &str = "SELECT node, nodes.url, nodes.lease_until < clock_timestamp()
-                         FROM sessions
-                         JOIN nodes ON nodes.incarnation = sessions.node AND nodes.state = 'live'
-                         WHERE sessions.id = $1 AND sessions.node != $2";
+    const OWNER: &str = "SELECT nodes.incarnation, nodes.url, nodes.lease_until < clock_timestamp()
+                         FROM sessions LEFT JOIN nodes ON nodes.incarnation = sessions.node
+                            AND nodes.state = 'live' AND nodes.incarnation != $2
+                         WHERE sessions.id = $1";
     loop {
         let taken = first_row(
             sql,
@@ -124,13 +122,11 @@ pub(super) async fn take(
             return Ok(TakenSession::Taken(before));
         }
         let owner = first_row(sql, OWNER, args![Text(id.as_str()), node]).await?;
-        let Some(owner) = owner else {
-            let exists = "SELECT 1 FROM sessions WHERE id = $1";
-            let found = first_row(sql, exists, args![Text(id.as_str())]).await?;
-            return Ok(found.map_or(TakenSession::Taken(None), |_| TakenSession::Busy));
-        };
+        // Nobody has a session that does not exist.
+        let Some(owner) = owner else { return Ok(TakenSession::Taken(None)) };
+        let Some(incarnation) = owner.try_get(0)? else { return Ok(TakenSession::Busy) };
         let has_ended: bool = owner.try_get(2)?;
-        if !has_ended || !node::declare_dead(sql, get_i64(&owner, 0)?, lease).await? {
+        if !has_ended || !node::declare_dead(sql, incarnation, lease).await? {
             return Err(StoreError::Elsewhere { session: id.clone(), url: find_text(&owner, 1)? });
         }
     }

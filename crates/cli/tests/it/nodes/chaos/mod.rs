@@ -141,7 +141,7 @@ impl SessionClients {
         } else {
             let (wire, session) = match kind {
                 4 => (OlderWire::MemGpt, live.agent(&name, "offline").await.1),
-                _ => (OlderWire::Sparky, open_chat(live, &name).await),
+                _ => (OlderWire::Sparky, open_chat(&stage.http, live, &name).await),
             };
             let (node, stage) = (node + 1, Arc::clone(&stage));
             let client = OlderClient { wire, session: session.clone(), name, node, stage };
@@ -173,7 +173,7 @@ async fn finish(cluster: &ChaosCluster, stage: &Stage, clients: Vec<SessionClien
                 breaches.push(format!("{session} differs at node {node}"));
             }
         }
-        let pages = rest::pages(&cluster.live(0).url, &session).await;
+        let pages = rest::pages(&stage.http, &cluster.live(0).url, &session).await;
         let seqs = |log: &[Value]| log.iter().map(|one| one["seq"].clone()).collect::<Vec<_>>();
         if seqs(&pages) != seqs(&log) {
             breaches.push(format!("{session} differs in pages"));

@@ -217,10 +217,10 @@ impl OlderClient {
 }
 
 /// Opens the first chat of a Sparky user. Gives its session.
-pub(super) async fn open_chat(live: &Live, name: &str) -> String {
+pub(super) async fn open_chat(http: &reqwest::Client, live: &Live, name: &str) -> String {
     let mut client = live.sparky(json!({"user_id": name, "session_id": name})).await;
     client.until_type("ready").await;
     client.send(json!({"type": "start_chat", "data": {"chat_id": name}})).await;
     client.until_type("chat_ready").await;
-    only_session(&live.url, &format!("sparky:{name}")).await
+    only_session(http, &live.url, &format!("sparky:{name}")).await
 }

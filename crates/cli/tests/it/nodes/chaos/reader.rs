@@ -112,7 +112,7 @@ impl ChaosReader {
             let epoch = epoch.as_str().unwrap();
             format!("{epoch}:{}", self.read.last())
         });
-        let opened = EventStream::open(&url, &self.session, after).await;
+        let opened = EventStream::open(&self.stage.http, &url, &self.session, after).await;
         let Some(mut stream) = opened else { return };
         self.read.attached += 1;
         while self.read.last() < *self.goal.borrow() {

@@ -12,15 +12,21 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(2);
 /// Records of a page.
 const PAGE: usize = 100;
 
-fn http() -> reqwest::Client {
+/// Makes a client, which all requests of a run share.
+pub(super) fn http_client() -> reqwest::Client {
     // A second installation is refused and changes nothing.
     drop(rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder().connect_timeout(OPEN_PATIENCE).build().unwrap()
 }
 
 /// Sends the input of a `send` command. Gives its answer as a native frame.
-pub(super) async fn send(url: &str, session: &str, command: &Value) -> Option<Value> {
-    let request = http()
+pub(super) async fn send(
+    http: &reqwest::Client,
+    url: &str,
+    session: &str,
+    command: &Value,
+) -> Option<Value> {
+    let request = http
         .post(format!("{url}/v1/sessions/{session}/inputs?wait={WAIT}"))
         .header("idempotency-key", command["id"].as_str().unwrap())
         .json(&json!({"text": command["text"]}));
@@ -35,8 +41,8 @@ pub(super) async fn send(url: &str, session: &str, command: &Value) -> Option<Va
 }
 
 /// A session's log, page by page.
-pub(super) async fn pages(url: &str, session: &str) -> Vec<Value> {
-    let (http, mut log) = (http(), Vec::new());
+pub(super) async fn pages(http: &reqwest::Client, url: &str, session: &str) -> Vec<Value> {
+    let mut log = Vec::new();
     loop {
         let after = log.len();
         let page = format!("{url}/v1/sessions/{session}/events?after={after}&limit={PAGE}");
@@ -50,8 +56,8 @@ pub(super) async fn pages(url: &str, session: &str) -> Vec<Value> {
 }
 
 /// The session of an agent that has one.
-pub(super) async fn only_session(url: &str, agent: &str) -> String {
-    let request = http().get(format!("{url}/v1/sessions")).query(&[("limit", "1000")]);
+pub(super) async fn only_session(http: &reqwest::Client, url: &str, agent: &str) -> String {
+    let request = http.get(format!("{url}/v1/sessions")).query(&[("limit", "1000")]);
     let listed: Value = request.send().await.unwrap().json().await.unwrap();
     let mut listed = listed["sessions"].as_array().unwrap().iter();
     let session = listed.find(|session| session["agent_name"] == agent).unwrap();
@@ -73,8 +79,13 @@ pub(super) struct ServerEvent {
 
 impl EventStream {
     /// Opens the events of a session, behind an id or from the beginning.
-    pub(super) async fn open(url: &str, session: &str, after: Option<String>) -> Option<Self> {
-        let mut request = http()
+    pub(super) async fn open(
+        http: &reqwest::Client,
+        url: &str,
+        session: &str,
+        after: Option<String>,
+    ) -> Option<Self> {
+        let mut request = http
             .get(format!("{url}/v1/sessions/{session}/events?after=0"))
             .header("accept", "text/event-stream");
         if let Some(after) = after {

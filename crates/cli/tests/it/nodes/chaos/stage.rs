@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use tokio_websockets::ClientBuilder;
 
 use super::cluster::NODES;
+use super::rest::http_client;
 use crate::live::TestClient;
 
 /// Time after which a client tries another node.
@@ -32,6 +33,7 @@ const FIRST: Round = Round { number: 0, fault_at: None, is_over: false, is_distu
 pub(super) struct Stage {
     /// URLs of the nodes that clients use.
     urls: Mutex<[Option<String>; NODES]>,
+    pub(super) http: reqwest::Client,
     pub(super) round: watch::Sender<Round>,
     /// By session, the time from the fault until it answered.
     answered: Mutex<BTreeMap<String, Duration>>,
@@ -44,6 +46,7 @@ impl Stage {
     pub(super) fn new(urls: [Option<String>; NODES]) -> Arc<Self> {
         Arc::new(Self {
             urls: Mutex::new(urls),
+            http: http_client(),
             round: watch::Sender::new(FIRST),
             answered: Mutex::default(),
             answers: Notify::new(),

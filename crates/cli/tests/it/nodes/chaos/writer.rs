@@ -125,7 +125,7 @@ impl ChaosWriter {
     async fn answer(&mut self, command: &Value) -> Option<Value> {
         if self.wire == SendingWire::Rest {
             let url = self.stage.url(self.node % NODES)?;
-            return rest::send(&url, &self.session, command).await;
+            return rest::send(&self.stage.http, &url, &self.session, command).await;
         }
         // Clients of a node that is known to be gone use another.
         if self.connection.is_none() || self.stage.url(self.node % NODES).is_none() {
