@@ -330,8 +330,8 @@ impl<H: SessionHost> SessionCore<H> {
                 self.turns.inputs = inputs;
             }
             Ok(None) => {}
-            // Neither writing nor reading works: there is nothing true to go on with yet. Callers do
-            // not wait for it.
+            // Neither writing nor reading works: there is nothing true to go on with yet. Callers
+            // do not wait for it.
             Err(refusal) => {
                 reload.retry_at = Some(now.elapsed + RETRY_AFTER);
                 return self.refuse_held(&refusal);

@@ -1,15 +1,15 @@
-//! What must hold at the end of a run.
+//! Conditions that hold at the end of a run.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::reader::Read;
-use super::writer::{Acknowledged, Written};
+use super::reader::ChaosRead;
+use super::writer::{AcknowledgedText, Written};
 
 /// Compares a session's log with what its writer was told and what its reader saw. Gives each
 /// breach.
-pub(super) fn check(log: &[Value], written: &Written, read: &Read) -> Vec<String> {
+pub(super) fn check(log: &[Value], written: &Written, read: &ChaosRead) -> Vec<String> {
     let mut breaches = Vec::new();
     for (at, frame) in log.iter().enumerate() {
         if frame["seq"] != at + 1 {
@@ -38,7 +38,7 @@ fn inputs(log: &[Value], written: &Written, breaches: &mut Vec<String>) {
         positions.push(frame["seq"].as_u64().unwrap());
     }
     let mut before = 0;
-    for Acknowledged { text, seq } in &written.acknowledged {
+    for AcknowledgedText { text, seq } in &written.acknowledged {
         let positions = found.remove(text.as_str()).unwrap_or_default();
         let told = seq.or(positions.first().copied()).unwrap_or_default();
         if positions != [told] || told <= before {

@@ -113,7 +113,7 @@ impl ChaosCluster {
         }
     }
 
-    /// Does what follows a fault, whether the sessions answer or not. Gives the URL of a node that is
+    /// Goes on behind a fault, whether the sessions answer or not. Gives the URL of a node that is
     /// back.
     pub(super) async fn go_on(&mut self, fault: Fault, victim: usize) -> Option<String> {
         match fault {

@@ -24,8 +24,8 @@ use tokio::time::{Instant, sleep, timeout};
 use self::cluster::{ChaosCluster, NODES};
 use self::faults::{Draws, Fault};
 use self::older::{OlderClient, OlderWire, open_chat};
-use self::reader::{ChaosReader, Read, ReadingWire};
-use self::stage::Stage;
+use self::reader::{ChaosRead, ChaosReader, ReadingWire};
+use self::stage::ChaosStage;
 use self::writer::{ChaosWriter, SendingWire, Written};
 
 /// A turn with one message in five deltas.
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 struct SessionClients {
     session: String,
     writer: JoinHandle<Written>,
-    reader: JoinHandle<Read>,
+    reader: JoinHandle<ChaosRead>,
     goal: watch::Sender<u64>,
 }
 
@@ -58,7 +58,7 @@ async fn nothing_is_lost_doubled_or_out_of_order_whatever_fails() {
     let (rounds, sessions) = (number("THOUGHTWIRE_ROUNDS", 4), number("THOUGHTWIRE_SESSIONS", 12));
     let mut cluster = ChaosCluster::start().await;
     let urls = std::array::from_fn(|node| Some(cluster.live(node).url.clone()));
-    let stage = Stage::new(urls);
+    let stage = ChaosStage::new(urls);
     let mut clients = Vec::new();
     for number in 0..sessions {
         clients.push(SessionClients::start(&cluster, number, &stage).await);
@@ -95,7 +95,7 @@ async fn nothing_is_lost_doubled_or_out_of_order_whatever_fails() {
 /// A fault, until all sessions have answered behind it and all nodes serve again.
 async fn one_round(
     cluster: &mut ChaosCluster,
-    stage: &Arc<Stage>,
+    stage: &Arc<ChaosStage>,
     fault: Fault,
     victim: usize,
     sessions: usize,
@@ -128,7 +128,7 @@ async fn one_round(
 
 impl SessionClients {
     /// Makes a session at one node, and its clients at the others.
-    async fn start(cluster: &ChaosCluster, number: usize, stage: &Arc<Stage>) -> Self {
+    async fn start(cluster: &ChaosCluster, number: usize, stage: &Arc<ChaosStage>) -> Self {
         let (node, name) = (number % NODES, format!("chaos-{number}"));
         let (live, stage) = (cluster.live(node), Arc::clone(stage));
         let kind = (number + number / NODES) % 6;
@@ -154,14 +154,14 @@ impl SessionClients {
             node: node + 2,
             stage,
             goal: goal.subscribe(),
-            read: Read::default(),
+            read: ChaosRead::default(),
         };
         Self { session, writer, reader: tokio::spawn(reader.run()), goal }
     }
 }
 
 /// Waits until all turns have ended, and compares what is stored with what everybody saw.
-async fn finish(cluster: &ChaosCluster, stage: &Stage, clients: Vec<SessionClients>) {
+async fn finish(cluster: &ChaosCluster, stage: &ChaosStage, clients: Vec<SessionClients>) {
     let (mut breaches, mut totals) = (Vec::new(), Totals::default());
     for SessionClients { session, writer, reader, goal } in clients {
         let written = timeout(PATIENCE, writer).await.expect("the writer ends").unwrap();
@@ -218,7 +218,7 @@ struct Totals {
 }
 
 impl Totals {
-    fn add(&mut self, log: &[Value], written: &Written, read: &Read) {
+    fn add(&mut self, log: &[Value], written: &Written, read: &ChaosRead) {
         let resumed = log.iter().filter(|frame| frame["event"]["kind"] == "turn_resumed");
         self.records += log.len();
         self.acknowledged += written.acknowledged.len();

@@ -14,8 +14,8 @@ use tokio_websockets::Message;
 
 use super::cluster::NODES;
 use super::rest::only_session;
-use super::stage::{Round, Stage};
-use super::writer::{Acknowledged, Written, pause};
+use super::stage::{ChaosStage, Round};
+use super::writer::{AcknowledgedText, Written, pause};
 use crate::live::{Live, TestClient};
 
 /// Pause before it connects again.
@@ -45,11 +45,11 @@ pub(super) struct OlderClient {
     pub(super) name: String,
     /// Where it connects next.
     pub(super) node: usize,
-    pub(super) stage: Arc<Stage>,
+    pub(super) stage: Arc<ChaosStage>,
 }
 
-/// What a frame means.
-enum Heard {
+/// Meaning of a frame.
+enum HeardFrame {
     /// A text of the agent.
     Said(String),
     /// Something was refused, or a turn failed.
@@ -58,7 +58,7 @@ enum Heard {
 }
 
 /// Outcome of an input.
-enum Said {
+enum InputOutcome {
     /// The agent answered it.
     Answered,
     /// It failed, or an earlier one did.
@@ -94,18 +94,18 @@ impl OlderClient {
                 };
                 let said = transcripts.last_mut().unwrap();
                 match self.say(client, &id, said, &mut rounds).await {
-                    Said::Answered => {
-                        written.acknowledged.push(Acknowledged { text, seq: None });
+                    InputOutcome::Answered => {
+                        written.acknowledged.push(AcknowledgedText { text, seq: None });
                         self.stage.note_answer(&self.session, round);
                         failures = 0;
                         pause(&mut rounds, round, number * 37).await;
                     }
-                    Said::Failed if failures < FAILURES => {
+                    InputOutcome::Failed if failures < FAILURES => {
                         written.unsure.push(text);
                         failures += 1;
                         sleep(FAILURE_PAUSE).await;
                     }
-                    Said::Failed | Said::Nothing => {
+                    InputOutcome::Failed | InputOutcome::Nothing => {
                         written.unsure.push(text);
                         failures = 0;
                         connection = None;
@@ -126,7 +126,7 @@ impl OlderClient {
         id: &str,
         said: &mut Vec<String>,
         rounds: &mut watch::Receiver<Round>,
-    ) -> Said {
+    ) -> InputOutcome {
         let text = format!("{REPEAT}{id}");
         let frame = match self.wire {
             OlderWire::MemGpt => json!({"type": "user_message", "message": text,
@@ -134,36 +134,38 @@ impl OlderClient {
             OlderWire::Sparky => json!({"type": "message", "data": {"text": text}}),
         };
         if client.socket.send(Message::text(frame.to_string())).await.is_err() {
-            return Said::Nothing;
+            return InputOutcome::Nothing;
         }
         let before = *rounds.borrow_and_update();
         let answered = async {
             let mut heard = String::new();
             loop {
-                let Ok(frame) = client.next_or_close().await else { return Said::Nothing };
+                let Ok(frame) = client.next_or_close().await else { return InputOutcome::Nothing };
                 match self.heard(&frame) {
                     // A text that was cut comes in pieces.
-                    Heard::Said(text) => {
+                    HeardFrame::Said(text) => {
                         heard.push_str(&text);
                         said.push(text);
                         if heard.ends_with(id) {
-                            return Said::Answered;
+                            return InputOutcome::Answered;
                         }
                     }
-                    Heard::Failed => return Said::Failed,
-                    Heard::Other => {}
+                    HeardFrame::Failed => return InputOutcome::Failed,
+                    HeardFrame::Other => {}
                 }
             }
         };
         let is_fault = |now: &Round| now.number != before.number && now.fault_at.is_some();
         tokio::select! {
-            answered = timeout(ANSWER_PATIENCE, answered) => answered.unwrap_or(Said::Nothing),
-            _ = rounds.wait_for(is_fault) => Said::Nothing,
+            answered = timeout(ANSWER_PATIENCE, answered) => {
+                answered.unwrap_or(InputOutcome::Nothing)
+            }
+            _ = rounds.wait_for(is_fault) => InputOutcome::Nothing,
         }
     }
 
-    fn heard(&self, frame: &Value) -> Heard {
-        let said = |text: &Value| Heard::Said(text.as_str().unwrap().to_owned());
+    fn heard(&self, frame: &Value) -> HeardFrame {
+        let said = |text: &Value| HeardFrame::Said(text.as_str().unwrap().to_owned());
         match (self.wire, frame["type"].as_str().unwrap()) {
             (OlderWire::MemGpt, "agent_response")
                 if frame["message_type"] == "assistant_message" =>
@@ -171,8 +173,8 @@ impl OlderClient {
                 said(&frame["message"])
             }
             (OlderWire::Sparky, "message") => said(&frame["data"]["text"]),
-            (_, "agent_response_error" | "server_error" | "error") => Heard::Failed,
-            _ => Heard::Other,
+            (_, "agent_response_error" | "server_error" | "error") => HeardFrame::Failed,
+            _ => HeardFrame::Other,
         }
     }
 
@@ -202,15 +204,17 @@ impl OlderClient {
         loop {
             let frame = client.next_or_close().await.ok()?;
             match (self.heard(&frame), frame["type"].as_str().unwrap()) {
-                (Heard::Said(text), _) => said.push(text),
-                (Heard::Failed, _) => return None,
-                (Heard::Other, "ready") => return Some(client),
-                (Heard::Other, "command_response") => {
+                (HeardFrame::Said(text), _) => said.push(text),
+                (HeardFrame::Failed, _) => return None,
+                (HeardFrame::Other, "ready") => return Some(client),
+                (HeardFrame::Other, "command_response") => {
                     let is_loaded = frame["status"].as_str().unwrap().starts_with("OK");
                     return is_loaded.then_some(client);
                 }
-                (Heard::Other, "session_info") if frame["data"]["is_new"] != false => return None,
-                (Heard::Other, _) => {}
+                (HeardFrame::Other, "session_info") if frame["data"]["is_new"] != false => {
+                    return None;
+                }
+                (HeardFrame::Other, _) => {}
             }
         }
     }

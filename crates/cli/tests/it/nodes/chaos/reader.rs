@@ -11,8 +11,8 @@ use tokio::time::sleep;
 use tokio_websockets::Message;
 
 use super::cluster::NODES;
-use super::rest::EventStream;
-use super::stage::Stage;
+use super::rest::ServerEvents;
+use super::stage::ChaosStage;
 use crate::live::TestClient;
 
 /// How a reader reads.
@@ -29,15 +29,15 @@ pub(super) struct ChaosReader {
     pub(super) session: String,
     pub(super) wire: ReadingWire,
     pub(super) node: usize,
-    pub(super) stage: Arc<Stage>,
+    pub(super) stage: Arc<ChaosStage>,
     /// The position at which it stops.
     pub(super) goal: watch::Receiver<u64>,
-    pub(super) read: Read,
+    pub(super) read: ChaosRead,
 }
 
-/// What a reader has seen.
+/// Account of a reader.
 #[derive(Default)]
-pub(super) struct Read {
+pub(super) struct ChaosRead {
     /// Frames of events, in order.
     pub(super) log: Vec<Value>,
     pub(super) epoch: Option<Value>,
@@ -63,7 +63,7 @@ struct OpenText {
 
 impl ChaosReader {
     /// Reads up to the goal.
-    pub(super) async fn run(mut self) -> Read {
+    pub(super) async fn run(mut self) -> ChaosRead {
         loop {
             match self.wire {
                 ReadingWire::Native => self.connection().await,
@@ -112,7 +112,7 @@ impl ChaosReader {
             let epoch = epoch.as_str().unwrap();
             format!("{epoch}:{}", self.read.last())
         });
-        let opened = EventStream::open(&self.stage.http, &url, &self.session, after).await;
+        let opened = ServerEvents::open(&self.stage.http, &url, &self.session, after).await;
         let Some(mut stream) = opened else { return };
         self.read.attached += 1;
         while self.read.last() < *self.goal.borrow() {
@@ -162,7 +162,7 @@ async fn next_frame(client: &mut TestClient) -> Option<Value> {
     }
 }
 
-impl Read {
+impl ChaosRead {
     fn last(&self) -> u64 {
         self.log.last().map_or(0, |frame| frame["seq"].as_u64().unwrap())
     }

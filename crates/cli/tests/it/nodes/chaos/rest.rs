@@ -65,7 +65,7 @@ pub(super) async fn only_session(http: &reqwest::Client, url: &str, agent: &str)
 }
 
 /// A stream of server-sent events.
-pub(super) struct EventStream {
+pub(super) struct ServerEvents {
     response: reqwest::Response,
     text: String,
 }
@@ -77,7 +77,7 @@ pub(super) struct ServerEvent {
     pub(super) data: Value,
 }
 
-impl EventStream {
+impl ServerEvents {
     /// Opens the events of a session, behind an id or from the beginning.
     pub(super) async fn open(
         http: &reqwest::Client,

@@ -1,4 +1,4 @@
-//! The things that all clients of a run share: where the nodes are, what happens, what was measured.
+//! Shared by all clients of a run: where the nodes are, what happens, what was measured.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use crate::live::TestClient;
 /// Time after which a client tries another node.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What happens at the moment.
+/// The present state of a run.
 #[derive(Clone, Copy)]
 pub(super) struct Round {
     /// Number of faults so far.
@@ -30,7 +30,7 @@ pub(super) struct Round {
 const FIRST: Round = Round { number: 0, fault_at: None, is_over: false, is_disturbed: false };
 
 /// Shared by the clients of a run.
-pub(super) struct Stage {
+pub(super) struct ChaosStage {
     /// URLs of the nodes that clients use.
     urls: Mutex<[Option<String>; NODES]>,
     pub(super) http: reqwest::Client,
@@ -42,7 +42,7 @@ pub(super) struct Stage {
     breaches: Mutex<Vec<String>>,
 }
 
-impl Stage {
+impl ChaosStage {
     pub(super) fn new(urls: [Option<String>; NODES]) -> Arc<Self> {
         Arc::new(Self {
             urls: Mutex::new(urls),

@@ -11,7 +11,7 @@ use tokio_websockets::Message;
 
 use super::cluster::NODES;
 use super::rest;
-use super::stage::{Round, Stage};
+use super::stage::{ChaosStage, Round};
 use crate::live::TestClient;
 
 /// Pause between two inputs while nothing happens.
@@ -36,23 +36,23 @@ pub(super) struct ChaosWriter {
     wire: SendingWire,
     /// Where it connects next.
     node: usize,
-    stage: Arc<Stage>,
+    stage: Arc<ChaosStage>,
     connection: Option<TestClient>,
     written: Written,
 }
 
 /// An input that was acknowledged.
-pub(super) struct Acknowledged {
+pub(super) struct AcknowledgedText {
     pub(super) text: String,
     /// The position that the server gave, where the wire has it.
     pub(super) seq: Option<u64>,
 }
 
-/// What a writer knows at the end.
+/// Account of a writer at the end.
 #[derive(Default)]
 pub(super) struct Written {
-    /// Acknowledged inputs in their order.
-    pub(super) acknowledged: Vec<Acknowledged>,
+    /// AcknowledgedText inputs in their order.
+    pub(super) acknowledged: Vec<AcknowledgedText>,
     /// Inputs of a wire without command ids that may have been taken.
     pub(super) unsure: Vec<String>,
     /// On such a wire, the texts that each connection read.
@@ -64,7 +64,12 @@ pub(super) struct Written {
 }
 
 impl ChaosWriter {
-    pub(super) fn new(session: String, wire: SendingWire, node: usize, stage: Arc<Stage>) -> Self {
+    pub(super) fn new(
+        session: String,
+        wire: SendingWire,
+        node: usize,
+        stage: Arc<ChaosStage>,
+    ) -> Self {
         Self { session, wire, node, stage, connection: None, written: Written::default() }
     }
 
@@ -78,7 +83,7 @@ impl ChaosWriter {
             }
             let id = format!("{}-{}", self.session, self.written.acknowledged.len());
             let seq = self.say(&id, &mut rounds).await;
-            self.written.acknowledged.push(Acknowledged { text: id, seq: Some(seq) });
+            self.written.acknowledged.push(AcknowledgedText { text: id, seq: Some(seq) });
             self.stage.note_answer(&self.session, round);
             pause(&mut rounds, round, seq).await;
         }
@@ -142,8 +147,8 @@ impl ChaosWriter {
     }
 }
 
-/// Waits some seconds, or until something happens. Nothing is sent at the same moment by all, except
-/// behind a fault.
+/// Waits some seconds, or until something happens. Nothing is sent at the same moment by all,
+/// except behind a fault.
 pub(super) async fn pause(rounds: &mut watch::Receiver<Round>, round: Round, draw: u64) {
     let is_news = |now: &Round| now.number != round.number || now.is_over;
     let spread = PAUSE / 2 + PAUSE.mul_f64(f64::from(u8::try_from(draw % 100).unwrap()) / 100.0);
