@@ -67,8 +67,8 @@ impl Threads {
         self.0.shared.begin(opening).await
     }
 
-    /// Opens a session, once for each `id`. With `keep_idle` it is deleted once it had no new record
-    /// for so long.
+    /// Opens a session, once for each `id`. With `keep_idle` it is deleted once it had no new
+    /// record for so long.
     ///
     /// # Errors
     /// When the title is wrong, the id was used for something else, or nothing can be saved.

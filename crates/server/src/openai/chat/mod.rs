@@ -55,7 +55,7 @@ pub(super) async fn complete(
     let agent = rest.hub.directory().find_agent(&caller.user, &request.model).await;
     let agent = agent.map_err(|no| OpenAiRefusal::from(no).about("model"))?;
     let held = rest.hold(&caller.user)?;
-    let begin = Beginning { rest: &rest, caller: &caller, agent: &agent, tools, once };
+    let begin = ChatBeginning { rest: &rest, caller: &caller, agent: &agent, tools, once };
     let run = begin.run(name, conversation, &request).await?;
     if request.stream == Some(true) {
         let guard = StreamGuard::new(&caller, held, eviction.as_deref());
@@ -65,7 +65,7 @@ pub(super) async fn complete(
 }
 
 /// Everything that a completion begins with.
-struct Beginning<'a> {
+struct ChatBeginning<'a> {
     rest: &'a Arc<RestState>,
     caller: &'a Identity,
     agent: &'a AgentProfile,
@@ -85,7 +85,7 @@ struct ChatRun {
     created: i64,
 }
 
-impl Beginning<'_> {
+impl ChatBeginning<'_> {
     /// Sends what is new in the messages, and follows the turn.
     async fn run(
         self,

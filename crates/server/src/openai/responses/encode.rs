@@ -14,7 +14,7 @@ use super::events::{EventLog, ResponseEvent};
 use super::id::ResponseId;
 use super::items;
 use super::live_items::{LiveItem, LiveItems};
-use super::open_text::OpenText;
+use super::open_text::OutputText;
 use crate::endpoint::{ClientTools, OpenToolCall, TurnStep};
 use crate::openai::shown::{is_shown, name_of};
 
@@ -37,7 +37,7 @@ pub(super) struct ResponseEncoder {
     log: EventLog,
     /// Output items that are done; `null` in the place of others.
     output: Vec<Value>,
-    open: Option<OpenText>,
+    open: Option<OutputText>,
     live: LiveItems,
     /// Calls of the agent whose items are not done.
     calls: Vec<items::AgentCall>,
@@ -233,13 +233,13 @@ impl ResponseEncoder {
         text: &str,
         continues: Option<&ItemId>,
     ) -> bool {
-        let fits = |open: &OpenText| open.takes(item, continues);
+        let fits = |open: &OutputText| open.takes(item, continues);
         if !self.open.as_ref().is_some_and(fits) {
             if self.open.as_ref().is_some_and(|open| !open.is_cut) {
                 return false;
             }
             let index = self.new_item();
-            self.open = Some(OpenText::begin(kind, item, index, &mut self.log));
+            self.open = Some(OutputText::begin(kind, item, index, &mut self.log));
         }
         if let Some(open) = &mut self.open {
             open.reach(item, text);

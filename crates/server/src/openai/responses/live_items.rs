@@ -3,7 +3,7 @@
 use thoughtwire_proto::{Delta, Event, ItemId, Partial, StreamKind, TurnEvent};
 
 use super::chunks::first_piece;
-use super::open_text::OpenText;
+use super::open_text::OutputText;
 
 /// The open items, oldest first.
 #[derive(Default)]
@@ -52,7 +52,7 @@ impl LiveItems {
     /// The item whose text may be sent before its event, because its event is certain to be shown
     /// next: the built-in agent ends an item before it begins another. Only a call of which the
     /// item is the message may be open as well. `None` also if no new piece is complete.
-    pub(super) fn next(&self, open: Option<&OpenText>) -> Option<&LiveItem> {
+    pub(super) fn next(&self, open: Option<&OutputText>) -> Option<&LiveItem> {
         let mut texts = self.0.iter().filter(|live| live.kind != StreamKind::ToolArgs);
         let growing = open.filter(|open| !open.is_cut);
         let live = match growing {

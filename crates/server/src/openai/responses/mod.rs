@@ -52,7 +52,7 @@ pub(super) async fn create(
     let agent = rest.hub.directory().find_agent(&caller.user, &request.model).await;
     let agent = agent.map_err(|no| OpenAiRefusal::from(no).about("model"))?;
     let held = rest.hold(&caller.user)?;
-    let begin = Beginning { rest: &rest, caller: &caller, agent: &agent, tools, once };
+    let begin = ResponseBeginning { rest: &rest, caller: &caller, agent: &agent, tools, once };
     let run = begin.run(&request, input).await?;
     match (request.stream == Some(true), request.background == Some(true)) {
         (true, _) => {
@@ -138,7 +138,7 @@ fn no_response(id: &str) -> OpenAiRefusal {
 }
 
 /// Everything that a response begins with.
-struct Beginning<'a> {
+struct ResponseBeginning<'a> {
     rest: &'a Arc<RestState>,
     caller: &'a Identity,
     agent: &'a AgentProfile,
@@ -149,7 +149,7 @@ struct Beginning<'a> {
 /// The turn that a response follows.
 type Followed = (SessionId, TurnReader, TurnPlace);
 
-impl Beginning<'_> {
+impl ResponseBeginning<'_> {
     async fn run(
         self,
         request: &ResponseRequest,

@@ -7,8 +7,8 @@ use super::chunks::first_piece;
 use super::events::EventLog;
 
 /// A reasoning or message item that is not done.
-pub(super) struct OpenText {
-    kind: TextKind,
+pub(super) struct OutputText {
+    kind: OutputTextKind,
     id: String,
     index: usize,
     /// The item that grows now: the first one, or one that continues it.
@@ -24,18 +24,18 @@ pub(super) struct OpenText {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TextKind {
+enum OutputTextKind {
     Reasoning,
     Message,
 }
 
-impl OpenText {
+impl OutputText {
     /// Begins an output item.
     pub(super) fn begin(kind: StreamKind, item: &ItemId, index: usize, log: &mut EventLog) -> Self {
         let (kind, id) = match kind {
-            StreamKind::Thought => (TextKind::Reasoning, format!("rs_{item}")),
+            StreamKind::Thought => (OutputTextKind::Reasoning, format!("rs_{item}")),
             StreamKind::Message | StreamKind::ToolArgs => {
-                (TextKind::Message, format!("msg_{item}"))
+                (OutputTextKind::Message, format!("msg_{item}"))
             }
         };
         let open = Self {
@@ -100,8 +100,8 @@ impl OpenText {
         log.push(
             self.names().delta,
             self.located(&match self.kind {
-                TextKind::Reasoning => json!({"delta": piece}),
-                TextKind::Message => json!({"delta": piece, "logprobs": []}),
+                OutputTextKind::Reasoning => json!({"delta": piece}),
+                OutputTextKind::Message => json!({"delta": piece, "logprobs": []}),
             }),
         );
     }
@@ -117,8 +117,8 @@ impl OpenText {
         log.push(
             self.names().text_done,
             self.located(&match self.kind {
-                TextKind::Reasoning => json!({"text": text}),
-                TextKind::Message => json!({"text": text, "logprobs": []}),
+                OutputTextKind::Reasoning => json!({"text": text}),
+                OutputTextKind::Message => json!({"text": text, "logprobs": []}),
             }),
         );
         let part = self.part(text);
@@ -132,8 +132,8 @@ impl OpenText {
 
     fn part(&self, text: &str) -> Value {
         match self.kind {
-            TextKind::Reasoning => json!({"type": "summary_text", "text": text}),
-            TextKind::Message => {
+            OutputTextKind::Reasoning => json!({"type": "summary_text", "text": text}),
+            OutputTextKind::Message => {
                 json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})
             }
         }
@@ -142,10 +142,10 @@ impl OpenText {
     fn output_item(&self, status: &str, parts: Vec<Value>) -> Value {
         let id = &self.id;
         match self.kind {
-            TextKind::Reasoning => {
+            OutputTextKind::Reasoning => {
                 json!({"id": id, "type": "reasoning", "summary": parts, "status": status})
             }
-            TextKind::Message => json!({
+            OutputTextKind::Message => json!({
                 "id": id, "type": "message", "role": "assistant", "status": status,
                 "content": parts
             }),
@@ -155,10 +155,10 @@ impl OpenText {
     /// A body with the place of the text.
     fn located(&self, rest: &Value) -> Value {
         let mut body = match self.kind {
-            TextKind::Reasoning => {
+            OutputTextKind::Reasoning => {
                 json!({"item_id": self.id, "output_index": self.index, "summary_index": 0})
             }
-            TextKind::Message => {
+            OutputTextKind::Message => {
                 json!({"item_id": self.id, "output_index": self.index, "content_index": 0})
             }
         };
@@ -170,13 +170,13 @@ impl OpenText {
 
     fn names(&self) -> TextEvents {
         match self.kind {
-            TextKind::Reasoning => TextEvents {
+            OutputTextKind::Reasoning => TextEvents {
                 part_added: "response.reasoning_summary_part.added",
                 delta: "response.reasoning_summary_text.delta",
                 text_done: "response.reasoning_summary_text.done",
                 part_done: "response.reasoning_summary_part.done",
             },
-            TextKind::Message => TextEvents {
+            OutputTextKind::Message => TextEvents {
                 part_added: "response.content_part.added",
                 delta: "response.output_text.delta",
                 text_done: "response.output_text.done",

@@ -57,6 +57,16 @@ def user(text):
     return {"role": "user", "content": text}
 
 
+def refusal(kind, act):
+    """The code and the parameter of an error, which has to come."""
+    try:
+        act()
+    except kind as error:
+        assert error.message, error
+        return error.code, error.param
+    raise AssertionError("it was taken")
+
+
 class Streamed:
     """A completion's chunks, put together."""
 
@@ -109,11 +119,8 @@ def conversation():
     opened = events(session)[0]
     assert opened["instructions"] == "Be brief.", opened
     assert [entry["text"] for entry in opened["history"]] == ["Hi", "Hello"], opened
-    streamed = Streamed(
-        client().chat.completions.create(
-            model="ada", messages=history, stream=True, stream_options={"include_usage": True}
-        )
-    )
+    asked = {"model": "ada", "messages": history, "stream_options": {"include_usage": True}}
+    streamed = Streamed(client().chat.completions.create(**asked, stream=True))
     assert streamed.content == message.content, streamed.content
     assert streamed.reasoning == message.model_extra["reasoning_content"], streamed.reasoning
     assert streamed.reason == "stop", streamed.reason
@@ -202,9 +209,8 @@ def together(session):
         assert session_of(reply) == session
         replies[text] = reply.choices[0].message.content
 
-    threads = [
-        threading.Thread(target=ask, args=(f"what is 6*{factor}?",)) for factor in (7, 8)
-    ]
+    texts = [f"what is 6*{factor}?" for factor in (7, 8)]
+    threads = [threading.Thread(target=ask, args=(text,)) for text in texts]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -242,11 +248,8 @@ def once():
     assert said(session_of(first)) == [SUM]
     streamed = Streamed(ask(SUM, stream=True))
     assert streamed.content == first.choices[0].message.content
-    try:
-        ask("something else")
-        raise AssertionError("a key stands for one request")
-    except openai.UnprocessableEntityError as error:
-        assert error.code == "id_reused", error
+    other = refusal(openai.UnprocessableEntityError, lambda: ask("something else"))
+    assert other == ("id_reused", None), other
 
 
 def hostile(key, foreign_session):
@@ -255,14 +258,8 @@ def hostile(key, foreign_session):
 
     def refused(kind, code, param=None, **more):
         request = {"model": "ada", "messages": [user("hi")], **more}
-        try:
-            ada.chat.completions.create(**request)
-        except kind as error:
-            assert error.code == code, error
-            assert error.param == param, error
-            assert error.message, error
-        else:
-            raise AssertionError(f"{more} was taken")
+        found = refusal(kind, lambda: ada.chat.completions.create(**request))
+        assert found == (code, param), (more, found)
 
     bad, missing = openai.BadRequestError, openai.NotFoundError
     refused(missing, "model_not_found", "model", model="eve")
@@ -283,11 +280,8 @@ def hostile(key, foreign_session):
     refused(bad, "bad_request", tools=[{"type": "function", "function": {"name": "no spaces"}}])
     refused(bad, "unsupported_parameter", "tools", tools=[{"type": "web_search"}])
     assert ada.models.list().data[0].id == "ada"
-    try:
-        client("wrong").models.list()
-        raise AssertionError("a wrong key opens nothing")
-    except openai.AuthenticationError as error:
-        assert error.code == "invalid_api_key", error
+    wrong = refusal(openai.AuthenticationError, client("wrong").models.list)
+    assert wrong == ("invalid_api_key", None), wrong
 
 
 FUNCTION = {"type": "function", "strict": False, **DOOR["function"]}
@@ -353,10 +347,8 @@ def response_tools():
     call = first.output[1]
     assert (call.name, json.loads(call.arguments)) == ("open_door", {"side": "left"}), call
     output = {"type": "function_call_output", "call_id": call.call_id, "output": "it is open"}
-    seconds = [
-        responses(previous_response_id=first.id, input=[output], tools=[FUNCTION])
-        for _ in range(2)
-    ]
+    answer = {"previous_response_id": first.id, "input": [output], "tools": [FUNCTION]}
+    seconds = [responses(**answer) for _ in range(2)]
     for second in seconds:
         assert second.output_text == "open_door says: it is open", second
     assert seconds[0].id == seconds[1].id
@@ -444,9 +436,8 @@ def begin_slowly():
 def go_on(response, begun):
     """Goes on with that response after the server was killed."""
     begun = json.loads(begun)
-    events = list(
-        client().responses.retrieve(response, stream=True, starting_after=begun["last"])
-    )
+    after = begun["last"]
+    events = list(client().responses.retrieve(response, stream=True, starting_after=after))
     assert events[0].sequence_number == begun["last"] + 1, events[0]
     numbered(events)
     text = begun["text"]
@@ -467,22 +458,14 @@ def hostile_responses(key, foreign):
     ada = client(key).responses
 
     def refused(kind, code, param=None, **more):
-        try:
-            ada.create(**{"model": "ada", "input": "hi", **more})
-        except kind as error:
-            assert (error.code, error.param) == (code, param), error
-        else:
-            raise AssertionError(f"{more} was taken")
+        found = refusal(kind, lambda: ada.create(**{"model": "ada", "input": "hi", **more}))
+        assert found == (code, param), (more, found)
 
     bad, missing = openai.BadRequestError, openai.NotFoundError
     made = foreign
     for act in (ada.retrieve, ada.cancel):
         for unknown in (made, "resp_1", "resp_" + "0" * 32 + "_1_1", "..%2f", made + "_t"):
-            try:
-                act(unknown)
-                raise AssertionError(f"{unknown} was found")
-            except missing as error:
-                assert error.message
+            refusal(missing, lambda act=act, unknown=unknown: act(unknown))
     at = "previous_response_id"
     refused(missing, "response_not_found", at, previous_response_id=made)
     refused(missing, "unknown_session", conversation=made.split("_")[1])
