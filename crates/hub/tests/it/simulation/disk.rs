@@ -35,6 +35,11 @@ impl Disk {
         self.disk.open_driven(now)
     }
 
+    /// The same disk, for nodes.
+    pub(crate) fn shared(&self) -> RamDisk {
+        self.disk.clone()
+    }
+
     pub(crate) fn image(&self) -> RamDisk {
         self.disk.copy()
     }

@@ -1,0 +1,136 @@
+//! What goes wrong with nodes, their store and the links between them.
+
+use std::time::Duration;
+
+use thoughtwire_store::WriteFault;
+
+use super::super::count::NodeFault;
+use super::NodesHistory;
+use super::node::StorePace;
+
+impl NodesHistory {
+    /// Something goes wrong, or a node comes back.
+    pub(super) fn disturb(&mut self) {
+        let slot = self.history.dice.usize(0..self.nodes.len());
+        if self.nodes[slot].is_none() {
+            return self.start(slot);
+        }
+        match self.history.dice.u8(0..20) {
+            0..=2 => self.stop(slot),
+            3..=5 => self.cut(slot),
+            6 => self.slow_store(slot),
+            7 => self.slow_links(),
+            8 => self.slow_reads(slot),
+            _ if self.is_calm => {}
+            9..=11 => self.kill(slot),
+            12..=14 => self.pause(slot),
+            15 => self.hold_renewal(slot),
+            16 => self.lose_store(slot),
+            17 => self.lose_store_everywhere(),
+            18 => self.break_writes(slot),
+            _ => self.heal(slot),
+        }
+    }
+
+    fn stop(&mut self, slot: usize) {
+        let (now, grace) = (self.now, self.history.dice.u64(0..3_000));
+        let Some(node) = self.nodes[slot].as_mut().filter(|node| !node.is_stopping()) else {
+            return;
+        };
+        node.stop(now, grace);
+        self.count(NodeFault::Stopped, format!("node {slot} stops within {grace} ms"));
+    }
+
+    fn kill(&mut self, slot: usize) {
+        let Some(node) = self.nodes[slot].take() else { return };
+        self.net.remove(slot);
+        node.kill(&mut self.history.dice);
+        self.count(NodeFault::Killed, format!("node {slot} is killed"));
+        if self.history.dice.bool() {
+            // The same node again, which waits for no lease.
+            self.start(slot);
+        }
+    }
+
+    fn pause(&mut self, slot: usize) {
+        let millis = self.history.dice.u64(500..14_000);
+        let Some(node) = &mut self.nodes[slot] else { return };
+        node.paused_until = self.now + millis;
+        let fault = if millis > 5_000 { NodeFault::PausedLong } else { NodeFault::Paused };
+        self.count(fault, format!("node {slot} is paused for {millis} ms"));
+    }
+
+    /// Renewals of the lease do not get through, and everything else does.
+    fn hold_renewal(&mut self, slot: usize) {
+        let millis = self.history.dice.u64(1_000..9_000);
+        let Some(node) = &mut self.nodes[slot] else { return };
+        node.beat_at = self.now + millis;
+        self.count(NodeFault::NotRenewed, format!("node {slot} renews in {millis} ms"));
+    }
+
+    fn lose_store(&mut self, slot: usize) {
+        let millis = self.history.dice.u64(100..9_000);
+        let Some(node) = &mut self.nodes[slot] else { return };
+        node.lose_store(self.now + millis);
+        self.count(NodeFault::Away, format!("node {slot} has no store for {millis} ms"));
+    }
+
+    fn lose_store_everywhere(&mut self) {
+        let millis = self.history.dice.u64(100..9_000);
+        for node in self.nodes.iter_mut().flatten() {
+            node.lose_store(self.now + millis);
+        }
+        self.count(NodeFault::AwayForAll, format!("no node has a store for {millis} ms"));
+    }
+
+    fn break_writes(&mut self, slot: usize) {
+        let dice = &mut self.history.dice;
+        let every = dice.u64(1..4);
+        let (fault, counted) = match dice.u8(0..4) {
+            0 => (WriteFault::Transactions { every }, NodeFault::BeforeCommit),
+            1 => (WriteFault::Records { every: every + 1 }, NodeFault::BeforeCommit),
+            2 => (WriteFault::UnknownUnsaved, NodeFault::Unknown),
+            _ => (WriteFault::UnknownSaved, NodeFault::AfterCommit),
+        };
+        let Some(node) = &mut self.nodes[slot] else { return };
+        node.set_fault(Some(fault));
+        self.count(counted, format!("writes of node {slot}: {fault:?}"));
+    }
+
+    fn cut(&mut self, slot: usize) {
+        let other = self.history.dice.usize(0..self.nodes.len());
+        let millis = self.history.dice.u64(100..9_000);
+        if other != slot {
+            self.net.cut((slot, other));
+            self.cut.push(((slot, other), self.now + millis));
+            let what = format!("nodes {slot} and {other} are cut off each other for {millis} ms");
+            self.count(NodeFault::Cut, what);
+        }
+    }
+
+    fn slow_store(&mut self, slot: usize) {
+        let (before, after) = (self.history.dice.u64(0..1_500), self.history.dice.u64(0..1_500));
+        let Some(node) = &mut self.nodes[slot] else { return };
+        node.pace = StorePace { before, after };
+        self.count(NodeFault::Slow, format!("writes of node {slot} take {before} + {after} ms"));
+    }
+
+    fn slow_reads(&mut self, slot: usize) {
+        let millis = self.history.dice.u64(1..400);
+        let Some(node) = &mut self.nodes[slot] else { return };
+        node.life.driver.set_read_delay(Some(Duration::from_millis(millis)));
+        self.count(NodeFault::Slow, format!("reads of node {slot} take {millis} ms"));
+    }
+
+    fn slow_links(&mut self) {
+        let millis = self.history.dice.u64(1..800);
+        self.net.set_delay(millis);
+        self.count(NodeFault::Slow, format!("frames between nodes take up to {millis} ms"));
+    }
+
+    fn heal(&mut self, slot: usize) {
+        let Some(node) = &mut self.nodes[slot] else { return };
+        node.heal();
+        self.history.note(format!("{}: node {slot} is healed", self.now));
+    }
+}
