@@ -40,6 +40,8 @@ pub(crate) struct SessionDriver {
     pub(super) clients: Arc<Clients>,
     /// Batches that the store has, oldest first.
     pub(super) commits: VecDeque<Commit<()>>,
+    /// Batches behind one that was not saved. Some may be saved.
+    pub(super) discarded: Vec<Commit<()>>,
     /// The checkpoint under way: one write for each of its items.
     pub(super) checkpoint: Option<JoinAll<Commit<()>>>,
     pub(super) turn: Option<LiveTurn>,
@@ -123,6 +125,7 @@ impl SessionDriver {
             first,
             tail,
             commits: VecDeque::new(),
+            discarded: Vec::new(),
             checkpoint: None,
             turn: None,
             jobs: JoinSet::new(),

@@ -238,7 +238,7 @@ pub(crate) fn stored(log: &[(Option<&str>, Event)]) -> StoredState {
             inputs.insert(item.clone(), Input { item, text, attachments: Vec::new() });
         }
     }
-    StoredState { state, inputs }
+    StoredState { state, inputs, unseen: Vec::new() }
 }
 
 /// A log with a queued input, and with its turn if `turn` names one.

@@ -182,7 +182,7 @@ impl Ledger {
             format!("attached at head {} although {head} was known", attached.head)
         });
         let room = self.places[number].room;
-        self.timeline.read(room, attached.head.0, asked_at);
+        self.timeline.attached(room, attached.head.0, asked_at);
         let wrong = self.places[number].attached(start, attached);
         self.complaints.extend(wrong.map(|wrong| format!("place {number}: {wrong}")));
     }

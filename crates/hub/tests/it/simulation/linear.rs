@@ -21,6 +21,10 @@
 //! - a read never goes back behind a read that had returned;
 //! - a record is not seen before its send has begun.
 //!
+//! Reads of the store itself, as requests over HTTP do, are held against the sends on their own. They
+//! may be ahead of a session's owner: for as long as it takes the owner to learn that a write is
+//! committed, they show a record that nobody was acknowledged and no subscriber has.
+//!
 //! A send whose outcome is unknown may take effect at any time after its invocation, or never. One
 //! that was refused never does. A record that a subscriber gets is a read that says only that the
 //! log had it: it may be late, so its invocation is as early as can be.
@@ -72,8 +76,10 @@ struct SendAttempt {
 pub(crate) struct Timeline {
     last: u64,
     attempts: Vec<SendAttempt>,
-    /// By room.
+    /// What those who attach and subscribe were told, by room.
     reads: HashMap<usize, Vec<Operation>>,
+    /// What was read from the store, by room.
+    store_reads: HashMap<usize, Vec<Operation>>,
 }
 
 impl Timeline {
@@ -96,11 +102,21 @@ impl Timeline {
         self.attempts[attempt].end = Some((returned, outcome));
     }
 
-    /// Somebody who asked at a moment was told the last position.
-    pub(crate) fn read(&mut self, room: usize, head: u64, invoked: u64) {
+    /// Somebody who attached at a moment was told the last position.
+    pub(crate) fn attached(&mut self, room: usize, head: u64, invoked: u64) {
+        let read = self.read(head, invoked);
+        self.reads.entry(room).or_default().push(read);
+    }
+
+    /// Somebody who asked the store at a moment was told the last position.
+    pub(crate) fn read_store(&mut self, room: usize, head: u64, invoked: u64) {
+        let read = self.read(head, invoked);
+        self.store_reads.entry(room).or_default().push(read);
+    }
+
+    fn read(&mut self, head: u64, invoked: u64) -> Operation {
         let returned = Some(self.moment());
-        let operation = Operation { kind: OperationKind::Read(head), invoked, returned };
-        self.reads.entry(room).or_default().push(operation);
+        Operation { kind: OperationKind::Read(head), invoked, returned }
     }
 
     /// Somebody got a record.
@@ -118,7 +134,7 @@ impl Timeline {
         records: &[Record],
         asked: &[Asked],
     ) -> (Vec<String>, u64) {
-        let mut operations = self.reads.get(&room).cloned().unwrap_or_default();
+        let mut sends = Vec::new();
         for attempt in &self.attempts {
             let of = &asked[attempt.asked];
             if of.room != Some(room) || sent_text(of).is_none() {
@@ -127,7 +143,7 @@ impl Timeline {
             let (returned, outcome) = attempt.end.unzip();
             let outcome = outcome.unwrap_or(SendOutcome::Unknown);
             let kind = OperationKind::Send(of.tag.clone(), outcome);
-            operations.push(Operation { kind, invoked: attempt.invoked, returned });
+            sends.push(Operation { kind, invoked: attempt.invoked, returned });
         }
         let mut tags = HashMap::new();
         for of in asked.iter().filter(|of| of.room == Some(room)) {
@@ -140,7 +156,14 @@ impl Timeline {
             _ => None,
         });
         let log: Vec<_> = sent.collect();
-        (violations(&log, &operations), operations.len() as u64)
+        let (mut wrong, mut count) = (Vec::new(), 0);
+        for reads in [&self.reads, &self.store_reads] {
+            let reads = reads.get(&room).into_iter().flatten();
+            let operations: Vec<_> = sends.iter().chain(reads).cloned().collect();
+            wrong.extend(violations(&log, &operations));
+            count += operations.len();
+        }
+        (wrong, (count - sends.len()) as u64)
     }
 }
 
@@ -279,7 +302,13 @@ mod tests {
         // Simultaneous operations may be in any order.
         assert!(!rejected(&[send("a", 10, 40, FIRST), send("b", 5, 35, SECOND)]));
         for fitting in [
-            vec![read(0, 15, 60), read(1, 21, 29), read(1, 31, 36), read(2, 33, 34), read(2, 50, 51)],
+            vec![
+                read(0, 15, 60),
+                read(1, 21, 29),
+                read(1, 31, 36),
+                read(2, 33, 34),
+                read(2, 50, 51),
+            ],
             // Both sides of an append that is under way, and a record that comes late.
             vec![read(1, 15, 16), read(1, 32, 60), hear(2, 33), hear(1, 90)],
             // A repetition, and one that was refused before.

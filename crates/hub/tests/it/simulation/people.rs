@@ -222,7 +222,7 @@ impl History {
             let asked_at = ledger.lock().unwrap().timeline.moment();
             let read = hub.store().logs().records_before(&session, Seq(u64::MAX), 1).await;
             if let Some(last) = read.ok().and_then(|records| records.into_iter().next()) {
-                ledger.lock().unwrap().timeline.read(room, last.seq.0, asked_at);
+                ledger.lock().unwrap().timeline.read_store(room, last.seq.0, asked_at);
             }
         });
     }

@@ -46,8 +46,7 @@ pub(super) async fn follow_list(
             Ok(Changed::Lists) | Err(RecvError::Lagged(_)) => {
                 let filter = SessionFilter::default();
                 let found = again(|| hub.store().directory().sessions(&user, &filter)).await;
-                list.lock().unwrap().sessions =
-                    found.into_iter().map(|listed| listed.id).collect();
+                list.lock().unwrap().sessions = found.into_iter().map(|listed| listed.id).collect();
             }
             Err(RecvError::Closed) => return,
         }

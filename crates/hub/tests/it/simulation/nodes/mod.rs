@@ -127,7 +127,8 @@ impl NodesHistory {
             self.now += slice;
             self.disk.pass(Duration::from_millis(slice));
             let now = self.now;
-            let (mended, cut) = std::mem::take(&mut self.cut).into_iter().partition(|cut| cut.1 <= now);
+            let (mended, cut) =
+                std::mem::take(&mut self.cut).into_iter().partition(|cut| cut.1 <= now);
             self.cut = cut;
             let mended: Vec<_> = mended;
             mended.iter().for_each(|(pair, _)| self.net.mend(*pair));
@@ -205,7 +206,8 @@ impl NodesHistory {
     fn away(&self) -> Vec<usize> {
         let ledger = self.history.ledger.lock().unwrap();
         let is_there = |number: &usize| {
-            let readers = self.nodes.iter().flatten().filter_map(|node| node.life.readers.get(number));
+            let readers =
+                self.nodes.iter().flatten().filter_map(|node| node.life.readers.get(number));
             readers.into_iter().any(|reader| !reader.has_ended())
         };
         let wants = |number: &usize| !ledger.places[*number].told_gone;

@@ -34,8 +34,11 @@ impl NodesHistory {
         self.pass(SETTLES_WITHIN);
         let is_stopping = |node: &super::SimNode| node.is_stopping();
         assert!(!self.nodes.iter().flatten().any(is_stopping), "a node does not stop");
-        self.everybody_reads();
-        self.pass(5_000);
+        // Who was slow may have to be told first that its node has stopped.
+        for _ in 0..3 {
+            self.everybody_reads();
+            self.pass(5_000);
+        }
         self.history.ledger.lock().unwrap().excused = false;
         self.finish_sweeps();
         self.send_everywhere();
@@ -74,7 +77,8 @@ impl NodesHistory {
     /// Retention that runs comes to its end.
     fn finish_sweeps(&mut self) {
         for _ in 0..100 {
-            let mut sweeps = self.nodes.iter().flatten().filter_map(|node| node.life.sweep.as_ref());
+            let mut sweeps =
+                self.nodes.iter().flatten().filter_map(|node| node.life.sweep.as_ref());
             if sweeps.all(tokio::task::JoinHandle::is_finished) {
                 return;
             }
