@@ -331,7 +331,11 @@ impl<H: SessionHost> SessionCore<H> {
             }
             Ok(None) => {
                 self.reload = None;
-                return self.erased();
+                // A deletion that is under way has an answer of its own.
+                if self.turns.deletion.is_none() {
+                    self.erased();
+                }
+                return;
             }
             // Neither writing nor reading works: there is nothing true to go on with yet.
             Err(_) => {

@@ -35,6 +35,8 @@ pub(crate) struct FollowedSession {
     first: Seq,
     turn: Option<TurnId>,
     owner: OwnerLink,
+    /// What the owner answered at first.
+    opened: Option<OwnerFrame>,
     /// Where the log ends by the database, for clients that want to attach.
     looks: FuturesUnordered<BoxFuture<'static, LogLook>>,
     /// Clients that attach once this node has the log up to there.
@@ -94,19 +96,18 @@ impl FollowedSession {
         let storage = SessionStorage::new(&services.store, &stored);
         let follow = follow_request(&storage, &tail);
         let (owner, answer) = OwnerLink::open(connector.as_ref(), url, follow).await?;
-        let mut followed = Self {
+        Ok(Self {
             services: Arc::clone(services),
             first: stored.first,
             storage,
             tail,
             turn: None,
             owner,
+            opened: Some(answer),
             looks: FuturesUnordered::new(),
             attaching: Vec::new(),
             idle_since: Instant::now(),
-        };
-        followed.said(answer);
-        Ok(followed)
+        })
     }
 
     /// Its tail, and the clients that wait to attach, for whoever has the session next.
@@ -126,6 +127,9 @@ impl FollowedSession {
         retire: impl Fn(&mut mpsc::Receiver<SessionMail>) -> bool,
     ) -> FollowEnd {
         let passivate_after = self.services.options.passivate_after;
+        if let Some(end) = self.opened.take().and_then(|answer| self.said(answer)) {
+            return end;
+        }
         loop {
             let is_needed = !self.owner.is_idle() || !self.looks.is_empty();
             if is_needed || !self.attaching.is_empty() || self.tail.has_readers() {

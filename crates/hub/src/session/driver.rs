@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::host::DriverHost;
 use super::jobs::JobResult;
 use super::live_turn::{LiveTurn, TurnNews};
-use super::mail::SessionMail;
+use super::mail::{AttachRequest, SessionMail};
 use super::storage::{NotLoaded, ReadSession, SessionStorage};
 use crate::clients::Clients;
 use crate::cluster::fill;
@@ -44,6 +44,8 @@ pub(crate) struct SessionDriver {
     pub(super) discarded: Vec<Commit<()>>,
     /// The checkpoint under way: one write for each of its items.
     pub(super) checkpoint: Option<JoinAll<Commit<()>>>,
+    /// Clients that wait for records under way.
+    pub(super) attaching: Vec<AttachRequest>,
     pub(super) turn: Option<LiveTurn>,
     /// Reads, deletions and cuts under way.
     pub(super) jobs: JoinSet<JobResult>,
@@ -127,6 +129,7 @@ impl SessionDriver {
             commits: VecDeque::new(),
             discarded: Vec::new(),
             checkpoint: None,
+            attaching: Vec::new(),
             turn: None,
             jobs: JoinSet::new(),
             idle_since: Instant::now(),
@@ -154,6 +157,7 @@ impl SessionDriver {
             }
             let received = self.receive(mailbox).await;
             self.take(received);
+            self.attach_waiting();
         }
     }
 

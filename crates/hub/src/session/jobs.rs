@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use thoughtwire_proto::{Attached, ItemId, Refusal, Seq, SessionReply, Timestamp};
+use thoughtwire_proto::{Attached, ItemId, Refusal, Seq, SessionReply, Start, Timestamp};
 use thoughtwire_session::{SessionInput, StoredState};
 use thoughtwire_store::{Store, StoreError};
 use tokio::sync::oneshot;
@@ -72,6 +72,9 @@ impl SessionDriver {
                 JobResult::Leased(request, held.map_err(Refusal::from))
             });
         }
+        if self.is_on_its_way(&request.start) {
+            return self.attaching.push(request);
+        }
         let peer = match self.log_view().begin(&request.start) {
             Ok(begin) => return self.join(request, begin, Vec::new()),
             Err(peer) => peer.clone(),
@@ -84,6 +87,28 @@ impl SessionDriver {
             let position = PeerPosition::read(&storage, peer, since).await;
             JobResult::Proven(request, position)
         });
+    }
+
+    /// Attaches the clients that wait for records which are saved, or have failed, by now.
+    pub(super) fn attach_waiting(&mut self) {
+        for request in std::mem::take(&mut self.attaching) {
+            self.attach(request);
+        }
+    }
+
+    /// Whether a client begins behind a record that is not shown yet. The store may have shown it:
+    /// a write is there before its session is told.
+    fn is_on_its_way(&self, start: &Start) -> bool {
+        match start {
+            Start::After(cursor) => {
+                let is_same_log =
+                    cursor.epoch.as_ref().is_none_or(|epoch| *epoch == self.storage.epoch);
+                is_same_log
+                    && cursor.seq > self.tail.head()
+                    && cursor.seq <= self.core.state().head()
+            }
+            Start::Head | Start::Last(_) | Start::Proven(_) => false,
+        }
     }
 
     fn log_view(&self) -> LogView<'_> {

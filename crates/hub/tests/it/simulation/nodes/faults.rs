@@ -5,6 +5,7 @@ use std::time::Duration;
 use thoughtwire_store::WriteFault;
 
 use super::super::count::NodeFault;
+use super::super::history::History;
 use super::NodesHistory;
 use super::node::StorePace;
 
@@ -14,6 +15,15 @@ impl NodesHistory {
         let slot = self.history.dice.usize(0..self.nodes.len());
         if self.nodes[slot].is_none() {
             return self.start(slot);
+        }
+        if self.history.dice.bool() {
+            // Something runs that it can disturb.
+            self.on_any(History::stream_before_end);
+            let millis = self.history.dice.u64(0..3_000);
+            self.pass(millis);
+            if self.nodes[slot].is_none() {
+                return;
+            }
         }
         match self.history.dice.u8(0..20) {
             0..=2 => self.stop(slot),

@@ -99,7 +99,7 @@ impl NodesHistory {
             30..=31 => self.on_any(History::make),
             32 => self.on_any(History::delete),
             33 => self.on_any(History::leave),
-            34 => self.on_any(History::trim),
+            34 | 58..=59 => self.on_any(History::trim),
             35..=36 => self.on_any(History::wait_for_turn),
             37..=40 => self.on_any(History::read_head),
             41..=43 => self.move_somebody(),
