@@ -35,7 +35,7 @@ pub(crate) struct FollowedSession {
     first: Seq,
     turn: Option<TurnId>,
     owner: OwnerLink,
-    /// What the owner answered at first.
+    /// The owner's first answer, until it is taken.
     opened: Option<OwnerFrame>,
     /// Where the log ends by the database, for clients that want to attach.
     looks: FuturesUnordered<BoxFuture<'static, LogLook>>,
@@ -47,7 +47,7 @@ pub(crate) struct FollowedSession {
 /// The log in the database, looked at for a client that attaches.
 type LogLook = (AttachRequest, Result<AttachPoint, Refusal>);
 
-/// What has to be known before a client attaches.
+/// Facts that have to be known before a client attaches.
 struct AttachPoint {
     head: Seq,
     first: Seq,

@@ -50,7 +50,7 @@ impl SessionDriver {
                 let (storage, shown) = (self.storage.clone(), self.tail.head());
                 let discarded = join_all(std::mem::take(&mut self.discarded));
                 self.spawn(async move {
-                    // What is read before they are settled may change.
+                    // A log that is read before they are settled may grow.
                     drop(discarded.await);
                     JobResult::Reloaded(storage.reload(shown).await)
                 });

@@ -15,7 +15,7 @@ use crate::{
     recovery,
 };
 
-/// What recovering a session uses.
+/// Tables that the recovery of a session uses.
 const RECOVERED: [BrokenTable; 2] = [BrokenTable::Records, BrokenTable::Sessions];
 
 /// [`LogStore`] in memory.

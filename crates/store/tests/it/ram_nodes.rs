@@ -79,10 +79,13 @@ async fn behind_a_time_in_which_nobody_reached_the_disk_nobody_is_declared_dead(
     let (one, mut first) = node(&disk, "one");
     let ada = settled(&mut first, agent(&one, "ada")).await;
     let (two, mut second) = node(&disk, "two");
-    (first.set_away(true), second.set_away(true));
+    first.set_away(true);
+    second.set_away(true);
     disk.pass(PAST_LEASE);
-    (first.beat(), second.beat());
-    (first.set_away(false), second.set_away(false));
+    first.beat();
+    second.beat();
+    first.set_away(false);
+    second.set_away(false);
     second.beat();
     let load = settled(&mut second, two.logs().load(&ada.main_session, NOW)).await;
     assert!(matches!(load, Err(StoreError::Elsewhere { .. })), "{load:?}");
@@ -97,11 +100,13 @@ async fn a_node_that_left_gives_its_sessions_at_once_and_changes_reach_the_other
     let ada = settled(&mut first, agent(&one, "ada")).await;
     let (two, mut second) = node(&disk, "two");
     let mut told = two.changes().follow().unwrap();
-    (first.beat(), second.beat());
+    first.beat();
+    second.beat();
     // A node that was alone may have missed to tell of changes.
     assert_eq!(told.recv().await.unwrap(), StoreChange::AllListings);
     one.changes().announce_listing(&user(), &ada.main_session);
-    (first.beat(), second.beat());
+    first.beat();
+    second.beat();
     let listings = StoreChange::Listings(vec![(user(), ada.main_session.clone())]);
     assert_eq!(told.recv().await.unwrap(), listings);
     one.close().await;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::disk::Moment;
 use super::tally::Tally;
 
-/// What goes wrong with nodes.
+/// Faults of nodes, their store and their links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum NodeFault {
     Killed,

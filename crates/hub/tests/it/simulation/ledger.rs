@@ -214,7 +214,7 @@ impl Ledger {
                 Emission::Partial(partial) => (place.partial(partial), Some(&partial.item)),
                 Emission::Status { .. } | Emission::Presence { .. } => (None, None),
             };
-            // Who takes over a turn goes on from what was on disk.
+            // A node that takes over a turn goes on from the text on disk.
             if let Some(item) = streamed.filter(|_| !has_nodes) {
                 let wrong = self.places[number].shown(item, &mut self.texts);
                 self.complaints.extend(wrong);

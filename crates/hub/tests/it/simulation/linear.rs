@@ -6,11 +6,11 @@
 //! - A send appends its record, unless its id is in the log; both answer the record's position.
 //! - A read answers the position of the last record.
 //!
-//! Deciding linearizability is expensive in general, because an order has to be found. Here the log
-//! itself is the order of its appends, and a read of position `h` belongs behind append `h` and in
-//! front of append `h + 1`. So each operation has a key, `2 * seq` for an append and `2 * h + 1` for
-//! a read, and a legal order has ascending keys. Among equal keys, which only reads have, the order
-//! is that of their invocations.
+//! Deciding linearizability is expensive in general, because an order has to be found. Here the
+//! log itself is the order of its appends, and a read of position `h` belongs behind append `h` and
+//! in front of append `h + 1`. So each operation has a key, `2 * seq` for an append and `2 * h + 1`
+//! for a read, and a legal order has ascending keys. Among equal keys, which only reads have, the
+//! order is that of their invocations.
 //!
 //! This order respects real time exactly if no operation with a larger key returned before one with
 //! a smaller key was invoked. That is one sweep over the operations in the order of their
@@ -21,9 +21,9 @@
 //! - a read never goes back behind a read that had returned;
 //! - a record is not seen before its send has begun.
 //!
-//! Reads of the store itself, as requests over HTTP do, are held against the sends on their own. They
-//! may be ahead of a session's owner: for as long as it takes the owner to learn that a write is
-//! committed, they show a record that nobody was acknowledged and no subscriber has.
+//! Reads of the store itself, as requests over HTTP do, are held against the sends on their own.
+//! They may be ahead of a session's owner: for as long as it takes the owner to learn that a write
+//! is committed, they show a record that nobody was acknowledged and no subscriber has.
 //!
 //! A send whose outcome is unknown may take effect at any time after its invocation, or never. One
 //! that was refused never does. A record that a subscriber gets is a read that says only that the
@@ -76,9 +76,9 @@ struct SendAttempt {
 pub(crate) struct Timeline {
     last: u64,
     attempts: Vec<SendAttempt>,
-    /// What those who attach and subscribe were told, by room.
+    /// Positions that were told to those who attach and subscribe, by room.
     reads: HashMap<usize, Vec<Operation>>,
-    /// What was read from the store, by room.
+    /// Positions that were read from the store, by room.
     store_reads: HashMap<usize, Vec<Operation>>,
 }
 
@@ -175,14 +175,14 @@ fn sent_text(asked: &Asked) -> Option<&str> {
 }
 
 /// An operation in the sweep.
-struct Keyed<'a> {
+struct SweepOperation<'a> {
     key: u64,
     invoked: u64,
     returned: u64,
     what: &'a str,
 }
 
-/// What contradicts linearizability. `log` has the positions and ids of the sends in it.
+/// Contradictions to linearizability. `log` has the positions and ids of the sends in it.
 pub(crate) fn violations(log: &[(u64, &str)], operations: &[Operation]) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut positions: HashMap<&str, u64> = HashMap::new();
@@ -214,10 +214,15 @@ pub(crate) fn violations(log: &[(u64, &str)], operations: &[Operation]) -> Vec<S
             }
             OperationKind::Read(head) => {
                 let (key, invoked) = (2 * head + 1, *invoked);
-                keyed.push(Keyed { key, invoked, returned, what: "a read" });
+                keyed.push(SweepOperation { key, invoked, returned, what: "a read" });
             }
             OperationKind::Hear(seq) => {
-                keyed.push(Keyed { key: 2 * seq + 1, invoked: 0, returned, what: "a record" });
+                keyed.push(SweepOperation {
+                    key: 2 * seq + 1,
+                    invoked: 0,
+                    returned,
+                    what: "a record",
+                });
             }
         }
     }
@@ -225,7 +230,7 @@ pub(crate) fn violations(log: &[(u64, &str)], operations: &[Operation]) -> Vec<S
         match appends.get(id) {
             Some((invoked, returned)) => {
                 let (key, invoked, returned) = (2 * seq, *invoked, *returned);
-                keyed.push(Keyed { key, invoked, returned, what: id });
+                keyed.push(SweepOperation { key, invoked, returned, what: id });
             }
             None => wrong.push(format!("{id} is in the log, and every attempt was refused")),
         }
@@ -235,13 +240,13 @@ pub(crate) fn violations(log: &[(u64, &str)], operations: &[Operation]) -> Vec<S
 }
 
 /// The sweep: an operation that was invoked when one with a larger key had returned.
-fn disorder(keyed: &[Keyed<'_>]) -> Vec<String> {
+fn disorder(keyed: &[SweepOperation<'_>]) -> Vec<String> {
     let mut by_invocation: Vec<_> = keyed.iter().collect();
     by_invocation.sort_by_key(|operation| operation.invoked);
     let mut by_return: Vec<_> = keyed.iter().collect();
     by_return.sort_by_key(|operation| operation.returned);
     let mut returned = by_return.into_iter().peekable();
-    let (mut largest, mut wrong): (Option<&Keyed<'_>>, Vec<String>) = (None, Vec::new());
+    let (mut largest, mut wrong): (Option<&SweepOperation<'_>>, Vec<String>) = (None, Vec::new());
     for later in by_invocation {
         while let Some(earlier) = returned.next_if(|one| one.returned < later.invoked) {
             if largest.is_none_or(|largest| largest.key < earlier.key) {

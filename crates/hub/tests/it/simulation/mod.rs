@@ -23,7 +23,7 @@ mod ledger;
 mod ledger_checks;
 mod life;
 mod linear;
-mod nodes;
+pub(crate) mod nodes;
 mod people;
 mod phoning;
 mod place;
@@ -70,7 +70,7 @@ const ONE_SERVER: Kind = Kind {
 
 /// Several nodes on one store.
 const NODES: Kind = Kind {
-    histories: 150,
+    histories: 120,
     has_workers: false,
     live: live_on_nodes,
     again: "cargo test -p thoughtwire-hub --test it simulation::on_several -- --nocapture",

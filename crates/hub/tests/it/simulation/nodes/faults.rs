@@ -1,4 +1,4 @@
-//! What goes wrong with nodes, their store and the links between them.
+//! Faults of nodes, of their store and of the links between them.
 
 use std::time::Duration;
 
@@ -28,15 +28,12 @@ impl NodesHistory {
         match self.history.dice.u8(0..20) {
             0..=2 => self.stop(slot),
             3..=5 => self.cut(slot),
-            6 => self.slow_store(slot),
-            7 => self.slow_links(),
-            8 => self.slow_reads(slot),
+            6..=8 => self.slow(slot),
             _ if self.is_calm => {}
             9..=11 => self.kill(slot),
             12..=14 => self.pause(slot),
             15 => self.hold_renewal(slot),
-            16 => self.lose_store(slot),
-            17 => self.lose_store_everywhere(),
+            16..=17 => self.lose_store(slot),
             18 => self.break_writes(slot),
             _ => self.heal(slot),
         }
@@ -48,14 +45,14 @@ impl NodesHistory {
             return;
         };
         node.stop(now, grace);
-        self.count(NodeFault::Stopped, format!("node {slot} stops within {grace} ms"));
+        self.count(NodeFault::Stopped, &format!("node {slot} stops within {grace} ms"));
     }
 
     fn kill(&mut self, slot: usize) {
         let Some(node) = self.nodes[slot].take() else { return };
         self.net.remove(slot);
         node.kill(&mut self.history.dice);
-        self.count(NodeFault::Killed, format!("node {slot} is killed"));
+        self.count(NodeFault::Killed, &format!("node {slot} is killed"));
         if self.history.dice.bool() {
             // The same node again, which waits for no lease.
             self.start(slot);
@@ -67,7 +64,7 @@ impl NodesHistory {
         let Some(node) = &mut self.nodes[slot] else { return };
         node.paused_until = self.now + millis;
         let fault = if millis > 5_000 { NodeFault::PausedLong } else { NodeFault::Paused };
-        self.count(fault, format!("node {slot} is paused for {millis} ms"));
+        self.count(fault, &format!("node {slot} is paused for {millis} ms"));
     }
 
     /// Renewals of the lease do not get through, and everything else does.
@@ -75,22 +72,19 @@ impl NodesHistory {
         let millis = self.history.dice.u64(1_000..9_000);
         let Some(node) = &mut self.nodes[slot] else { return };
         node.beat_at = self.now + millis;
-        self.count(NodeFault::NotRenewed, format!("node {slot} renews in {millis} ms"));
+        self.count(NodeFault::NotRenewed, &format!("node {slot} renews in {millis} ms"));
     }
 
+    /// The store cannot be reached from a node, or from any.
     fn lose_store(&mut self, slot: usize) {
-        let millis = self.history.dice.u64(100..9_000);
-        let Some(node) = &mut self.nodes[slot] else { return };
-        node.lose_store(self.now + millis);
-        self.count(NodeFault::Away, format!("node {slot} has no store for {millis} ms"));
-    }
-
-    fn lose_store_everywhere(&mut self) {
-        let millis = self.history.dice.u64(100..9_000);
-        for node in self.nodes.iter_mut().flatten() {
-            node.lose_store(self.now + millis);
+        let (millis, is_one) = (self.history.dice.u64(100..9_000), self.history.dice.bool());
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            if let Some(node) = node.as_mut().filter(|_| !is_one || at == slot) {
+                node.lose_store(self.now + millis);
+            }
         }
-        self.count(NodeFault::AwayForAll, format!("no node has a store for {millis} ms"));
+        let fault = if is_one { NodeFault::Away } else { NodeFault::AwayForAll };
+        self.count(fault, &format!("{fault:?} of node {slot}: no store for {millis} ms"));
     }
 
     fn break_writes(&mut self, slot: usize) {
@@ -104,7 +98,7 @@ impl NodesHistory {
         };
         let Some(node) = &mut self.nodes[slot] else { return };
         node.set_fault(Some(fault));
-        self.count(counted, format!("writes of node {slot}: {fault:?}"));
+        self.count(counted, &format!("writes of node {slot}: {fault:?}"));
     }
 
     fn cut(&mut self, slot: usize) {
@@ -114,28 +108,31 @@ impl NodesHistory {
             self.net.cut((slot, other));
             self.cut.push(((slot, other), self.now + millis));
             let what = format!("nodes {slot} and {other} are cut off each other for {millis} ms");
-            self.count(NodeFault::Cut, what);
+            self.count(NodeFault::Cut, &what);
         }
     }
 
-    fn slow_store(&mut self, slot: usize) {
-        let (before, after) = (self.history.dice.u64(0..1_500), self.history.dice.u64(0..1_500));
+    /// Writes, reads or frames take long.
+    fn slow(&mut self, slot: usize) {
+        let dice = &mut self.history.dice;
+        let (kind, before, after) = (dice.u8(0..3), dice.u64(0..1_500), dice.u64(0..1_500));
         let Some(node) = &mut self.nodes[slot] else { return };
-        node.pace = StorePace { before, after };
-        self.count(NodeFault::Slow, format!("writes of node {slot} take {before} + {after} ms"));
-    }
-
-    fn slow_reads(&mut self, slot: usize) {
-        let millis = self.history.dice.u64(1..400);
-        let Some(node) = &mut self.nodes[slot] else { return };
-        node.life.driver.set_read_delay(Some(Duration::from_millis(millis)));
-        self.count(NodeFault::Slow, format!("reads of node {slot} take {millis} ms"));
-    }
-
-    fn slow_links(&mut self) {
-        let millis = self.history.dice.u64(1..800);
-        self.net.set_delay(millis);
-        self.count(NodeFault::Slow, format!("frames between nodes take up to {millis} ms"));
+        let what = match kind {
+            0 => {
+                node.pace = StorePace { before, after };
+                format!("writes of node {slot} take up to {before} + {after} ms")
+            }
+            1 => {
+                let delay = Duration::from_millis(before / 4);
+                node.life.driver.set_read_delay(Some(delay));
+                format!("reads of node {slot} take {delay:?}")
+            }
+            _ => {
+                self.net.set_delay(after / 2);
+                format!("frames between nodes take up to {} ms", after / 2)
+            }
+        };
+        self.count(NodeFault::Slow, &what);
     }
 
     fn heal(&mut self, slot: usize) {

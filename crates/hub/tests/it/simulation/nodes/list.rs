@@ -13,7 +13,7 @@ use super::super::ledger::Ledger;
 
 /// Sessions in a list.
 #[derive(Default)]
-pub(crate) struct NodeList {
+pub(crate) struct SeenList {
     pub(crate) sessions: HashSet<SessionId>,
     /// Whether a change was told that is not looked at yet.
     pub(crate) is_behind: bool,
@@ -23,7 +23,7 @@ pub(crate) struct NodeList {
 pub(super) async fn follow_list(
     hub: Hub,
     user: UserId,
-    list: Arc<Mutex<NodeList>>,
+    list: Arc<Mutex<SeenList>>,
     ledger: Arc<Mutex<Ledger>>,
 ) {
     let mut changes = hub.changes();

@@ -1,12 +1,12 @@
 //! Histories of several nodes on one store: each node has a runtime and a clock of its own, so that
 //! it can be killed, and paused for longer than its lease, while the others go on.
 //!
-//! Time passes in slices. Each node runs for a slice after the other, so that their clocks differ by
-//! a slice at most. What one sends to another arrives in a later slice.
+//! Time passes in slices. One node after the other runs for a slice, so that their clocks differ by
+//! a slice at most. Frames of one node reach another in a later slice.
 
 mod faults;
 mod list;
-mod net;
+pub(crate) mod net;
 mod node;
 mod owner;
 mod rest;
@@ -49,7 +49,7 @@ impl NodesHistory {
         let mut history = History::new(seed, template);
         let slots = history.dice.usize(2..=4);
         let net = Net::new(history.dice.fork());
-        let is_calm = seed % 4 == 0;
+        let is_calm = seed.is_multiple_of(4);
         {
             let mut ledger = history.ledger.lock().unwrap();
             (ledger.time_limit, ledger.has_nodes, ledger.is_calm) = (None, true, is_calm);
@@ -127,11 +127,9 @@ impl NodesHistory {
             self.now += slice;
             self.disk.pass(Duration::from_millis(slice));
             let now = self.now;
-            let (mended, cut) =
-                std::mem::take(&mut self.cut).into_iter().partition(|cut| cut.1 <= now);
-            self.cut = cut;
-            let mended: Vec<_> = mended;
-            mended.iter().for_each(|(pair, _)| self.net.mend(*pair));
+            for (pair, _) in self.cut.extract_if(.., |(_, until)| *until <= now) {
+                self.net.connect_again(pair);
+            }
             for slot in 0..self.nodes.len() {
                 let Some(node) = &mut self.nodes[slot] else { continue };
                 if node.drive(now, slice, &mut self.history.dice) == Progress::Stopped {
@@ -175,7 +173,7 @@ impl NodesHistory {
         for note in &mut self.history.trace[before..] {
             *note = format!("{}: on {slot}: {note}", self.now);
         }
-        // Who is attached here now is so nowhere else.
+        // Somebody who is attached here now has left the other nodes.
         let here: Vec<usize> = node.life.readers.keys().copied().collect();
         for other in (0..self.nodes.len()).filter(|other| *other != slot) {
             if let Some(other) = &mut self.nodes[other] {
@@ -214,7 +212,7 @@ impl NodesHistory {
         (0..ledger.places.len()).filter(wants).filter(|number| !is_there(number)).collect()
     }
 
-    fn count(&mut self, fault: NodeFault, what: String) {
+    fn count(&mut self, fault: NodeFault, what: &str) {
         *self.history.done.node_faults.entry(fault).or_default() += 1;
         self.history.note(format!("{}: {what}", self.now));
     }

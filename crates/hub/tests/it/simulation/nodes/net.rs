@@ -84,8 +84,8 @@ impl Net {
         }
     }
 
-    /// Connects two slots again.
-    pub(crate) fn mend(&self, pair: (usize, usize)) {
+    /// Lets two slots connect again.
+    pub(crate) fn connect_again(&self, pair: (usize, usize)) {
         let mut state = self.0.lock();
         if let Some(at) = state.cut.iter().position(|cut| *cut == pair) {
             state.cut.remove(at);
@@ -158,9 +158,10 @@ impl NodeConnector for SimConnector {
             let (requests, inbox) = mpsc::unbounded_channel();
             let (outbox, answers) = mpsc::channel(FRAMES);
             runtime.spawn(owner::serve(hub, inbox, outbox));
-            let fate = Fate { notice: net.notice(), net: Arc::clone(&net), cut: cut.clone() };
+            let fate =
+                LinkOutcome { notice: net.notice(), net: Arc::clone(&net), cut: cut.clone() };
             tokio::spawn(fate.carry_requests(outgoing, requests));
-            let fate = Fate { notice: net.notice(), net, cut };
+            let fate = LinkOutcome { notice: net.notice(), net, cut };
             tokio::spawn(fate.carry_answers(answers, incoming));
             Ok(NodeLink { to, from })
         })
@@ -168,13 +169,13 @@ impl NodeConnector for SimConnector {
 }
 
 /// One direction of a link.
-struct Fate {
+struct LinkOutcome {
     net: Arc<Net>,
     cut: watch::Receiver<bool>,
     notice: Duration,
 }
 
-impl Fate {
+impl LinkOutcome {
     async fn carry_requests(
         mut self,
         mut outgoing: mpsc::UnboundedReceiver<String>,

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::super::actor::Actor;
 use super::super::history::History;
 use super::super::life::Life;
-use super::list::{NodeList, follow_list};
+use super::list::{SeenList, follow_list};
 use super::net::{Net, SimConnector};
 
 /// Milliseconds between two renewals of the lease.
@@ -45,7 +45,7 @@ pub(crate) enum Progress {
 pub(crate) struct SimNode {
     // The clients go before the runtime.
     pub(crate) life: Life,
-    pub(crate) list: Arc<Mutex<NodeList>>,
+    pub(crate) list: Arc<Mutex<SeenList>>,
     runtime: Runtime,
     lease: watch::Receiver<bool>,
     pub(crate) pace: StorePace,
@@ -91,7 +91,7 @@ impl SimNode {
             };
             let agent = Actor { resumes, clock: clock.clone(), ledger: Arc::clone(&ledger) };
             let hub = Hub::new(Arc::new(store), Arc::new(agent), options).await.unwrap();
-            let list = Arc::new(Mutex::new(NodeList::default()));
+            let list = Arc::new(Mutex::new(SeenList::default()));
             let following = follow_list(hub.clone(), user, Arc::clone(&list), Arc::clone(&ledger));
             tokio::spawn(following);
             (Life::new(hub, clock, driver, ledger), list)

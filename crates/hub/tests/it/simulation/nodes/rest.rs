@@ -16,7 +16,7 @@ impl NodesHistory {
     pub(super) fn come_to_rest(&mut self) {
         self.history.note(format!("{}: everything is healed", self.now));
         for (pair, _) in std::mem::take(&mut self.cut) {
-            self.net.mend(pair);
+            self.net.connect_again(pair);
         }
         self.net.set_delay(5);
         self.nodes.iter_mut().flatten().for_each(super::SimNode::heal);
@@ -34,7 +34,7 @@ impl NodesHistory {
         self.pass(SETTLES_WITHIN);
         let is_stopping = |node: &super::SimNode| node.is_stopping();
         assert!(!self.nodes.iter().flatten().any(is_stopping), "a node does not stop");
-        // Who was slow may have to be told first that its node has stopped.
+        // Readers that were slow are told now that their node has stopped.
         for _ in 0..3 {
             self.everybody_reads();
             self.pass(5_000);
