@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::faults::WriteUse;
+use super::nodes::SentAt;
 use super::tables::Tables;
 use super::{BrokenTable, RamDatabase, RamHandle, WriteFault};
 use crate::commit::{CommitSender, settled};
@@ -71,7 +72,7 @@ impl RamHandle {
         match &*queue {
             Queue::AtOnce => {
                 drop(queue);
-                self.0.commit(vec![job]).tell();
+                self.0.commit(vec![job], SentAt::Commit).tell();
             }
             // Dropped unsent, the job's reply tells its caller that the store is closed.
             Queue::Driven(jobs) => drop(jobs.send(job)),
@@ -83,12 +84,12 @@ impl RamHandle {
 
 impl RamDatabase {
     /// Runs writes in one transaction, each on its own: one that fails changes nothing.
-    fn commit(&self, mut jobs: Vec<Box<dyn RamJob>>) -> CommittedWrites {
+    fn commit(&self, mut jobs: Vec<Box<dyn RamJob>>, sent: SentAt) -> CommittedWrites {
         let mut tables = self.disk.tables();
         let faults = self.faults();
         let node = self.node.as_ref();
         let admitted = faults.check_reach().and_then(|()| match node {
-            Some(node) => node.admit(&tables),
+            Some(node) => node.admit(&tables, sent),
             None => Ok(()),
         });
         if let Err(error) = admitted {
@@ -159,13 +160,23 @@ impl RamDriver {
 
     /// Commits at most `most` of the writes that wait, in one transaction; `None` if none waits.
     pub fn commit(&mut self, most: usize) -> Option<CommittedWrites> {
+        self.commit_within(most, SentAt::Commit)
+    }
+
+    /// Commits as [`RamDriver::commit`] does what a node has sent earlier: the end of its lease by
+    /// its own clock does not stop it any more, only its fence does.
+    pub fn commit_sent(&mut self, most: usize) -> Option<CommittedWrites> {
+        self.commit_within(most, SentAt::Earlier)
+    }
+
+    fn commit_within(&mut self, most: usize, sent: SentAt) -> Option<CommittedWrites> {
         let mut jobs = Vec::new();
         while jobs.len() < most
             && let Ok(job) = self.queue.try_recv()
         {
             jobs.push(job);
         }
-        (!jobs.is_empty()).then(|| self.database.commit(jobs))
+        (!jobs.is_empty()).then(|| self.database.commit(jobs, sent))
     }
 
     /// Sets the fault that hits writes from now on.

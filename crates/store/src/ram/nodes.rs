@@ -33,6 +33,15 @@ enum NodeState {
     Left,
 }
 
+/// When a node has sent the statement that commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SentAt {
+    /// At the commit.
+    Commit,
+    /// Earlier, while its lease was held: the statement was on its way.
+    Earlier,
+}
+
 /// A change for other nodes.
 #[derive(Clone)]
 pub(super) struct ChangeRow {
@@ -99,9 +108,12 @@ impl RamNode {
         Ok(())
     }
 
-    /// Checks that the node may write, as a transaction does.
-    pub(super) fn admit(&self, tables: &Tables) -> Result<(), StoreError> {
-        self.check(tables.time)?;
+    /// Checks that the node may write. The node checks its lease before it sends a statement; its
+    /// fence is a part of the statement.
+    pub(super) fn admit(&self, tables: &Tables, sent: SentAt) -> Result<(), StoreError> {
+        if sent == SentAt::Commit {
+            self.check(tables.time)?;
+        }
         if !tables.is_live(self.incarnation) {
             self.held.send_replace(false);
             return Err(StoreError::Fenced);

@@ -115,3 +115,24 @@ async fn a_node_that_left_gives_its_sessions_at_once_and_changes_reach_the_other
     second.beat();
     assert_eq!(told.recv().await.unwrap(), StoreChange::AllListings);
 }
+
+#[tokio::test]
+async fn a_write_that_arrives_late_is_stopped_by_the_fence() {
+    let disk = RamDisk::new();
+    let (one, mut first) = node(&disk, "one");
+    let ada = settled(&mut first, agent(&one, "ada")).await;
+    let mut log = session(&one, &ada).await;
+    let append = one.logs().append(batch(&mut log, vec![(None, says("i-1", "in time"))]));
+    disk.pass(PAST_LEASE);
+    first.commit_sent(1).unwrap().tell();
+    assert!(append.await.is_ok(), "nobody has declared it dead");
+    let append = one.logs().append(batch(&mut log, vec![(None, says("i-2", "late"))]));
+    let (two, mut second) = node(&disk, "two");
+    for _ in 0..6 {
+        disk.pass(Duration::from_secs(1));
+        second.beat();
+    }
+    settled(&mut second, two.logs().orphans(10)).await.unwrap();
+    first.commit_sent(1).unwrap().tell();
+    assert!(matches!(append.await, Err(StoreError::Fenced)));
+}

@@ -62,7 +62,7 @@ impl NodesHistory {
     fn pause(&mut self, slot: usize) {
         let millis = self.history.dice.u64(500..14_000);
         let Some(node) = &mut self.nodes[slot] else { return };
-        node.paused_until = self.now + millis;
+        node.pause(self.now, self.now + millis, &mut self.history.dice);
         let fault = if millis > 5_000 { NodeFault::PausedLong } else { NodeFault::Paused };
         self.count(fault, &format!("node {slot} is paused for {millis} ms"));
     }

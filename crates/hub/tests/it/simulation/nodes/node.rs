@@ -55,8 +55,10 @@ pub(crate) struct SimNode {
     /// When the lease is renewed next.
     pub(crate) beat_at: u64,
     /// Until when nothing of it runs, and how much time it has missed.
-    pub(crate) paused_until: u64,
+    paused_until: u64,
     missed: u64,
+    /// When a write arrives at the store that it had sent before a pause.
+    arrives_at: Option<u64>,
     away_until: u64,
     stop: Option<(JoinHandle<()>, u64)>,
 }
@@ -110,6 +112,7 @@ impl SimNode {
             beat_at,
             paused_until: 0,
             missed: 0,
+            arrives_at: None,
             away_until: 0,
             stop: None,
         }
@@ -125,6 +128,10 @@ impl SimNode {
     pub(crate) fn drive(&mut self, now: u64, slice: u64, dice: &mut Rng) -> Progress {
         if now <= self.paused_until {
             self.missed += slice;
+            if self.answer.is_none() && self.arrives_at.take_if(|at| *at <= now).is_some() {
+                let written = self.life.driver.commit_sent(dice.usize(1..64));
+                self.answer = written.map(|written| (now, written));
+            }
             return Progress::Runs;
         }
         let missed = std::mem::take(&mut self.missed);
@@ -194,6 +201,12 @@ impl SimNode {
             self.answer = self.life.driver.commit(dice.usize(1..20)).map(|written| (0, written));
         }
         drop(self);
+    }
+
+    /// Nothing of it runs until a time. A write that it has sent may reach the store meanwhile.
+    pub(crate) fn pause(&mut self, now: u64, until: u64, dice: &mut Rng) {
+        self.paused_until = until;
+        self.arrives_at = dice.bool().then(|| dice.u64(now..until));
     }
 
     /// The store cannot be reached from here until a time.
