@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use thoughtwire_proto::SessionCommand;
 use thoughtwire_store::WriteFault;
 
 use super::super::count::NodeFault;
@@ -59,12 +60,48 @@ impl NodesHistory {
         }
     }
 
+    /// Nothing of a node runs for a while.
     fn pause(&mut self, slot: usize) {
+        if self.history.dice.bool() {
+            return self.pause_behind_write(slot);
+        }
         let millis = self.history.dice.u64(500..14_000);
         let Some(node) = &mut self.nodes[slot] else { return };
         node.pause(self.now, self.now + millis, &mut self.history.dice);
         let fault = if millis > 5_000 { NodeFault::PausedLong } else { NodeFault::Paused };
         self.count(fault, &format!("node {slot} is paused for {millis} ms"));
+    }
+
+    /// A node is paused for longer than its lease behind a write that it has sent, and that may
+    /// arrive when somebody reads the session on another node.
+    fn pause_behind_write(&mut self, slot: usize) {
+        let Some((room, session)) = self.history.dice.choice(self.history.rooms_there()) else {
+            return;
+        };
+        let (until, millis) = (self.now + 100, self.history.dice.u64(6_500..14_000));
+        let Some(node) = &mut self.nodes[slot] else { return };
+        node.hold_writes(until);
+        // Without a turn, nobody takes the session over before a client wants it.
+        self.on(slot, |history, life| {
+            history.ask(life, Some(room), true, |tag| {
+                SessionCommand::Rename { title: format!("{tag} title") }.on(session)
+            });
+        });
+        self.pass(50);
+        let Some(node) = &mut self.nodes[slot] else { return };
+        node.pause(self.now, self.now + millis, &mut self.history.dice);
+        let what = format!("node {slot} is paused for {millis} ms behind a write to room {room}");
+        self.count(NodeFault::PausedLong, &what);
+        let others = (0..self.nodes.len()).filter(|other| *other != slot).collect::<Vec<_>>();
+        if let Some(other) = self.history.dice.choice(others) {
+            self.pass(5_500);
+            let place = {
+                let mut ledger = self.history.ledger.lock().unwrap();
+                let its = ledger.places.iter().position(|place| place.room == room);
+                its.unwrap_or_else(|| ledger.add_place(room))
+            };
+            self.on(other, |history, life| history.come_back(life, place));
+        }
     }
 
     /// Renewals of the lease do not get through, and everything else does.

@@ -203,10 +203,15 @@ impl SimNode {
         drop(self);
     }
 
+    /// Nothing is written before a time.
+    pub(crate) fn hold_writes(&mut self, until: u64) {
+        self.commit_at = self.commit_at.max(until);
+    }
+
     /// Nothing of it runs until a time. A write that it has sent may reach the store meanwhile.
     pub(crate) fn pause(&mut self, now: u64, until: u64, dice: &mut Rng) {
         self.paused_until = until;
-        self.arrives_at = dice.bool().then(|| dice.u64(now..until));
+        self.arrives_at = (dice.u8(0..4) > 0).then(|| dice.u64((now + until) / 2..until));
     }
 
     /// The store cannot be reached from here until a time.
