@@ -5,7 +5,7 @@ use thoughtwire_proto::{
     AgentProfile, AgentSpec, DirectoryReply, HistoryEntry, MAX_NAME_CHARS, PeerRef, PeerWire,
     Refusal, RefusalCode, SessionId, UserId, check_name, new_name, nfc,
 };
-use thoughtwire_store::{ChatOpening, StoreError, StoredChat};
+use thoughtwire_store::{ChatOpening, Store, StoreError, StoredChat};
 
 use super::Directory;
 use crate::receipts;
@@ -51,7 +51,7 @@ impl Directory {
         let opened = self.shared.store.peers().open_chat(&user, &peer, chat.as_deref(), new).await;
         let ChatOpening { chat, session, is_new, is_new_to_peer } = match opened {
             Err(StoreError::Unknown(reason)) => {
-                let made = self.made_chat(&user, &peer.space, &id).await?;
+                let made = made_chat(&self.shared.store, &user, &peer.space, &id).await?;
                 made.ok_or(StoreError::Unknown(reason))?
             }
             opened => opened?,
@@ -68,28 +68,28 @@ impl Directory {
         Ok(DirectoryReply::Chat { chat, session, is_new, model: agent.spec.model })
     }
 
-    /// Reads the chat that was made with a session, if it was saved.
-    async fn made_chat(
-        &self,
-        user: &UserId,
-        space: &str,
-        session: &SessionId,
-    ) -> Result<Option<ChatOpening>, Refusal> {
-        let chats = self.shared.store.peers().chats(user, space, true).await?;
-        let made = chats.into_iter().find(|chat| chat.session == *session);
-        Ok(made.map(|StoredChat { chat, session, .. }| ChatOpening {
-            chat,
-            session,
-            is_new: true,
-            is_new_to_peer: true,
-        }))
-    }
-
     /// Finds the agent of a Sparky user, or makes it.
     async fn sparky_agent(&self, user: &UserId, space: &str) -> Result<AgentProfile, Refusal> {
         let name = sparky_name(user, space);
         self.found_or_made(user, AgentSpec { name, ..AgentSpec::default() }).await
     }
+}
+
+/// Reads the chat that was made with a session, if it was saved.
+async fn made_chat(
+    store: &Store,
+    user: &UserId,
+    space: &str,
+    session: &SessionId,
+) -> Result<Option<ChatOpening>, Refusal> {
+    let chats = store.peers().chats(user, space, true).await?;
+    let made = chats.into_iter().find(|chat| chat.session == *session);
+    Ok(made.map(|StoredChat { chat, session, .. }| ChatOpening {
+        chat,
+        session,
+        is_new: true,
+        is_new_to_peer: true,
+    }))
 }
 
 /// Name of a Sparky user's agent: `sparky` for the owner's own name space, else `sparky:USER_ID`.
