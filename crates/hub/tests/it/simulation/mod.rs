@@ -70,7 +70,7 @@ const ONE_SERVER: Kind = Kind {
 
 /// Several nodes on one store.
 const NODES: Kind = Kind {
-    histories: 150,
+    histories: 100,
     has_workers: false,
     live: live_on_nodes,
     again: "cargo test -p thoughtwire-hub --test it simulation::on_several -- --nocapture",
