@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use thoughtwire_proto::cluster::{NodeAnswer, NodeRequest, OwnerFrame};
 use thoughtwire_proto::{
-    Attached, Emission, Event, Record, Refusal, RefusalCode, Seq, SessionId, Timestamp, TurnEvent,
-    TurnId,
+    Attached, Emission, Event, Record, Refusal, RefusalCode, Seq, SessionId, Start, Timestamp,
+    TurnEvent, TurnId,
 };
 use thoughtwire_session::{SessionRequest, unknown_session};
 use tokio::sync::mpsc;
@@ -184,13 +184,13 @@ impl FollowedSession {
     /// read from the database, where they are before anybody is shown them.
     async fn show(&mut self, emission: Emission) -> Result<(), Refusal> {
         if let Emission::Record(record) = &emission {
+            self.turn = turn_behind(record, self.turn.take());
             if record.seq <= self.tail.head() {
                 return Ok(());
             }
             if record.seq > self.tail.head().next() {
                 fill(&self.services, &self.tail, Seq(record.seq.0 - 1)).await?;
             }
-            self.turn = turn_behind(record, self.turn.take());
         }
         self.tail.publish([emission]);
         Ok(())
@@ -244,6 +244,14 @@ impl FollowedSession {
 
     async fn attach(&mut self, request: AttachRequest) {
         let AttachRequest { start, reader, reply } = request;
+        // A client may have read further at another node than this one was told of.
+        if let Start::After(cursor) = &start
+            && cursor.seq > self.tail.head()
+            && let Err(refusal) = fill(&self.services, &self.tail, cursor.seq).await
+        {
+            let session = &self.storage.id;
+            tracing::debug!(%session, %refusal, "the log has no record at a client's cursor");
+        }
         let view = LogView {
             storage: &self.storage,
             tail: &self.tail,
