@@ -139,13 +139,22 @@ impl SessionRegistry {
         let retire = |mailbox: &mut mpsc::Receiver<SessionMail>| self.retire(&session, mailbox);
         // The tail of a followed session, for whoever has the session next.
         let mut tail: Option<Arc<Tail>> = None;
+<<<<<<< HEAD
+        // Clients that waited to attach there.
+        let mut attaching: Vec<AttachRequest> = Vec::new();
+        let mut attempts = 0;
+||||||| bf73278
+        let mut attempts = 0;
+=======
         let mut waiting: Option<WaitingForOwner> = None;
         let mut gone = self.gone.subscribe();
+>>>>>>> main
         loop {
             gone.mark_unchanged();
             let loaded = SessionDriver::load(&self.services, &session, clients, tail.clone()).await;
             let refusal = match loaded {
                 Ok(mut driver) => {
+                    attaching.drain(..).for_each(|request| driver.attach(request));
                     let end = driver.run(&mut mailbox, retire).await;
                     driver.close(end);
                     if end != LiveEnd::Idle {
@@ -158,8 +167,37 @@ impl SessionRegistry {
                     self.forget(&session, &mut mailbox);
                     break;
                 }
+                Err(NotLoaded::Elsewhere(_)) if self.services.stopping().is_some() => stopping(),
                 Err(NotLoaded::Elsewhere(url)) => {
                     let (services, url) = (&self.services, url.as_deref());
+<<<<<<< HEAD
+                    let can_follow = url.is_some() && services.options.nodes.is_some();
+                    match FollowedSession::open(services, &session, url, tail.clone()).await {
+                        Ok(mut followed) => {
+                            attaching.drain(..).for_each(|request| followed.attach(request));
+                            match followed.run(&mut mailbox, retire).await {
+                                FollowEnd::Idle => break,
+                                FollowEnd::Over => {
+                                    self.forget(&session, &mut mailbox);
+                                    break;
+                                }
+                                FollowEnd::Moved => {
+                                    attempts = 0;
+                                    let (its_tail, waiting) = followed.into_parts().await;
+                                    (tail, attaching) = (Some(its_tail), waiting);
+                                    continue;
+                                }
+||||||| bf73278
+                    let can_follow = url.is_some()
+                        && services.options.nodes.is_some()
+                        && services.stopping().is_none();
+                    match FollowedSession::open(services, &session, url, tail.clone()).await {
+                        Ok(mut followed) => match followed.run(&mut mailbox, retire).await {
+                            FollowEnd::Idle => break,
+                            FollowEnd::Over => {
+                                self.forget(&session, &mut mailbox);
+                                break;
+=======
                     let can_follow = url.is_some()
                         && services.options.nodes.is_some()
                         && services.stopping().is_none();
@@ -175,17 +213,38 @@ impl SessionRegistry {
                             FollowEnd::Over => {
                                 self.forget(&session, &mut mailbox);
                                 break;
+>>>>>>> main
                             }
+<<<<<<< HEAD
+                        }
+||||||| bf73278
+                            FollowEnd::Moved => {
+                                attempts = 0;
+                                tail = Some(followed.tail());
+                                continue;
+                            }
+                        },
+=======
                             FollowEnd::Moved => {
                                 waiting = None;
                                 tail = Some(followed.tail());
                                 continue;
                             }
                         },
+>>>>>>> main
                         // Its clients wait until its owner answers, or is declared dead.
                         Err(refusal) if refusal.code == RefusalCode::Moved && can_follow => {
+<<<<<<< HEAD
+                            attempts += 1;
+                            if attempts >= OWNER_ATTEMPTS {
+                                refuse_attaching(&mut attaching, &refusal);
+||||||| bf73278
+                            attempts += 1;
+                            if attempts >= OWNER_ATTEMPTS {
+=======
                             let waiting = waiting.get_or_insert_default();
                             if waiting.since.elapsed() >= OWNER_PATIENCE {
+>>>>>>> main
                                 while let Ok(mail) = mailbox.try_recv() {
                                     mail.refuse(refusal.clone());
                                 }
@@ -199,6 +258,7 @@ impl SessionRegistry {
                 Err(NotLoaded::Refused(refusal)) => refusal,
             };
             self.forget(&session, &mut mailbox);
+            refuse_attaching(&mut attaching, &refusal);
             if let Some(tail) = tail {
                 tail.close(&refusal.reason);
             }
@@ -235,6 +295,13 @@ impl SessionRegistry {
     }
 }
 
+<<<<<<< HEAD
+/// Refuses clients that wait to attach. One that left needs no answer.
+fn refuse_attaching(waiting: &mut Vec<AttachRequest>, refusal: &Refusal) {
+    for request in waiting.drain(..) {
+        drop(request.reply.send(Err(refusal.clone())));
+||||||| bf73278
+=======
 /// Attempts to reach a session's owner.
 struct WaitingForOwner {
     since: Instant,
@@ -252,6 +319,7 @@ impl WaitingForOwner {
     fn pause(&mut self) -> Duration {
         let next = (self.pause * 2).min(LONGEST_PAUSE);
         std::mem::replace(&mut self.pause, next)
+>>>>>>> main
     }
 }
 

@@ -39,6 +39,12 @@ impl OwnerLink {
             let mut link = Self { link, pending: HashMap::new(), next: 0 };
             link.send(&follow);
             match link.receive().await {
+                // It leaves, or another node may have its sessions by now.
+                Some(NodeAnswer::Said(OwnerFrame::NotFollowed { refusal }))
+                    if matches!(refusal.code, RefusalCode::Stopping | RefusalCode::StoreFailed) =>
+                {
+                    Err(unreachable_owner())
+                }
                 Some(NodeAnswer::Said(OwnerFrame::NotFollowed { refusal })) => Err(refusal.into()),
                 Some(NodeAnswer::Said(answer @ OwnerFrame::Following { .. })) => Ok((link, answer)),
                 Some(_) | None => Err(unreachable_owner()),

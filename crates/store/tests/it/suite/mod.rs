@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 use thoughtwire_proto::Timestamp;
-use thoughtwire_store::{RamDisk, Store};
+use thoughtwire_store::{NodeIdentity, RamDisk, Store};
 
 use crate::support::{NOW, TestDatabase};
 
@@ -32,6 +32,8 @@ pub(crate) struct TestStore {
 enum TestBackend {
     Sqlite,
     Ram,
+    /// One node of several.
+    RamNode,
     Postgres,
 }
 
@@ -53,6 +55,7 @@ impl TestStore {
         match self.backend {
             TestBackend::Sqlite => Store::open(self.dir.path(), now).unwrap(),
             TestBackend::Ram => self.disk.open(now),
+            TestBackend::RamNode => self.disk.open_node(&NodeIdentity::new("one", None), now),
             TestBackend::Postgres => {
                 self.database.get_or_init(TestDatabase::create).open("one", now).await
             }
@@ -80,7 +83,9 @@ impl Drop for NameOnPanic {
 
 /// Runs a test on every backend.
 pub(crate) async fn on_every_backend(check: impl AsyncFn(TestStore)) {
-    for backend in [TestBackend::Sqlite, TestBackend::Ram, TestBackend::Postgres] {
+    for backend in
+        [TestBackend::Sqlite, TestBackend::Ram, TestBackend::RamNode, TestBackend::Postgres]
+    {
         let _name = NameOnPanic(backend);
         check(TestStore::new(backend)).await;
     }
