@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 use thoughtwire_proto::Timestamp;
-use thoughtwire_store::{RamDisk, Store};
+use thoughtwire_store::{NodeIdentity, RamDisk, Store};
 
 use crate::support::{NOW, TestDatabase};
 
@@ -33,6 +33,8 @@ enum TestBackend {
     Sqlite,
     Ram,
     Postgres,
+    /// PostgreSQL through a pooler in transaction mode.
+    PooledPostgres,
 }
 
 impl TestStore {
@@ -55,6 +57,10 @@ impl TestStore {
             TestBackend::Ram => self.disk.open(now),
             TestBackend::Postgres => {
                 self.database.get_or_init(TestDatabase::create).open("one", now).await
+            }
+            TestBackend::PooledPostgres => {
+                let url = self.database.get_or_init(TestDatabase::create).pooled_url();
+                Store::connect(&url, NodeIdentity::new("one", None), now).await.unwrap()
             }
         }
     }
@@ -80,7 +86,12 @@ impl Drop for NameOnPanic {
 
 /// Runs a test on every backend.
 pub(crate) async fn on_every_backend(check: impl AsyncFn(TestStore)) {
-    for backend in [TestBackend::Sqlite, TestBackend::Ram, TestBackend::Postgres] {
+    for backend in [
+        TestBackend::Sqlite,
+        TestBackend::Ram,
+        TestBackend::Postgres,
+        TestBackend::PooledPostgres,
+    ] {
         let _name = NameOnPanic(backend);
         check(TestStore::new(backend)).await;
     }
