@@ -2,6 +2,7 @@
 
 mod clients;
 mod deaths;
+mod pooler;
 mod support;
 
 pub(crate) use support::SharedDatabase;

@@ -86,12 +86,9 @@ impl Drop for NameOnPanic {
 
 /// Runs a test on every backend.
 pub(crate) async fn on_every_backend(check: impl AsyncFn(TestStore)) {
-    for backend in [
-        TestBackend::Sqlite,
-        TestBackend::Ram,
-        TestBackend::Postgres,
-        TestBackend::PooledPostgres,
-    ] {
+    for backend in
+        [TestBackend::Sqlite, TestBackend::Ram, TestBackend::Postgres, TestBackend::PooledPostgres]
+    {
         let _name = NameOnPanic(backend);
         check(TestStore::new(backend)).await;
     }
