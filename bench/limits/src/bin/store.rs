@@ -4,7 +4,7 @@
 //! fast as it can: a session's next batch follows when its last one is saved. PLACE is an empty
 //! data directory or a PostgreSQL address. KIND is `thoughts`, or `messages`, which are indexed for
 //! searches. `plain` in its place sends the same rows to PostgreSQL with one prepared statement on
-//! one connection, without a fence, states or an index. It prints JSON.
+//! one connection, without a fence, states or an index. It prints a line when it begins, and then JSON.
 
 use std::error::Error;
 use std::path::Path;
@@ -46,6 +46,12 @@ async fn main() -> Outcomes<()> {
     if load.kind == "plain" { plain(place, &load).await } else { store(place, &load).await }
 }
 
+/// Tells that the measurement begins. Gives the time and the CPU time so far.
+fn begin() -> (Instant, Duration) {
+    println!("begins");
+    (Instant::now(), cpu_time())
+}
+
 /// Prints what was measured since an instant and a CPU time.
 fn tell(saved: u64, begun: Instant, cpu: Duration) {
     let cpu_us = (cpu_time() - cpu).as_secs_f64() * 1e6;
@@ -70,7 +76,7 @@ async fn store(place: &str, load: &StoreLoad) -> Outcomes<()> {
     };
     let opened = open(&store, load.sessions, now).await?;
     let saved = AtomicU64::new(0);
-    let (begun, cpu) = (Instant::now(), cpu_time());
+    let (begun, cpu) = begin();
     let writers = tokio::task::LocalSet::new();
     let outcome = writers
         .run_until(async {
@@ -189,7 +195,7 @@ async fn insert(client: &Client, load: &StoreLoad) -> Outcomes<()> {
                                   $6::text[])",
         )
         .await?;
-    let (begun, cpu) = (Instant::now(), cpu_time());
+    let (begun, cpu) = begin();
     let (mut head, mut saved) = (0, 0);
     while begun.elapsed() < load.time {
         let (mut sessions, mut seqs, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
