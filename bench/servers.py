@@ -108,8 +108,8 @@ def thoughtwire(
 ):
     """Starts Thoughtwire on a temporary data directory, or on `folder`.
 
-    `store` is the address of a database that it uses, if it uses one. `tls` is a folder with a certificate. With `shares` the server and the generator both use both
-    cores.
+    `store` is the address of a database that it uses, if it uses one. `tls` is a folder
+    with a certificate. With `shares` the server and the generator both use both cores.
     """
 
     def start(_load):

@@ -147,7 +147,7 @@ def two_nodes(bench, url):
 
 def nodes(bench):
     """Two nodes on PostgreSQL: subscribers on a session's owner, and on the other node"""
-    sessions, readers_each = bench.some(100, 5), bench.some(10, 0.3)
+    sessions, readers_each = bench.some(100, 5), bench.some(10, 2)
     flags = ["--sessions", sessions, "--subscribers", readers_each]
     burst = {"items": bench.some(300, 20), "bytes": 200, "rate": 0}
     reports = {}
@@ -180,7 +180,8 @@ def nodes(bench):
         latency = [ms(median(found, "latency_us", key)) for key in ("p50", "p99")]
         rate = f"{median(found, 'delivered_per_second'):,.0f}"
         ratio = f"{cost / own:.2f}" if own else "–"
-        rows.append([f"{title}, on the {place}", f"{cost:.1f}", ratio, rate, *latency, faults(found)])
+        name = f"{title}, on the {place}"
+        rows.append([name, f"{cost:.1f}", ratio, rate, *latency, faults(found)])
     head = ["subscribers", "CPU µs a delivery", "to the owner", "deliveries/s", "p50 ms", "p99 ms"]
     notes = [
         f"{sessions} sessions with {readers_each} subscribers each, all on one of two nodes. CPU "

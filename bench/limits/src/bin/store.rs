@@ -4,7 +4,8 @@
 //! fast as it can: a session's next batch follows when its last one is saved. PLACE is an empty
 //! data directory or a PostgreSQL address. KIND is `thoughts`, or `messages`, which are indexed for
 //! searches. `plain` in its place sends the same rows to PostgreSQL with one prepared statement on
-//! one connection, without a fence, states or an index. It prints a line when it begins, and then JSON.
+//! one connection, without a fence, states or an index. It prints a line when it begins, and then
+//! JSON.
 
 use std::error::Error;
 use std::path::Path;
