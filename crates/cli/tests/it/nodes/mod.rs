@@ -1,8 +1,10 @@
 //! Several real servers on one real PostgreSQL: any client of any node sees each session whole.
 
+mod chaos;
 mod clients;
 mod deaths;
 mod pooler;
+mod relay;
 mod support;
 
 pub(crate) use support::SharedDatabase;
