@@ -40,7 +40,16 @@ async fn until_status(status: u16, ask: impl AsyncFn() -> u16) {
 
 #[tokio::test]
 async fn a_key_revoked_through_one_node_closes_its_clients_on_another() {
-    let database = SharedDatabase::create();
+    revoke_through_another(&SharedDatabase::create()).await;
+}
+
+/// No notification passes the pooler: nodes ask for changes by themselves.
+#[tokio::test]
+async fn a_key_revoked_through_one_node_behind_a_pooler_closes_its_clients_on_another() {
+    revoke_through_another(&SharedDatabase::create_pooled()).await;
+}
+
+async fn revoke_through_another(database: &SharedDatabase) {
     let store = ["--store", database.url()];
     let (here, there) = (Guarded::with(&store).await, Guarded::with(&store).await);
     let (id, key) = here.key("ada", &["chat", "agents"]).await;

@@ -3,6 +3,7 @@
 mod chaos;
 mod clients;
 mod deaths;
+mod pooler;
 mod relay;
 mod support;
 
