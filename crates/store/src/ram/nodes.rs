@@ -236,14 +236,13 @@ impl Tables {
     }
 
     fn end(&mut self, is_meant: impl Fn(&NodeRow) -> bool, state: NodeState) {
-        let mut ended = 0;
+        let mut ended = Vec::new();
         for row in self.nodes.iter_mut().filter(|row| is_meant(row)) {
             row.state = state;
-            ended += 1;
+            ended.push(row.url.clone());
         }
-        // It may not have told its last changes of listings.
-        for _ in 0..ended {
-            self.tell(None, StoreChange::AllListings);
+        for url in ended {
+            self.tell(None, StoreChange::NodeGone { url });
         }
     }
 
@@ -265,6 +264,7 @@ impl Tables {
             | StoreChange::SessionDeleted { .. }
             | StoreChange::Listings(_)
             | StoreChange::AllListings
+            | StoreChange::NodeGone { .. }
             | StoreChange::ChatOpened { .. } => None,
         };
         Arc::make_mut(&mut self.changes).push(ChangeRow { by, to, change });
