@@ -139,16 +139,10 @@ impl SessionRegistry {
         let retire = |mailbox: &mut mpsc::Receiver<SessionMail>| self.retire(&session, mailbox);
         // The tail of a followed session, for whoever has the session next.
         let mut tail: Option<Arc<Tail>> = None;
-<<<<<<< HEAD
         // Clients that waited to attach there.
         let mut attaching: Vec<AttachRequest> = Vec::new();
-        let mut attempts = 0;
-||||||| bf73278
-        let mut attempts = 0;
-=======
         let mut waiting: Option<WaitingForOwner> = None;
         let mut gone = self.gone.subscribe();
->>>>>>> main
         loop {
             gone.mark_unchanged();
             let loaded = SessionDriver::load(&self.services, &session, clients, tail.clone()).await;
@@ -170,9 +164,14 @@ impl SessionRegistry {
                 Err(NotLoaded::Elsewhere(_)) if self.services.stopping().is_some() => stopping(),
                 Err(NotLoaded::Elsewhere(url)) => {
                     let (services, url) = (&self.services, url.as_deref());
-<<<<<<< HEAD
                     let can_follow = url.is_some() && services.options.nodes.is_some();
-                    match FollowedSession::open(services, &session, url, tail.clone()).await {
+                    let open = FollowedSession::open(services, &session, url, tail.clone());
+                    let opened = tokio::select! {
+                        opened = open => opened,
+                        // It may be this one, which then answers late or not at all.
+                        Ok(()) = gone.changed() => continue,
+                    };
+                    match opened {
                         Ok(mut followed) => {
                             attaching.drain(..).for_each(|request| followed.attach(request));
                             match followed.run(&mut mailbox, retire).await {
@@ -182,69 +181,18 @@ impl SessionRegistry {
                                     break;
                                 }
                                 FollowEnd::Moved => {
-                                    attempts = 0;
-                                    let (its_tail, waiting) = followed.into_parts().await;
-                                    (tail, attaching) = (Some(its_tail), waiting);
+                                    waiting = None;
+                                    let (its_tail, clients) = followed.into_parts().await;
+                                    (tail, attaching) = (Some(its_tail), clients);
                                     continue;
                                 }
-||||||| bf73278
-                    let can_follow = url.is_some()
-                        && services.options.nodes.is_some()
-                        && services.stopping().is_none();
-                    match FollowedSession::open(services, &session, url, tail.clone()).await {
-                        Ok(mut followed) => match followed.run(&mut mailbox, retire).await {
-                            FollowEnd::Idle => break,
-                            FollowEnd::Over => {
-                                self.forget(&session, &mut mailbox);
-                                break;
-=======
-                    let can_follow = url.is_some()
-                        && services.options.nodes.is_some()
-                        && services.stopping().is_none();
-                    let open = FollowedSession::open(services, &session, url, tail.clone());
-                    let opened = tokio::select! {
-                        opened = open => opened,
-                        // It may be this one, which then answers late or not at all.
-                        Ok(()) = gone.changed() => continue,
-                    };
-                    match opened {
-                        Ok(mut followed) => match followed.run(&mut mailbox, retire).await {
-                            FollowEnd::Idle => break,
-                            FollowEnd::Over => {
-                                self.forget(&session, &mut mailbox);
-                                break;
->>>>>>> main
                             }
-<<<<<<< HEAD
                         }
-||||||| bf73278
-                            FollowEnd::Moved => {
-                                attempts = 0;
-                                tail = Some(followed.tail());
-                                continue;
-                            }
-                        },
-=======
-                            FollowEnd::Moved => {
-                                waiting = None;
-                                tail = Some(followed.tail());
-                                continue;
-                            }
-                        },
->>>>>>> main
                         // Its clients wait until its owner answers, or is declared dead.
                         Err(refusal) if refusal.code == RefusalCode::Moved && can_follow => {
-<<<<<<< HEAD
-                            attempts += 1;
-                            if attempts >= OWNER_ATTEMPTS {
-                                refuse_attaching(&mut attaching, &refusal);
-||||||| bf73278
-                            attempts += 1;
-                            if attempts >= OWNER_ATTEMPTS {
-=======
                             let waiting = waiting.get_or_insert_default();
                             if waiting.since.elapsed() >= OWNER_PATIENCE {
->>>>>>> main
+                                refuse_attaching(&mut attaching, &refusal);
                                 while let Ok(mail) = mailbox.try_recv() {
                                     mail.refuse(refusal.clone());
                                 }
@@ -295,13 +243,13 @@ impl SessionRegistry {
     }
 }
 
-<<<<<<< HEAD
 /// Refuses clients that wait to attach. One that left needs no answer.
 fn refuse_attaching(waiting: &mut Vec<AttachRequest>, refusal: &Refusal) {
     for request in waiting.drain(..) {
         drop(request.reply.send(Err(refusal.clone())));
-||||||| bf73278
-=======
+    }
+}
+
 /// Attempts to reach a session's owner.
 struct WaitingForOwner {
     since: Instant,
@@ -319,7 +267,6 @@ impl WaitingForOwner {
     fn pause(&mut self) -> Duration {
         let next = (self.pause * 2).min(LONGEST_PAUSE);
         std::mem::replace(&mut self.pause, next)
->>>>>>> main
     }
 }
 

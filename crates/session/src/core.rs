@@ -330,7 +330,6 @@ impl<H: SessionHost> SessionCore<H> {
                 self.turns.log.restore(state, unseen);
                 self.turns.inputs = inputs;
             }
-<<<<<<< HEAD
             Ok(None) => {
                 self.reload = None;
                 // A deletion that is under way has an answer of its own.
@@ -339,18 +338,9 @@ impl<H: SessionHost> SessionCore<H> {
                 }
                 return;
             }
-            // Neither writing nor reading works: there is nothing true to go on with yet.
-            Err(_) => {
-||||||| bf73278
-            Ok(None) => {}
-            // Neither writing nor reading works: there is nothing true to go on with yet.
-            Err(_) => {
-=======
-            Ok(None) => {}
             // Neither writing nor reading works: there is nothing true to go on with yet. Callers
             // do not wait for it.
             Err(refusal) => {
->>>>>>> main
                 reload.retry_at = Some(now.elapsed + RETRY_AFTER);
                 return self.refuse_held(&refusal);
             }

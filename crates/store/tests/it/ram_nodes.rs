@@ -113,7 +113,8 @@ async fn a_node_that_left_gives_its_sessions_at_once_and_changes_reach_the_other
     let load = settled(&mut second, two.logs().load(&ada.main_session, NOW)).await.unwrap();
     assert!(load.unwrap().taken_from.unwrap().was_stopped);
     second.beat();
-    assert_eq!(told.recv().await.unwrap(), StoreChange::AllListings);
+    let gone = StoreChange::NodeGone { url: Some("http://one".into()) };
+    assert_eq!(told.recv().await.unwrap(), gone);
 }
 
 #[tokio::test]
