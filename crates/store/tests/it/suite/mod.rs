@@ -89,15 +89,13 @@ impl Drop for NameOnPanic {
 
 /// Runs a test on every backend.
 pub(crate) async fn on_every_backend(check: impl AsyncFn(TestStore)) {
-    for backend in
-<<<<<<< HEAD
-        [TestBackend::Sqlite, TestBackend::Ram, TestBackend::RamNode, TestBackend::Postgres]
-||||||| 3a4ce40
-    for backend in [TestBackend::Sqlite, TestBackend::Ram, TestBackend::Postgres] {
-=======
-        [TestBackend::Sqlite, TestBackend::Ram, TestBackend::Postgres, TestBackend::PooledPostgres]
->>>>>>> pgbench
-    {
+    for backend in [
+        TestBackend::Sqlite,
+        TestBackend::Ram,
+        TestBackend::RamNode,
+        TestBackend::Postgres,
+        TestBackend::PooledPostgres,
+    ] {
         let _name = NameOnPanic(backend);
         check(TestStore::new(backend)).await;
     }
