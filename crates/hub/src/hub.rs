@@ -74,6 +74,13 @@ pub enum Presence {
         /// The tools that it runs.
         tools: Vec<ToolDeclaration>,
     },
+    /// Another node, which attaches for its clients.
+    Node {
+        /// Number of its clients.
+        clients: u64,
+        /// The tools that they run.
+        tools: Vec<ToolDeclaration>,
+    },
     /// Not counted: what the server itself reads.
     Unseen,
 }
@@ -212,14 +219,15 @@ impl Hub {
         presence: Presence,
     ) -> Result<(Attached, Subscription), Refusal> {
         let (reply, answer) = oneshot::channel();
-        let (present, tools) = match presence {
-            Presence::Client { tools } => (true, tools),
-            Presence::Unseen => (false, Vec::new()),
+        let (clients, tools) = match presence {
+            Presence::Client { tools } => (1, tools),
+            Presence::Node { clients, tools } => (clients, tools),
+            Presence::Unseen => (0, Vec::new()),
         };
         for tool in &tools {
             check_tool(tool)?;
         }
-        let reader = TailReader::new(wake, present, tools);
+        let reader = TailReader::new(wake, clients, tools);
         let request = AttachRequest { start, reader, reply };
         let mail = SessionMail::Attach { caller: self.asking(user), request };
         self.sessions.deliver(session, mail).await;

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::dialect::native::ServerFrame;
 use crate::{
-    CommandId, Epoch, Refusal, RefusalCode, Seq, SessionCommand, SessionEmission, SessionId,
-    SessionReply, ToolDeclaration, TurnId, UserId,
+    AgentId, CommandId, Epoch, Refusal, RefusalCode, Seq, SessionCommand, SessionEmission,
+    SessionId, SessionReply, ToolDeclaration, TurnId, UserId,
 };
 
 /// A frame from a node to the session's owner.
@@ -43,6 +43,37 @@ pub enum NodeRequest {
         /// The command.
         command: SessionCommand,
     },
+    /// Save an owner's edit of a memory block of the session's agent.
+    EditBlock {
+        /// Number of the command on this connection.
+        number: u64,
+        /// The edit.
+        edit: NodeBlockEdit,
+    },
+}
+
+/// An edit of a memory block as it travels between nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeBlockEdit {
+    /// The agent.
+    pub agent: AgentId,
+    /// The block's label.
+    pub label: String,
+    /// The text before the edit.
+    pub before: String,
+    /// The block from now on; absent if it is deleted.
+    pub after: Option<NodeBlock>,
+}
+
+/// A memory block as it travels between nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeBlock {
+    /// The text.
+    pub text: String,
+    /// Maximum number of its characters.
+    pub limit: usize,
+    /// Its purpose.
+    pub description: String,
 }
 
 /// A frame from the session's owner to a node.

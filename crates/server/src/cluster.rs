@@ -13,7 +13,7 @@ use headers::HeaderMapExt as _;
 use headers::authorization::Bearer;
 use headers::{Authorization, SecWebsocketKey};
 use sha2::{Digest as _, Sha256};
-use thoughtwire_hub::{Hub, Presence, Read, Subscription, TailEntry, WakeSignal};
+use thoughtwire_hub::{Hub, Presence, Read, Replying, Subscription, TailEntry, WakeSignal};
 use thoughtwire_proto::cluster::{NodeAnswer, NodeRequest, OwnerFrame};
 use thoughtwire_proto::connection::Close;
 use thoughtwire_proto::{
@@ -147,8 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NodeConnection<S> {
                 // The earlier place is left first, so that its tools are not counted twice.
                 self.followed = None;
                 let start = Start::After(Cursor { epoch: Some(epoch), seq: after });
-                let presence =
-                    if clients > 0 { Presence::Client { tools } } else { Presence::Unseen };
+                let presence = Presence::Node { clients, tools };
                 let wake = Arc::clone(&self.wake);
                 let answer = match self.hub.attach(&user, &session, start, wake, presence).await {
                     Ok((attached, subscription)) => {
@@ -162,18 +161,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NodeConnection<S> {
             }
             NodeRequest::Command { number, from, id, command } => {
                 let Some(FollowedHere { user, session, .. }) = &self.followed else {
-                    let reason = "no session is followed on this connection";
-                    let refusal = Refusal::new(RefusalCode::NotAttached, reason).into();
-                    return self.say(OwnerFrame::CommandRefused { number, refusal }).await;
+                    return self.refuse_unfollowed(number).await;
                 };
                 let reply = self.hub.submit(user, from, id, session.clone(), command).await;
-                self.replies.push(Box::pin(async move {
-                    // Unconstrained, so that a reply that is ready goes before what follows.
-                    (number, tokio::task::coop::unconstrained(reply).await)
-                }));
+                self.expect(number, reply);
+                Ok(())
+            }
+            NodeRequest::EditBlock { number, edit } => {
+                let Some(FollowedHere { user, session, .. }) = &self.followed else {
+                    return self.refuse_unfollowed(number).await;
+                };
+                let reply = self.hub.edit_block_of_node(user, session, edit).await;
+                self.expect(number, reply);
                 Ok(())
             }
         }
+    }
+
+    fn expect(&self, number: u64, reply: Replying<SessionReply>) {
+        self.replies.push(Box::pin(async move {
+            // Unconstrained, so that a reply that is ready goes before what follows.
+            (number, tokio::task::coop::unconstrained(reply).await)
+        }));
+    }
+
+    async fn refuse_unfollowed(&mut self, number: u64) -> Result<(), ConnectionEnd> {
+        let reason = "no session is followed on this connection";
+        let refusal = Refusal::new(RefusalCode::NotAttached, reason).into();
+        self.say(OwnerFrame::CommandRefused { number, refusal }).await
     }
 
     async fn reply(&mut self, (number, reply): NumberedReply) -> Result<(), ConnectionEnd> {

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::OwnerLink;
+use crate::directory::forwarded_edit;
 use crate::services::Services;
 use crate::session::{AttachRequest, LogView, PeerPosition, SessionMail, SessionStorage};
 use crate::subscription::Subscription;
@@ -211,14 +212,23 @@ impl FollowedSession {
                 None
             }
             SessionMail::Request { request: SessionRequest::Command(request), .. } => {
+                self.services.metrics.forwarded.inc();
                 self.owner.command(request);
                 None
             }
-            mail @ SessionMail::Request { .. } => {
-                mail.refuse(Refusal::new(
-                    RefusalCode::Moved,
-                    "another node has this session; ask that one",
-                ));
+            SessionMail::Request {
+                request: SessionRequest::EditBlock { changed, extras, reply },
+                ..
+            } => {
+                self.services.metrics.forwarded.inc();
+                match forwarded_edit(changed, extras) {
+                    Some(edit) => self.owner.edit_block(edit, reply),
+                    None => drop(reply.send(Err(another_node_has_it()))),
+                }
+                None
+            }
+            mail @ SessionMail::Request { request: SessionRequest::Begin { .. }, .. } => {
+                mail.refuse(another_node_has_it());
                 None
             }
             SessionMail::Shorten { reply, .. } => {
@@ -287,6 +297,10 @@ pub(crate) async fn fill(services: &Services, tail: &Arc<Tail>, to: Seq) -> Resu
         tail.publish(records.into_iter().filter(|one| one.seq <= to).map(Emission::Record));
     }
     Ok(())
+}
+
+fn another_node_has_it() -> Refusal {
+    Refusal::new(RefusalCode::Moved, "another node has this session; ask that one")
 }
 
 /// The turn that runs behind a record.
