@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::calendar::Calendar;
+use crate::cluster::share_offers;
 use crate::directory::{Directory, follow_other_nodes, session_title};
 use crate::metrics::HubMetrics;
 use crate::registry::SessionRegistry;
@@ -121,6 +122,10 @@ impl Hub {
         }
         if picks_up {
             shared.tasks.spawn(pick_up(Arc::clone(&shared), Arc::clone(&sessions)));
+        }
+        let addresses = shared.store.changes().addresses().filter(|_| picks_up);
+        if let Some((connector, addresses)) = shared.options.nodes.clone().zip(addresses) {
+            shared.tasks.spawn(share_offers(Arc::clone(&shared), connector, addresses));
         }
         let directory = Directory::new(&shared, &sessions);
         if let Some(changes) = changes {

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cluster_offers::{OfferAnswer, OfferRequest};
 use crate::dialect::native::ServerFrame;
 use crate::{
     AgentId, CommandId, Epoch, Refusal, RefusalCode, Seq, SessionCommand, SessionEmission,
@@ -49,6 +50,11 @@ pub enum NodeRequest {
         number: u64,
         /// The edit.
         edit: NodeBlockEdit,
+    },
+    /// Something about offers of workers that are connected to the node.
+    Offers {
+        /// The frame.
+        frame: OfferRequest,
     },
 }
 
@@ -125,6 +131,11 @@ pub enum OwnerFrame {
         reason: String,
         /// Whether the session was deleted. Otherwise another node may have it.
         deleted: bool,
+    },
+    /// Something for the workers that are connected to the node.
+    Offers {
+        /// The frame.
+        frame: OfferAnswer,
     },
 }
 

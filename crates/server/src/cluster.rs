@@ -13,8 +13,11 @@ use headers::HeaderMapExt as _;
 use headers::authorization::Bearer;
 use headers::{Authorization, SecWebsocketKey};
 use sha2::{Digest as _, Sha256};
-use thoughtwire_hub::{Hub, Presence, Read, Replying, Subscription, TailEntry, WakeSignal};
+use thoughtwire_hub::{
+    Hub, Presence, Read, RemoteWorkers, Replying, Subscription, TailEntry, WakeSignal,
+};
 use thoughtwire_proto::cluster::{NodeAnswer, NodeRequest, OwnerFrame};
+use thoughtwire_proto::cluster_offers::OfferAnswer;
 use thoughtwire_proto::connection::Close;
 use thoughtwire_proto::{
     Attached, Cursor, Refusal, RefusalCode, SessionEmission, SessionId, SessionReply, Start, UserId,
@@ -73,6 +76,7 @@ pub(crate) async fn cluster(
                 hub,
                 wake: Arc::new(Notify::new()),
                 followed: None,
+                workers: None,
                 replies: FuturesUnordered::new(),
             };
             let end = connection.run(phase).await;
@@ -95,6 +99,14 @@ struct FollowedHere {
     subscription: Subscription,
 }
 
+/// The next frame for the node's workers. Never resolves while there are none.
+async fn next_answer(workers: &mut Option<RemoteWorkers>) -> OfferAnswer {
+    match workers {
+        Some(workers) => workers.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 type NumberedReply = (u64, Result<SessionReply, Refusal>);
 
 /// A connection of another node.
@@ -103,6 +115,8 @@ struct NodeConnection<S> {
     hub: Hub,
     wake: WakeSignal,
     followed: Option<FollowedHere>,
+    /// Workers that are connected to the node.
+    workers: Option<RemoteWorkers>,
     replies: FuturesUnordered<BoxFuture<'static, NumberedReply>>,
 }
 
@@ -117,6 +131,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NodeConnection<S> {
                 biased;
                 Some(reply) = self.replies.next() => self.reply(reply).await,
                 () = self.wake.notified() => Ok(()),
+                frame = next_answer(&mut self.workers) => {
+                    self.say(OwnerFrame::Offers { frame }).await
+                }
                 received = self.socket.next() => match received {
                     Ok(Received::Text(text)) => self.request(&text).await,
                     Ok(Received::Binary(_)) => Err(ConnectionEnd::Broken(Close::Protocol)),
@@ -165,6 +182,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NodeConnection<S> {
                 };
                 let reply = self.hub.submit(user, from, id, session.clone(), command).await;
                 self.expect(number, reply);
+                Ok(())
+            }
+            NodeRequest::Offers { frame } => {
+                self.workers.get_or_insert_with(|| self.hub.remote_workers()).take(frame);
                 Ok(())
             }
             NodeRequest::EditBlock { number, edit } => {

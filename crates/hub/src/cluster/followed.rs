@@ -168,6 +168,10 @@ impl FollowedSession {
                 self.owner.answered(number, Err(refusal.into()));
                 None
             }
+            OwnerFrame::Offers { .. } => {
+                tracing::warn!("another node sent what does not belong to a followed session");
+                Some(FollowEnd::Moved)
+            }
             OwnerFrame::NotFollowed { .. } | OwnerFrame::FollowEnded { deleted: false, .. } => {
                 Some(FollowEnd::Moved)
             }

@@ -26,6 +26,7 @@ mod registry;
 mod turn;
 mod verbs;
 mod worker;
+mod worker_node;
 
 use thoughtwire_proto::{AgentProfile, OFFERED};
 
@@ -37,6 +38,7 @@ pub(crate) use pool::WorkerChoice;
 pub(crate) use registry::OfferRegistry;
 pub(crate) use turn::WorkerTurn;
 pub(crate) use worker::{KnownPosition, OfferTerms};
+pub(crate) use worker_node::WorkerNode;
 
 /// Whether programs outside the server run an agent.
 pub(crate) fn is_offered(profile: &AgentProfile) -> bool {

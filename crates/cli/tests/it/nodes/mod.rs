@@ -3,5 +3,6 @@
 mod clients;
 mod deaths;
 mod support;
+mod workers;
 
 pub(crate) use support::SharedDatabase;
