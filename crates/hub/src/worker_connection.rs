@@ -1,10 +1,11 @@
 //! One connection of a worker: its offers, its verbs, and the directives for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use thoughtwire_proto::cluster_offers::NodeTerms;
+use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame};
 use thoughtwire_proto::{
     AgentId, AgentProfile, AgentSpec, CommandId, ConnectionReply, Directive, OFFERED, Offer,
     Refusal, RefusalCode, TurnId, UserId, Verb, WorkerId,
@@ -12,6 +13,7 @@ use thoughtwire_proto::{
 
 use crate::Hub;
 use crate::clock::new_id;
+use crate::cluster::ReturnedSay;
 use crate::hub::check_tool;
 use crate::services::Services;
 use crate::turn_message::{AgentError, Replying};
@@ -35,6 +37,8 @@ pub struct WorkerConnection {
     directives: DirectiveReader,
     /// Number of the connection, by which other nodes know it.
     number: u64,
+    /// Verbs that waited for another node in turns that this node has now.
+    returned: VecDeque<ReturnedSay>,
 }
 
 /// The directives for a worker, in their order.
@@ -62,6 +66,7 @@ impl Hub {
             directives: DirectiveReader::new(Arc::clone(&inbox)),
             inbox,
             offered: Vec::new(),
+            returned: VecDeque::new(),
         }
     }
 }
@@ -131,6 +136,8 @@ impl WorkerConnection {
         id: Option<CommandId>,
         verb: Verb,
     ) -> Replying<ConnectionReply> {
+        self.bring_home(turn);
+        self.say_returned().await;
         let Services { workers, shared_offers, .. } = &*self.hub.shared;
         if workers.running(turn, &self.inbox).is_none()
             && let Some(reply) = shared_offers.say(self.number, turn, id.as_ref(), &verb).await
@@ -142,7 +149,39 @@ impl WorkerConnection {
 
     /// The next directive for the worker. Cancel-safe: dropping the future loses none.
     pub async fn next(&mut self) -> Directive {
-        self.directives.next().await
+        self.say_returned().await;
+        let directive = self.directives.next().await;
+        if let Directive::Run(run) = &directive {
+            self.bring_home(&run.turn);
+        }
+        directive
+    }
+
+    /// Takes over what the worker said in a turn that another node had, and that this one has now.
+    fn bring_home(&mut self, turn: &TurnId) {
+        let Services { workers, shared_offers, .. } = &*self.hub.shared;
+        if workers.running(turn, &self.inbox).is_some() {
+            self.returned.extend(shared_offers.bring_home(self.number, turn));
+        }
+    }
+
+    /// Carries out what was taken over. Cancel-safe: a verb that was carried out already has no
+    /// second effect.
+    async fn say_returned(&mut self) {
+        while let Some(next) = self.returned.front() {
+            let reply = match ClientFrame::decode(&next.frame) {
+                Ok(ClientFrame { id, body: ClientBody::Say { turn, verb } }) => {
+                    let workers = &self.hub.shared.workers;
+                    Some(say_in(workers, &self.offered, &self.inbox, &turn, id, verb).await)
+                }
+                Ok(_) | Err(_) => None,
+            };
+            let said = self.returned.pop_front();
+            if let Some((said, reply)) = said.zip(reply) {
+                // A worker that left needs no answer.
+                self.hub.shared.tasks.spawn(async move { drop(said.reply.send(reply.await)) });
+            }
+        }
     }
 }
 

@@ -32,7 +32,7 @@ use tokio::sync::mpsc;
 pub(crate) use followed::{FollowEnd, FollowedSession, fill};
 pub(crate) use offer_link::share_offers;
 pub use remote_workers::RemoteWorkers;
-pub(crate) use shared_offers::SharedOffers;
+pub(crate) use shared_offers::{ReturnedSay, SharedOffers};
 
 /// Opens connections to other nodes.
 pub trait NodeConnector: Debug + Send + Sync {

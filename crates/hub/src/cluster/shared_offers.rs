@@ -74,6 +74,12 @@ struct WaitingSay {
     _place: OwnedSemaphorePermit,
 }
 
+/// A verb that another node was to take, and that this node takes.
+pub(crate) struct ReturnedSay {
+    pub(crate) frame: String,
+    pub(crate) reply: oneshot::Sender<Result<ConnectionReply, Refusal>>,
+}
+
 impl OtherNode {
     fn tell(&self, request: OfferRequest) {
         if let Some(link) = &self.link {
@@ -214,6 +220,17 @@ impl SharedOffers {
         node.says.insert(number, say);
         drop(state);
         Some(Box::pin(async move { answer.await.unwrap_or_else(|_| Err(no_turn())) }))
+    }
+
+    /// Takes the verbs that wait for another node in a turn that this node has now.
+    pub(crate) fn bring_home(&self, connection: u64, turn: &TurnId) -> Vec<ReturnedSay> {
+        let mut state = self.0.lock();
+        let Some(line) = state.connections.get_mut(&connection) else { return Vec::new() };
+        let known = line.turns.iter().position(|away| away.turn == *turn);
+        let Some(away) = known.and_then(|at| line.turns.remove(at)) else { return Vec::new() };
+        let Some(node) = state.nodes.get_mut(&away.node) else { return Vec::new() };
+        let taken = node.says.extract_if(.., |_, say| say.turn == *turn);
+        taken.map(|(_, say)| ReturnedSay { frame: say.frame, reply: say.reply }).collect()
     }
 
     /// Begins to use a connection to a node. It is told all offers, and the verbs that wait.

@@ -8,6 +8,8 @@ use crate::live::{Live, TestClient};
 /// A program that offers the agent `bob`.
 struct Program {
     client: TestClient,
+    /// Directives that came before an answer.
+    kept: Vec<Value>,
     /// The agent's main session.
     session: String,
     /// The turns that it was told of when it offered.
@@ -22,11 +24,14 @@ impl Program {
         let ack = client.ask(offer).await;
         assert_eq!(ack["type"], "ack", "{ack}");
         let session = ack["session"].as_str().unwrap().to_owned();
-        Self { client, session, turns: ack["turns"].clone() }
+        Self { client, kept: Vec::new(), session, turns: ack["turns"].clone() }
     }
 
     /// The next directive of a type.
     async fn told(&mut self, kind: &str) -> Value {
+        if let Some(at) = self.kept.iter().position(|frame| frame["type"] == kind) {
+            return self.kept.remove(at);
+        }
         self.client.until(|frame| frame["type"] == kind).await.pop().unwrap()
     }
 
@@ -34,7 +39,11 @@ impl Program {
     async fn say(&mut self, run: &Value, id: &str, verb: Value) -> Value {
         let mut frame = json!({"type": "say", "id": id, "turn": run["turn"]});
         frame.as_object_mut().unwrap().extend(verb.as_object().unwrap().clone());
-        self.client.ask(frame).await
+        self.client.send(frame).await;
+        let mut frames = self.client.until(|frame| frame["id"] == id).await;
+        let answer = frames.pop().unwrap();
+        self.kept.extend(frames);
+        answer
     }
 
     async fn finish(&mut self, run: &Value, id: &str) {
@@ -76,7 +85,7 @@ async fn a_worker_serves_a_session_that_another_node_owns() {
     let asked = program.say(&run, "a-1", json!({"verb": "approval", "call": "c-1"})).await;
     assert_eq!(asked["type"], "ack", "{asked}");
     read_to(&mut client, &mut seen, "approval_asked").await;
-    let decide = json!({"type": "decide", "id": "y", "session": session, "call": "c-1", "decision": "allow"});
+    let decide = json!({"type": "decide", "id": "y", "session": session, "call": "c-1", "decision": "approved"});
     client.send(decide).await;
     let settled = program.told("approval_settled").await;
     assert_eq!((&settled["call"], &settled["decision"]), (&json!("c-1"), &json!("approved")));
@@ -112,7 +121,7 @@ async fn a_workers_places_count_over_all_nodes() {
     let made = here.ask(json!({"type": "create_session", "id": "s", "agent": "bob"})).await;
     let other = made["session"].as_str().unwrap().to_owned();
     here.attach(&other, Some(0)).await;
-    say(&mut there, &main, "first").await;
+    seen_there.take(&say(&mut there, &main, "first").await.1);
     let run = program.told("run").await;
     assert_eq!(run["session"], main);
     // Its only place is taken by a session of the other node.
@@ -123,7 +132,7 @@ async fn a_workers_places_count_over_all_nodes() {
     let run = program.told("run").await;
     assert_eq!(run["session"], other);
     // And by one of its own node.
-    say(&mut there, &main, "third").await;
+    seen_there.take(&say(&mut there, &main, "third").await.1);
     program.finish(&run, "f-2").await;
     let run = program.told("run").await;
     assert_eq!(run["session"], main);
@@ -140,7 +149,7 @@ async fn a_turn_goes_on_with_another_worker_when_its_workers_node_is_killed() {
     let mut program = Program::offer(&one, "w", resumable.clone()).await;
     let session = program.session.clone();
     let (mut client, mut seen) = follow(&two, &session).await;
-    say(&mut client, &session, "go").await;
+    seen.take(&say(&mut client, &session, "go").await.1);
     let run = program.told("run").await;
     let message = json!({"verb": "assistant_message", "text": "Half"});
     assert_eq!(program.say(&run, "i-1", message).await["type"], "ack");
@@ -161,17 +170,18 @@ async fn a_worker_gets_its_turn_back_through_another_node() {
     let mut program = Program::offer(&one, "w", json!({})).await;
     let session = program.session.clone();
     let (mut client, mut seen) = follow(&two, &session).await;
-    say(&mut client, &session, "go").await;
+    seen.take(&say(&mut client, &session, "go").await.1);
     let run = program.told("run").await;
     one.kill().await;
     let mut back = Program::offer(&three, "w", json!({})).await;
     assert_eq!(back.turns, json!([run["turn"]]));
     assert_eq!(back.told("run").await["resumed"], true);
     // Its place is still taken.
-    let made = client.ask(json!({"type": "create_session", "id": "s", "agent": "bob"})).await;
+    let mut second = two.native().await;
+    let made = second.ask(json!({"type": "create_session", "id": "s", "agent": "bob"})).await;
     let other = made["session"].as_str().unwrap().to_owned();
-    client.attach(&other, Some(0)).await;
-    let (ack, _) = say(&mut client, &other, "wait").await;
+    second.attach(&other, Some(0)).await;
+    let (ack, _) = say(&mut second, &other, "wait").await;
     assert_eq!(ack["disposition"], "queued", "{ack}");
     back.finish(&run, "f-1").await;
     completes(&mut client, &mut seen).await;
