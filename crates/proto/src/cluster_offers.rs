@@ -1,5 +1,5 @@
-//! Frames between nodes about workers: a node tells each other one of the workers that are connected
-//! to it, and carries what those nodes and these workers tell each other.
+//! Frames between nodes about workers: a node tells each other one of the workers that are
+//! connected to it, and carries what those nodes and these workers tell each other.
 //!
 //! The worker's node decides on its places. A node that has a turn for a worker asks for a place,
 //! hands the turn over when it has one, and gives the place back when the turn has ended.

@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::{NodeConnector, NodeLink};
 use crate::services::Services;
-use crate::workers::{WorkerChoice, WorkerPermit};
+use crate::workers::{NodeOffers, WorkerChoice, WorkerPermit};
 
 /// Pause before a node is connected to again, and longest time between two looks at what is lost.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
@@ -119,7 +119,8 @@ impl OfferLink {
             OfferAnswer::Offered { number, connection, agent, worker, turns, places } => {
                 for place in places {
                     if !self.places.contains_key(&place)
-                        && let Some(permit) = self.services.workers.hold(&agent, &worker)
+                        && let Some(permit) =
+                            NodeOffers(&self.services.workers).hold(&agent, &worker)
                     {
                         self.places.insert(place, (agent.clone(), permit));
                     }
@@ -141,8 +142,8 @@ impl OfferLink {
             }
             OfferAnswer::Wanted { number, agent, session, turn, resumable } => {
                 let takers = if resumable { WorkerChoice::Resumable } else { WorkerChoice::Any };
-                let workers = &self.services.workers;
-                let permit = workers.request_for_node(&agent, &session, turn, takers);
+                let workers = NodeOffers(&self.services.workers);
+                let permit = workers.request_permit(&agent, &session, turn, takers);
                 let given = self.granted.spawn(async move { (number, agent, permit.await.ok()) });
                 self.wanted.insert(number, given);
             }

@@ -15,12 +15,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::Hub;
 use crate::worker_connection::{DirectiveReader, say_in};
-use crate::workers::{KnownPosition, OfferRegistry, OfferTerms, WorkerInbox, WorkerNode};
+use crate::workers::{
+    KnownPosition, NodeOffers, OfferRegistry, OfferTerms, WorkerInbox, WorkerNode,
+};
 
 /// The workers of one other node, as this node uses them. Dropping it disconnects them.
 pub struct RemoteWorkers {
     workers: Arc<OfferRegistry>,
-    /// What the other node is told. Directives are bounded by the turns that workers offer, and
+    /// Frames for the other node. Directives are bounded by the turns that workers offer, and
     /// answers by the verbs that their node lets wait.
     to: mpsc::UnboundedSender<OfferAnswer>,
     from: mpsc::UnboundedReceiver<OfferAnswer>,
@@ -86,7 +88,7 @@ impl RemoteWorkers {
             }
             OfferRequest::Granted { number, agent, worker } => {
                 let node = WorkerNode(self.to.clone());
-                self.workers.grant(&agent, number, &worker, &node);
+                NodeOffers(&self.workers).grant(&agent, number, &worker, &node);
             }
         }
     }
@@ -114,7 +116,8 @@ impl RemoteWorkers {
             .entry(connection)
             .or_insert_with(|| RemoteConnection::open(connection, workers, to));
         let node = (since, WorkerNode(to.clone()));
-        let joined = workers.join_from(&agent, &worker, offer_terms(terms), &known.inbox, node);
+        let joined =
+            NodeOffers(workers).join(&agent, &worker, offer_terms(terms), &known.inbox, node);
         let offer = (agent.clone(), worker.clone());
         if joined.is_some() && !known.offered.contains(&offer) {
             known.offered.push(offer);

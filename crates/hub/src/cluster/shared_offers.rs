@@ -104,7 +104,7 @@ impl SharedState {
         if line.turns.len() > KNOWN_TURNS {
             line.turns.pop_front();
         }
-        // What the worker said meanwhile goes to the node that has the turn now.
+        // Verbs that wait go to the node that has the turn now.
         if let Some(before) = before.filter(|before| before.node != node) {
             self.move_says(&before.node, node, &turn);
         }

@@ -1,5 +1,7 @@
 //! Edits of memory blocks by their owner. Each is an event of the agent's main session.
 
+use std::sync::Arc;
+
 use thoughtwire_proto::cluster::{NodeBlock, NodeBlockEdit};
 use thoughtwire_proto::{
     AgentProfile, Refusal, RefusalCode, SessionId, SessionReply, UserId, new_name,
@@ -11,6 +13,7 @@ use tokio::sync::oneshot;
 use super::Directory;
 use crate::Hub;
 use crate::memory::{EditError, find};
+use crate::registry::SessionRegistry;
 use crate::services::task_ended;
 use crate::session::{MailUser, SessionMail};
 use crate::turn_message::{AgentExtras, Replying};
@@ -105,24 +108,8 @@ impl Directory {
         before: String,
     ) -> Result<SessionReply, Refusal> {
         let caller = MailUser::here(user);
-        let reply = self.submit_edit(caller, &profile.main_session, edit, before).await;
+        let reply = submit_edit(&self.sessions, caller, &profile.main_session, edit, before).await;
         reply.await
-    }
-
-    async fn submit_edit(
-        &self,
-        caller: MailUser,
-        session: &SessionId,
-        edit: BlockEdit,
-        before: String,
-    ) -> Replying<SessionReply> {
-        let (reply, answer) = oneshot::channel();
-        let after = edit.to.as_ref().map(|block| block.text.clone()).unwrap_or_default();
-        let changed = BlockChanged { block: edit.label.clone(), before, after };
-        let extras = AgentExtras { block: Some(edit), ..AgentExtras::default() };
-        let request = SessionRequest::EditBlock { changed, extras, reply };
-        self.sessions.deliver(session, SessionMail::Request { caller, request }).await;
-        Box::pin(async move { answer.await.map_err(|_| task_ended())? })
     }
 }
 
@@ -144,8 +131,25 @@ impl Hub {
         });
         let caller = MailUser { user: user.clone(), is_node: true };
         let edit = BlockEdit { agent, label, to };
-        self.directory().submit_edit(caller, session, edit, before).await
+        submit_edit(&self.sessions, caller, session, edit, before).await
     }
+}
+
+/// Hands an edit to its session. The reply resolves when the edit is on disk.
+async fn submit_edit(
+    sessions: &Arc<SessionRegistry>,
+    caller: MailUser,
+    session: &SessionId,
+    edit: BlockEdit,
+    before: String,
+) -> Replying<SessionReply> {
+    let (reply, answer) = oneshot::channel();
+    let after = edit.to.as_ref().map(|block| block.text.clone()).unwrap_or_default();
+    let changed = BlockChanged { block: edit.label.clone(), before, after };
+    let extras = AgentExtras { block: Some(edit), ..AgentExtras::default() };
+    let request = SessionRequest::EditBlock { changed, extras, reply };
+    sessions.deliver(session, SessionMail::Request { caller, request }).await;
+    Box::pin(async move { answer.await.map_err(|_| task_ended())? })
 }
 
 /// An edit in the form in which it travels to the session's owner; `None` if it changes no block.

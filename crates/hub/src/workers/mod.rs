@@ -19,6 +19,7 @@ mod briefing;
 mod cut_items;
 mod held_calls;
 mod inbox;
+mod other_nodes;
 mod permit;
 mod pool;
 mod progress;
@@ -33,6 +34,7 @@ use thoughtwire_proto::{AgentProfile, OFFERED};
 use crate::turn_message::AgentError;
 
 pub(crate) use inbox::{InboxEntry, WorkerInbox};
+pub(crate) use other_nodes::NodeOffers;
 pub(crate) use permit::{PermitCell, WorkerPermit};
 pub(crate) use pool::WorkerChoice;
 pub(crate) use registry::OfferRegistry;

@@ -43,7 +43,7 @@ pub(crate) struct OfferRegistry {
 /// Pools and turns, under one lock that is never held across an await.
 #[derive(Default)]
 pub(super) struct RegistryState {
-    pools: HashMap<AgentId, WorkerPool>,
+    pub(super) pools: HashMap<AgentId, WorkerPool>,
     pub(super) turns: HashMap<TurnId, Arc<WorkerTurn>>,
     /// Number of connections that offered so far.
     connections: u64,
@@ -61,12 +61,12 @@ impl RegistryState {
         self.worker(turn.agent(), &turn.worker)
     }
 
-    fn next_permit(&mut self) -> u64 {
+    pub(super) fn next_permit(&mut self) -> u64 {
         self.permits += 1;
         self.permits
     }
 
-    fn pool(&mut self, agent: &AgentId) -> &mut WorkerPool {
+    pub(super) fn pool(&mut self, agent: &AgentId) -> &mut WorkerPool {
         self.pools.entry(agent.clone()).or_insert_with(|| WorkerPool::new(agent.clone()))
     }
 }
@@ -141,18 +141,7 @@ impl OfferRegistry {
         self.enqueue(agent, session, turn, takers, RequestSource::Here)
     }
 
-    /// Requests a permit from a worker that is connected to this node, for a session of another.
-    pub(crate) fn request_for_node(
-        self: &Arc<Self>,
-        agent: &AgentId,
-        session: &SessionId,
-        turn: Option<TurnId>,
-        takers: WorkerChoice,
-    ) -> oneshot::Receiver<WorkerPermit> {
-        self.enqueue(agent, session, turn, takers, RequestSource::OtherNode)
-    }
-
-    fn enqueue(
+    pub(super) fn enqueue(
         self: &Arc<Self>,
         agent: &AgentId,
         session: &SessionId,
@@ -175,25 +164,6 @@ impl OfferRegistry {
         });
         drop(pool.serve(self));
         receiver
-    }
-
-    /// Takes a place that a worker's node has given. A place that nobody wants goes back.
-    pub(crate) fn grant(
-        self: &Arc<Self>,
-        agent: &AgentId,
-        number: u64,
-        worker: &WorkerId,
-        node: &WorkerNode,
-    ) {
-        self.state.lock().pool(agent).grant(self, number, worker, node);
-    }
-
-    /// A permit for a place at a worker of this node that another node uses already. `None` if the
-    /// worker is not connected here any more.
-    pub(crate) fn hold(self: &Arc<Self>, agent: &AgentId, id: &WorkerId) -> Option<WorkerPermit> {
-        let mut state = self.state.lock();
-        let number = state.next_permit();
-        state.pools.get_mut(agent)?.hold(self, id, number)
     }
 
     pub(super) fn ask_pool(
@@ -288,25 +258,7 @@ impl OfferRegistry {
         self.add(&mut state, agent, id, terms, inbox, (since, None))
     }
 
-    /// Adds a worker that is connected to another node, or renews its offer. `None` if a worker of
-    /// this name has offered later.
-    pub(crate) fn join_from(
-        self: &Arc<Self>,
-        agent: &AgentId,
-        id: &WorkerId,
-        terms: OfferTerms,
-        inbox: &Arc<WorkerInbox>,
-        (since, node): (Timestamp, WorkerNode),
-    ) -> Option<JoinedWorker> {
-        let mut state = self.state.lock();
-        let is_later = |worker: &mut Worker| worker.inbox.is_some() && worker.since > since;
-        if state.worker(agent, id).is_some_and(is_later) {
-            return None;
-        }
-        Some(self.add(&mut state, agent, id, terms, inbox, (since, Some(node))))
-    }
-
-    fn add(
+    pub(super) fn add(
         self: &Arc<Self>,
         state: &mut RegistryState,
         agent: &AgentId,
@@ -392,7 +344,7 @@ impl OfferRegistry {
             tokio::pin!(over);
             loop {
                 let released = left.released.notified();
-                if registry.upgrade().is_none_or(|registry| registry.is_settled(&left)) {
+                if registry.upgrade().is_none_or(|registry| left.is_settled(&registry)) {
                     return;
                 }
                 tokio::select! {
@@ -404,16 +356,6 @@ impl OfferRegistry {
                 registry.remove(registry.state.lock(), &left.agent, &left.id, left.connection);
             }
         });
-    }
-
-    /// Whether a worker's absence ends early: the hub stops, and no turn waits for the worker.
-    fn is_settled(&self, left: &Absence) -> bool {
-        self.is_stopping()
-            && self
-                .state
-                .lock()
-                .worker(&left.agent, &left.id)
-                .is_none_or(|worker| worker.turns.is_empty())
     }
 
     /// Removes a worker, unless it reconnected meanwhile. Its turns fail.
@@ -454,7 +396,7 @@ impl OfferRegistry {
     }
 }
 
-/// What is known of a worker that has offered.
+/// A worker's offer as the registry knows it.
 pub(crate) struct JoinedWorker {
     /// The turns that are or may become its own.
     pub(crate) turns: Vec<TurnId>,
@@ -470,6 +412,15 @@ struct Absence {
     agent: AgentId,
     id: WorkerId,
     connection: u64,
+}
+
+impl Absence {
+    /// Whether the absence ends early: the hub stops, and no turn waits for the worker.
+    fn is_settled(&self, registry: &OfferRegistry) -> bool {
+        let has_turns = |worker: &mut Worker| !worker.turns.is_empty();
+        let waits = || registry.state.lock().worker(&self.agent, &self.id).is_some_and(has_turns);
+        registry.is_stopping() && !waits()
+    }
 }
 
 fn is_connected(worker: &Worker, inbox: &Arc<WorkerInbox>) -> bool {

@@ -6,7 +6,7 @@ use super::support::{SeenLog, SharedDatabase, follow, read_to, say};
 use crate::live::{Live, TestClient};
 
 /// A program that offers the agent `bob`.
-struct Program {
+struct OfferingProgram {
     client: TestClient,
     /// Directives that came before an answer.
     kept: Vec<Value>,
@@ -16,7 +16,7 @@ struct Program {
     turns: Value,
 }
 
-impl Program {
+impl OfferingProgram {
     async fn offer(live: &Live, worker: &str, more: Value) -> Self {
         let mut client = live.native().await;
         let mut offer = json!({"type": "offer", "id": "offer", "agent": "bob", "worker": worker});
@@ -62,7 +62,7 @@ async fn completes(client: &mut TestClient, seen: &mut SeenLog) {
 async fn a_worker_serves_a_session_that_another_node_owns() {
     let database = SharedDatabase::create();
     let (one, two) = tokio::join!(database.node("one"), database.node("two"));
-    let mut program = Program::offer(&one, "w", json!({"history": 10})).await;
+    let mut program = OfferingProgram::offer(&one, "w", json!({"history": 10})).await;
     let session = program.session.clone();
     let (mut client, mut seen) = follow(&two, &session).await;
     seen.take(&say(&mut client, &session, "go").await.1);
@@ -85,19 +85,20 @@ async fn a_worker_serves_a_session_that_another_node_owns() {
     let asked = program.say(&run, "a-1", json!({"verb": "approval", "call": "c-1"})).await;
     assert_eq!(asked["type"], "ack", "{asked}");
     read_to(&mut client, &mut seen, "approval_asked").await;
-    let decide = json!({"type": "decide", "id": "y", "session": session, "call": "c-1", "decision": "approved"});
+    let mut decide = json!({"type": "decide", "id": "y", "session": session});
+    decide["call"] = json!("c-1");
+    decide["decision"] = json!("approved");
     client.send(decide).await;
     let settled = program.told("approval_settled").await;
     assert_eq!((&settled["call"], &settled["decision"]), (&json!("c-1"), &json!("approved")));
-    let returned = json!({"verb": "tool_returned", "call": "c-1", "status": "ok", "text": "paid"});
-    assert_eq!(program.say(&run, "r-1", returned).await["type"], "ack");
-    // An input that steers reaches it with its next verb.
+    let mut returned = json!({"verb": "tool_returned", "call": "c-1", "text": "paid"});
+    returned["status"] = json!("success");
+    // An input that steers reaches it with the result of its call.
     let steer = json!({"type": "send", "id": "s", "session": session, "text": "faster",
         "policy": "steer"});
     client.send(steer).await;
     read_to(&mut client, &mut seen, "user_message").await;
-    let thought = json!({"verb": "internal_monologue", "text": "Hm."});
-    let steered = program.say(&run, "t-1", thought).await;
+    let steered = program.say(&run, "r-1", returned).await;
     assert_eq!(steered["steered"][0]["text"], "faster", "{steered}");
     program.finish(&run, "f-1").await;
     completes(&mut client, &mut seen).await;
@@ -114,7 +115,7 @@ async fn a_worker_serves_a_session_that_another_node_owns() {
 async fn a_workers_places_count_over_all_nodes() {
     let database = SharedDatabase::create();
     let (one, two) = tokio::join!(database.node("one"), database.node("two"));
-    let mut program = Program::offer(&one, "w", json!({"turns": 1})).await;
+    let mut program = OfferingProgram::offer(&one, "w", json!({"turns": 1})).await;
     let main = program.session.clone();
     let (mut there, mut seen_there) = follow(&two, &main).await;
     let mut here = one.native().await;
@@ -146,14 +147,14 @@ async fn a_turn_goes_on_with_another_worker_when_its_workers_node_is_killed() {
     let (mut one, two, three) =
         tokio::join!(database.node("one"), database.node("two"), database.node("three"));
     let resumable = json!({"resumable": true});
-    let mut program = Program::offer(&one, "w", resumable.clone()).await;
+    let mut program = OfferingProgram::offer(&one, "w", resumable.clone()).await;
     let session = program.session.clone();
     let (mut client, mut seen) = follow(&two, &session).await;
     seen.take(&say(&mut client, &session, "go").await.1);
     let run = program.told("run").await;
     let message = json!({"verb": "assistant_message", "text": "Half"});
     assert_eq!(program.say(&run, "i-1", message).await["type"], "ack");
-    let mut other = Program::offer(&three, "v", resumable).await;
+    let mut other = OfferingProgram::offer(&three, "v", resumable).await;
     one.kill().await;
     let resumed = other.told("run").await;
     assert_eq!((&resumed["turn"], &resumed["resumed"]), (&run["turn"], &json!(true)));
@@ -167,13 +168,13 @@ async fn a_worker_gets_its_turn_back_through_another_node() {
     let database = SharedDatabase::create();
     let (mut one, two, three) =
         tokio::join!(database.node("one"), database.node("two"), database.node("three"));
-    let mut program = Program::offer(&one, "w", json!({})).await;
+    let mut program = OfferingProgram::offer(&one, "w", json!({})).await;
     let session = program.session.clone();
     let (mut client, mut seen) = follow(&two, &session).await;
     seen.take(&say(&mut client, &session, "go").await.1);
     let run = program.told("run").await;
     one.kill().await;
-    let mut back = Program::offer(&three, "w", json!({})).await;
+    let mut back = OfferingProgram::offer(&three, "w", json!({})).await;
     assert_eq!(back.turns, json!([run["turn"]]));
     assert_eq!(back.told("run").await["resumed"], true);
     // Its place is still taken.
@@ -193,7 +194,7 @@ async fn a_worker_gets_its_turn_back_through_another_node() {
 async fn a_worker_goes_on_with_its_turn_when_the_sessions_node_is_killed() {
     let database = SharedDatabase::create();
     let (one, mut two) = tokio::join!(database.node("one"), database.node("two"));
-    let mut program = Program::offer(&one, "w", json!({"resumable": true})).await;
+    let mut program = OfferingProgram::offer(&one, "w", json!({"resumable": true})).await;
     let session = program.session.clone();
     let (mut client, mut seen) = follow(&two, &session).await;
     let (mut other, mut seen_by_other) = follow(&one, &session).await;
@@ -202,7 +203,7 @@ async fn a_worker_goes_on_with_its_turn_when_the_sessions_node_is_killed() {
     let message = json!({"verb": "assistant_message", "text": "Half"});
     assert_eq!(program.say(&run, "i-1", message).await["type"], "ack");
     two.kill().await;
-    // What it says meanwhile waits for the node that takes the session.
+    // Its next verb waits for the node that takes the session.
     let late = json!({"type": "say", "id": "i-2", "turn": run["turn"],
         "verb": "assistant_message", "text": "Whole"});
     program.client.send(late).await;
