@@ -255,6 +255,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NodeConnection<S> {
 
     async fn ended(&mut self, reason: &str) -> Result<(), ConnectionEnd> {
         let Some(FollowedHere { session, .. }) = self.followed.take() else { return Ok(()) };
+        // Commands that are under way come before the end, a deletion's own among them.
+        while let Some(reply) = self.replies.next().await {
+            self.reply(reply).await?;
+        }
         let stored = self.hub.store().directory().session(&session).await;
         let deleted = stored.is_ok_and(|stored| stored.is_none());
         self.say(OwnerFrame::FollowEnded { reason: reason.to_owned(), deleted }).await

@@ -93,12 +93,14 @@ async fn a_worker_serves_a_session_that_another_node_owns() {
     assert_eq!((&settled["call"], &settled["decision"]), (&json!("c-1"), &json!("approved")));
     let mut returned = json!({"verb": "tool_returned", "call": "c-1", "text": "paid"});
     returned["status"] = json!("success");
-    // An input that steers reaches it with the result of its call.
+    // An input that steers keeps the turn going.
     let steer = json!({"type": "send", "id": "s", "session": session, "text": "faster",
         "policy": "steer"});
     client.send(steer).await;
     read_to(&mut client, &mut seen, "user_message").await;
-    let steered = program.say(&run, "r-1", returned).await;
+    assert_eq!(program.say(&run, "r-1", returned).await["type"], "ack");
+    let finish = json!({"verb": "finish", "text": "Paid."});
+    let steered = program.say(&run, "f-0", finish).await;
     assert_eq!(steered["steered"][0]["text"], "faster", "{steered}");
     program.finish(&run, "f-1").await;
     completes(&mut client, &mut seen).await;
