@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::OwnerLink;
+use crate::directory::forwarded_edit;
 use crate::services::Services;
 use crate::session::{AttachRequest, LogView, PeerPosition, SessionMail, SessionStorage};
 use crate::subscription::Subscription;
@@ -210,6 +211,10 @@ impl FollowedSession {
                 self.owner.answered(number, Err(refusal.into()));
                 None
             }
+            OwnerFrame::Offers { .. } => {
+                tracing::warn!("another node sent what does not belong to a followed session");
+                Some(FollowEnd::Moved)
+            }
             OwnerFrame::NotFollowed { .. } | OwnerFrame::FollowEnded { deleted: false, .. } => {
                 Some(FollowEnd::Moved)
             }
@@ -254,14 +259,23 @@ impl FollowedSession {
                 None
             }
             SessionMail::Request { request: SessionRequest::Command(request), .. } => {
+                self.services.metrics.forwarded.inc();
                 self.owner.command(request);
                 None
             }
-            mail @ SessionMail::Request { .. } => {
-                mail.refuse(Refusal::new(
-                    RefusalCode::Moved,
-                    "another node has this session; ask that one",
-                ));
+            SessionMail::Request {
+                request: SessionRequest::EditBlock { changed, extras, reply },
+                ..
+            } => {
+                self.services.metrics.forwarded.inc();
+                match forwarded_edit(changed, extras) {
+                    Some(edit) => self.owner.edit_block(edit, reply),
+                    None => drop(reply.send(Err(another_node_has_it()))),
+                }
+                None
+            }
+            mail @ SessionMail::Request { request: SessionRequest::Begin { .. }, .. } => {
+                mail.refuse(another_node_has_it());
                 None
             }
             SessionMail::Shorten { reply, .. } => {
@@ -385,6 +399,10 @@ pub(crate) async fn fill(services: &Services, tail: &Arc<Tail>, to: Seq) -> Resu
         tail.publish(records.into_iter().filter(|one| one.seq <= to).map(Emission::Record));
     }
     Ok(())
+}
+
+fn another_node_has_it() -> Refusal {
+    Refusal::new(RefusalCode::Moved, "another node has this session; ask that one")
 }
 
 /// The turn that runs behind a record.

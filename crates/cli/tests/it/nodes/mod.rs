@@ -6,5 +6,6 @@ mod deaths;
 mod pooler;
 mod relay;
 mod support;
+mod workers;
 
 pub(crate) use support::SharedDatabase;
