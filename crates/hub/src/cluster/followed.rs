@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::OwnerLink;
+use crate::directory::forwarded_edit;
 use crate::services::Services;
 use crate::session::{AttachRequest, LogView, PeerPosition, SessionMail, SessionStorage};
 use crate::subscription::Subscription;
@@ -210,6 +211,10 @@ impl FollowedSession {
                 self.owner.answered(number, Err(refusal.into()));
                 None
             }
+            OwnerFrame::Offers { .. } => {
+                tracing::warn!("another node sent what does not belong to a followed session");
+                Some(FollowEnd::Moved)
+            }
             OwnerFrame::NotFollowed { .. } | OwnerFrame::FollowEnded { deleted: false, .. } => {
                 Some(FollowEnd::Moved)
             }
@@ -224,13 +229,13 @@ impl FollowedSession {
     /// read from the database, where they are before anybody is shown them.
     async fn show(&mut self, emission: Emission) -> Result<(), Refusal> {
         if let Emission::Record(record) = &emission {
+            self.turn = turn_behind(record, self.turn.take());
             if record.seq <= self.tail.head() {
                 return Ok(());
             }
             if record.seq > self.tail.head().next() {
                 fill(&self.services, &self.tail, Seq(record.seq.0 - 1)).await?;
             }
-            self.turn = turn_behind(record, self.turn.take());
         }
         self.tail.publish([emission]);
         Ok(())
@@ -254,14 +259,23 @@ impl FollowedSession {
                 None
             }
             SessionMail::Request { request: SessionRequest::Command(request), .. } => {
+                self.services.metrics.forwarded.inc();
                 self.owner.command(request);
                 None
             }
-            mail @ SessionMail::Request { .. } => {
-                mail.refuse(Refusal::new(
-                    RefusalCode::Moved,
-                    "another node has this session; ask that one",
-                ));
+            SessionMail::Request {
+                request: SessionRequest::EditBlock { changed, extras, reply },
+                ..
+            } => {
+                self.services.metrics.forwarded.inc();
+                match forwarded_edit(changed, extras) {
+                    Some(edit) => self.owner.edit_block(edit, reply),
+                    None => drop(reply.send(Err(another_node_has_it()))),
+                }
+                None
+            }
+            mail @ SessionMail::Request { request: SessionRequest::Begin { .. }, .. } => {
+                mail.refuse(another_node_has_it());
                 None
             }
             SessionMail::Shorten { reply, .. } => {
@@ -315,6 +329,14 @@ impl FollowedSession {
 
     fn join(&self, request: AttachRequest, position: Option<PeerPosition>) {
         let AttachRequest { start, reader, reply } = request;
+        // A client may have read further at another node than this one was told of.
+        if let Start::After(cursor) = &start
+            && cursor.seq > self.tail.head()
+            && let Err(refusal) = fill(&self.services, &self.tail, cursor.seq).await
+        {
+            let session = &self.storage.id;
+            tracing::debug!(%session, %refusal, "the log has no record at a client's cursor");
+        }
         let view = LogView {
             storage: &self.storage,
             tail: &self.tail,
@@ -377,6 +399,10 @@ pub(crate) async fn fill(services: &Services, tail: &Arc<Tail>, to: Seq) -> Resu
         tail.publish(records.into_iter().filter(|one| one.seq <= to).map(Emission::Record));
     }
     Ok(())
+}
+
+fn another_node_has_it() -> Refusal {
+    Refusal::new(RefusalCode::Moved, "another node has this session; ask that one")
 }
 
 /// The turn that runs behind a record.

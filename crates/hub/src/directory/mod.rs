@@ -27,6 +27,7 @@ use crate::turn_message::Replying;
 
 pub use agents::{Imported, ImportedSession};
 pub use blocks::BlockChange;
+pub(crate) use blocks::forwarded_edit;
 pub(crate) use other_nodes::follow_other_nodes;
 
 /// The agents, sessions, peers and chats of one store. Cheap to clone.

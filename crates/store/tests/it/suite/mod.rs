@@ -35,6 +35,8 @@ enum TestBackend {
     /// One node of several.
     RamNode,
     Postgres,
+    /// PostgreSQL through a pooler in transaction mode.
+    PooledPostgres,
 }
 
 impl TestStore {
@@ -58,6 +60,10 @@ impl TestStore {
             TestBackend::RamNode => self.disk.open_node(&NodeIdentity::new("one", None), now),
             TestBackend::Postgres => {
                 self.database.get_or_init(TestDatabase::create).open("one", now).await
+            }
+            TestBackend::PooledPostgres => {
+                let url = self.database.get_or_init(TestDatabase::create).pooled_url();
+                Store::connect(&url, NodeIdentity::new("one", None), now).await.unwrap()
             }
         }
     }
@@ -83,9 +89,13 @@ impl Drop for NameOnPanic {
 
 /// Runs a test on every backend.
 pub(crate) async fn on_every_backend(check: impl AsyncFn(TestStore)) {
-    for backend in
-        [TestBackend::Sqlite, TestBackend::Ram, TestBackend::RamNode, TestBackend::Postgres]
-    {
+    for backend in [
+        TestBackend::Sqlite,
+        TestBackend::Ram,
+        TestBackend::RamNode,
+        TestBackend::Postgres,
+        TestBackend::PooledPostgres,
+    ] {
         let _name = NameOnPanic(backend);
         check(TestStore::new(backend)).await;
     }
