@@ -229,3 +229,16 @@ fn advance(queue: &mut VecDeque<Bytes>, mut sent: usize) {
         queue.pop_front();
     }
 }
+
+/// A stream with little room, and its other end.
+#[cfg(test)]
+pub(crate) async fn narrow() -> (UpgradedStream, TcpStream) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let (far, near) =
+        tokio::join!(socket.connect(listener.local_addr().unwrap()), listener.accept());
+    let (near, _) = near.unwrap();
+    rustix::net::sockopt::set_socket_send_buffer_size(&near, 4096).unwrap();
+    (near.into(), far.unwrap())
+}

@@ -16,6 +16,8 @@ mod gzip;
 mod output;
 mod reader;
 mod shared_events;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use encoder::{EncodedEvents, EventEncoder};
 pub(crate) use reader::EventStream;

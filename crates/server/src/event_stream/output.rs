@@ -93,6 +93,12 @@ impl StreamOutput {
         !self.unsent.is_empty()
     }
 
+    /// Number of bytes that are not sent yet.
+    #[cfg(test)]
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.unsent.iter().map(Bytes::len).sum()
+    }
+
     /// Encodes the first of these entries, until enough is unsent. The result is how many.
     pub(super) fn add_some(&mut self, entries: &[Arc<TailEntry>]) -> usize {
         let (mut added, mut bytes) = (0, 0);

@@ -24,7 +24,7 @@ use super::EventEncoder;
 use super::output::{ContentCoding, EventStreamSink, StreamOutput};
 use crate::metrics::ServerMetrics;
 use crate::phase::Phase;
-use crate::takeover::Takeover;
+use crate::takeover::{BodyFraming, Takeover};
 use crate::upgraded_stream::UpgradedStream;
 use crate::websocket::{CLOSE_TIMEOUT, ConnectionEnd, in_time};
 
@@ -52,10 +52,10 @@ pub(crate) struct EventStream<H> {
 }
 
 /// One reader at work.
-struct EventStreamReader {
+pub(super) struct EventStreamReader {
     stream: UpgradedStream,
     subscription: Subscription,
-    sink: Arc<EventStreamSink>,
+    pub(super) sink: Arc<EventStreamSink>,
     wake: WakeSignal,
     ended: Shared<BoxFuture<'static, &'static str>>,
     phase: watch::Receiver<Phase>,
@@ -68,24 +68,7 @@ impl<H: Send + 'static> EventStream<H> {
         let coding = coding(headers);
         let framing = takeover.framing();
         let mut response = takeover.answer(Box::new(move |stream, phase| {
-            let mut output = StreamOutput::new(self.encoder, framing, coding);
-            output.text(&self.greeting);
-            let sink = EventStreamSink {
-                writer: stream.writer().cloned(),
-                output: Mutex::new(output),
-                wake: Arc::clone(&self.wake),
-                metrics: self.metrics,
-            };
-            let reader = EventStreamReader {
-                stream,
-                subscription: self.subscription,
-                sink: Arc::new(sink),
-                wake: self.wake,
-                ended: self.ended.shared(),
-                phase,
-                timer: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
-            };
-            let held = self.held;
+            let (reader, held) = self.on(stream, phase, (framing, coding));
             Box::pin(async move {
                 reader.run().await;
                 drop(held);
@@ -106,10 +89,38 @@ impl<H: Send + 'static> EventStream<H> {
         }
         response
     }
+
+    /// The reader on its connection, and what is held while it runs.
+    pub(super) fn on(
+        self,
+        stream: UpgradedStream,
+        phase: watch::Receiver<Phase>,
+        (framing, coding): (BodyFraming, ContentCoding),
+    ) -> (EventStreamReader, H) {
+        let mut output = StreamOutput::new(self.encoder, framing, coding);
+        output.text(&self.greeting);
+        let sink = EventStreamSink {
+            writer: stream.writer().cloned(),
+            output: Mutex::new(output),
+            wake: Arc::clone(&self.wake),
+            metrics: self.metrics,
+        };
+        let reader = EventStreamReader {
+            stream,
+            subscription: self.subscription,
+            sink: Arc::new(sink),
+            wake: self.wake,
+            ended: self.ended.shared(),
+            phase,
+            timer: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+        };
+        (reader, self.held)
+    }
 }
 
 impl EventStreamReader {
-    async fn run(mut self) {
+    /// Serves the reader to its end.
+    pub(super) async fn run(mut self) {
         if let Ok(closed) = self.serve().await {
             self.sink.output.lock().end(&closed);
             if self.flush().await.is_ok() {
