@@ -4,8 +4,8 @@
 line on standard input says that the load has begun, and each reader waits for FRAMES frames. With
 ATTACH the URL is a WebSocket's, and ATTACH is what each reader sends first.
 
-PID is the server's process, whose processor time and memory are reported. Frames are counted and not
-parsed, since this program has one core for all of its readers.
+PID is the server's process, whose processor time and memory are reported. Frames are counted and
+not parsed, since this program has one core for all of its readers.
 """
 
 import asyncio

@@ -245,7 +245,7 @@ fn poll_gone(stream: &mut UpgradedStream, context: &mut Context<'_>) -> Poll<Con
     }
 }
 
-/// The coding that a request's headers allow. A client that states no weight of 0 for gzip takes it.
+/// The coding that a request's headers allow: gzip, unless it is absent or has the weight 0.
 fn coding(headers: &HeaderMap) -> ContentCoding {
     let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());
     let mut codings = lists.flat_map(|list| list.split(','));

@@ -47,10 +47,10 @@ impl Agent for Talker {
 }
 
 /// A format without state: its events are shared.
-struct Stateless;
+struct StatelessEncoder;
 
 /// A format that numbers its events for each reader, as several protocols do.
-struct Numbered(u64);
+struct NumberingEncoder(u64);
 
 fn record(entry: &TailEntry) -> Option<&Record> {
     match &entry.emitted().emission {
@@ -62,7 +62,7 @@ fn record(entry: &TailEntry) -> Option<&Record> {
     }
 }
 
-impl EventEncoder for Stateless {
+impl EventEncoder for StatelessEncoder {
     fn encode(&mut self, entry: &TailEntry) -> EncodedEvents {
         let Some(record) = record(entry) else { return EncodedEvents::Nothing };
         let text = || format!("data: {}\n\n", serde_json::to_string(record).unwrap());
@@ -76,7 +76,7 @@ impl EventEncoder for Stateless {
     }
 }
 
-impl EventEncoder for Numbered {
+impl EventEncoder for NumberingEncoder {
     fn encode(&mut self, entry: &TailEntry) -> EncodedEvents {
         let Some(record) = record(entry) else { return EncodedEvents::Nothing };
         self.0 += 1;
@@ -171,8 +171,11 @@ async fn readers_of_every_form_get_each_event_once_in_order() {
     for framing in [BodyFraming::Chunked, BodyFraming::UntilClose] {
         for coding in [ContentCoding::Identity, ContentCoding::Gzip] {
             for is_shared in [true, false] {
-                let encoder: Box<dyn EventEncoder> =
-                    if is_shared { Box::new(Stateless) } else { Box::new(Numbered(0)) };
+                let encoder: Box<dyn EventEncoder> = if is_shared {
+                    Box::new(StatelessEncoder)
+                } else {
+                    Box::new(NumberingEncoder(0))
+                };
                 let (reader, mut far) =
                     reader((&hub, &session), encoder, &phase, (framing, coding)).await;
                 tokio::spawn(reader.run());
@@ -222,7 +225,7 @@ async fn a_reader_that_takes_nothing_holds_little_and_is_left() {
     let (hub, session) = hub(&dir).await;
     let (phase, _) = watch::channel(Phase::Serving);
     let form = (BodyFraming::Chunked, ContentCoding::Identity);
-    let (reader, far) = reader((&hub, &session), Box::new(Stateless), &phase, form).await;
+    let (reader, far) = reader((&hub, &session), Box::new(StatelessEncoder), &phase, form).await;
     let sink = Arc::clone(&reader.sink);
     let running = tokio::spawn(reader.run());
     say(&hub, &session).await;

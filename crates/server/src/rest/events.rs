@@ -113,7 +113,7 @@ fn position(id: &str) -> Result<Cursor, Refusal> {
 
 /// Records as server-sent events: `id` is `EPOCH:SEQ`, `event` is `event`, `data` a record.
 ///
-/// It has no state besides the log's epoch, so all readers of a session share its events.
+/// Its only state is the log's epoch, so all readers of a session share its events.
 struct RecordEncoder {
     epoch: Epoch,
 }
