@@ -54,7 +54,7 @@ impl Stream {
 
 #[tokio::test]
 async fn many_readers_get_every_event_once_in_order_and_are_told_of_a_stop() {
-    let mut live = Live::start().await;
+    let live = Live::start().await;
     let model = "load:items=200,bytes=700,rate=400,deltas=no";
     let (_client, session) = live.agent("ada", model).await;
     let mut streams = Vec::new();
@@ -107,8 +107,8 @@ async fn a_reader_that_comes_back_again_and_again_misses_nothing_and_gets_nothin
                 }
                 let (whole, _) = stream.text.rsplit_once("\n\n").unwrap_or_default();
                 seen.extend(seqs(whole));
-                let ids = whole.lines().filter_map(|line| line.strip_prefix("id: "));
-                last = ids.last().map_or(last, str::to_owned);
+                let mut ids = whole.lines().filter_map(|line| line.strip_prefix("id: "));
+                last = ids.next_back().map_or(last, str::to_owned);
                 if whole.contains(r#""kind":"turn_ended""#) {
                     return (seen, visits);
                 }
