@@ -26,7 +26,7 @@ class CountingReader(asyncio.Protocol):
 
     def __init__(self, url, attach):
         self.url, self.attach = url, attach
-        self.mark = b'{"type":"event"' if attach else b"data: {"
+        self.mark = b'{"type":"event"' if attach else b"\ndata:"
         self.count, self.carried, self.is_open = 0, b"", False
         loop = asyncio.get_running_loop()
         self.opened, self.enough, self.wanted = loop.create_future(), loop.create_future(), None
