@@ -226,9 +226,8 @@ impl Tables {
 
     /// Addresses of the other nodes that live.
     fn other_nodes(&self, own: u64) -> Vec<Option<String>> {
-        let has_lease =
-            |row: &&NodeRow| row.state == NodeState::Live && row.lease_until > self.time;
-        let others = self.nodes.iter().filter(has_lease).filter(|row| row.incarnation != own);
+        let has_lease = |row: &NodeRow| row.state == NodeState::Live && row.lease_until > self.time;
+        let others = self.nodes.iter().filter(|row| row.incarnation != own && has_lease(row));
         others.map(|row| row.url.clone()).collect()
     }
 
