@@ -8,9 +8,11 @@ import tempfile
 import time
 
 import servers
+from events import events
 from lasting import flat, idle, resume
 from measure import faults, median, ms, spread
 from servers import SERVER_CORE
+from shared import attach, nodes, postgres
 
 # A pace that the slowest of the peers can keep on one core.
 PACED = {"items": 50, "bytes": 200, "rate": 10}
@@ -459,6 +461,7 @@ ROWS = {
     for row in (
         fanout,
         dialects,
+        events,
         streams,
         turns,
         durable,
@@ -466,6 +469,9 @@ ROWS = {
         idle,
         resume,
         flat,
+        postgres,
+        nodes,
+        attach,
         codec,
         slow,
         size,

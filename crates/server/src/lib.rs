@@ -28,7 +28,7 @@ mod doctor;
 #[cfg(test)]
 mod echo;
 mod endpoint;
-mod eviction;
+mod event_stream;
 mod front;
 mod guard;
 mod listener;
@@ -45,6 +45,7 @@ mod rest;
 mod server;
 mod stalled;
 mod sweeping;
+mod takeover;
 mod upgrade;
 mod upgraded_stream;
 mod websocket;

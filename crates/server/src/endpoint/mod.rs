@@ -12,5 +12,5 @@ mod turn_reader;
 pub(crate) use growing_text::GrowingText;
 pub(crate) use input::{CallAnswer, InputSender, once_id};
 pub(crate) use session_reader::SessionReader;
-pub(crate) use sse::{StreamCut, StreamGuard, stream_events};
+pub(crate) use sse::{StreamCut, stream_events};
 pub(crate) use turn_reader::{ClientTools, OpenToolCall, TurnPlace, TurnReader, TurnStep};

@@ -6,8 +6,6 @@ use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, StreamExt as _};
 
-use crate::access::Identity;
-use crate::eviction::{Eviction, Watched};
 use crate::rest::HeldPermits;
 
 /// An answer that breaks off: its client sees a broken connection instead of an end.
@@ -15,26 +13,14 @@ use crate::rest::HeldPermits;
 #[error("the stream cannot go on: {0}")]
 pub(crate) struct StreamCut(pub(crate) String);
 
-/// Belongings of a stream, which it gives back at its end.
-pub(crate) struct StreamGuard {
-    _held: HeldPermits,
-    /// Cuts the connection if the stream cannot end because its client takes nothing.
-    _watched: Option<Watched>,
-}
-
-impl StreamGuard {
-    pub(crate) fn new(caller: &Identity, held: HeldPermits, eviction: Option<&Eviction>) -> Self {
-        Self { _held: held, _watched: eviction.map(|eviction| eviction.watch(caller.ended())) }
-    }
-}
-
-/// Answers with server-sent events. A client that reads slowly holds the stream back.
+/// Answers with server-sent events, which give their permits back at their end. A client that reads
+/// slowly holds the stream back, and the listener leaves one that takes nothing.
 pub(crate) fn stream_events(
     events: impl Stream<Item = Result<SseEvent, StreamCut>> + Send + 'static,
-    guard: StreamGuard,
+    held: HeldPermits,
 ) -> Response {
     let events = events.map(move |event| {
-        let _kept = &guard;
+        let _kept = &held;
         event
     });
     let headers = [

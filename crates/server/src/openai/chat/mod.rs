@@ -5,10 +5,10 @@ mod wire;
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::sse::Event as SseEvent;
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Json};
 use futures::{Stream, StreamExt as _};
 use thoughtwire_proto::{AgentProfile, CommandId, Refusal, RefusalCode, SessionId};
 
@@ -17,10 +17,7 @@ use super::session::{self, NamedSession};
 use super::tools::{ClientCall, OfferedTools};
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
 use crate::access::Identity;
-use crate::endpoint::{
-    CallAnswer, InputSender, StreamCut, StreamGuard, TurnReader, TurnStep, stream_events,
-};
-use crate::eviction::Eviction;
+use crate::endpoint::{CallAnswer, InputSender, StreamCut, TurnReader, TurnStep, stream_events};
 use crate::openai::body::OpenAiBody;
 use crate::openai::error::OpenAiError;
 use crate::rest::{IdempotencyHeader, RestState, SharedRest};
@@ -35,7 +32,6 @@ pub(super) async fn complete(
     State(rest): SharedRest,
     caller: Identity,
     key: IdempotencyHeader,
-    eviction: Option<Extension<Eviction>>,
     OpenAiBody(mut request): OpenAiBody<ChatRequest>,
 ) -> OpenAiResult<Response> {
     request.check()?;
@@ -58,8 +54,7 @@ pub(super) async fn complete(
     let begin = ChatBeginning { rest: &rest, caller: &caller, agent: &agent, tools, once };
     let run = begin.run(name, conversation, &request).await?;
     if request.stream == Some(true) {
-        let guard = StreamGuard::new(&caller, held, eviction.as_deref());
-        return Ok(stream_events(chunks(run), guard));
+        return Ok(stream_events(chunks(run), held));
     }
     run.whole().await
 }

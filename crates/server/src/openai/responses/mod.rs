@@ -12,10 +12,10 @@ mod wire;
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Json};
 use thoughtwire_hub::{ThreadSeed, Threads};
 use thoughtwire_proto::{AgentProfile, CommandId, Refusal, RefusalCode, SessionId};
 
@@ -26,9 +26,8 @@ use super::tools::{ClientCall, OfferedTools};
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
 use crate::access::Identity;
 use crate::endpoint::{
-    CallAnswer, InputSender, SessionReader, StreamGuard, TurnPlace, TurnReader, stream_events,
+    CallAnswer, InputSender, SessionReader, TurnPlace, TurnReader, stream_events,
 };
-use crate::eviction::Eviction;
 use crate::rest::{IdempotencyHeader, PathParams, QueryParams, RestRefusal, RestState, SharedRest};
 use encode::{ResponseEncoder, ResponseFrame};
 use id::ResponseId;
@@ -40,7 +39,6 @@ pub(super) async fn create(
     State(rest): SharedRest,
     caller: Identity,
     key: IdempotencyHeader,
-    eviction: Option<Extension<Eviction>>,
     OpenAiBody(mut request): OpenAiBody<ResponseRequest>,
 ) -> OpenAiResult<Response> {
     request.check()?;
@@ -55,10 +53,7 @@ pub(super) async fn create(
     let begin = ResponseBeginning { rest: &rest, caller: &caller, agent: &agent, tools, once };
     let run = begin.run(&request, input).await?;
     match (request.stream == Some(true), request.background == Some(true)) {
-        (true, _) => {
-            let guard = StreamGuard::new(&caller, held, eviction.as_deref());
-            Ok(stream_events(run.stream(None), guard))
-        }
+        (true, _) => Ok(stream_events(run.stream(None), held)),
         (false, true) => Ok(Json(run.snapshot().await?).into_response()),
         (false, false) => Ok(Json(run.whole().await?).into_response()),
     }
@@ -70,7 +65,6 @@ pub(super) async fn show(
     caller: Identity,
     id: Result<PathParams<String>, RestRefusal>,
     query: Result<QueryParams<ResponseQuery>, RestRefusal>,
-    eviction: Option<Extension<Eviction>>,
 ) -> OpenAiResult<Response> {
     let (PathParams(id), QueryParams(query)) = (id?, query?);
     let held = rest.hold(&caller.user)?;
@@ -78,8 +72,7 @@ pub(super) async fn show(
     if !query.stream {
         return Ok(Json(run.snapshot().await?).into_response());
     }
-    let guard = StreamGuard::new(&caller, held, eviction.as_deref());
-    Ok(stream_events(run.stream(query.starting_after), guard))
+    Ok(stream_events(run.stream(query.starting_after), held))
 }
 
 /// Cancels a response, if it has not ended.
@@ -213,7 +206,7 @@ impl ResponseBeginning<'_> {
         let session = match named {
             // A response that is stored stays, as its session does.
             NamedSession::Nothing if request.store != Some(false) => self.opened(seed).await?,
-            named => {
+            named @ (NamedSession::Nothing | NamedSession::Id(_) | NamedSession::Thread(_)) => {
                 let (rest, caller, once) = (self.rest, self.caller, self.once.as_ref());
                 session::choose(rest, caller, self.agent, named, seed, once).await?
             }

@@ -48,7 +48,7 @@ impl OutputText {
             sent: 0,
             is_cut: false,
         };
-        let added = open.output_item("in_progress", Vec::new());
+        let added = open.output_item("in_progress", &[]);
         log.push("response.output_item.added", json!({"output_index": index, "item": added}));
         let part = open.part("");
         log.push(open.names().part_added, open.located(&json!({"part": part})));
@@ -124,7 +124,7 @@ impl OutputText {
         let part = self.part(text);
         log.push(self.names().part_done, self.located(&json!({"part": part})));
         let status = if self.is_cut { "incomplete" } else { "completed" };
-        let item = self.output_item(status, vec![part]);
+        let item = self.output_item(status, &[part]);
         let done = json!({"output_index": self.index, "item": item});
         log.push("response.output_item.done", done);
         (self.index, item)
@@ -139,7 +139,7 @@ impl OutputText {
         }
     }
 
-    fn output_item(&self, status: &str, parts: Vec<Value>) -> Value {
+    fn output_item(&self, status: &str, parts: &[Value]) -> Value {
         let id = &self.id;
         match self.kind {
             OutputTextKind::Reasoning => {
