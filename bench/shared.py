@@ -167,9 +167,7 @@ def nodes(bench):
                 bench.tell(f"  round {number + 1}")
                 fastest = measured(pair, "owner", "burst", burst)
                 measured(pair, "other node", "burst", burst)
-                each = max(
-                    round(fastest["delivered_per_second"] / 2 / sessions / readers_each), 1
-                )
+                each = max(round(fastest["delivered_per_second"] / 2 / sessions / readers_each), 1)
                 half = {"items": each * bench.some(10, 1), "bytes": 200, "rate": each}
                 for place in ("owner", "other node"):
                     measured(pair, place, "half of its rate", half)
