@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use crate::analysis::{Analyzer, TermRole};
 use crate::query::SearchQuery;
-use crate::ranking::{self, SearchFilter, SearchHit};
+use crate::ranking::{self, FoundTexts, SearchFilter};
 use crate::vectors::VectorTable;
 
 /// Texts of one thread are neighbours if no more time than this is between them: one hour.
-const NEIGHBOUR_MILLIS: i64 = 3_600_000;
+const NEIGHBOUR_MILLIS: u64 = 3_600_000;
 /// Stands for a text that there is not.
 const NONE: u32 = u32::MAX;
 
@@ -33,6 +33,10 @@ pub struct NewText<'a> {
 #[derive(Default)]
 pub struct SearchIndex {
     pub(crate) texts: Vec<IndexedText>,
+    /// Number of words of each text that count.
+    lengths: Vec<f32>,
+    /// The texts before and after each text in its thread, or `NONE`.
+    links: Vec<[u32; 2]>,
     by_id: HashMap<i64, u32>,
     last_of_thread: HashMap<i64, u32>,
     numbers: HashMap<Box<str>, u32>,
@@ -50,12 +54,7 @@ pub struct SearchIndex {
 pub(crate) struct IndexedText {
     pub(crate) id: i64,
     pub(crate) at: i64,
-    /// Number of its words that count.
-    pub(crate) length: u32,
     first_term: u32,
-    /// The neighbouring texts of its thread, or `NONE`.
-    previous: u32,
-    next: u32,
 }
 
 /// A text that has a term.
@@ -78,9 +77,9 @@ impl SearchIndex {
             return;
         }
         self.by_id.insert(new.id, here);
-        let mut length = 0;
+        let mut length = 0_u16;
         for term in self.analyzer.terms(new.text) {
-            length += u32::from(term.role == TermRole::Word);
+            length = length.saturating_add(u16::from(term.role == TermRole::Word));
             let number = self.number_of(term.text);
             self.terms.push(number);
             self.post(number, here);
@@ -88,8 +87,9 @@ impl SearchIndex {
         self.words += u64::from(length);
         let previous = self.last_of_thread.insert(new.thread, here).unwrap_or(NONE);
         let previous = self.link(previous, here, new.at);
-        let (id, at) = (new.id, new.at);
-        self.texts.push(IndexedText { id, at, length, first_term, previous, next: NONE });
+        self.links.push([previous, NONE]);
+        self.lengths.push(f32::from(length));
+        self.texts.push(IndexedText { id: new.id, at: new.at, first_term });
     }
 
     fn number_of(&mut self, term: String) -> u32 {
@@ -116,9 +116,13 @@ impl SearchIndex {
 
     /// Links a text with the one before it, if that is near in time.
     fn link(&mut self, previous: u32, here: u32, at: i64) -> u32 {
-        match self.texts.get_mut(previous as usize) {
-            Some(text) if at.abs_diff(text.at) <= NEIGHBOUR_MILLIS.unsigned_abs() => {
-                text.next = here;
+        let is_near = self
+            .texts
+            .get(previous as usize)
+            .is_some_and(|text| at.abs_diff(text.at) <= NEIGHBOUR_MILLIS);
+        match self.links.get_mut(previous as usize) {
+            Some([_, next]) if is_near => {
+                *next = here;
                 previous
             }
             Some(_) | None => NONE,
@@ -142,19 +146,25 @@ impl SearchIndex {
         }
     }
 
+    /// How well the vectors tell these texts apart, from 0 to 1; `None` where there are too few.
+    #[must_use]
+    pub fn quality(&self) -> Option<f32> {
+        self.vectors.quality()
+    }
+
     /// Removes all vectors: for another embedding model.
     pub fn clear_vectors(&mut self) {
         self.vectors = VectorTable::default();
     }
 
-    /// Searches by words, and by meaning where the query's vector is given. Best first.
+    /// Searches by words, and by meaning where the query's vector is given.
     #[must_use]
     pub fn search(
         &self,
         query: &SearchQuery,
         meaning: Option<&[f32]>,
         filter: &SearchFilter,
-    ) -> Vec<SearchHit> {
+    ) -> FoundTexts {
         ranking::search(self, query, meaning, filter)
     }
 
@@ -189,7 +199,8 @@ impl SearchIndex {
     pub fn bytes(&self) -> usize {
         /// Of an entry of a hash map, with its share of free places.
         const ENTRY: usize = 32;
-        let texts = self.texts.len() * (size_of::<IndexedText>() + ENTRY);
+        const TEXT: usize = size_of::<IndexedText>() + size_of::<f32>() + size_of::<[u32; 2]>();
+        let texts = self.texts.len() * (TEXT + ENTRY);
         let numbers = self.numbers.len() * (2 * ENTRY + size_of::<Vec<Posting>>());
         // Growing vectors have up to twice their length.
         let lists = self.terms.len() * 4 + self.posting_count * size_of::<Posting>();
@@ -204,25 +215,31 @@ impl SearchIndex {
         self.postings.get(number as usize).map_or(&[], Vec::as_slice)
     }
 
+    /// Number of words of a text that count.
+    pub(crate) fn length(&self, text: u32) -> f32 {
+        self.lengths.get(text as usize).copied().unwrap_or(0.0)
+    }
+
     /// Mean number of words of a text that count; at least 1.
     pub(crate) fn mean_length(&self) -> f32 {
         (self.words as f32 / self.texts.len().max(1) as f32).max(1.0)
     }
 
     pub(crate) fn previous(&self, text: u32) -> Option<u32> {
-        self.texts.get(text as usize).map(|text| text.previous).filter(|text| *text != NONE)
+        self.links.get(text as usize).map(|[previous, _]| *previous).filter(|text| *text != NONE)
     }
 
     pub(crate) fn next(&self, text: u32) -> Option<u32> {
-        self.texts.get(text as usize).map(|text| text.next).filter(|text| *text != NONE)
+        self.links.get(text as usize).map(|[_, next]| *next).filter(|text| *text != NONE)
     }
 
     /// Whether a text has some terms one behind the other.
     pub(crate) fn has_phrase(&self, text: u32, phrase: &[u32]) -> bool {
         let Some(found) = self.texts.get(text as usize) else { return false };
-        let end = self.texts.get(text as usize + 1).map_or(self.terms.len(), |next| {
-            next.first_term as usize
-        });
+        let end = self
+            .texts
+            .get(text as usize + 1)
+            .map_or(self.terms.len(), |next| next.first_term as usize);
         let terms = self.terms.get(found.first_term as usize..end).unwrap_or_default();
         !phrase.is_empty() && terms.windows(phrase.len()).any(|terms| terms == phrase)
     }

@@ -11,7 +11,7 @@
 //! index.add(&NewText { id: 2, at: 0, thread: 0, text: "Tea is ready." });
 //! let query = SearchQuery::new("Where is the umbrella?");
 //! let found = index.search(&query, None, &SearchFilter::default());
-//! assert_eq!(found.iter().map(|hit| hit.id).collect::<Vec<_>>(), [1]);
+//! assert_eq!(found.page(0, 5).iter().map(|hit| hit.id).collect::<Vec<_>>(), [1]);
 //! ```
 
 mod analysis;
@@ -23,4 +23,4 @@ mod vectors;
 
 pub use index::{NewText, SearchIndex};
 pub use query::SearchQuery;
-pub use ranking::{SearchFilter, SearchHit};
+pub use ranking::{FoundTexts, SearchFilter, SearchHit};

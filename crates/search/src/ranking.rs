@@ -22,7 +22,7 @@ const NEAR_MEANING: [f32; 2] = [0.4, 0.2];
 /// Largest weight of a standard deviation of meaning, where the best text by words counts 1.
 const MEANING_WEIGHT: f32 = 0.2;
 /// Measured quality of a model below which it does not count, and above which it counts fully.
-const QUALITY: (f32, f32) = (0.25, 0.32);
+const QUALITY: (f32, f32) = (0.27, 0.34);
 /// Number of the best texts by words that the meaning must agree with, and the mean number of
 /// standard deviations below which it does not count, and above which it counts fully.
 const AGREEMENT: (usize, f32, f32) = (5, 0.8, 1.6);
@@ -40,15 +40,11 @@ pub struct SearchFilter {
     pub from: Option<i64>,
     /// Not said after this instant, in milliseconds.
     pub to: Option<i64>,
-    /// A text that is not a result, such as the question itself.
-    pub without: Option<i64>,
 }
 
 impl SearchFilter {
-    fn admits(&self, id: i64, at: i64) -> bool {
-        self.from.is_none_or(|from| at >= from)
-            && self.to.is_none_or(|to| at <= to)
-            && self.without != Some(id)
+    fn admits(&self, at: i64) -> bool {
+        self.from.is_none_or(|from| at >= from) && self.to.is_none_or(|to| at <= to)
     }
 }
 
@@ -67,13 +63,42 @@ pub struct SearchHit {
     pub neighbours: f32,
 }
 
+/// The texts that a search found, not yet in their order: most searches show a few.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FoundTexts {
+    hits: Vec<SearchHit>,
+}
+
+impl FoundTexts {
+    /// Number of texts found.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.hits.len()
+    }
+
+    /// Some of the texts, best first. Of texts that are equally good, the newest is first.
+    #[must_use]
+    pub fn page(mut self, offset: usize, limit: usize) -> Vec<SearchHit> {
+        let order = |one: &SearchHit, other: &SearchHit| {
+            other.score.total_cmp(&one.score).then(other.id.cmp(&one.id))
+        };
+        let end = offset.saturating_add(limit);
+        if end < self.hits.len() {
+            self.hits.select_nth_unstable_by(end, order);
+            self.hits.truncate(end);
+        }
+        self.hits.sort_unstable_by(order);
+        self.hits.split_off(offset.min(self.hits.len()))
+    }
+}
+
 /// Searches an index.
 pub(crate) fn search(
     index: &SearchIndex,
     query: &SearchQuery,
     meaning: Option<&[f32]>,
     filter: &SearchFilter,
-) -> Vec<SearchHit> {
+) -> FoundTexts {
     let words = WordScores::of(index, query);
     let phrases = with_phrases(index, query);
     let meaning = meaning.and_then(|vector| MeaningScores::of(index, vector, &words));
@@ -82,7 +107,7 @@ pub(crate) fn search(
         let own = words.own.get(at).copied().unwrap_or(0.0);
         let (signal, is_near) = meaning.as_ref().map_or((0.0, false), |found| found.of_text(at));
         if (own <= 0.0 && !is_near)
-            || !filter.admits(text.id, text.at)
+            || !filter.admits(text.at)
             || phrases.as_ref().is_some_and(|texts| !texts.contains(&at))
         {
             continue;
@@ -92,11 +117,9 @@ pub(crate) fn search(
         let score = own + neighbours + signal;
         hits.push(SearchHit { id: text.id, score, words: own, meaning: signal, neighbours });
     }
-    // Of texts that are equally good, the newest is of most use.
-    hits.sort_by(|one, other| other.score.total_cmp(&one.score).then(other.id.cmp(&one.id)));
-    let floor = hits.first().map_or(0.0, |best| best.score * FLOOR);
-    hits.retain(|hit| hit.score >= floor);
-    hits
+    let best = hits.iter().map(|hit| hit.score).fold(0.0, f32::max);
+    hits.retain(|hit| hit.score >= best * FLOOR);
+    FoundTexts { hits }
 }
 
 /// Scores by words of all texts.
@@ -181,7 +204,7 @@ fn note(times: &mut [f32], touched: &mut Vec<u32>, text: u32, more: f32) {
 }
 
 fn saturated(times: f32, index: &SearchIndex, text: u32, mean: f32) -> f32 {
-    let length = index.texts.get(text as usize).map_or(0.0, |text| text.length as f32);
+    let length = index.length(text);
     times / (times + K1 * (1.0 - B + B * length / mean))
 }
 
@@ -219,7 +242,7 @@ impl MeaningScores {
         let mut own = index.vectors.similarities(vector, index.texts.len())?;
         standardize(&mut own);
         let mut all = own.clone();
-        for (text, place) in (0_u32..).zip(all.iter_mut()) {
+        for (text, place) in (0_u32..).zip(&mut all) {
             let (mut before, mut behind) = (Some(text), Some(text));
             for share in NEAR_MEANING {
                 before = before.and_then(|text| index.previous(text));

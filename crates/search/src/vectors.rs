@@ -1,5 +1,7 @@
 //! Vectors of texts, one byte for each number, compared one by one.
 
+use std::slice::ChunksExact;
+
 /// Number of vectors below which they are not measured.
 const FEW: usize = 50;
 
@@ -66,11 +68,19 @@ impl VectorTable {
             return None;
         }
         let (to, to_scale) = quantized(to);
+        let to: Vec<i16> = to.into_iter().map(i16::from).collect();
         let mut found = vec![f32::NAN; texts];
-        let rows = self.numbers.chunks_exact(self.dimensions).zip(&self.scales).zip(&self.texts);
-        for ((row, scale), text) in rows {
+        let factors: Vec<f32> = self.scales.iter().map(|scale| scale * to_scale).collect();
+        let mut products = vec![0.0; self.texts.len()];
+        pulp::Arch::new().dispatch(Products {
+            rows: self.numbers.chunks_exact(self.dimensions),
+            to: &to,
+            factors: &factors,
+            products: &mut products,
+        });
+        for (product, text) in products.into_iter().zip(&self.texts) {
             if let Some(place) = found.get_mut(*text as usize) {
-                *place = product(row, &to) as f32 * scale * to_scale;
+                *place = product;
             }
         }
         Some(found)
@@ -115,8 +125,29 @@ fn quantized(vector: &[f32]) -> (Vec<i8>, f32) {
     (vector.iter().map(|number| (number / scale).round() as i8).collect(), scale)
 }
 
-fn product(one: &[i8], other: &[i8]) -> i32 {
-    one.iter().zip(other).map(|(one, other)| i32::from(*one) * i32::from(*other)).sum()
+/// Scalar products of rows with one vector. Compiled once for each kind of vector instructions.
+struct Products<'a> {
+    rows: ChunksExact<'a, i8>,
+    to: &'a [i16],
+    factors: &'a [f32],
+    products: &'a mut [f32],
+}
+
+impl pulp::NullaryFnOnce for Products<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for ((row, factor), place) in self.rows.zip(self.factors).zip(self.products) {
+            *place = product(row, self.to) as f32 * factor;
+        }
+    }
+}
+
+/// Scalar product. Vectors have fewer than 100,000 numbers, so the sum fits.
+#[inline(always)]
+fn product(row: &[i8], to: &[i16]) -> i32 {
+    row.iter().zip(to).map(|(one, other)| i32::from(i16::from(*one)) * i32::from(*other)).sum()
 }
 
 #[cfg(test)]

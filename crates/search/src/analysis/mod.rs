@@ -117,14 +117,13 @@ fn run_at(kinds: &[CharKind], from: usize) -> Range<usize> {
 
 /// Chinese and Japanese: each character, and each two together.
 fn ideographs(chars: &[char], kinds: &[CharKind], out: &mut TermList) {
-    let role_of_one = |kind: &CharKind| match kind {
-        CharKind::Ideograph if chars.len() == 1 => TermRole::Word,
-        CharKind::Ideograph => TermRole::Part,
-        _other if chars.len() == 1 => TermRole::Word,
-        _other => TermRole::Single,
-    };
+    let is_ideograph = |at: usize| kinds.get(at) == Some(&CharKind::Ideograph);
     for (at, (char, kind)) in chars.iter().zip(kinds).enumerate() {
-        out.push(char.to_string(), role_of_one(kind));
+        // Within a word, one character is another word: an umbrella is no raincoat.
+        let is_alone = !is_ideograph(at + 1) && !at.checked_sub(1).is_some_and(is_ideograph);
+        let is_word = chars.len() == 1 || (*kind == CharKind::Ideograph && is_alone);
+        let role = if is_word { TermRole::Word } else { TermRole::Single };
+        out.push(char.to_string(), role);
         if let (Some(next), Some(next_kind)) = (chars.get(at + 1), kinds.get(at + 1)) {
             let role = match (kind, next_kind) {
                 (CharKind::Ideograph, CharKind::Ideograph) => TermRole::Word,
