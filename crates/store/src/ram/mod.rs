@@ -8,7 +8,6 @@ mod keys;
 mod logs;
 mod memory;
 mod peers;
-mod search;
 mod tables;
 mod upkeep;
 
