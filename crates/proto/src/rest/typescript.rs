@@ -46,7 +46,7 @@ fn the_typescript_types_of_rest_are_those_of_the_server() {
         CommandDone, CoreBlock, DecisionRequest, ErrorBody, ErrorDetail, EventPage, FileNote,
         FileSession, InputAccepted, InputDraft, Key, KeyCreated, KeyList, KeyLogin, LoginAnswer,
         McpServerListing, McpServerPhase, MemoryCounts, NewKey, NewNotes, NodeInfo,
-        NodeList, NoteDraft, NotePage, NotesAdded, OnCrash, PresetList, PresetText, RecallHit,
+        HitReasons, NodeList, NoteDraft, NotePage, NotesAdded, OnCrash, PresetList, PresetText, RecallHit,
         RecallPage, Scope, SessionCreated,
         SessionDetails, SessionDraft, SessionList, SessionPatch, StreamClosed, StreamEnd,
         StreamRestarted, TicketCreated, ToolListing, ToolSource, TurnResult, InputListing,

@@ -161,7 +161,7 @@ async fn imported_notes_are_known_again_and_lie_near_what_they_mean() {
         let vectors = vec![(missing[0].0, vec![0.7, 0.7])];
         memory.set_vectors(&profile.id, SearchedTexts::Notes, "m", vectors).await.unwrap();
         assert!(without().await.is_empty());
-        assert_eq!(nearest("m", 5).await, ["east", "north"], "it was written twice");
+        assert_eq!(nearest("m", 5).await, ["east"]);
     })
     .await;
 }
