@@ -1,6 +1,7 @@
 """Runs haproxy with deploy/haproxy.cfg in front of three servers: see deploy/check."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -34,10 +35,15 @@ def output(*command: str) -> str:
     return outcome.stdout.strip()
 
 
+ports = itertools.count(10_000 + os.getpid() % 2_000 * 10)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port below those that systems give to outgoing connections: a restart finds it free."""
+    while True:
+        port = next(ports)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Node:

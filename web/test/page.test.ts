@@ -245,11 +245,13 @@ describe("the page", () => {
       /Bern/.test((document.getElementById("block-human") as HTMLTextAreaElement).value),
     );
     assert.equal(await persona.inputValue(), "Answers in rhymes.");
-    await panel.getByLabel("May calculator run?").selectOption("deny");
+    const edited = () =>
+      page.waitForResponse((response) => response.request().method() === "PATCH" && response.ok());
+    await Promise.all([edited(), panel.getByLabel("May calculator run?").selectOption("deny")]);
     await ask(page, "what is 6*7?");
     assert.match(await cards(page).last().innerText(), /denied/);
     await panel.getByLabel("Model").fill("load:items=1,bytes=9,rate=0");
-    await panel.getByRole("button", { name: "Save" }).first().click();
+    await Promise.all([edited(), panel.getByRole("button", { name: "Save" }).first().click()]);
     await panel.getByRole("searchbox", { name: "Search archival memory" }).fill("trains");
     await panel.getByRole("button", { name: "Search" }).click();
     await panel.getByText("No notes found.").waitFor();

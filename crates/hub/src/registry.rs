@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use thoughtwire_proto::{Refusal, RefusalCode, SessionId, Start, UserId};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout};
 
 use crate::clients::Clients;
 use crate::cluster::{FollowEnd, FollowedSession};
@@ -18,20 +18,24 @@ use crate::session::{
 };
 use crate::tail::Tail;
 
-/// Time between two attempts to reach the owner of a session.
-const OWNER_RETRY: Duration = Duration::from_millis(200);
-/// Attempts for which callers wait. An owner that is dead is declared so within that time.
-const OWNER_ATTEMPTS: u32 = 50;
+/// Pause after the first attempt to reach the owner of a session. Each later one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause: each attempt of each session is a statement in the database.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Time for which callers wait. An owner that is dead is declared so within that time.
+const OWNER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The sessions that are in memory.
 pub(crate) struct SessionRegistry {
     services: Arc<Services>,
     live: Mutex<HashMap<SessionId, mpsc::Sender<SessionMail>>>,
+    /// Number of nodes that are known to have gone.
+    gone: watch::Sender<u64>,
 }
 
 impl SessionRegistry {
     pub(crate) fn new(services: Arc<Services>) -> Self {
-        Self { services, live: Mutex::default() }
+        Self { services, live: Mutex::default(), gone: watch::Sender::new(0) }
     }
 
     /// Number of live sessions.
@@ -94,6 +98,14 @@ impl SessionRegistry {
         }
     }
 
+    /// Tells sessions that a node is gone, given by its URL: those that follow it, and those that
+    /// wait for any owner. Without a URL it may be any node.
+    pub(crate) async fn note_gone(&self, url: Option<&str>) {
+        self.gone.send_modify(|gone| *gone += 1);
+        let mail = || SessionMail::NodeGone(url.map(str::to_owned));
+        self.deliver_live(&self.live(), mail).await;
+    }
+
     /// Tells all live sessions that the server stops.
     pub(crate) async fn stop(&self, deadline: Instant) {
         let live: Vec<_> = self.live.lock().values().cloned().collect();
@@ -127,8 +139,10 @@ impl SessionRegistry {
         let retire = |mailbox: &mut mpsc::Receiver<SessionMail>| self.retire(&session, mailbox);
         // The tail of a followed session, for whoever has the session next.
         let mut tail: Option<Arc<Tail>> = None;
-        let mut attempts = 0;
+        let mut waiting: Option<WaitingForOwner> = None;
+        let mut gone = self.gone.subscribe();
         loop {
+            gone.mark_unchanged();
             let loaded = SessionDriver::load(&self.services, &session, clients, tail.clone()).await;
             let refusal = match loaded {
                 Ok(mut driver) => {
@@ -149,7 +163,13 @@ impl SessionRegistry {
                     let can_follow = url.is_some()
                         && services.options.nodes.is_some()
                         && services.stopping().is_none();
-                    match FollowedSession::open(services, &session, url, tail.clone()).await {
+                    let open = FollowedSession::open(services, &session, url, tail.clone());
+                    let opened = tokio::select! {
+                        opened = open => opened,
+                        // It may be this one, which then answers late or not at all.
+                        Ok(()) = gone.changed() => continue,
+                    };
+                    match opened {
                         Ok(mut followed) => match followed.run(&mut mailbox, retire).await {
                             FollowEnd::Idle => break,
                             FollowEnd::Over => {
@@ -157,20 +177,20 @@ impl SessionRegistry {
                                 break;
                             }
                             FollowEnd::Moved => {
-                                attempts = 0;
+                                waiting = None;
                                 tail = Some(followed.tail());
                                 continue;
                             }
                         },
                         // Its clients wait until its owner answers, or is declared dead.
                         Err(refusal) if refusal.code == RefusalCode::Moved && can_follow => {
-                            attempts += 1;
-                            if attempts >= OWNER_ATTEMPTS {
+                            let waiting = waiting.get_or_insert_default();
+                            if waiting.since.elapsed() >= OWNER_PATIENCE {
                                 while let Ok(mail) = mailbox.try_recv() {
                                     mail.refuse(refusal.clone());
                                 }
                             }
-                            tokio::time::sleep(OWNER_RETRY).await;
+                            drop(timeout(waiting.pause(), gone.changed()).await);
                             continue;
                         }
                         Err(refusal) => refusal,
@@ -212,6 +232,26 @@ impl SessionRegistry {
         let mut live = self.live.lock();
         live.remove(session);
         mailbox.close();
+    }
+}
+
+/// Attempts to reach a session's owner.
+struct WaitingForOwner {
+    since: Instant,
+    /// The next pause.
+    pause: Duration,
+}
+
+impl Default for WaitingForOwner {
+    fn default() -> Self {
+        Self { since: Instant::now(), pause: FIRST_PAUSE }
+    }
+}
+
+impl WaitingForOwner {
+    fn pause(&mut self) -> Duration {
+        let next = (self.pause * 2).min(LONGEST_PAUSE);
+        std::mem::replace(&mut self.pause, next)
     }
 }
 

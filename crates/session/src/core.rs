@@ -29,7 +29,8 @@ pub struct SessionCore<H: SessionHost> {
     life: LifePhase,
     /// The command whose receipt is looked up. Commands behind it keep their order and are held.
     lookup: Option<CommandRequest<H>>,
-    /// Commands that wait for the lookup, the reload or the deletion under way.
+    /// Commands that wait for the lookup, the reload or the deletion under way. A reload that fails
+    /// refuses them.
     held: VecDeque<SessionRequest<H>>,
     reload: Option<Reload>,
     presence: PresenceGathering,
@@ -329,10 +330,11 @@ impl<H: SessionHost> SessionCore<H> {
                 self.turns.inputs = inputs;
             }
             Ok(None) => {}
-            // Neither writing nor reading works: there is nothing true to go on with yet.
-            Err(_) => {
+            // Neither writing nor reading works: there is nothing true to go on with yet. Callers
+            // do not wait for it.
+            Err(refusal) => {
                 reload.retry_at = Some(now.elapsed + RETRY_AFTER);
-                return;
+                return self.refuse_held(&refusal);
             }
         }
         let Some(Reload { refusal, .. }) = self.reload.take() else { return };
@@ -429,12 +431,17 @@ impl<H: SessionHost> SessionCore<H> {
         if let Some(reply) = self.turns.deletion.take() {
             self.turns.log.reply(CoreReply::Command(reply, Err(refusal.clone())));
         }
-        let lookup = self.lookup.take().map(SessionRequest::Command);
-        let held = std::mem::take(&mut self.held);
-        for request in lookup.into_iter().chain(held) {
+        if let Some(request) = self.lookup.take() {
+            self.turns.log.reply(SessionRequest::Command(request).refused(refusal.clone()));
+        }
+        self.refuse_held(&refusal);
+        self.turns.log.emit(Effect::End(end));
+    }
+
+    fn refuse_held(&mut self, refusal: &Refusal) {
+        for request in std::mem::take(&mut self.held) {
             self.turns.log.reply(request.refused(refusal.clone()));
         }
-        self.turns.log.emit(Effect::End(end));
     }
 }
 

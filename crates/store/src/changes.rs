@@ -59,6 +59,12 @@ pub enum StoreChange {
     Listings(Vec<(UserId, SessionId)>),
     /// The listing of any session may have changed.
     AllListings,
+    /// A node has left or was declared dead: its sessions are no longer its own. It may not have
+    /// told its last changes of listings.
+    NodeGone {
+        /// Where the others reached it.
+        url: Option<String>,
+    },
     /// A log of this node is longer than its retention.
     Overlong(Overlong),
     /// A connection of a peer opened a chat.

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,27 @@ BINARY = os.environ.get("THOUGHTWIRE_BIN") or str(
 PATIENCE = 60.0
 
 
+_ports = itertools.count(10_000 + os.getpid() % 2_000 * 10)
+
+
+def lasting_port() -> int:
+    """Finds a port at which a server can be started again.
+
+    It is below those that systems give to outgoing connections: one of another test would take it
+    while the server is down.
+    """
+    while True:
+        port = next(_ports)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 class RealServer:
     """A running ``thoughtwire serve``, which a test can kill and restart at the same address."""
 
     def __init__(self, *flags: str) -> None:
         self._dir = tempfile.mkdtemp(prefix="thoughtwire-")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
+        self._port = lasting_port()
         self._flags = flags
         self._process: subprocess.Popen[str] | None = None
         self.again()

@@ -30,7 +30,7 @@ export class TestServer {
   }
 
   static async start(...flags: string[]): Promise<TestServer> {
-    const server = new TestServer(await freePort(), flags);
+    const server = new TestServer(await lastingPort(), flags);
     await server.restart();
     return server;
   }
@@ -178,14 +178,22 @@ export class CutProxy {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  assert.ok(address && typeof address === "object");
-  return address.port;
+let nextPort = 10_000 + (process.pid % 2_000) * 10;
+
+/**
+ * Finds a port at which a server can be started again. It is below those that systems give to
+ * outgoing connections: one of another test would take it while the server is down.
+ */
+async function lastingPort(): Promise<number> {
+  for (;;) {
+    const port = nextPort++;
+    const server = createServer().listen(port, "127.0.0.1");
+    const free = await new Promise<boolean>((resolve) => {
+      server.once("listening", () => resolve(true)).once("error", () => resolve(false));
+    });
+    server.close();
+    if (free) return port;
+  }
 }
 
 /** Reads events until one matches `last`; returns all of them. */

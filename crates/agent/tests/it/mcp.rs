@@ -1,7 +1,6 @@
 //! MCP servers, tested with npm's `@modelcontextprotocol/server-everything`.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::harness::{AgentHarness, ScriptedModel, call, options, text};
+use crate::mock::free_port;
 
 /// Longer than anything here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -385,10 +385,6 @@ impl HttpMcpServer {
     fn config(&self) -> McpConfig {
         http(format!("http://127.0.0.1:{}/mcp", self.port))
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use thoughtwire_agent::{AgentOptions, Endpoint, Providers};
@@ -78,9 +79,15 @@ pub(crate) async fn harness(host: &str, wire: MockWire) -> AgentHarness {
     AgentHarness::new(AgentOptions::new(wire.model, providers(host))).await
 }
 
-/// A port on which nothing listens.
+/// A port on which nothing listens. It is below those that systems give to outgoing connections:
+/// one of another test would take it before a server listens there.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = 10_000 + std::process::id() % 2_000 * 10;
+    std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed))
+        .map(|port| u16::try_from(port).unwrap())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
 }
 
 /// The mock process. It ends with its test.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::live::lasting_address;
 use super::terminal::{ChatProcess, PATIENCE, ServerProcess};
 
 /// An MCP server whose tool `pay` writes each sum into a file, and returns from the second call
@@ -47,7 +48,7 @@ impl Bank {
         let config = format!("[mcp.bank]\ncommand = \"python3\"\nargs = {args:?}\n");
         std::fs::write(path("config.toml"), config).unwrap();
         let mut bank = Self { dir, server: None };
-        bank.start("127.0.0.1:0");
+        bank.start(&lasting_address());
         bank
     }
 

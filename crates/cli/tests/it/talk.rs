@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use crate::live::lasting_address;
 use crate::usage::{Ran, thoughtwire};
 
 /// A running server; killed when dropped.
@@ -198,8 +199,8 @@ fn a_turn_that_does_not_complete_is_1() {
 #[test]
 fn a_chat_outlives_its_server() {
     let dir = tempfile::tempdir().unwrap();
-    let server = FakeServer::on(dir.path(), "127.0.0.1:0");
-    let listen = server.url.trim_start_matches("http://").to_owned();
+    let listen = lasting_address();
+    let server = FakeServer::on(dir.path(), &listen);
     let slow = server.agent("slow", "load:items=60,bytes=8,rate=20,deltas=yes");
     let mut chat = Command::new(env!("CARGO_BIN_EXE_thoughtwire"));
     chat.args(["chat", "--json", "--session", &slow, "--url", &server.url])

@@ -31,6 +31,8 @@ pub(crate) struct FollowedSession {
     tail: Arc<Tail>,
     first: Seq,
     turn: Option<TurnId>,
+    /// Where the owner is reached.
+    url: String,
     owner: OwnerLink,
     idle_since: Instant,
 }
@@ -76,6 +78,7 @@ impl FollowedSession {
             storage,
             tail,
             turn: None,
+            url: url.to_owned(),
             owner,
             idle_since: Instant::now(),
         };
@@ -225,6 +228,10 @@ impl FollowedSession {
                 // The owner's own task does it.
                 drop(reply.send(Ok(false)));
                 None
+            }
+            // The database gives the session to another. The old owner may not know, and answer on.
+            SessionMail::NodeGone(url) => {
+                url.is_none_or(|url| url == self.url).then_some(FollowEnd::Moved)
             }
             // The owner tells of a deletion behind its answers to commands.
             SessionMail::ProfileChanged(_) | SessionMail::Erased => None,

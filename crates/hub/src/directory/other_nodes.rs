@@ -67,6 +67,10 @@ impl Directory {
                 }
             }
             StoreChange::AllListings => self.shared.tell_lists(),
+            StoreChange::NodeGone { url } => {
+                self.shared.tell_lists();
+                self.sessions.note_gone(url.as_deref()).await;
+            }
             StoreChange::ChatOpened { user, joined } => self.joins.tell(&user, joined),
             // The next sweep tells of it again.
             StoreChange::Overlong(_) if self.shared.stopping().is_some() => {}
@@ -94,6 +98,7 @@ impl Directory {
     /// Takes over whatever may have changed, after changes were missed.
     async fn take_missed(&self) -> Result<(), Refusal> {
         self.shared.tell_lists();
+        self.sessions.note_gone(None).await;
         let directory = self.shared.store.directory();
         for session in self.sessions.live() {
             match directory.session(&session).await? {

@@ -241,6 +241,8 @@ impl SessionDriver {
                 self.handle(SessionInput::ProfileChanged);
             }
             SessionMail::Erased => self.handle(SessionInput::Erased),
+            // This node has the session itself.
+            SessionMail::NodeGone(_) => {}
             SessionMail::Shorten { through, reply } => self.shorten(through, reply),
             SessionMail::Stop { deadline } => {
                 let deadline = self.services.elapsed_at(deadline);

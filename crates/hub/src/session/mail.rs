@@ -21,6 +21,8 @@ pub(crate) enum SessionMail {
     ProfileChanged(Arc<AgentProfile>),
     /// The session was deleted with its agent.
     Erased,
+    /// A node is gone, given by its URL. Without one it may be any node.
+    NodeGone(Option<String>),
     /// Retention wants the log to lose its turns up to a position. The reply tells whether the log
     /// became shorter.
     Shorten { through: Seq, reply: oneshot::Sender<Result<bool, Refusal>> },
@@ -55,9 +57,11 @@ impl SessionMail {
     pub(crate) fn user(&self) -> Option<&UserId> {
         match self {
             Self::Attach { caller, .. } | Self::Request { caller, .. } => Some(&caller.user),
-            Self::ProfileChanged(_) | Self::Erased | Self::Shorten { .. } | Self::Stop { .. } => {
-                None
-            }
+            Self::ProfileChanged(_)
+            | Self::Erased
+            | Self::NodeGone(_)
+            | Self::Shorten { .. }
+            | Self::Stop { .. } => None,
         }
     }
 
@@ -65,9 +69,11 @@ impl SessionMail {
     pub(crate) fn is_from_node(&self) -> bool {
         match self {
             Self::Attach { caller, .. } | Self::Request { caller, .. } => caller.is_node,
-            Self::ProfileChanged(_) | Self::Erased | Self::Shorten { .. } | Self::Stop { .. } => {
-                false
-            }
+            Self::ProfileChanged(_)
+            | Self::Erased
+            | Self::NodeGone(_)
+            | Self::Shorten { .. }
+            | Self::Stop { .. } => false,
         }
     }
 
@@ -77,7 +83,7 @@ impl SessionMail {
             Self::Attach { request, .. } => drop(request.reply.send(Err(refusal))),
             Self::Request { request, .. } => host::reply(request.refused(refusal)),
             Self::Shorten { reply, .. } => drop(reply.send(Err(refusal))),
-            Self::ProfileChanged(_) | Self::Erased | Self::Stop { .. } => {}
+            Self::ProfileChanged(_) | Self::Erased | Self::NodeGone(_) | Self::Stop { .. } => {}
         }
     }
 }

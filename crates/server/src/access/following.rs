@@ -42,6 +42,7 @@ impl Access {
                         | StoreChange::SessionDeleted { .. }
                         | StoreChange::Listings(_)
                         | StoreChange::AllListings
+                        | StoreChange::NodeGone { .. }
                         | StoreChange::Overlong(_)
                         | StoreChange::ChatOpened { .. },
                     ) => {}

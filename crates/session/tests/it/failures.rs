@@ -75,10 +75,13 @@ fn while_the_disk_cannot_be_read_it_is_read_again() {
         .on(failed(RefusalCode::StoreFailed), &["s1: store_failed", "discard", "reload"]);
     script.on(unread(), &[]);
     assert_eq!(script.timeout(), Some(1_000));
-    // Commands wait meanwhile, in their order, and the agent is not heard.
+    // Commands wait for the next attempt, in their order, and the agent is not heard.
     script.on(send("s2"), &[]).on(send("s3"), &[]);
     assert!(!script.core.takes_agent_messages());
-    script.wait(1_000).on(TIME, &["reload"]).on(TIME, &[]).on(
+    script.wait(1_000).on(TIME, &["reload"]).on(TIME, &[]);
+    script.on(unread(), &["s2: store_failed", "s3: store_failed"]);
+    script.on(send("s4"), &[]).on(send("s5"), &[]);
+    script.wait(1_000).on(TIME, &["reload"]).on(
         reloaded(&[]),
         &[
             "drop turn",

@@ -63,9 +63,14 @@ impl ChangeRecorder {
     }
 }
 
-/// Records, for all nodes, that a node is dead: it may not have told its last changes of listings.
-pub(super) async fn record_death(sql: &Client) -> Result<(), StoreError> {
-    insert(sql, NO_NODE, &StoreChange::AllListings).await
+/// Records and tells, for all nodes, that a node's sessions are no longer its own.
+pub(super) async fn record_gone(sql: &Client, incarnation: i64) -> Result<(), StoreError> {
+    let node = "SELECT url FROM nodes WHERE incarnation = $1";
+    let url = find_text(&only_row(sql, node, args![incarnation]).await?, 0)?;
+    insert(sql, NO_NODE, &StoreChange::NodeGone { url }).await?;
+    let notify = "SELECT 1 FROM pg_notify($1, $2)";
+    only_row(sql, notify, args![Text(CHANNEL), Text(&NO_NODE.to_string())]).await?;
+    Ok(())
 }
 
 async fn insert(sql: &Client, node: i64, change: &StoreChange) -> Result<(), StoreError> {
@@ -258,6 +263,7 @@ impl ChangesTask {
             | StoreChange::SessionDeleted { .. }
             | StoreChange::Listings(_)
             | StoreChange::AllListings
+            | StoreChange::NodeGone { .. }
             | StoreChange::ChatOpened { .. } => None,
         };
         let sessions: Vec<_> = changes.iter().map(of_session).collect();

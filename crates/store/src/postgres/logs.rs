@@ -1,11 +1,15 @@
 //! Logs in PostgreSQL: appending, checkpoints, loading, and what is stored beside records.
 
+use std::time::Duration;
+
 use thoughtwire_proto::{CallId, CommandId, Record, Seq, SessionId, StreamKind, Timestamp, UserId};
+use tokio::time::sleep;
 use tokio_postgres::Client;
 
 use super::flush::FlushJob;
 use super::flush_statement;
 use super::node::LeaseState;
+use super::sessions::TakenSession;
 use super::sql::{
     Text, args, count_to_i64, execute, find_text, first_row, get_id, get_seq, get_text, rows,
     to_i64,
@@ -16,6 +20,12 @@ use crate::{
     Batch, Commit, LogPage, LogStore, OpenItem, Receipt, StoreError, StoreRead, StoredSession,
     recovery,
 };
+
+/// Pause before a session is loaded again that another node was taking. Each later one is twice as
+/// long.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// Longest pause.
+const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(500);
 
 /// [`LogStore`] in PostgreSQL.
 pub(super) struct PostgresLogs(pub(super) PostgresHandle);
@@ -35,10 +45,20 @@ impl LogStore for PostgresLogs {
         let (handle, id) = (self.0.clone(), session.clone());
         let (node, lease) = (handle.node(), handle.store.lease.clone());
         Box::pin(async move {
-            let loading = handle.write(move |sql| {
-                Box::pin(async move { load(sql, (node, &lease), &id, now).await })
-            });
-            loading.await
+            let mut pause = BUSY_PAUSE;
+            loop {
+                let (id, lease) = (id.clone(), lease.clone());
+                let loading = handle.write(move |sql| {
+                    Box::pin(async move { load(sql, (node, &lease), &id, now).await })
+                });
+                match loading.await? {
+                    LoadAttempt::Done(stored) => return Ok(stored.map(|stored| *stored)),
+                    LoadAttempt::Busy => {
+                        sleep(pause).await;
+                        pause = (2 * pause).min(LONGEST_BUSY_PAUSE);
+                    }
+                }
+            }
         })
     }
 
@@ -197,18 +217,30 @@ async fn tool_output(
     Ok(body.get("text").and_then(serde_json::Value::as_str).map(str::to_owned))
 }
 
+/// Outcome of an attempt to load a session.
+enum LoadAttempt {
+    /// The session, if it exists.
+    Done(Option<Box<StoredSession>>),
+    /// Another node is taking or changing it at this moment.
+    Busy,
+}
+
 /// Loads a session: takes it for this node, and recovers it if it has a turn.
 async fn load(
     sql: &Client,
     (node, lease): (i64, &LeaseState),
     id: &SessionId,
     now: Timestamp,
-) -> Result<Option<StoredSession>, StoreError> {
-    let taken_from = sessions::take(sql, node, id, lease).await?;
-    let Some(stored) = sessions::read(sql, id).await? else { return Ok(None) };
+) -> Result<LoadAttempt, StoreError> {
+    let TakenSession::Taken(taken_from) = sessions::take(sql, node, id, lease).await? else {
+        return Ok(LoadAttempt::Busy);
+    };
+    let Some(stored) = sessions::read(sql, id).await? else {
+        return Ok(LoadAttempt::Done(None));
+    };
     let stored = StoredSession { taken_from, ..stored };
     if stored.state.turn().is_none() {
-        return Ok(Some(stored));
+        return Ok(LoadAttempt::Done(Some(Box::new(stored))));
     }
     let open = open_items(sql, &stored).await?;
     let (records, state) = recovery::recover(&stored.state, open, now)?;
@@ -223,7 +255,7 @@ async fn load(
         let batch = Batch::new(id.clone(), stored.state.head(), records, state.clone())?;
         flush_statement::append(sql, node, &batch).await?;
     }
-    Ok(Some(StoredSession { state, ..stored }))
+    Ok(LoadAttempt::Done(Some(Box::new(StoredSession { state, ..stored }))))
 }
 
 /// Finds sessions with work whose owner is dead: this node's part of them, so that not all nodes

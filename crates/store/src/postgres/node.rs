@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_postgres::Client;
 
-use super::changes::record_death;
+use super::changes::record_gone;
 use super::connecting::Connections;
 use super::lineage::{self, TIMELINE};
 use super::sql::{Text, args, execute, find_text, get_i64, get_text, get_u64, only_row, rows};
@@ -178,11 +178,12 @@ async fn register_within(
     Ok(incarnation)
 }
 
-/// Closes a dead node's fence: waits for its open flush, and no later one can commit.
+/// Closes the fence of a node that is dead or has left: waits for its open flush, and no later one
+/// can commit.
 async fn close_fence(sql: &Client, incarnation: i64) -> Result<(), StoreError> {
     execute(sql, "UPDATE fences SET closed = true WHERE incarnation = $1", args![incarnation])
         .await?;
-    record_death(sql).await
+    record_gone(sql, incarnation).await
 }
 
 /// Lists the nodes with a lease, and those that were declared dead in the last hour, oldest first.

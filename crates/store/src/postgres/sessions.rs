@@ -4,9 +4,7 @@ use thoughtwire_proto::{Seq, SessionId};
 use tokio_postgres::Client;
 
 use super::node::LeaseState;
-use super::sql::{
-    Text, args, execute, find_text, first_row, get_i64, get_id, get_json, get_seq, get_time,
-};
+use super::sql::{Text, args, execute, find_text, first_row, get_id, get_json, get_seq, get_time};
 use super::{flush_statement, node, receipts};
 use crate::opening::{SessionRole, first_batch};
 use crate::{NewSession, PreviousOwner, StoreError, StoredSession};
@@ -75,9 +73,20 @@ pub(super) async fn read(
     }))
 }
 
+/// A session that a node asked for, where no live node has it.
+pub(super) enum TakenSession {
+    /// It is the node's now, or does not exist. Has the owner before, if another process had it.
+    Taken(Option<PreviousOwner>),
+    /// Another node is taking or changing it at this moment.
+    Busy,
+}
+
 /// Takes a session for a node. One that belongs to nobody, or to a dead node, is taken at once; a
-/// node whose lease has ended is declared dead first. Gives the owner before, if another process
-/// had it.
+/// node whose lease has ended is declared dead first.
+///
+/// Invariant: it does not wait for a row that another node has locked. Nodes take the sessions of a
+/// dead one in transactions of many, each in its own order, and would wait for each other. Test:
+/// `postgres::nodes::nodes_that_take_the_same_sessions_do_not_wait_for_each_other`.
 ///
 /// # Errors
 /// [`StoreError::Elsewhere`] when a live node has it.
@@ -86,18 +95,21 @@ pub(super) async fn take(
     node: i64,
     id: &SessionId,
     lease: &LeaseState,
-) -> Result<Option<PreviousOwner>, StoreError> {
-    const OWNER: &str = "SELECT node, nodes.url FROM sessions
-                         JOIN nodes ON nodes.incarnation = sessions.node AND nodes.state = 'live'
-                         WHERE sessions.id = $1 AND sessions.node != $2";
+) -> Result<TakenSession, StoreError> {
+    const OWNER: &str = "SELECT nodes.incarnation, nodes.url, nodes.lease_until < clock_timestamp()
+                         FROM sessions LEFT JOIN nodes ON nodes.incarnation = sessions.node
+                            AND nodes.state = 'live' AND nodes.incarnation != $2
+                         WHERE sessions.id = $1";
     loop {
         let taken = first_row(
             sql,
             "UPDATE sessions SET node = $2
-             FROM (SELECT num AS earlier_num, node AS earlier FROM sessions WHERE id = $1) AS before
+             FROM (SELECT num AS earlier_num, node AS earlier FROM sessions
+                   WHERE id = $1 AND (node IS NULL OR node = $2
+                      OR node NOT IN (SELECT incarnation FROM nodes WHERE state = 'live'))
+                   FOR NO KEY UPDATE SKIP LOCKED) AS before
                 LEFT JOIN nodes ON nodes.incarnation = earlier
-             WHERE num = earlier_num AND (node IS NULL OR node = $2
-                OR node NOT IN (SELECT incarnation FROM nodes WHERE state = 'live'))
+             WHERE num = earlier_num
              RETURNING coalesce(earlier != $2, false), coalesce(nodes.state = 'left', false),
                 nodes.id IS DISTINCT FROM (SELECT id FROM nodes WHERE incarnation = $2)",
             args![Text(id.as_str()), node],
@@ -106,12 +118,15 @@ pub(super) async fn take(
         if let Some(row) = taken {
             let (was_stopped, is_other_node) = (row.try_get(1)?, row.try_get(2)?);
             let is_new: bool = row.try_get(0)?;
-            return Ok(is_new.then_some(PreviousOwner { was_stopped, is_other_node }));
+            let before = is_new.then_some(PreviousOwner { was_stopped, is_other_node });
+            return Ok(TakenSession::Taken(before));
         }
         let owner = first_row(sql, OWNER, args![Text(id.as_str()), node]).await?;
         // Nobody has a session that does not exist.
-        let Some(owner) = owner else { return Ok(None) };
-        if !node::declare_dead(sql, get_i64(&owner, 0)?, lease).await? {
+        let Some(owner) = owner else { return Ok(TakenSession::Taken(None)) };
+        let Some(incarnation) = owner.try_get(0)? else { return Ok(TakenSession::Busy) };
+        let has_ended: bool = owner.try_get(2)?;
+        if !has_ended || !node::declare_dead(sql, incarnation, lease).await? {
             return Err(StoreError::Elsewhere { session: id.clone(), url: find_text(&owner, 1)? });
         }
     }

@@ -46,5 +46,5 @@ mod test_store;
 mod tools;
 
 pub(crate) use shim::FaultyMachine;
-pub(crate) use support::{Live, TestClient};
+pub(crate) use support::{Live, TestClient, lasting_address};
 pub(crate) use test_store::{new_database, postgres_tool, store_of};

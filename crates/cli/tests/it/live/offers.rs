@@ -1,7 +1,6 @@
 //! Agents that run in processes of their own, which die.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio::process::{Child, Command};
 use super::access::Guarded;
 use super::crash::moments;
 use super::rest::call;
-use super::support::{Live, TestClient, events};
+use super::support::{Live, TestClient, events, lasting_address};
 
 /// The example `offered`: an agent that counts.
 fn counter(url: &str, worker: &str) -> Child {
@@ -26,11 +25,6 @@ fn counter(url: &str, worker: &str) -> Child {
     command.spawn().unwrap_or_else(|error| {
         panic!("{}: {error}; `cargo build -p thoughtwire --examples` makes it", binary.display())
     })
-}
-
-/// An address that stays the same when a server is started again.
-fn address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// Waits until somebody has offered the agent; gives its main session.
@@ -64,7 +58,7 @@ fn turns(log: &[Value]) -> BTreeMap<String, (Vec<String>, Vec<String>)> {
 async fn killed_25_times_program_and_server_lose_and_double_nothing() {
     const COUNT: usize = 15;
     let dir = tempfile::tempdir().unwrap();
-    let address = address();
+    let address = lasting_address();
     let flags = ["--listen", address.as_str()];
     let url = format!("ws://{address}/v1/ws");
     let mut live = Live::on(dir.path(), &flags).await;

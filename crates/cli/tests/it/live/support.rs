@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
@@ -179,6 +180,17 @@ fn serve(dir: &Path, limit: Option<&str>) -> Command {
         command.env_remove(key);
     }
     command
+}
+
+/// An address at which a server can be started again. Its port is below those that systems give to
+/// outgoing connections: one of another test would take it while the server is down.
+pub(crate) fn lasting_address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = 10_000 + std::process::id() % 2_000 * 10;
+    std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed))
+        .map(|port| format!("127.0.0.1:{port}"))
+        .find(|address| std::net::TcpListener::bind(address).is_ok())
+        .unwrap()
 }
 
 /// One connection.

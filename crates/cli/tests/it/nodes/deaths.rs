@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::relay::{CuttingRelay, host_of};
 use super::support::{SharedDatabase, follow, read_to, say};
 
 /// A model whose turn takes some seconds.
@@ -88,4 +89,43 @@ async fn a_node_that_stood_still_for_longer_than_its_lease_saves_nothing_and_ser
     assert_eq!(seen.0, seen_by_other.0);
     let (ack, _) = say(&mut client, &session, "again").await;
     assert_eq!(ack["type"], "ack", "{ack}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_does_not_reach_the_database_is_left_by_those_that_follow_it() {
+    let database = SharedDatabase::create();
+    let relay = CuttingRelay::start().await;
+    let host = host_of(&database.url);
+    relay.lead_to(host);
+    let through_relay = database.url.replace(host, &format!("127.0.0.1:{}", relay.port()));
+    let (one, two) =
+        tokio::join!(database.node_through("one", &through_relay), database.node("two"));
+    let (_, session) = one.agent("ada", "offline").await;
+    let (mut client, mut seen) = follow(&one, &session).await;
+    let (mut other, mut seen_by_other) = follow(&two, &session).await;
+    seen.take(&say(&mut client, &session, "hello").await.1);
+    read_to(&mut client, &mut seen, "turn_ended").await;
+    read_to(&mut other, &mut seen_by_other, "turn_ended").await;
+    relay.close();
+    // The node still answers the other one. Its own clients are refused, and stay connected.
+    let (refused, _) = say(&mut client, &session, "lost").await;
+    assert_eq!(refused["retry"], true, "{refused}");
+    // Its lease ends, and the session goes on at the other node.
+    loop {
+        let (answer, before) = say(&mut other, &session, "again").await;
+        seen_by_other.take(&before);
+        if answer["type"] == "ack" {
+            break;
+        }
+        assert_eq!(answer["retry"], true, "{answer}");
+    }
+    read_to(&mut other, &mut seen_by_other, "turn_ended").await;
+    let (refused, _) = say(&mut client, &session, "lost again").await;
+    assert_eq!(refused["retry"], true, "{refused}");
+    relay.open();
+    while let Ok(frame) = client.next_or_close().await {
+        seen.take(&[frame]);
+    }
+    let (_, seen_again) = follow(&two, &session).await;
+    assert_eq!(seen_again.0, seen_by_other.0);
 }

@@ -24,7 +24,12 @@ impl SharedDatabase {
 
     /// Starts a node, or starts it again.
     pub(crate) async fn node(&self, name: &str) -> Live {
-        Live::on(&self.dirs.path().join(name), &["--store", &self.url]).await
+        self.node_through(name, &self.url).await
+    }
+
+    /// Starts a node that reaches the database at another address.
+    pub(super) async fn node_through(&self, name: &str, url: &str) -> Live {
+        Live::on(&self.dirs.path().join(name), &["--store", url]).await
     }
 }
 

@@ -15,7 +15,7 @@ async fn next(changes: &mut broadcast::Receiver<StoreChange>) -> StoreChange {
     loop {
         let change = tokio::time::timeout(Duration::from_secs(30), changes.recv()).await;
         match change.expect("a change").unwrap() {
-            StoreChange::AllListings => {}
+            StoreChange::AllListings | StoreChange::NodeGone { .. } => {}
             other => return other,
         }
     }
@@ -126,7 +126,7 @@ async fn a_new_node_has_others_told_that_listings_may_have_changed() {
     while seen_by_one.try_recv().is_ok() {}
     two.close().await;
     let change = tokio::time::timeout(Duration::from_secs(30), seen_by_one.recv()).await;
-    assert_eq!(change.unwrap().unwrap(), StoreChange::AllListings);
+    assert_eq!(change.unwrap().unwrap(), StoreChange::NodeGone { url: None });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

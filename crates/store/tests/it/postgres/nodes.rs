@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use thoughtwire_proto::SessionId;
 use thoughtwire_store::{NodeIdentity, Store, StoreError};
 
 use super::relay::Relay;
-use crate::support::{NOW, TestDatabase, agent, append, batch, log, says, session};
+use crate::support::{NOW, TestDatabase, agent, append, batch, log, new_session, says, session};
 
 #[tokio::test]
 async fn a_live_nodes_session_is_elsewhere_and_free_when_the_node_leaves() {
@@ -74,4 +75,34 @@ async fn a_node_that_cannot_renew_its_lease_stops_before_another_takes_over() {
     let late = batch(&mut ada, vec![(None, says("i-2", "too late"))]);
     assert!(matches!(cut_off.logs().append(late).await, Err(StoreError::Fenced)));
     assert_eq!(log(&two, &ada.id).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_take_the_same_sessions_do_not_wait_for_each_other() {
+    let database = TestDatabase::create();
+    let gone = database.open("one", NOW).await;
+    let ada = agent(&gone, "ada").await;
+    let mut ids = Vec::new();
+    for number in 0..40 {
+        let new = new_session(&ada, &format!("s-{number}"));
+        ids.push(gone.directory().create_session(new).await.unwrap().id);
+    }
+    for id in &ids {
+        gone.logs().load(id, NOW).await.unwrap();
+    }
+    let (two, three) = (database.open("two", NOW).await, database.open("three", NOW).await);
+    gone.close().await;
+    let take = |store: &Store, ids: Vec<SessionId>| {
+        let loads: Vec<_> = ids.iter().map(|id| store.logs().load(id, NOW)).collect();
+        futures::future::join_all(loads)
+    };
+    let backwards = ids.iter().rev().cloned().collect();
+    let (by_two, mut by_three) = tokio::join!(take(&two, ids.clone()), take(&three, backwards));
+    by_three.reverse();
+    for (one, other) in by_two.into_iter().zip(by_three) {
+        let ((Ok(Some(_)), Err(refused)) | (Err(refused), Ok(Some(_)))) = (one, other) else {
+            panic!("a session has one owner")
+        };
+        assert!(matches!(refused, StoreError::Elsewhere { .. }), "{refused}");
+    }
 }
