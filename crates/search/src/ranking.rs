@@ -248,7 +248,8 @@ impl MeaningScores {
                 before = before.and_then(|text| index.previous(text));
                 behind = behind.and_then(|text| index.next(text));
                 let near = before.into_iter().chain(behind);
-                let near = near.filter_map(|text| own.get(text as usize));
+                // A neighbour about something else is no reason against a text.
+                let near = near.filter_map(|text| own.get(text as usize)).map(|near| near.max(0.0));
                 *place += share * near.sum::<f32>();
             }
         }
