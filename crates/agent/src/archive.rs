@@ -1,5 +1,5 @@
-//! Memory that is searched: an agent's notes, and the messages of its sessions, by words and, with an
-//! embedding model, by meaning.
+//! Memory that is searched: an agent's notes, and the messages of its sessions, by words and, with
+//! an embedding model, by meaning.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Creates an archive over a store, with at most `max_bytes` of notes for each agent. Without an
-    /// embedding model, memory is searched by words alone.
+    /// Creates an archive over a store, with at most `max_bytes` of notes for each agent. Without
+    /// an embedding model, memory is searched by words alone.
     #[must_use]
     pub fn new(store: Arc<Store>, embedder: Option<Embedder>, max_bytes: u64) -> Self {
         let queue =

@@ -197,7 +197,7 @@ impl SearchIndex {
     /// Estimate of its size in memory, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        /// Of an entry of a hash map, with its share of free places.
+        /// Size of an entry of a hash map, with its share of free places.
         const ENTRY: usize = 32;
         const TEXT: usize = size_of::<IndexedText>() + size_of::<f32>() + size_of::<[u32; 2]>();
         let texts = self.texts.len() * (TEXT + ENTRY);

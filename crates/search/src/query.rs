@@ -1,4 +1,4 @@
-//! What a person or a model looks for.
+//! Queries of a person or a model.
 
 use crate::analysis::{Analyzer, TermRole};
 

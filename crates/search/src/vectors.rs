@@ -11,7 +11,7 @@ pub(crate) struct VectorTable {
     dimensions: usize,
     /// The numbers of all vectors, row behind row.
     numbers: Vec<i8>,
-    /// What a number of each row counts.
+    /// The value of 1 in each row.
     scales: Vec<f32>,
     /// The text of each row.
     texts: Vec<u32>,

@@ -37,8 +37,8 @@ pub trait MemoryStore: Send + Sync {
     /// Number of notes of an agent.
     fn note_count(&self, agent: &AgentId) -> StoreRead<usize>;
 
-    /// Lists some messages of events that are not listed yet, so that [`MemoryStore::said`] has them.
-    /// Resolves to whether there may be more.
+    /// Lists some messages of events that are not listed yet, so that [`MemoryStore::said`] has
+    /// them. Resolves to whether there may be more.
     fn index_recall(&self) -> Commit<bool>;
 
     /// Lists the messages of all sessions of an agent behind a number, by number. Only has what is

@@ -180,7 +180,7 @@ pub(crate) static TABLES: &[MovedTable] = &[
             ("model", Text),
             ("vector", Bytes),
         ],
-        // Messages get other numbers there, and vectors anew.
+        // Messages get other numbers there, so their vectors are made again.
         select: "SELECT texts, text, agent, model, vector FROM vectors
                  WHERE texts = 0 AND text IN (SELECT id FROM notes)
                    AND agent IN (SELECT id FROM agents)",

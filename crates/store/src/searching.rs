@@ -2,8 +2,8 @@
 //!
 //! The words and vectors of an agent are kept in an index in memory, filled from the store when the
 //! agent is first searched. Each search first reads what is new: texts and vectors behind the last
-//! ones, by number. An index is made anew when texts were deleted ([`SearchMarks::erased`](crate::SearchMarks)), or when
-//! it has not as many texts as the agent, because another node committed them in another order.
+//! ones, by number. An index is made again when texts were deleted (`SearchMarks::erased`), or when it
+//! has fewer texts than the agent, because another node committed them in another order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,12 +27,12 @@ const OVERLAP: i64 = 10_000;
 /// Times that an index is brought up to date while the agent's texts change.
 const ROUNDS: usize = 5;
 
-/// What to look for in an agent's memory.
+/// A search in an agent's memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MemoryQuery {
     /// Words, and phrases in quotation marks.
     pub text: String,
-    /// What the text means, where there is an embedding model.
+    /// Its meaning, where there is an embedding model.
     pub meaning: Option<QueryMeaning>,
     /// Only texts from this instant on.
     pub from: Option<Timestamp>,

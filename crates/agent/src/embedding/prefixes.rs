@@ -1,6 +1,6 @@
 //! Words that embedding models want in front of queries and of documents.
 
-/// What is put in front of texts before they are embedded.
+/// Words in front of texts before they are embedded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EmbeddingPrefixes {
     /// In front of a query. `None` for what the model is known to want.

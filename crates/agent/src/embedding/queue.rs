@@ -93,7 +93,7 @@ impl EmbeddingQueue {
                 }
             }
         };
-        // Whoever added the texts has them saved; their vectors come later.
+        // The texts are saved; their vectors may come later.
         drop(tokio::time::timeout(PATIENCE, done).await);
     }
 }

@@ -63,7 +63,7 @@ pub(crate) enum MemoryCommand {
         /// Most results.
         #[arg(long, value_name = "N", default_value_t = 10)]
         limit: u64,
-        /// Tell why each result was found: points from its words, its meaning, and the texts around it.
+        /// Tell why each result was found: points from its words, its meaning and its neighbours.
         #[arg(long)]
         why: bool,
         #[command(flatten)]

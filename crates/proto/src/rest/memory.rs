@@ -114,8 +114,8 @@ pub struct NotesAdded {
     pub duplicates: usize,
 }
 
-/// The reasons for which a search found a text, in points. The best text by words alone has 100 from
-/// `words` and `neighbours` together.
+/// The reasons for which a search found a text, in points. The best text by words alone has 100
+/// from `words` and `neighbours` together.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HitReasons {

@@ -23,16 +23,21 @@ pub(super) fn terms(chars: &[char], stemmer: &Stemmer, out: &mut TermList) {
                     words.push(std::mem::take(&mut word));
                 }
                 word.clear();
-                // What follows an apostrophe is an ending, as in "don't" and "Ada's".
+                // An ending follows an apostrophe, as in "don't" and "Ada's".
                 contraction = matches!(char, '\'' | '’' | 'ʼ');
                 if contraction && word.is_empty() && words.last().is_some_and(|w| w.len() == 1) {
-                    // "l'école", "O'Brien": what stands before is none.
+                    // In "l'école" and "O'Brien" the word follows.
                     contraction = false;
                 }
                 gaps.push(*char);
             }
             CharKind::Nothing => {}
-            _letter => word.push(*char),
+            CharKind::Letter
+            | CharKind::Ideograph
+            | CharKind::Hiragana
+            | CharKind::Hangul
+            | CharKind::Dictionary
+            | CharKind::Symbol => word.push(*char),
         }
     }
     if !contraction && !word.is_empty() {

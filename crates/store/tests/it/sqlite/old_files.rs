@@ -17,7 +17,8 @@ fn as_version_5(dir: &Path) {
          DROP TABLE kept_replies; ALTER TABLE open_items DROP COLUMN continues;
          DROP INDEX said_in_order; ALTER TABLE agents DROP COLUMN erased;
          CREATE TABLE note_vectors (
-             note INTEGER PRIMARY KEY, agent TEXT NOT NULL, model TEXT NOT NULL, vector BLOB NOT NULL
+             note INTEGER PRIMARY KEY, agent TEXT NOT NULL, model TEXT NOT NULL,
+             vector BLOB NOT NULL
          );
          INSERT INTO note_vectors SELECT text, agent, model, vector FROM vectors WHERE texts = 0;
          CREATE INDEX note_vectors_by_model ON note_vectors (agent, model);

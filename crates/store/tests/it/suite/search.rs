@@ -102,8 +102,8 @@ async fn questions_find_their_notes_in_every_language() {
         store.memory().add_notes(&ada.id, notes, u64::MAX, None).await.unwrap();
         let found = ranks(&store, &ada).await;
         let within = |most: usize| found.iter().flatten().filter(|rank| **rank < most).count();
-        let missed: Vec<_> = QUESTIONS.iter().zip(&found).filter(|(_, rank)| **rank != Some(0));
-        let missed: Vec<_> = missed.collect();
+        let ranked = QUESTIONS.iter().zip(&found);
+        let missed: Vec<_> = ranked.filter(|(_, rank)| **rank != Some(0)).collect();
         assert!(within(1) >= QUESTIONS.len() - 2, "not the first: {missed:?}");
         assert_eq!(within(5), QUESTIONS.len(), "{missed:?}");
         // Another user's notes change nothing, though they have the same words.
@@ -134,12 +134,8 @@ async fn an_index_follows_what_is_added_trimmed_and_deleted() {
         let last = main.state.head();
         store.upkeep().trim(&main.id, Seq(last.0 + 1)).await.unwrap();
         store.upkeep().erase_trimmed(&main.id).await.unwrap();
-        append(
-            &store,
-            &mut main,
-            vec![(None, says("i-3", "zither")), (None, says("i-4", "harp"))],
-        )
-        .await;
+        append(&store, &mut main, vec![(None, says("i-3", "zither")), (None, says("i-4", "harp"))])
+            .await;
         assert_eq!((total("xylophone").await, total("zither").await), (0, 1));
         store.directory().delete_agent(&ada.id).await.unwrap();
         assert_eq!(total("harp").await, 0);
@@ -159,13 +155,8 @@ async fn results_have_their_neighbours_and_are_of_the_dates_asked_for() {
             turn(&store, &mut main, &format!("umbrella{day} rain"), at(day * DAY)).await;
         }
         let said = async |from: Option<Timestamp>, to: Option<Timestamp>| {
-            let query = MemoryQuery {
-                text: "rain".into(),
-                from,
-                to,
-                limit: 10,
-                ..MemoryQuery::default()
-            };
+            let query =
+                MemoryQuery { text: "rain".into(), from, to, limit: 10, ..MemoryQuery::default() };
             store.search().said(&ada.id, &query).await.unwrap()
         };
         let all = said(None, None).await;
