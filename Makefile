@@ -87,7 +87,7 @@ bench: bench-deps
 	bench/run --rounds $(ROUNDS) --binary $(TARGET)/release/thoughtwire --limits $(TARGET)/limits/release $(BENCH)
 
 # The servers that the bench compares with. NATS is the system's (Debian: apt install nats-server), and left
-# out where it is not.
+# out where it is not. PostgreSQL is installed by tools/postgres, which says how where it cannot.
 BENCH_DEPS := bench/.deps
 bench-deps: $(BENCH_DEPS)/websockets-17.4 $(BENCH_DEPS)/pymemgpt-0.2.5 $(BENCH_DEPS)/socket.io-4.8.4
 

@@ -26,8 +26,11 @@ class Bench:
         """Returns `number`, or `few` where the bench only checks that a row runs."""
         return few if self.is_short else number
 
-    def generating(self, server, load, *flags):
-        """Starts the generator on a server, and returns its process."""
+    def generating(self, server, load, *flags, partners=()):
+        """Starts the generator on a server, and returns its process.
+
+        The processor time of `partners`, nodes of the same cluster, is added to the server's.
+        """
         numbers = [part for key, value in load.items() for part in (f"--{key}", str(value))]
         command = ["bench", *server.flags, *numbers, *map(str, flags)]
         shown = " ".join(
@@ -43,8 +46,7 @@ class Bench:
                 *command,
                 "--url",
                 server.url,
-                "--pid",
-                str(server.pid),
+                *(f"--pid={each.pid}" for each in (server, *partners)),
                 "--json",
             ],
             stdout=subprocess.PIPE,
@@ -53,9 +55,9 @@ class Bench:
             env={**os.environ, **server.environment},
         )
 
-    def generator(self, server, load, *flags):
+    def generator(self, server, load, *flags, partners=()):
         """Runs the generator on a server, and returns its report."""
-        return self.report(self.generating(server, load, *flags))
+        return self.report(self.generating(server, load, *flags, partners=partners))
 
     def report(self, process):
         """Waits for a generator, and returns its report."""

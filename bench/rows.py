@@ -11,6 +11,7 @@ import servers
 from lasting import flat, idle, resume
 from measure import faults, median, ms, spread
 from servers import SERVER_CORE
+from shared import attach, nodes, postgres
 
 # A pace that the slowest of the peers can keep on one core.
 PACED = {"items": 50, "bytes": 200, "rate": 10}
@@ -466,6 +467,9 @@ ROWS = {
         idle,
         resume,
         flat,
+        postgres,
+        nodes,
+        attach,
         codec,
         slow,
         size,

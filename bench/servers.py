@@ -103,16 +103,20 @@ def plain(command, url="ws://127.0.0.1:{port}/", flags=(), **environment):
 LOAD = object()
 
 
-def thoughtwire(binary, dialect="native", folder=None, port=PORT, tls=None, shares=False):
+def thoughtwire(
+    binary, dialect="native", folder=None, port=PORT, tls=None, shares=False, store=None
+):
     """Starts Thoughtwire on a temporary data directory, or on `folder`.
 
-    `tls` is a folder with a certificate. With `shares` the server and the generator both use both
-    cores.
+    `store` is the address of a database that it uses, if it uses one. `tls` is a folder
+    with a certificate. With `shares` the server and the generator both use both cores.
     """
 
     def start(_load):
         own = None if folder else tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR"))
         command = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", folder or own]
+        if store:
+            command += ["--store", store]
         if tls:
             command += [
                 "--tls-certificate",

@@ -51,7 +51,7 @@ impl Clients {
 
     pub(crate) async fn register(&self, encoding: Encoding) -> Result<Client, Refusal> {
         let wake = Arc::new(Notify::new());
-        let reader = TailReader::new(Arc::clone(&wake), true, Vec::new());
+        let reader = TailReader::new(Arc::clone(&wake), 1, Vec::new());
         let subscription = (self.attach)(reader).await?;
         let id = ClientId(self.next.fetch_add(1, Ordering::Relaxed));
         let ending = Arc::new(ClientEnding { ended: AtomicBool::new(false), wake });

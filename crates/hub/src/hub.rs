@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::calendar::Calendar;
+use crate::cluster::share_offers;
 use crate::directory::{Directory, follow_other_nodes, session_title};
 use crate::metrics::HubMetrics;
 use crate::registry::SessionRegistry;
@@ -74,6 +75,13 @@ pub enum Presence {
         /// The tools that it runs.
         tools: Vec<ToolDeclaration>,
     },
+    /// Another node, which attaches for its clients.
+    Node {
+        /// Number of its clients.
+        clients: u64,
+        /// The tools that they run.
+        tools: Vec<ToolDeclaration>,
+    },
     /// Not counted: what the server itself reads.
     Unseen,
 }
@@ -114,6 +122,10 @@ impl Hub {
         }
         if picks_up {
             shared.tasks.spawn(pick_up(Arc::clone(&shared), Arc::clone(&sessions)));
+        }
+        let addresses = shared.store.changes().addresses().filter(|_| picks_up);
+        if let Some((connector, addresses)) = shared.options.nodes.clone().zip(addresses) {
+            shared.tasks.spawn(share_offers(Arc::clone(&shared), connector, addresses));
         }
         let directory = Directory::new(&shared, &sessions);
         if let Some(changes) = changes {
@@ -212,14 +224,15 @@ impl Hub {
         presence: Presence,
     ) -> Result<(Attached, Subscription), Refusal> {
         let (reply, answer) = oneshot::channel();
-        let (present, tools) = match presence {
-            Presence::Client { tools } => (true, tools),
-            Presence::Unseen => (false, Vec::new()),
+        let (clients, tools) = match presence {
+            Presence::Client { tools } => (1, tools),
+            Presence::Node { clients, tools } => (clients, tools),
+            Presence::Unseen => (0, Vec::new()),
         };
         for tool in &tools {
             check_tool(tool)?;
         }
-        let reader = TailReader::new(wake, present, tools);
+        let reader = TailReader::new(wake, clients, tools);
         let request = AttachRequest { start, reader, reply };
         let mail = SessionMail::Attach { caller: self.asking(user), request };
         self.sessions.deliver(session, mail).await;

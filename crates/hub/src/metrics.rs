@@ -18,6 +18,8 @@ pub struct HubMetrics {
     pub(crate) fell_behind: Counter,
     /// Time from publishing an emission until a socket took it, observed by the socket's task.
     pub fan_out: Histogram,
+    /// Commands that another node carries out, since it has their sessions.
+    pub(crate) forwarded: Counter,
     events: Counter,
     turns: Labelled<Counter>,
     tokens: Labelled<Counter>,
@@ -31,6 +33,7 @@ impl Default for HubMetrics {
             behind: Gauge::default(),
             fell_behind: Counter::default(),
             fan_out: Histogram::new(exponential_buckets(0.000_05, 2.0, 18)),
+            forwarded: Counter::default(),
             events: Counter::default(),
             turns: Labelled::default(),
             tokens: Labelled::default(),
@@ -61,6 +64,11 @@ impl HubMetrics {
             "fan_out_seconds",
             "From publishing an emission until a socket took it, for readers of the tail",
             self.fan_out.clone(),
+        );
+        registry.register(
+            "forwarded_commands",
+            "Commands that were handed to the node that has the session",
+            self.forwarded.clone(),
         );
         registry.register("events", "Events that were committed", self.events.clone());
         registry.register("turns", "Turns that ended, by outcome", self.turns.clone());

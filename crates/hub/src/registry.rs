@@ -139,6 +139,8 @@ impl SessionRegistry {
         let retire = |mailbox: &mut mpsc::Receiver<SessionMail>| self.retire(&session, mailbox);
         // The tail of a followed session, for whoever has the session next.
         let mut tail: Option<Arc<Tail>> = None;
+        // Clients that waited to attach there.
+        let mut attaching: Vec<AttachRequest> = Vec::new();
         let mut waiting: Option<WaitingForOwner> = None;
         let mut gone = self.gone.subscribe();
         loop {
@@ -146,6 +148,7 @@ impl SessionRegistry {
             let loaded = SessionDriver::load(&self.services, &session, clients, tail.clone()).await;
             let refusal = match loaded {
                 Ok(mut driver) => {
+                    attaching.drain(..).for_each(|request| driver.attach(request));
                     let end = driver.run(&mut mailbox, retire).await;
                     driver.close(end);
                     if end != LiveEnd::Idle {
@@ -158,11 +161,10 @@ impl SessionRegistry {
                     self.forget(&session, &mut mailbox);
                     break;
                 }
+                Err(NotLoaded::Elsewhere(_)) if self.services.stopping().is_some() => stopping(),
                 Err(NotLoaded::Elsewhere(url)) => {
                     let (services, url) = (&self.services, url.as_deref());
-                    let can_follow = url.is_some()
-                        && services.options.nodes.is_some()
-                        && services.stopping().is_none();
+                    let can_follow = url.is_some() && services.options.nodes.is_some();
                     let open = FollowedSession::open(services, &session, url, tail.clone());
                     let opened = tokio::select! {
                         opened = open => opened,
@@ -170,22 +172,27 @@ impl SessionRegistry {
                         Ok(()) = gone.changed() => continue,
                     };
                     match opened {
-                        Ok(mut followed) => match followed.run(&mut mailbox, retire).await {
-                            FollowEnd::Idle => break,
-                            FollowEnd::Over => {
-                                self.forget(&session, &mut mailbox);
-                                break;
+                        Ok(mut followed) => {
+                            attaching.drain(..).for_each(|request| followed.attach(request));
+                            match followed.run(&mut mailbox, retire).await {
+                                FollowEnd::Idle => break,
+                                FollowEnd::Over => {
+                                    self.forget(&session, &mut mailbox);
+                                    break;
+                                }
+                                FollowEnd::Moved => {
+                                    waiting = None;
+                                    let (its_tail, clients) = followed.into_parts().await;
+                                    (tail, attaching) = (Some(its_tail), clients);
+                                    continue;
+                                }
                             }
-                            FollowEnd::Moved => {
-                                waiting = None;
-                                tail = Some(followed.tail());
-                                continue;
-                            }
-                        },
+                        }
                         // Its clients wait until its owner answers, or is declared dead.
                         Err(refusal) if refusal.code == RefusalCode::Moved && can_follow => {
                             let waiting = waiting.get_or_insert_default();
                             if waiting.since.elapsed() >= OWNER_PATIENCE {
+                                refuse_attaching(&mut attaching, &refusal);
                                 while let Ok(mail) = mailbox.try_recv() {
                                     mail.refuse(refusal.clone());
                                 }
@@ -199,6 +206,7 @@ impl SessionRegistry {
                 Err(NotLoaded::Refused(refusal)) => refusal,
             };
             self.forget(&session, &mut mailbox);
+            refuse_attaching(&mut attaching, &refusal);
             if let Some(tail) = tail {
                 tail.close(&refusal.reason);
             }
@@ -232,6 +240,13 @@ impl SessionRegistry {
         let mut live = self.live.lock();
         live.remove(session);
         mailbox.close();
+    }
+}
+
+/// Refuses clients that wait to attach. One that left needs no answer.
+fn refuse_attaching(waiting: &mut Vec<AttachRequest>, refusal: &Refusal) {
+    for request in waiting.drain(..) {
+        drop(request.reply.send(Err(refusal.clone())));
     }
 }
 

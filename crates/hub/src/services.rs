@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Agent;
 use crate::clock::Clock;
-use crate::cluster::NodeConnector;
+use crate::cluster::{NodeConnector, SharedOffers};
 use crate::memory::Memory;
 use crate::metrics::HubMetrics;
 use crate::turn_message::Replying;
@@ -84,6 +84,8 @@ pub(crate) struct Services {
     pub(crate) memory: Arc<Memory>,
     pub(crate) metrics: HubMetrics,
     pub(crate) workers: Arc<OfferRegistry>,
+    /// Offers of the workers that are connected here, for other nodes.
+    pub(crate) shared_offers: SharedOffers,
     /// Tasks that a stop waits for.
     pub(crate) tasks: TaskTracker,
     /// Work of agents. A stop waits for it only for a moment: an agent may block its thread.
@@ -117,6 +119,7 @@ impl Services {
                 options.clock.clone(),
                 tasks.clone(),
             )),
+            shared_offers: SharedOffers::default(),
             store,
             agent,
             options,

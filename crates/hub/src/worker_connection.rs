@@ -1,9 +1,11 @@
 //! One connection of a worker: its offers, its verbs, and the directives for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use thoughtwire_proto::cluster_offers::NodeTerms;
+use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame};
 use thoughtwire_proto::{
     AgentId, AgentProfile, AgentSpec, CommandId, ConnectionReply, Directive, OFFERED, Offer,
     Refusal, RefusalCode, TurnId, UserId, Verb, WorkerId,
@@ -11,9 +13,13 @@ use thoughtwire_proto::{
 
 use crate::Hub;
 use crate::clock::new_id;
+use crate::cluster::ReturnedSay;
 use crate::hub::check_tool;
+use crate::services::Services;
 use crate::turn_message::{AgentError, Replying};
-use crate::workers::{InboxEntry, KnownPosition, OfferTerms, WorkerInbox, WorkerTurn, is_offered};
+use crate::workers::{
+    InboxEntry, KnownPosition, OfferRegistry, OfferTerms, WorkerInbox, WorkerTurn, is_offered,
+};
 
 /// Most turns that one worker may run at once.
 const TURNS: u64 = 1_000;
@@ -28,6 +34,16 @@ pub struct WorkerConnection {
     user: UserId,
     inbox: Arc<WorkerInbox>,
     offered: Vec<(AgentId, WorkerId)>,
+    directives: DirectiveReader,
+    /// Number of the connection, by which other nodes know it.
+    number: u64,
+    /// Verbs that waited for another node in turns that this node has now.
+    returned: VecDeque<ReturnedSay>,
+}
+
+/// The directives for a worker, in their order.
+pub(crate) struct DirectiveReader {
+    inbox: Arc<WorkerInbox>,
     /// The turn that is being handed over.
     briefing: Option<PendingBriefing>,
 }
@@ -42,12 +58,15 @@ impl Hub {
     /// Opens a connection over which a user's program may offer to run agents.
     #[must_use]
     pub fn worker_connection(&self, user: &UserId) -> WorkerConnection {
+        let inbox = Arc::<WorkerInbox>::default();
         WorkerConnection {
+            number: self.shared.shared_offers.open(&inbox),
             hub: self.clone(),
             user: user.clone(),
-            inbox: Arc::default(),
+            directives: DirectiveReader::new(Arc::clone(&inbox)),
+            inbox,
             offered: Vec::new(),
-            briefing: None,
+            returned: VecDeque::new(),
         }
     }
 }
@@ -82,6 +101,14 @@ impl WorkerConnection {
             self.offered.push(place);
         }
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let shared = NodeTerms {
+            turns: size(turns),
+            history: size(history),
+            memory: offer.memory.unwrap_or(false),
+            tools: offer.tools.clone(),
+            resumable: offer.resumable.unwrap_or(false),
+            known: offer.cursors.clone(),
+        };
         let known: Option<BTreeMap<_, _>> = offer.cursors.map(|cursors| {
             cursors.into_iter().map(|(session, seq)| (session, KnownPosition::Seq(seq))).collect()
         });
@@ -93,7 +120,11 @@ impl WorkerConnection {
             resumable: offer.resumable.unwrap_or(false),
             known,
         };
-        let turns = self.hub.shared.workers.join(&agent.id, &worker, terms, &self.inbox);
+        let Services { workers, shared_offers, .. } = &*self.hub.shared;
+        let joined = workers.join(&agent.id, &worker, terms, &self.inbox);
+        let place = (agent.id.clone(), worker.clone());
+        let elsewhere = shared_offers.offer(self.number, place, joined.since, shared).await;
+        let turns = joined.turns.into_iter().chain(elsewhere).collect();
         Ok(ConnectionReply::Offered { agent: Box::new(agent), worker, turns })
     }
 
@@ -105,28 +136,90 @@ impl WorkerConnection {
         id: Option<CommandId>,
         verb: Verb,
     ) -> Replying<ConnectionReply> {
-        let workers = &self.hub.shared.workers;
-        if let Some(running) = workers.running(turn, &self.inbox) {
-            return running.say(id, verb).await;
+        self.bring_home(turn);
+        self.say_returned().await;
+        let Services { workers, shared_offers, .. } = &*self.hub.shared;
+        if workers.running(turn, &self.inbox).is_none()
+            && let Some(reply) = shared_offers.say(self.number, turn, id.as_ref(), &verb).await
+        {
+            return reply;
         }
-        let ended = workers.answers_of(turn, &self.offered, &self.inbox);
-        let repeated = ended.zip(id).and_then(|(answers, id)| answers.repeated(&id));
-        repeated.unwrap_or_else(|| {
-            let refusal = if workers.is_stopping() {
-                let reason = "the server is stopping; say it again when it is back";
-                Refusal::new(RefusalCode::Stopping, reason)
-            } else {
-                let reason = format!(
-                    "turn {turn} is not this program's to speak in: it has ended, or never was"
-                );
-                Refusal::new(RefusalCode::NoTurn, reason)
-            };
-            Box::pin(std::future::ready(Err(refusal)))
-        })
+        say_in(workers, &self.offered, &self.inbox, turn, id, verb).await
     }
 
     /// The next directive for the worker. Cancel-safe: dropping the future loses none.
     pub async fn next(&mut self) -> Directive {
+        self.say_returned().await;
+        let directive = self.directives.next().await;
+        if let Directive::Run(run) = &directive {
+            self.bring_home(&run.turn);
+        }
+        directive
+    }
+
+    /// Takes over what the worker said in a turn that another node had, and that this one has now.
+    fn bring_home(&mut self, turn: &TurnId) {
+        let Services { workers, shared_offers, .. } = &*self.hub.shared;
+        if workers.running(turn, &self.inbox).is_some() {
+            self.returned.extend(shared_offers.bring_home(self.number, turn));
+        }
+    }
+
+    /// Carries out what was taken over. Cancel-safe: a verb that was carried out already has no
+    /// second effect.
+    async fn say_returned(&mut self) {
+        while let Some(next) = self.returned.front() {
+            let reply = match ClientFrame::decode(&next.frame) {
+                Ok(ClientFrame { id, body: ClientBody::Say { turn, verb } }) => {
+                    let workers = &self.hub.shared.workers;
+                    Some(say_in(workers, &self.offered, &self.inbox, &turn, id, verb).await)
+                }
+                Ok(_) | Err(_) => None,
+            };
+            let said = self.returned.pop_front();
+            if let Some((said, reply)) = said.zip(reply) {
+                // A worker that left needs no answer.
+                self.hub.shared.tasks.spawn(async move { drop(said.reply.send(reply.await)) });
+            }
+        }
+    }
+}
+
+/// Takes a verb in a turn of this node, from a connection with these offers.
+pub(crate) async fn say_in(
+    workers: &OfferRegistry,
+    offered: &[(AgentId, WorkerId)],
+    inbox: &Arc<WorkerInbox>,
+    turn: &TurnId,
+    id: Option<CommandId>,
+    verb: Verb,
+) -> Replying<ConnectionReply> {
+    if let Some(running) = workers.running(turn, inbox) {
+        return running.say(id, verb).await;
+    }
+    let ended = workers.answers_of(turn, offered, inbox);
+    let repeated = ended.zip(id).and_then(|(answers, id)| answers.repeated(&id));
+    repeated.unwrap_or_else(|| {
+        let refusal = if workers.is_stopping() {
+            let reason = "the server is stopping; say it again when it is back";
+            Refusal::new(RefusalCode::Stopping, reason)
+        } else {
+            let reason = format!(
+                "turn {turn} is not this program's to speak in: it has ended, or never was"
+            );
+            Refusal::new(RefusalCode::NoTurn, reason)
+        };
+        Box::pin(std::future::ready(Err(refusal)))
+    })
+}
+
+impl DirectiveReader {
+    pub(crate) fn new(inbox: Arc<WorkerInbox>) -> Self {
+        Self { inbox, briefing: None }
+    }
+
+    /// The next directive. Cancel-safe: dropping the future loses none.
+    pub(crate) async fn next(&mut self) -> Directive {
         loop {
             if let Some(pending) = &mut self.briefing {
                 let directive = (&mut pending.directive).await;
@@ -153,6 +246,7 @@ impl Drop for WorkerConnection {
         for (agent, worker) in &self.offered {
             self.hub.shared.workers.leave(agent, worker, &self.inbox);
         }
+        self.hub.shared.shared_offers.close(self.number);
     }
 }
 

@@ -7,10 +7,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cluster_offers::{OfferAnswer, OfferRequest};
 use crate::dialect::native::ServerFrame;
 use crate::{
-    CommandId, Epoch, Refusal, RefusalCode, Seq, SessionCommand, SessionEmission, SessionId,
-    SessionReply, ToolDeclaration, TurnId, UserId,
+    AgentId, CommandId, Epoch, Refusal, RefusalCode, Seq, SessionCommand, SessionEmission,
+    SessionId, SessionReply, ToolDeclaration, TurnId, UserId,
 };
 
 /// A frame from a node to the session's owner.
@@ -43,6 +44,42 @@ pub enum NodeRequest {
         /// The command.
         command: SessionCommand,
     },
+    /// Save an owner's edit of a memory block of the session's agent.
+    EditBlock {
+        /// Number of the command on this connection.
+        number: u64,
+        /// The edit.
+        edit: NodeBlockEdit,
+    },
+    /// Something about offers of workers that are connected to the node.
+    Offers {
+        /// The frame.
+        frame: OfferRequest,
+    },
+}
+
+/// An edit of a memory block as it travels between nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeBlockEdit {
+    /// The agent.
+    pub agent: AgentId,
+    /// The block's label.
+    pub label: String,
+    /// The text before the edit.
+    pub before: String,
+    /// The block from now on; absent if it is deleted.
+    pub after: Option<NodeBlock>,
+}
+
+/// A memory block as it travels between nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeBlock {
+    /// The text.
+    pub text: String,
+    /// Maximum number of its characters.
+    pub limit: usize,
+    /// Its purpose.
+    pub description: String,
 }
 
 /// A frame from the session's owner to a node.
@@ -94,6 +131,11 @@ pub enum OwnerFrame {
         reason: String,
         /// Whether the session was deleted. Otherwise another node may have it.
         deleted: bool,
+    },
+    /// Something for the workers that are connected to the node.
+    Offers {
+        /// The frame.
+        frame: OfferAnswer,
     },
 }
 

@@ -15,6 +15,7 @@
 //! The crate has no clocks, I/O, async or logging.
 
 pub mod cluster;
+pub mod cluster_offers;
 mod command;
 pub mod connection;
 pub mod dialect;

@@ -13,8 +13,11 @@ use headers::HeaderMapExt as _;
 use headers::authorization::Bearer;
 use headers::{Authorization, SecWebsocketKey};
 use sha2::{Digest as _, Sha256};
-use thoughtwire_hub::{Hub, Presence, Read, Subscription, TailEntry, WakeSignal};
+use thoughtwire_hub::{
+    Hub, Presence, Read, RemoteWorkers, Replying, Subscription, TailEntry, WakeSignal,
+};
 use thoughtwire_proto::cluster::{NodeAnswer, NodeRequest, OwnerFrame};
+use thoughtwire_proto::cluster_offers::OfferAnswer;
 use thoughtwire_proto::connection::Close;
 use thoughtwire_proto::{
     Attached, Cursor, Refusal, RefusalCode, SessionEmission, SessionId, SessionReply, Start, UserId,
@@ -73,6 +76,7 @@ pub(crate) async fn cluster(
                 hub,
                 wake: Arc::new(Notify::new()),
                 followed: None,
+                workers: None,
                 replies: FuturesUnordered::new(),
             };
             let end = connection.run(phase).await;
@@ -95,6 +99,14 @@ struct FollowedHere {
     subscription: Subscription,
 }
 
+/// The next frame for the node's workers. Never resolves while there are none.
+async fn next_answer(workers: &mut Option<RemoteWorkers>) -> OfferAnswer {
+    match workers {
+        Some(workers) => workers.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 type NumberedReply = (u64, Result<SessionReply, Refusal>);
 
 /// A connection of another node.
@@ -103,6 +115,8 @@ struct NodeConnection<S> {
     hub: Hub,
     wake: WakeSignal,
     followed: Option<FollowedHere>,
+    /// Workers that are connected to the node.
+    workers: Option<RemoteWorkers>,
     replies: FuturesUnordered<BoxFuture<'static, NumberedReply>>,
 }
 
@@ -117,6 +131,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NodeConnection<S> {
                 biased;
                 Some(reply) = self.replies.next() => self.reply(reply).await,
                 () = self.wake.notified() => Ok(()),
+                frame = next_answer(&mut self.workers) => {
+                    self.say(OwnerFrame::Offers { frame }).await
+                }
                 received = self.socket.next() => match received {
                     Ok(Received::Text(text)) => self.request(&text).await,
                     Ok(Received::Binary(_)) => Err(ConnectionEnd::Broken(Close::Protocol)),
@@ -147,8 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NodeConnection<S> {
                 // The earlier place is left first, so that its tools are not counted twice.
                 self.followed = None;
                 let start = Start::After(Cursor { epoch: Some(epoch), seq: after });
-                let presence =
-                    if clients > 0 { Presence::Client { tools } } else { Presence::Unseen };
+                let presence = Presence::Node { clients, tools };
                 let wake = Arc::clone(&self.wake);
                 let answer = match self.hub.attach(&user, &session, start, wake, presence).await {
                     Ok((attached, subscription)) => {
@@ -162,18 +178,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NodeConnection<S> {
             }
             NodeRequest::Command { number, from, id, command } => {
                 let Some(FollowedHere { user, session, .. }) = &self.followed else {
-                    let reason = "no session is followed on this connection";
-                    let refusal = Refusal::new(RefusalCode::NotAttached, reason).into();
-                    return self.say(OwnerFrame::CommandRefused { number, refusal }).await;
+                    return self.refuse_unfollowed(number).await;
                 };
                 let reply = self.hub.submit(user, from, id, session.clone(), command).await;
-                self.replies.push(Box::pin(async move {
-                    // Unconstrained, so that a reply that is ready goes before what follows.
-                    (number, tokio::task::coop::unconstrained(reply).await)
-                }));
+                self.expect(number, reply);
+                Ok(())
+            }
+            NodeRequest::Offers { frame } => {
+                self.workers.get_or_insert_with(|| self.hub.remote_workers()).take(frame);
+                Ok(())
+            }
+            NodeRequest::EditBlock { number, edit } => {
+                let Some(FollowedHere { user, session, .. }) = &self.followed else {
+                    return self.refuse_unfollowed(number).await;
+                };
+                let reply = self.hub.edit_block_of_node(user, session, edit).await;
+                self.expect(number, reply);
                 Ok(())
             }
         }
+    }
+
+    fn expect(&self, number: u64, reply: Replying<SessionReply>) {
+        self.replies.push(Box::pin(async move {
+            // Unconstrained, so that a reply that is ready goes before what follows.
+            (number, tokio::task::coop::unconstrained(reply).await)
+        }));
+    }
+
+    async fn refuse_unfollowed(&mut self, number: u64) -> Result<(), ConnectionEnd> {
+        let reason = "no session is followed on this connection";
+        let refusal = Refusal::new(RefusalCode::NotAttached, reason).into();
+        self.say(OwnerFrame::CommandRefused { number, refusal }).await
     }
 
     async fn reply(&mut self, (number, reply): NumberedReply) -> Result<(), ConnectionEnd> {
@@ -219,6 +255,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NodeConnection<S> {
 
     async fn ended(&mut self, reason: &str) -> Result<(), ConnectionEnd> {
         let Some(FollowedHere { session, .. }) = self.followed.take() else { return Ok(()) };
+        // Commands that are under way come before the end, a deletion's own among them.
+        while let Some(reply) = self.replies.next().await {
+            self.reply(reply).await?;
+        }
         let stored = self.hub.store().directory().session(&session).await;
         let deleted = stored.is_ok_and(|stored| stored.is_none());
         self.say(OwnerFrame::FollowEnded { reason: reason.to_owned(), deleted }).await

@@ -175,7 +175,13 @@ impl<H: SessionHost> AcceptedLog<H> {
     /// The oldest append is on disk: takes it, and the emissions behind it.
     pub(crate) fn confirm(&mut self) -> Option<(PendingAppend<H>, Vec<Emission>)> {
         let (append, shown) = self.pipeline.confirm()?;
-        for record in &append.records {
+        self.shows(&append.records);
+        Some((append, shown))
+    }
+
+    /// Takes note of records that subscribers are going to see.
+    fn shows(&mut self, records: &[Record]) {
+        for record in records {
             match &record.event {
                 Event::Turn(TurnEvent::Started { .. }) => self.shown_turn.clone_from(&record.turn),
                 Event::Turn(TurnEvent::Ended { .. }) => self.shown_turn = None,
@@ -196,7 +202,6 @@ impl<H: SessionHost> AcceptedLog<H> {
                 | Event::Other(_) => {}
             }
         }
-        Some((append, shown))
     }
 
     /// An append failed: refuses everything under way. The accepted state stays as it is until
@@ -210,9 +215,14 @@ impl<H: SessionHost> AcceptedLog<H> {
         self.effects.push(Effect::DiscardAppends);
     }
 
-    /// Goes back to the state that is on disk.
-    pub(crate) fn restore(&mut self, state: State) {
+    /// Goes back to the state that is on disk. Publishes the records there that were not shown, so
+    /// that subscribers miss none.
+    pub(crate) fn restore(&mut self, state: State, unseen: Vec<Record>) {
         self.state = state;
+        if !unseen.is_empty() {
+            self.shows(&unseen);
+            self.effects.push(Effect::Publish { records: unseen, then: Vec::new() });
+        }
     }
 }
 

@@ -310,7 +310,8 @@ impl<H: SessionHost> SessionCore<H> {
         self.turns.log.emit(Effect::Publish { records: append.records, then });
     }
 
-    /// An append failed: nothing under way is on disk, so the core goes back to what is.
+    /// An append failed: the core goes back to what is on disk. Appends under way may be there, if
+    /// the outcome is unknown.
     fn save_failed(&mut self, refusal: Refusal) {
         if self.turns.log.is_settled() || self.life == LifePhase::Ended {
             return;
@@ -325,11 +326,18 @@ impl<H: SessionHost> SessionCore<H> {
     fn reloaded(&mut self, result: Result<Option<StoredState>, Refusal>, now: Now) {
         let Some(reload) = &mut self.reload else { return };
         match result {
-            Ok(Some(StoredState { state, inputs })) => {
-                self.turns.log.restore(state);
+            Ok(Some(StoredState { state, inputs, unseen })) => {
+                self.turns.log.restore(state, unseen);
                 self.turns.inputs = inputs;
             }
-            Ok(None) => {}
+            Ok(None) => {
+                self.reload = None;
+                // A deletion that is under way has an answer of its own.
+                if self.turns.deletion.is_none() {
+                    self.erased();
+                }
+                return;
+            }
             // Neither writing nor reading works: there is nothing true to go on with yet. Callers
             // do not wait for it.
             Err(refusal) => {

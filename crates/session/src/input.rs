@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    Input, ItemId, Refusal, RefusalCode, ResumeReason, SessionCommand, SessionId, SessionReply,
-    State, TurnId,
+    Input, ItemId, Record, Refusal, RefusalCode, ResumeReason, SessionCommand, SessionId,
+    SessionReply, State, TurnId,
 };
 
 use crate::host::Extras;
@@ -142,6 +142,9 @@ pub struct StoredState {
     pub state: State,
     /// Contents of the queued inputs and of a parked turn's input.
     pub inputs: HashMap<ItemId, Input>,
+    /// Records up to the state's head that subscribers were not shown: appends that were saved
+    /// although that was unknown. Empty when a session is loaded.
+    pub unseen: Vec<Record>,
 }
 
 /// A session as it is loaded.

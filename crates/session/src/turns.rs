@@ -125,7 +125,7 @@ impl<H: SessionHost> TurnQueue<H> {
             stop_at,
             ..
         } = loaded;
-        let StoredState { state, inputs } = stored;
+        let StoredState { state, inputs, .. } = stored;
         let time_spent = state.turn().map(|turn| (turn.id.clone(), time_spent));
         Self {
             log: AcceptedLog::new(state, seen_keys),

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{AgentId, SessionId, UserId};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::Overlong;
 
@@ -90,6 +90,8 @@ struct SharedChanges {
     /// Whether the transaction under way has recorded a change.
     is_recording: AtomicBool,
     has_other_nodes: AtomicBool,
+    /// Addresses of other nodes that live.
+    addresses: watch::Sender<Vec<String>>,
 }
 
 /// Changes that other nodes are not told of yet.
@@ -111,6 +113,7 @@ impl StoreChanges {
             wake: Notify::new(),
             is_recording: AtomicBool::new(false),
             has_other_nodes: AtomicBool::new(false),
+            addresses: watch::Sender::default(),
         })))
     }
 
@@ -126,6 +129,13 @@ impl StoreChanges {
     #[must_use]
     pub fn has_other_nodes(&self) -> bool {
         self.0.as_ref().is_some_and(|shared| shared.has_other_nodes.load(Ordering::Relaxed))
+    }
+
+    /// Addresses under which the other nodes that live are reached, as they change. `None` if no
+    /// other node can share the store.
+    #[must_use]
+    pub fn addresses(&self) -> Option<watch::Receiver<Vec<String>>> {
+        self.0.as_ref().map(|shared| shared.addresses.subscribe())
     }
 
     /// Tells other nodes that the listing of a session changed: soon, with others, and the same one
@@ -162,9 +172,16 @@ impl StoreChanges {
         shared.wake.notify_one();
     }
 
-    /// Notes whether there are other nodes. New ones may have missed changes of listings.
-    pub(crate) fn set_has_other_nodes(&self, has_other_nodes: bool) {
+    /// Notes the other nodes by their addresses. New ones may have missed changes of listings.
+    pub(crate) fn set_other_nodes(&self, nodes: Vec<Option<String>>) {
         let Some(shared) = &self.0 else { return };
+        let has_other_nodes = !nodes.is_empty();
+        let addresses: Vec<_> = nodes.into_iter().flatten().collect();
+        shared.addresses.send_if_modified(|known| {
+            let is_new = *known != addresses;
+            *known = addresses;
+            is_new
+        });
         if !shared.has_other_nodes.swap(has_other_nodes, Ordering::Relaxed) && has_other_nodes {
             shared.pending.lock().renew_listings();
             shared.wake.notify_one();

@@ -5,12 +5,20 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::StoreError;
 use crate::sqlite::{DirLock, make_dir};
 
 /// Name of the file with a node's id in its data directory.
 const FILE: &str = "node";
+
+/// Time for which a lease is given.
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
+
+/// Time after the last renewal, by a node's own clock, at which it stops by itself: a second before
+/// its lease ends.
+pub(crate) const OWN_LIMIT: Duration = Duration::from_secs(4);
 
 /// A node of a database, as the others see it.
 #[derive(Debug, Clone, PartialEq)]

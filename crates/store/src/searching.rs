@@ -2,8 +2,8 @@
 //!
 //! The words and vectors of an agent are kept in an index in memory, filled from the store when the
 //! agent is first searched. Each search first reads what is new: texts and vectors behind the last
-//! ones, by number. An index is made again when texts were deleted (`SearchMarks::erased`), or when it
-//! has fewer texts than the agent, because another node committed them in another order.
+//! ones, by number. An index is made again when texts were deleted (`SearchMarks::erased`), or when
+//! it has fewer texts than the agent, because another node committed them in another order.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -58,6 +58,10 @@ pub(crate) trait Backend: Send + Sync {
     /// Turns false when other processes may write in the place of this one; `None` where no other
     /// process can.
     fn lease(&self) -> Option<watch::Receiver<bool>>;
+    /// Checks that no other process may write in the place of this one now.
+    fn check_lease(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 impl Store {
@@ -178,6 +182,16 @@ impl Store {
     #[must_use]
     pub fn lease(&self) -> Option<watch::Receiver<bool>> {
         self.backend.lease()
+    }
+
+    /// Checks, by this process's own clock, that no other process may have taken its sessions. What
+    /// this process has in memory of a session of its own is the newest there is then.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when the lease is lost, [`StoreError::Away`] while it cannot be
+    /// renewed.
+    pub fn check_lease(&self) -> Result<(), StoreError> {
+        self.backend.check_lease()
     }
 
     /// Checks that it can save: at once where the newest write worked, else by trying another.

@@ -1,4 +1,5 @@
-//! Fills an empty data directory through Thoughtwire's own store: `fill DIR SESSIONS EVENTS`.
+//! Fills an empty data directory, or a PostgreSQL database, through Thoughtwire's own store:
+//! `fill PLACE SESSIONS EVENTS`.
 //!
 //! The sessions `s-0`, `s-1` and so on belong to one agent, and have EVENTS events each. All texts
 //! are indexed for searches, as on a server that has caught up with indexing.
@@ -11,7 +12,7 @@ use thoughtwire_proto::{
     AgentId, AgentSpec, Event, Id, InputEvent, Outcome, Record, Seq, State, Timestamp, TurnEvent,
     TurnId, UserId,
 };
-use thoughtwire_store::{Batch, Commit, NewAgent, NewSession, Store, StoredSession};
+use thoughtwire_store::{Batch, Commit, NewAgent, NewSession, NodeIdentity, Store, StoredSession};
 
 /// Number of writes that are under way at once.
 const BATCH: usize = 1000;
@@ -30,14 +31,18 @@ type Outcomes<T> = Result<T, Box<dyn Error>>;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcomes<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [dir, sessions, events] = arguments.as_slice() else {
-        return Err("fill DIR SESSIONS EVENTS".into());
+    let [place, sessions, events] = arguments.as_slice() else {
+        return Err("fill PLACE SESSIONS EVENTS".into());
     };
     let (sessions, events) = (sessions.parse()?, events.parse()?);
     let now = Timestamp::from_millis(i64::try_from(
         SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis(),
     )?);
-    let store = Store::open(Path::new(dir), now)?;
+    let store = if place.starts_with("postgres") {
+        Store::connect(place, NodeIdentity::new("fill", None), now).await?
+    } else {
+        Store::open(Path::new(place), now)?
+    };
     let (begun, agent) = (Instant::now(), "a-filled".parse()?);
     let mut filling = Filling { store, agent, now, begun, told: begun };
     let opened = filling.open(sessions).await?;
@@ -192,9 +197,9 @@ fn turn(state: &mut State, events: u64, at: Timestamp) -> Outcomes<Vec<Record>> 
                 format!("{} is what there was to say, and then a little more of it", seq.0),
             );
             if number % 2 == 1 && number + 1 < events {
-                Event::Turn(TurnEvent::Thought { item, text, complete: true })
+                Event::Turn(TurnEvent::Thought { item, text, complete: true, continues: None })
             } else {
-                Event::Turn(TurnEvent::Message { item, text, complete: true })
+                Event::Turn(TurnEvent::Message { item, text, complete: true, continues: None })
             }
         } else {
             Event::Turn(TurnEvent::Ended {

@@ -3,7 +3,7 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Map, Value};
 use thoughtwire_proto::AgentSpec;
-use thoughtwire_proto::rest::AgentPatch;
+use thoughtwire_proto::rest::{AgentPatch, SessionPatch};
 
 use super::dialect::{BenchWire, SessionName};
 use super::plan::BenchPlan;
@@ -14,6 +14,12 @@ const AT_ONCE: usize = 32;
 
 /// The only agent of a user without a key on Sparky's wire.
 const SPARKY: &str = "sparky";
+
+/// Gives a session a title, so that the node that is asked owns it before readers come.
+async fn name_session(rest: &RestClient, session: &str, plan: &BenchPlan) -> anyhow::Result<()> {
+    let changes = SessionPatch { title: Some(plan.name.clone()), ..SessionPatch::default() };
+    rest.edit_session(&session.parse()?, &changes).await
+}
 
 /// The agents and sessions of a run.
 pub(crate) struct BenchFixtures {
@@ -59,6 +65,10 @@ impl BenchFixtures {
                 let more = (sessions.len()..plan.sessions).map(|_| rest.create_session(&plan.name));
                 let more: Vec<_> = stream::iter(more).buffered(AT_ONCE).try_collect().await?;
                 sessions.extend(more.iter().map(ToString::to_string));
+                if plan.has_owner {
+                    let titles = sessions.iter().map(|session| name_session(&rest, session, plan));
+                    stream::iter(titles).buffered(AT_ONCE).try_collect::<()>().await?;
+                }
                 sessions
             }
             BenchWire::Memgpt => agents.clone(),

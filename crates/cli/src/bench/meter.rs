@@ -13,14 +13,14 @@ const BUSY: f64 = 0.85;
 
 /// Measures what processes use between two moments.
 pub(crate) struct UsageMeter {
-    pid: Option<u32>,
+    pids: Vec<u32>,
     begun: Instant,
     server: Option<ProcessUsage>,
     own: Duration,
     peak: u64,
 }
 
-/// Resources that the server used.
+/// Resources that the server used, or all servers of the run together.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct ServerUsage {
     /// User and system time of the process during the load.
@@ -50,10 +50,10 @@ struct ProcessUsage {
 
 impl UsageMeter {
     /// Starts the measurement.
-    pub(crate) fn begin(pid: Option<u32>) -> anyhow::Result<Self> {
-        let server = pid.map(used).transpose()?;
+    pub(crate) fn begin(pids: Vec<u32>) -> anyhow::Result<Self> {
+        let server = used_by_all(&pids)?;
         Ok(Self {
-            pid,
+            pids,
             begun: Instant::now(),
             server,
             own: own(),
@@ -63,7 +63,7 @@ impl UsageMeter {
 
     /// Samples the server's memory.
     pub(crate) fn look(&mut self) {
-        if let Some(used) = self.pid.and_then(|pid| used(pid).ok()) {
+        if let Ok(Some(used)) = used_by_all(&self.pids) {
             self.peak = self.peak.max(used.rss);
         }
     }
@@ -75,8 +75,8 @@ impl UsageMeter {
 
     /// Ends the measurement after this number of deliveries.
     pub(crate) fn end(&self, delivered: u64) -> (Option<ServerUsage>, GeneratorUsage) {
-        let server = self.pid.zip(self.server).and_then(|(pid, before)| {
-            let after = used(pid).ok()?;
+        let server = self.server.and_then(|before| {
+            let after = used_by_all(&self.pids).ok()??;
             let cpu_seconds = after.cpu.saturating_sub(before.cpu).as_secs_f64();
             Some(ServerUsage {
                 cpu_seconds,
@@ -103,6 +103,17 @@ pub(crate) fn as_f64(count: u64) -> f64 {
 
 fn own() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
+}
+
+/// Adds up the usage of processes; `None` where there are none.
+fn used_by_all(pids: &[u32]) -> anyhow::Result<Option<ProcessUsage>> {
+    let mut sum = None;
+    for pid in pids {
+        let one = used(*pid)?;
+        let before = sum.unwrap_or(ProcessUsage { cpu: Duration::ZERO, rss: 0 });
+        sum = Some(ProcessUsage { cpu: before.cpu + one.cpu, rss: before.rss + one.rss });
+    }
+    Ok(sum)
 }
 
 /// Reads a process's usage from `/proc`, see proc(5).

@@ -31,7 +31,7 @@ use tokio::time::Instant;
 
 use crate::cli::{BenchDialect, BenchFlags};
 use crate::out::{self, TextStyle};
-use crate::rest::RestClient;
+use crate::rest::{RestClient, ServerAddress};
 use crate::{CommandStatus, rest};
 use counters::RunCounters;
 use delivery::DeliveryFaults;
@@ -59,7 +59,11 @@ pub(crate) async fn run(flags: BenchFlags) -> anyhow::Result<CommandStatus> {
         BenchDialect::Plain => None,
     };
     let plan = Rc::new(BenchPlan::new(&flags, server.as_ref()).await?);
-    let rest = server.map(RestClient::new).transpose()?;
+    let owner = server.map(|server| match &flags.owner {
+        Some(owner) => ServerAddress { base: owner.trim_end_matches('/').to_owned(), ..server },
+        None => server,
+    });
+    let rest = owner.map(RestClient::new).transpose()?;
     if let Some(rest) = &rest
         && !rest.transport.is_there().await
     {
@@ -148,7 +152,7 @@ impl BenchRun {
                 self.bench_sessions.len()
             ),
         );
-        let mut meter = UsageMeter::begin(self.plan.pid)?;
+        let mut meter = UsageMeter::begin(self.plan.pids.clone())?;
         self.counters.begin();
         // `watch` ends when everything was read; no input is sent after that.
         let asking = async {

@@ -35,7 +35,9 @@ pub(crate) struct BenchPlan {
     pub(crate) hold: Duration,
     pub(crate) patience: Duration,
     pub(crate) addresses: u32,
-    pub(crate) pid: Option<u32>,
+    pub(crate) pids: Vec<u32>,
+    /// Whether another node owns the sessions.
+    pub(crate) has_owner: bool,
     /// Whether an external worker runs the turns.
     pub(crate) offers: bool,
     pub(crate) keeps: bool,
@@ -100,6 +102,9 @@ impl BenchPlan {
         }
         if flags.deltas && flags.dialect != BenchDialect::Native {
             return Err(UsageError("--deltas needs --dialect native".to_owned()).into());
+        }
+        if flags.owner.is_some() && flags.dialect != BenchDialect::Native {
+            return Err(UsageError("--owner needs --dialect native".to_owned()).into());
         }
         if flags.offered && flags.dialect != BenchDialect::Native {
             return Err(UsageError("--offered needs --dialect native".to_owned()).into());
@@ -172,7 +177,8 @@ impl BenchPlan {
             hold: Duration::from_secs_f64(flags.hold),
             patience: Duration::from_secs(flags.patience.max(1)),
             addresses,
-            pid: flags.pid,
+            pids: flags.pid.clone(),
+            has_owner: flags.owner.is_some(),
             offers: flags.offered,
             keeps: flags.keep,
             name,

@@ -99,9 +99,13 @@ pub(crate) struct BenchFlags {
     /// Number of loopback addresses to connect from [default: as many as the connections need].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) addresses: Option<u8>,
-    /// Process id of a server on this machine, to report its processor time and memory (Linux).
+    /// Address of another node of the same cluster that owns the sessions of the run.
+    #[arg(long, value_name = "URL")]
+    pub(crate) owner: Option<String>,
+    /// Process id of a server on this machine, to report its processor time and memory (Linux);
+    /// may be repeated for several nodes, whose sum is reported.
     #[arg(long, value_name = "PID")]
-    pub(crate) pid: Option<u32>,
+    pub(crate) pid: Vec<u32>,
     /// Give up when no frame has arrived for S seconds.
     #[arg(long, value_name = "S", default_value_t = 30)]
     pub(crate) patience: u64,

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use thoughtwire_proto::cluster::{NodeAnswer, NodeRequest, OwnerFrame};
 use thoughtwire_proto::{
-    Attached, Emission, Event, Record, Refusal, RefusalCode, Seq, SessionId, Timestamp, TurnEvent,
-    TurnId,
+    Attached, Emission, Event, Record, Refusal, RefusalCode, Seq, SessionId, Start, Timestamp,
+    TurnEvent, TurnId,
 };
 use thoughtwire_session::{SessionRequest, unknown_session};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::OwnerLink;
+use crate::directory::forwarded_edit;
 use crate::services::Services;
 use crate::session::{AttachRequest, LogView, PeerPosition, SessionMail, SessionStorage};
 use crate::subscription::Subscription;
@@ -34,7 +38,30 @@ pub(crate) struct FollowedSession {
     /// Where the owner is reached.
     url: String,
     owner: OwnerLink,
+    /// The owner's first answer, until it is taken.
+    opened: Option<OwnerFrame>,
+    /// Where the log ends by the database, for clients that want to attach.
+    looks: FuturesUnordered<BoxFuture<'static, LogLook>>,
+    /// Clients that attach once this node has the log up to there.
+    attaching: Vec<AttachLater>,
     idle_since: Instant,
+}
+
+/// The log in the database, looked at for a client that attaches.
+type LogLook = (AttachRequest, Result<AttachPoint, Refusal>);
+
+/// Facts that have to be known before a client attaches.
+struct AttachPoint {
+    head: Seq,
+    first: Seq,
+    /// The peer's position, if the client wants to begin there.
+    position: Option<PeerPosition>,
+}
+
+/// A client that waits for the records up to a position.
+struct AttachLater {
+    request: AttachRequest,
+    point: AttachPoint,
 }
 
 /// Why a session is followed no longer.
@@ -72,7 +99,7 @@ impl FollowedSession {
         let storage = SessionStorage::new(&services.store, &stored);
         let follow = follow_request(&storage, &tail);
         let (owner, answer) = OwnerLink::open(connector.as_ref(), url, follow).await?;
-        let mut followed = Self {
+        Ok(Self {
             services: Arc::clone(services),
             first: stored.first,
             storage,
@@ -80,15 +107,20 @@ impl FollowedSession {
             turn: None,
             url: url.to_owned(),
             owner,
+            opened: Some(answer),
+            looks: FuturesUnordered::new(),
+            attaching: Vec::new(),
             idle_since: Instant::now(),
-        };
-        followed.said(answer).await;
-        Ok(followed)
+        })
     }
 
-    /// Its tail, for whoever has the session next.
-    pub(crate) fn tail(&self) -> Arc<Tail> {
-        Arc::clone(&self.tail)
+    /// Its tail, and the clients that wait to attach, for whoever has the session next.
+    pub(crate) async fn into_parts(mut self) -> (Arc<Tail>, Vec<AttachRequest>) {
+        let mut waiting: Vec<_> = self.attaching.into_iter().map(|one| one.request).collect();
+        while let Some((request, _)) = self.looks.next().await {
+            waiting.push(request);
+        }
+        (self.tail, waiting)
     }
 
     /// Follows until something ends it. `retire` takes an idle session out of the registry, and
@@ -99,8 +131,12 @@ impl FollowedSession {
         retire: impl Fn(&mut mpsc::Receiver<SessionMail>) -> bool,
     ) -> FollowEnd {
         let passivate_after = self.services.options.passivate_after;
+        if let Some(end) = self.opened.take().and_then(|answer| self.said(answer)) {
+            return end;
+        }
         loop {
-            if !self.owner.is_idle() || self.tail.has_readers() {
+            let is_needed = !self.owner.is_idle() || !self.looks.is_empty();
+            if is_needed || !self.attaching.is_empty() || self.tail.has_readers() {
                 self.idle_since = Instant::now();
             } else if self.idle_since.elapsed() >= passivate_after && retire(mailbox) {
                 return FollowEnd::Idle;
@@ -117,8 +153,12 @@ impl FollowedSession {
                     Some(answer) => self.answered(answer).await,
                     None => Some(FollowEnd::Moved),
                 },
+                Some((request, point)) = self.looks.next() => {
+                    self.looked(request, point);
+                    None
+                }
                 mail = mailbox.recv() => match mail {
-                    Some(mail) => self.mail(mail).await,
+                    Some(mail) => self.mail(mail),
                     None => Some(FollowEnd::Over),
                 },
                 () = tail.presence_changed() => {
@@ -130,6 +170,7 @@ impl FollowedSession {
             if let Some(end) = ended {
                 return end;
             }
+            self.attach_waiting();
         }
     }
 
@@ -143,11 +184,11 @@ impl FollowedSession {
                     Some(FollowEnd::Moved)
                 }
             },
-            NodeAnswer::Said(frame) => self.said(frame).await,
+            NodeAnswer::Said(frame) => self.said(frame),
         }
     }
 
-    async fn said(&mut self, frame: OwnerFrame) -> Option<FollowEnd> {
+    fn said(&mut self, frame: OwnerFrame) -> Option<FollowEnd> {
         match frame {
             OwnerFrame::Following { first, recovered, turn, .. } => {
                 if first > self.first {
@@ -170,6 +211,10 @@ impl FollowedSession {
                 self.owner.answered(number, Err(refusal.into()));
                 None
             }
+            OwnerFrame::Offers { .. } => {
+                tracing::warn!("another node sent what does not belong to a followed session");
+                Some(FollowEnd::Moved)
+            }
             OwnerFrame::NotFollowed { .. } | OwnerFrame::FollowEnded { deleted: false, .. } => {
                 Some(FollowEnd::Moved)
             }
@@ -184,19 +229,19 @@ impl FollowedSession {
     /// read from the database, where they are before anybody is shown them.
     async fn show(&mut self, emission: Emission) -> Result<(), Refusal> {
         if let Emission::Record(record) = &emission {
+            self.turn = turn_behind(record, self.turn.take());
             if record.seq <= self.tail.head() {
                 return Ok(());
             }
             if record.seq > self.tail.head().next() {
                 fill(&self.services, &self.tail, Seq(record.seq.0 - 1)).await?;
             }
-            self.turn = turn_behind(record, self.turn.take());
         }
         self.tail.publish([emission]);
         Ok(())
     }
 
-    async fn mail(&mut self, mail: SessionMail) -> Option<FollowEnd> {
+    fn mail(&mut self, mail: SessionMail) -> Option<FollowEnd> {
         if mail.user().is_some_and(|user| *user != self.storage.user) {
             mail.refuse(unknown_session(&self.storage.id));
             return None;
@@ -210,18 +255,27 @@ impl FollowedSession {
         }
         match mail {
             SessionMail::Attach { request, .. } => {
-                self.attach(request).await;
+                self.attach(request);
                 None
             }
             SessionMail::Request { request: SessionRequest::Command(request), .. } => {
+                self.services.metrics.forwarded.inc();
                 self.owner.command(request);
                 None
             }
-            mail @ SessionMail::Request { .. } => {
-                mail.refuse(Refusal::new(
-                    RefusalCode::Moved,
-                    "another node has this session; ask that one",
-                ));
+            SessionMail::Request {
+                request: SessionRequest::EditBlock { changed, extras, reply },
+                ..
+            } => {
+                self.services.metrics.forwarded.inc();
+                match forwarded_edit(changed, extras) {
+                    Some(edit) => self.owner.edit_block(edit, reply),
+                    None => drop(reply.send(Err(another_node_has_it()))),
+                }
+                None
+            }
+            mail @ SessionMail::Request { request: SessionRequest::Begin { .. }, .. } => {
+                mail.refuse(another_node_has_it());
                 None
             }
             SessionMail::Shorten { reply, .. } => {
@@ -242,26 +296,56 @@ impl FollowedSession {
         }
     }
 
-    async fn attach(&mut self, request: AttachRequest) {
+    /// Attaches a client once this node has everything that the database has by now: what any node
+    /// has acknowledged before is there. The owner's frames may still be on their way.
+    pub(crate) fn attach(&mut self, request: AttachRequest) {
+        let (services, storage) = (Arc::clone(&self.services), self.storage.clone());
+        self.looks.push(Box::pin(async move {
+            let point = AttachPoint::look(&services, &storage, &request.start).await;
+            (request, point)
+        }));
+    }
+
+    fn looked(&mut self, request: AttachRequest, point: Result<AttachPoint, Refusal>) {
+        match point {
+            Ok(point) => self.attaching.push(AttachLater { request, point }),
+            // A client that left needs no answer.
+            Err(refusal) => drop(request.reply.send(Err(refusal))),
+        }
+    }
+
+    fn attach_waiting(&mut self) {
+        let head = self.tail.head();
+        for AttachLater { request, point } in
+            self.attaching.extract_if(.., |waiting| waiting.point.head <= head).collect::<Vec<_>>()
+        {
+            if point.first > self.first {
+                self.first = point.first;
+                self.tail.forget(point.first);
+            }
+            self.join(request, point.position);
+        }
+    }
+
+    fn join(&self, request: AttachRequest, position: Option<PeerPosition>) {
         let AttachRequest { start, reader, reply } = request;
+        // A client may have read further at another node than this one was told of.
+        if let Start::After(cursor) = &start
+            && cursor.seq > self.tail.head()
+            && let Err(refusal) = fill(&self.services, &self.tail, cursor.seq).await
+        {
+            let session = &self.storage.id;
+            tracing::debug!(%session, %refusal, "the log has no record at a client's cursor");
+        }
         let view = LogView {
             storage: &self.storage,
             tail: &self.tail,
             first: self.first,
             turn: self.turn.as_ref(),
         };
-        let (begin, unended) = match view.begin(&start) {
-            Ok(begin) => (begin, Vec::new()),
-            Err(peer) => {
-                let now = self.services.now().as_millis();
-                let window = self.services.options.proven_for_ms;
-                let since = Timestamp::from_millis(now.saturating_sub(window));
-                match PeerPosition::read(&self.storage, peer.clone(), since).await {
-                    Ok(position) => (view.proven(position.proven), position.unended),
-                    Err(refusal) => return drop(reply.send(Err(refusal))),
-                }
-            }
-        };
+        let (proven, unended) =
+            position.map_or((None, Vec::new()), |position| (position.proven, position.unended));
+        let begin = view.begin(&start).unwrap_or_else(|_| view.proven(proven));
         self.tail.join(&reader);
         let attached = Attached { unended, ..view.attached(begin) };
         let subscription = Subscription::new(
@@ -273,6 +357,27 @@ impl FollowedSession {
         );
         // A client that left takes the subscription with it.
         drop(reply.send(Ok((attached, subscription))));
+    }
+}
+
+impl AttachPoint {
+    async fn look(
+        services: &Services,
+        storage: &SessionStorage,
+        start: &Start,
+    ) -> Result<Self, Refusal> {
+        let stored = services.store.directory().session(&storage.id).await?;
+        let stored = stored.ok_or_else(|| unknown_session(&storage.id))?;
+        let position = match start {
+            Start::Proven(peer) => {
+                let now = services.now().as_millis();
+                let since = now.saturating_sub(services.options.proven_for_ms);
+                let since = Timestamp::from_millis(since);
+                Some(PeerPosition::read(storage, peer.clone(), since).await?)
+            }
+            Start::Head | Start::Last(_) | Start::After(_) => None,
+        };
+        Ok(Self { head: stored.state.head(), first: stored.first, position })
     }
 }
 
@@ -294,6 +399,10 @@ pub(crate) async fn fill(services: &Services, tail: &Arc<Tail>, to: Seq) -> Resu
         tail.publish(records.into_iter().filter(|one| one.seq <= to).map(Emission::Record));
     }
     Ok(())
+}
+
+fn another_node_has_it() -> Refusal {
+    Refusal::new(RefusalCode::Moved, "another node has this session; ask that one")
 }
 
 /// The turn that runs behind a record.

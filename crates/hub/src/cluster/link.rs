@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use thoughtwire_proto::cluster::{NodeAnswer, NodeRequest, OwnerFrame};
+use thoughtwire_proto::cluster::{NodeAnswer, NodeBlockEdit, NodeRequest, OwnerFrame};
 use thoughtwire_proto::{Refusal, RefusalCode, SessionReply};
 use thoughtwire_session::CommandRequest;
 use tokio::sync::oneshot;
@@ -39,6 +39,12 @@ impl OwnerLink {
             let mut link = Self { link, pending: HashMap::new(), next: 0 };
             link.send(&follow);
             match link.receive().await {
+                // It leaves, or another node may have its sessions by now.
+                Some(NodeAnswer::Said(OwnerFrame::NotFollowed { refusal }))
+                    if matches!(refusal.code, RefusalCode::Stopping | RefusalCode::StoreFailed) =>
+                {
+                    Err(unreachable_owner())
+                }
                 Some(NodeAnswer::Said(OwnerFrame::NotFollowed { refusal })) => Err(refusal.into()),
                 Some(NodeAnswer::Said(answer @ OwnerFrame::Following { .. })) => Ok((link, answer)),
                 Some(_) | None => Err(unreachable_owner()),
@@ -56,10 +62,21 @@ impl OwnerLink {
     /// Hands a command to the owner. Its caller is told the reply.
     pub(super) fn command(&mut self, request: CommandRequest<DriverHost>) {
         let CommandRequest { command, from, key, reply } = request;
+        let (number, id) = (self.expect(reply), key.map(|key| key.id));
+        self.send(&NodeRequest::Command { number, from, id, command });
+    }
+
+    /// Hands an edit of a memory block to the owner. Its caller is told the reply.
+    pub(super) fn edit_block(&mut self, edit: NodeBlockEdit, reply: ReplySender) {
+        let number = self.expect(reply);
+        self.send(&NodeRequest::EditBlock { number, edit });
+    }
+
+    /// Expects a reply. Returns its number.
+    fn expect(&mut self, reply: ReplySender) -> u64 {
         self.next += 1;
         self.pending.insert(self.next, reply);
-        let id = key.map(|key| key.id);
-        self.send(&NodeRequest::Command { number: self.next, from, id, command });
+        self.next
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -7,9 +7,21 @@
 //! ```
 //!
 //! The log behind the tail is read from the database that both share.
+//!
+//! Workers serve the sessions of all nodes: each node connects to each other one, and offers there
+//! what its workers offer.
+//!
+//! ```text
+//! session ──permit request──▶ OfferRegistry ──wanted──▶ OfferLink ──▶ OfferRegistry   (1: places)
+//! session ◀──turn messages─── RemoteWorkers ◀──say──── SharedOffers ◀── worker        (2: turns)
+//!   on the session's node                      on the worker's node
+//! ```
 
 mod followed;
 mod link;
+mod offer_link;
+mod remote_workers;
+mod shared_offers;
 
 use std::fmt::Debug;
 
@@ -18,6 +30,9 @@ use thoughtwire_proto::Refusal;
 use tokio::sync::mpsc;
 
 pub(crate) use followed::{FollowEnd, FollowedSession, fill};
+pub(crate) use offer_link::share_offers;
+pub use remote_workers::RemoteWorkers;
+pub(crate) use shared_offers::{ReturnedSay, SharedOffers};
 
 /// Opens connections to other nodes.
 pub trait NodeConnector: Debug + Send + Sync {

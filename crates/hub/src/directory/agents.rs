@@ -101,7 +101,7 @@ impl Directory {
             let id: thoughtwire_proto::AgentId = new_id();
             let new = NewAgent {
                 receipt: key.clone().map(|key| receipts::made(user, key, id.as_str())),
-                id,
+                id: id.clone(),
                 user: user.clone(),
                 spec,
                 main_session: new_session_id(),
@@ -117,6 +117,12 @@ impl Directory {
                     return Ok(Made::new(profile));
                 }
                 Err(StoreError::NameTaken { .. }) if !named => {}
+                Err(error @ StoreError::Unknown(_)) => {
+                    let made = self.shared.store.directory().agent_by_id(&id).await?;
+                    let profile = made.ok_or_else(|| Refusal::from(&error))?;
+                    self.shared.tell(user, &profile.main_session);
+                    return Ok(Made::new(profile));
+                }
                 Err(error) => {
                     // The other of two commands with one id made it.
                     return match self.made_before(user, key.as_ref()).await? {

@@ -1,15 +1,22 @@
 //! Edits of memory blocks by their owner. Each is an event of the agent's main session.
 
-use thoughtwire_proto::{AgentProfile, Refusal, RefusalCode, SessionReply, UserId, new_name};
+use std::sync::Arc;
+
+use thoughtwire_proto::cluster::{NodeBlock, NodeBlockEdit};
+use thoughtwire_proto::{
+    AgentProfile, Refusal, RefusalCode, SessionId, SessionReply, UserId, new_name,
+};
 use thoughtwire_session::{BlockChanged, SessionRequest};
 use thoughtwire_store::{Block, BlockEdit};
 use tokio::sync::oneshot;
 
 use super::Directory;
+use crate::Hub;
 use crate::memory::{EditError, find};
+use crate::registry::SessionRegistry;
 use crate::services::task_ended;
 use crate::session::{MailUser, SessionMail};
-use crate::turn_message::AgentExtras;
+use crate::turn_message::{AgentExtras, Replying};
 
 /// Change of a block by its owner. Absent parts stay.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -100,15 +107,57 @@ impl Directory {
         edit: BlockEdit,
         before: String,
     ) -> Result<SessionReply, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        let after = edit.to.as_ref().map(|block| block.text.clone()).unwrap_or_default();
-        let changed = BlockChanged { block: edit.label.clone(), before, after };
-        let extras = AgentExtras { block: Some(edit), ..AgentExtras::default() };
-        let request = SessionRequest::EditBlock { changed, extras, reply };
-        let mail = SessionMail::Request { caller: MailUser::here(user), request };
-        self.sessions.deliver(&profile.main_session, mail).await;
-        answer.await.map_err(|_| task_ended())?
+        let caller = MailUser::here(user);
+        let reply = submit_edit(&self.sessions, caller, &profile.main_session, edit, before).await;
+        reply.await
     }
+}
+
+impl Hub {
+    /// Saves an edit of a memory block that another node took. When this returns, the edit has its
+    /// place in the session's order. The reply resolves when it is on disk.
+    pub async fn edit_block_of_node(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        edit: NodeBlockEdit,
+    ) -> Replying<SessionReply> {
+        let NodeBlockEdit { agent, label, before, after } = edit;
+        let to = after.map(|NodeBlock { text, limit, description }| Block {
+            label: label.clone(),
+            text,
+            limit,
+            description,
+        });
+        let caller = MailUser { user: user.clone(), is_node: true };
+        let edit = BlockEdit { agent, label, to };
+        submit_edit(&self.sessions, caller, session, edit, before).await
+    }
+}
+
+/// Hands an edit to its session. The reply resolves when the edit is on disk.
+async fn submit_edit(
+    sessions: &Arc<SessionRegistry>,
+    caller: MailUser,
+    session: &SessionId,
+    edit: BlockEdit,
+    before: String,
+) -> Replying<SessionReply> {
+    let (reply, answer) = oneshot::channel();
+    let after = edit.to.as_ref().map(|block| block.text.clone()).unwrap_or_default();
+    let changed = BlockChanged { block: edit.label.clone(), before, after };
+    let extras = AgentExtras { block: Some(edit), ..AgentExtras::default() };
+    let request = SessionRequest::EditBlock { changed, extras, reply };
+    sessions.deliver(session, SessionMail::Request { caller, request }).await;
+    Box::pin(async move { answer.await.map_err(|_| task_ended())? })
+}
+
+/// An edit in the form in which it travels to the session's owner; `None` if it changes no block.
+pub(crate) fn forwarded_edit(changed: BlockChanged, extras: AgentExtras) -> Option<NodeBlockEdit> {
+    let BlockEdit { agent, label, to } = extras.block?;
+    let after =
+        to.map(|Block { text, limit, description, .. }| NodeBlock { text, limit, description });
+    Some(NodeBlockEdit { agent, label, before: changed.before, after })
 }
 
 fn refused(error: &EditError) -> Refusal {

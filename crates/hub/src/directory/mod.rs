@@ -13,7 +13,7 @@ use thoughtwire_proto::{
     RefusalCode, SessionCommand, SessionId, SessionReply, UserId, new_title, nfc,
 };
 use thoughtwire_session::{CommandRequest, IdempotencyKey, SessionRequest, unknown_session};
-use thoughtwire_store::NewSession;
+use thoughtwire_store::{NewSession, StoreError};
 use tokio::sync::{broadcast, oneshot};
 
 use crate::clock::{new_epoch, new_id, new_session_id};
@@ -27,6 +27,7 @@ use crate::turn_message::Replying;
 
 pub use agents::{Imported, ImportedSession};
 pub use blocks::BlockChange;
+pub(crate) use blocks::forwarded_edit;
 pub(crate) use other_nodes::follow_other_nodes;
 
 /// The agents, sessions, peers and chats of one store. Cheap to clone.
@@ -164,11 +165,18 @@ impl Directory {
         let title = title.as_deref().map(session_title).transpose()?;
         let agent = self.find_agent(&user, &agent).await?;
         let mut new = self.new_session(&user, &agent, title, instructions, history);
-        new.receipt = key.clone().map(|key| receipts::made(&user, key, new.id.as_str()));
+        let id = new.id.clone();
+        new.receipt = key.clone().map(|key| receipts::made(&user, key, id.as_str()));
         match self.shared.store.directory().create_session(new).await {
             Ok(stored) => {
                 self.shared.tell(&user, &stored.id);
                 Ok(Made::new(stored.id))
+            }
+            Err(StoreError::Unknown(_))
+                if self.shared.store.directory().session(&id).await?.is_some() =>
+            {
+                self.shared.tell(&user, &id);
+                Ok(Made::new(id))
             }
             Err(error) => match self.made_before(&user, key.as_ref()).await? {
                 Some(id) => opened_before(id),

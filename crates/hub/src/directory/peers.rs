@@ -3,9 +3,9 @@
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, DirectoryReply, HistoryEntry, MAX_NAME_CHARS, PeerRef, PeerWire,
-    Refusal, RefusalCode, UserId, check_name, new_name, nfc,
+    Refusal, RefusalCode, SessionId, UserId, check_name, new_name, nfc,
 };
-use thoughtwire_store::ChatOpening;
+use thoughtwire_store::{ChatOpening, Store, StoreError, StoredChat};
 
 use super::Directory;
 use crate::receipts;
@@ -48,8 +48,14 @@ impl Directory {
         let agent = self.sparky_agent(&user, &peer.space).await?;
         let new = self.new_session(&user, &agent, title, instructions, history);
         let id = new.id.clone();
-        let ChatOpening { chat, session, is_new, is_new_to_peer } =
-            self.shared.store.peers().open_chat(&user, &peer, chat.as_deref(), new).await?;
+        let opened = self.shared.store.peers().open_chat(&user, &peer, chat.as_deref(), new).await;
+        let ChatOpening { chat, session, is_new, is_new_to_peer } = match opened {
+            Err(StoreError::Unknown(reason)) => {
+                let made = made_chat(&self.shared.store, &user, &peer.space, &id).await?;
+                made.ok_or(StoreError::Unknown(reason))?
+            }
+            opened => opened?,
+        };
         if is_new {
             self.shared.tell(&user, &id);
         }
@@ -67,6 +73,23 @@ impl Directory {
         let name = sparky_name(user, space);
         self.found_or_made(user, AgentSpec { name, ..AgentSpec::default() }).await
     }
+}
+
+/// Reads the chat that was made with a session, if it was saved.
+async fn made_chat(
+    store: &Store,
+    user: &UserId,
+    space: &str,
+    session: &SessionId,
+) -> Result<Option<ChatOpening>, Refusal> {
+    let chats = store.peers().chats(user, space, true).await?;
+    let made = chats.into_iter().find(|chat| chat.session == *session);
+    Ok(made.map(|StoredChat { chat, session, .. }| ChatOpening {
+        chat,
+        session,
+        is_new: true,
+        is_new_to_peer: true,
+    }))
 }
 
 /// Name of a Sparky user's agent: `sparky` for the owner's own name space, else `sparky:USER_ID`.

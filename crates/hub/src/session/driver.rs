@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::host::DriverHost;
 use super::jobs::JobResult;
 use super::live_turn::{LiveTurn, TurnNews};
-use super::mail::SessionMail;
+use super::mail::{AttachRequest, SessionMail};
 use super::storage::{NotLoaded, ReadSession, SessionStorage};
 use crate::clients::Clients;
 use crate::cluster::fill;
@@ -40,8 +40,12 @@ pub(crate) struct SessionDriver {
     pub(super) clients: Arc<Clients>,
     /// Batches that the store has, oldest first.
     pub(super) commits: VecDeque<Commit<()>>,
+    /// Batches behind one that was not saved. Some may be saved.
+    pub(super) discarded: Vec<Commit<()>>,
     /// The checkpoint under way: one write for each of its items.
     pub(super) checkpoint: Option<JoinAll<Commit<()>>>,
+    /// Clients that wait for records under way.
+    pub(super) attaching: Vec<AttachRequest>,
     pub(super) turn: Option<LiveTurn>,
     /// Reads, deletions and cuts under way.
     pub(super) jobs: JoinSet<JobResult>,
@@ -123,7 +127,9 @@ impl SessionDriver {
             first,
             tail,
             commits: VecDeque::new(),
+            discarded: Vec::new(),
             checkpoint: None,
+            attaching: Vec::new(),
             turn: None,
             jobs: JoinSet::new(),
             idle_since: Instant::now(),
@@ -151,6 +157,7 @@ impl SessionDriver {
             }
             let received = self.receive(mailbox).await;
             self.take(received);
+            self.attach_waiting();
         }
     }
 

@@ -22,7 +22,7 @@ impl SessionDriver {
     pub(super) fn carry_out(&mut self, effect: Effect<DriverHost>) {
         match effect {
             Effect::Append(batch) => self.commits.push_back(self.storage.append(*batch)),
-            Effect::DiscardAppends => self.commits.clear(),
+            Effect::DiscardAppends => self.discarded.extend(self.commits.drain(..)),
             Effect::Publish { records, then } => {
                 self.services.committed(&self.storage.user, &self.storage.id, &records);
                 let records = records.into_iter().map(Emission::Record);
@@ -47,8 +47,13 @@ impl SessionDriver {
                 self.spawn(async move { JobResult::Deleted(storage.delete(key).await) });
             }
             Effect::Reload => {
-                let storage = self.storage.clone();
-                self.spawn(async move { JobResult::Reloaded(storage.reload().await) });
+                let (storage, shown) = (self.storage.clone(), self.tail.head());
+                let discarded = join_all(std::mem::take(&mut self.discarded));
+                self.spawn(async move {
+                    // A log that is read before they are settled may grow.
+                    drop(discarded.await);
+                    JobResult::Reloaded(storage.reload(shown).await)
+                });
             }
             Effect::CountClients => {
                 let clients = self.tail.presence();

@@ -2,9 +2,11 @@
 //! back to the task.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use thoughtwire_proto::{Attached, ItemId, Refusal, Seq, SessionReply, Timestamp};
+use thoughtwire_proto::{Attached, ItemId, Refusal, Seq, SessionReply, Start, Timestamp};
 use thoughtwire_session::{SessionInput, StoredState};
+use thoughtwire_store::{Store, StoreError};
 use tokio::sync::oneshot;
 
 use super::attach::{Begin, LogView};
@@ -14,12 +16,19 @@ use super::peer_position::PeerPosition;
 use super::storage::Cut;
 use crate::subscription::Subscription;
 
+/// How long a client that attaches waits for the renewal of the lease, in steps of a tenth of a
+/// second.
+const LEASE_STEPS: u32 = 30;
+const LEASE_STEP: Duration = Duration::from_millis(100);
+
 /// Result of a job.
 pub(crate) enum JobResult {
     Receipt(Result<Option<SessionReply>, Refusal>),
     Reloaded(Result<Option<StoredState>, Refusal>),
     Deleted(Result<(), Refusal>),
     Proven(AttachRequest, Result<PeerPosition, Refusal>),
+    /// Whether the lease is held again.
+    Leased(AttachRequest, Result<(), Refusal>),
     Shortened(oneshot::Sender<Result<bool, Refusal>>, Result<Option<Seq>, Refusal>),
 }
 
@@ -39,7 +48,10 @@ impl SessionDriver {
                 let begin = self.log_view().proven(position.proven);
                 self.join(request, begin, position.unended);
             }
-            JobResult::Proven(request, Err(refusal)) => drop(request.reply.send(Err(refusal))),
+            JobResult::Leased(request, Ok(())) => self.attach(request),
+            JobResult::Leased(request, Err(refusal)) | JobResult::Proven(request, Err(refusal)) => {
+                drop(request.reply.send(Err(refusal)));
+            }
             JobResult::Shortened(reply, begin) => {
                 if let Ok(Some(first)) = begin {
                     self.first = self.first.max(first);
@@ -50,8 +62,19 @@ impl SessionDriver {
         }
     }
 
-    /// Attaches a client, or looks its peer's proven position up first.
-    pub(super) fn attach(&mut self, request: AttachRequest) {
+    /// Attaches a client, or looks its peer's proven position up first. While another node may have
+    /// taken the session and appended to it, the client waits.
+    pub(crate) fn attach(&mut self, request: AttachRequest) {
+        if self.services.store.check_lease().is_err() {
+            let store = Arc::clone(&self.services.store);
+            return self.spawn(async move {
+                let held = lease_held(&store).await;
+                JobResult::Leased(request, held.map_err(Refusal::from))
+            });
+        }
+        if self.is_on_its_way(&request.start) {
+            return self.attaching.push(request);
+        }
         let peer = match self.log_view().begin(&request.start) {
             Ok(begin) => return self.join(request, begin, Vec::new()),
             Err(peer) => peer.clone(),
@@ -64,6 +87,28 @@ impl SessionDriver {
             let position = PeerPosition::read(&storage, peer, since).await;
             JobResult::Proven(request, position)
         });
+    }
+
+    /// Attaches the clients that wait for records which are saved, or have failed, by now.
+    pub(super) fn attach_waiting(&mut self) {
+        for request in std::mem::take(&mut self.attaching) {
+            self.attach(request);
+        }
+    }
+
+    /// Whether a client begins behind a record that is not shown yet. The store may have shown it:
+    /// a write is there before its session is told.
+    fn is_on_its_way(&self, start: &Start) -> bool {
+        match start {
+            Start::After(cursor) => {
+                let is_same_log =
+                    cursor.epoch.as_ref().is_none_or(|epoch| *epoch == self.storage.epoch);
+                is_same_log
+                    && cursor.seq > self.tail.head()
+                    && cursor.seq <= self.core.state().head()
+            }
+            Start::Head | Start::Last(_) | Start::Proven(_) => false,
+        }
     }
 
     fn log_view(&self) -> LogView<'_> {
@@ -93,4 +138,15 @@ impl SessionDriver {
         let (storage, first) = (self.storage.clone(), self.first);
         self.spawn(async move { JobResult::Shortened(reply, storage.shorten(cut, first).await) });
     }
+}
+
+/// Waits for a moment until the lease is held again.
+async fn lease_held(store: &Store) -> Result<(), StoreError> {
+    for _ in 0..LEASE_STEPS {
+        match store.check_lease() {
+            Err(StoreError::Away(_)) => tokio::time::sleep(LEASE_STEP).await,
+            outcome => return outcome,
+        }
+    }
+    store.check_lease()
 }

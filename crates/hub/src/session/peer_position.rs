@@ -47,7 +47,7 @@ impl SentInputs<'_> {
     /// Those whose turns had not ended at the position.
     async fn unended(&self) -> Result<Vec<ItemId>, Refusal> {
         // The state comes first: a turn that ends after this read is open in it.
-        let Some(stored) = self.storage.reload().await? else { return Ok(Vec::new()) };
+        let Some(stored) = self.storage.reload(Seq(u64::MAX)).await? else { return Ok(Vec::new()) };
         let running = stored.state.turn().map(|turn| (turn.asked, turn.input.clone()));
         let queued = stored.state.queue().iter();
         let queued = queued.map(|QueuedInput { input, seq }| (*seq, input.clone()));

@@ -122,18 +122,26 @@ impl SessionStorage {
         let profile = profile.ok_or_else(|| unknown_session(id))?;
         let storage = Self::new(store, &stored);
         let StoredSession { first, state, taken_from, .. } = stored;
-        let stored = StoredState { state, inputs };
+        let stored = StoredState { state, inputs, unseen: Vec::new() };
         let seen_keys = SeenKeys::new(ids);
         Ok(ReadSession { storage, first, profile, stored, seen_keys, time_spent, taken_from })
     }
 
-    /// Reads the session's state again; `None` if the session is gone.
-    pub(crate) async fn reload(&self) -> Result<Option<StoredState>, Refusal> {
+    /// Reads the session's state again, with the records behind `shown`; `None` if the session is
+    /// gone.
+    pub(crate) async fn reload(&self, shown: Seq) -> Result<Option<StoredState>, Refusal> {
         let stored = self.store.directory().session(&self.id).await?;
         let Some(stored) = stored else { return Ok(None) };
         // Inputs whose turns were not saved wait again, with their contents.
         let inputs = read_inputs(&self.store, &stored).await?;
-        Ok(Some(StoredState { state: stored.state, inputs }))
+        let (state, mut after, mut unseen) = (stored.state, shown, Vec::new());
+        while after < state.head() {
+            let page = self.records_after(after, RECORDS_AT_ONCE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.seq;
+            unseen.extend(page.into_iter().filter(|record| record.seq <= state.head()));
+        }
+        Ok(Some(StoredState { state, inputs, unseen }))
     }
 
     /// Hands a batch to the store.
@@ -176,7 +184,13 @@ impl SessionStorage {
     /// Deletes the session, with the receipt of the command that asked for it.
     pub(crate) async fn delete(&self, key: Option<IdempotencyKey>) -> Result<(), Refusal> {
         let receipt = key.map(|key| receipts::done(&self.user, key, None));
-        Ok(self.store.directory().delete_session(&self.id, receipt).await?)
+        let deleted = self.store.directory().delete_session(&self.id, receipt).await;
+        if let Err(StoreError::Unknown(_)) = &deleted
+            && self.store.directory().session(&self.id).await?.is_none()
+        {
+            return Ok(());
+        }
+        Ok(deleted?)
     }
 
     /// The newest position that a peer's connections have proven to have read since a time.

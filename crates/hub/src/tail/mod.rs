@@ -177,7 +177,7 @@ impl Tail {
 
     /// Number of clients that are present.
     pub(crate) fn presence(&self) -> u64 {
-        self.fanout.readers().iter().filter(|reader| reader.present).count() as u64
+        self.fanout.readers().iter().map(|reader| reader.clients).sum()
     }
 
     pub(crate) fn has_readers(&self) -> bool {

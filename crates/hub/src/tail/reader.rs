@@ -15,8 +15,9 @@ pub type WakeSignal = Arc<Notify>;
 /// One reader of a tail.
 pub(crate) struct TailReader {
     wake: WakeSignal,
-    /// Whether it counts as present; a read of the server itself for a REST client does not.
-    pub(crate) present: bool,
+    /// Number of clients that it stands for: 0 for a read of the server itself for a REST client,
+    /// and more than 1 for another node.
+    pub(crate) clients: u64,
     /// The tools that it runs.
     pub(crate) tools: Vec<ToolDeclaration>,
     pub(super) joined: Instant,
@@ -24,9 +25,9 @@ pub(crate) struct TailReader {
 }
 
 impl TailReader {
-    pub(crate) fn new(wake: WakeSignal, present: bool, tools: Vec<ToolDeclaration>) -> Arc<Self> {
+    pub(crate) fn new(wake: WakeSignal, clients: u64, tools: Vec<ToolDeclaration>) -> Arc<Self> {
         let slot = ParkSlot::default();
-        Arc::new(Self { wake, present, tools, joined: Instant::now(), slot })
+        Arc::new(Self { wake, clients, tools, joined: Instant::now(), slot })
     }
 
     /// Leaves the tail for good.

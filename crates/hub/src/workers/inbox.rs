@@ -37,7 +37,7 @@ impl WorkerInbox {
     }
 
     /// Adds a directive.
-    pub(super) fn push(&self, directive: Directive) {
+    pub(crate) fn push(&self, directive: Directive) {
         self.entries.lock().push_back(InboxEntry::Directive(directive));
         self.wake.notify_one();
     }

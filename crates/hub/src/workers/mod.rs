@@ -19,6 +19,7 @@ mod briefing;
 mod cut_items;
 mod held_calls;
 mod inbox;
+mod other_nodes;
 mod permit;
 mod pool;
 mod progress;
@@ -26,17 +27,20 @@ mod registry;
 mod turn;
 mod verbs;
 mod worker;
+mod worker_node;
 
 use thoughtwire_proto::{AgentProfile, OFFERED};
 
 use crate::turn_message::AgentError;
 
 pub(crate) use inbox::{InboxEntry, WorkerInbox};
+pub(crate) use other_nodes::NodeOffers;
 pub(crate) use permit::{PermitCell, WorkerPermit};
 pub(crate) use pool::WorkerChoice;
 pub(crate) use registry::OfferRegistry;
 pub(crate) use turn::WorkerTurn;
 pub(crate) use worker::{KnownPosition, OfferTerms};
+pub(crate) use worker_node::WorkerNode;
 
 /// Whether programs outside the server run an agent.
 pub(crate) fn is_offered(profile: &AgentProfile) -> bool {

@@ -16,6 +16,8 @@ pub(crate) struct WorkerPermit {
     worker: WorkerId,
     /// Tells the worker from an earlier one of the same name.
     generation: u64,
+    /// Number of the place.
+    number: u64,
 }
 
 /// A session's permit, while it passes from one turn to the next.
@@ -27,17 +29,19 @@ impl WorkerPermit {
         agent: &AgentId,
         worker: &WorkerId,
         generation: u64,
+        number: u64,
     ) -> Self {
         Self {
             registry: Some(Arc::clone(registry)),
             agent: agent.clone(),
             worker: worker.clone(),
             generation,
+            number,
         }
     }
 
     /// Name of the permit's worker.
-    pub(super) fn worker(&self) -> &WorkerId {
+    pub(crate) fn worker(&self) -> &WorkerId {
         &self.worker
     }
 
@@ -52,9 +56,10 @@ impl WorkerPermit {
         self.ask_pool(|pool| pool.keeps(self.generation))
     }
 
-    /// Whether other sessions wait for a permit of this agent.
+    /// Whether other sessions wait for a permit of this agent. The sessions that wait for a worker
+    /// of another node are known there, so such a permit counts as wanted.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.ask_pool(WorkerPool::has_requests)
+        self.ask_pool(|pool| pool.has_requests() || pool.is_remote(self.generation))
     }
 
     fn ask_pool(&self, question: impl FnOnce(&WorkerPool) -> bool) -> bool {
@@ -65,7 +70,7 @@ impl WorkerPermit {
 impl Drop for WorkerPermit {
     fn drop(&mut self) {
         if let Some(registry) = self.registry.take() {
-            registry.free(&self.agent, self.generation);
+            registry.free(&self.agent, self.generation, self.number);
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::permit::WorkerPermit;
 use super::registry::OfferRegistry;
 use super::worker::Worker;
+use super::worker_node::WorkerNode;
 
 /// Requests that may be added before cancelled ones are swept out.
 const SWEEP_AFTER: usize = 64;
@@ -26,12 +27,57 @@ pub(super) struct WorkerPool {
 
 /// A session's request for a permit. It is cancelled by dropping the receiver of `permit`.
 pub(super) struct PermitRequest {
+    /// Number of the request, and of the permit that it gets.
+    pub(super) number: u64,
+    pub(super) source: RequestSource,
+    /// Other nodes that were asked for a place.
+    pub(super) asked: Vec<WorkerNode>,
     pub(super) session: SessionId,
     /// The turn to resume, if it goes on.
     pub(super) turn: Option<TurnId>,
     /// Workers that the turn may go to.
     pub(super) takers: WorkerChoice,
-    pub(super) permit: oneshot::Sender<WorkerPermit>,
+    /// Absent once the permit was given.
+    pub(super) permit: Option<oneshot::Sender<WorkerPermit>>,
+}
+
+/// Where the session is that requests a permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RequestSource {
+    /// On this node.
+    Here,
+    /// On another node, which asks each node itself.
+    OtherNode,
+}
+
+impl PermitRequest {
+    fn is_cancelled(&self) -> bool {
+        self.permit.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// Asks another node for a place at its workers, once.
+    fn ask(&mut self, agent: &AgentId, node: &WorkerNode) {
+        if self.source == RequestSource::Here && !self.asked.contains(node) {
+            node.ask(self, agent);
+            self.asked.push(node.clone());
+        }
+    }
+
+    /// Gives the permit. Other nodes that were asked are told that none is wanted any more.
+    fn give(&mut self, permit: WorkerPermit) -> Result<(), WorkerPermit> {
+        match self.permit.take() {
+            Some(sender) => sender.send(permit),
+            None => Err(permit),
+        }
+    }
+}
+
+impl Drop for PermitRequest {
+    fn drop(&mut self) {
+        for node in &self.asked {
+            node.free(self.number);
+        }
+    }
 }
 
 /// Workers that a turn may go to.
@@ -84,7 +130,7 @@ impl WorkerPool {
         let worker = self.workers.iter().find(|worker| worker.id == *id);
         self.requests
             .iter()
-            .filter(|request| !request.permit.is_closed())
+            .filter(|request| !request.is_cancelled())
             .filter(move |request| worker.is_some_and(|worker| request.takers.allows(worker)))
             .filter_map(|request| request.turn.as_ref())
     }
@@ -111,7 +157,7 @@ impl WorkerPool {
 
     /// Whether a session waits for a permit.
     pub(super) fn has_requests(&self) -> bool {
-        self.requests.iter().any(|request| !request.permit.is_closed())
+        self.requests.iter().any(|request| !request.is_cancelled())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -119,9 +165,15 @@ impl WorkerPool {
     }
 
     /// Queues a request. Turns that resume come before turns that start.
-    pub(super) fn enqueue(&mut self, request: PermitRequest) {
+    pub(super) fn enqueue(&mut self, mut request: PermitRequest) {
+        let takers = request.takers;
+        for worker in self.workers.iter().filter(|worker| takers.allows(worker)) {
+            if let Some(node) = &worker.node {
+                request.ask(&self.agent, node);
+            }
+        }
         if self.requests.len() > 2 * self.swept + SWEEP_AFTER {
-            self.requests.retain(|request| !request.permit.is_closed());
+            self.requests.retain(|request| !request.is_cancelled());
             self.swept = self.requests.len();
         }
         let at = if request.turn.is_some() {
@@ -137,17 +189,84 @@ impl WorkerPool {
         let is_kept = |known: &Worker| {
             known.generation == generation
                 && known.inbox.is_some()
-                && known.permits <= known.terms.turns
+                && known.permits.len() <= known.terms.turns
         };
         self.workers.iter().any(is_kept)
     }
 
+    /// Whether a worker is connected to another node.
+    pub(super) fn is_remote(&self, generation: u64) -> bool {
+        let worker = self.workers.iter().find(|worker| worker.generation == generation);
+        worker.is_some_and(|worker| worker.node.is_some())
+    }
+
     /// Returns a worker's permit.
-    pub(super) fn free(&mut self, generation: u64) {
+    pub(super) fn free(&mut self, generation: u64, number: u64) {
         let worker = self.workers.iter_mut().find(|worker| worker.generation == generation);
-        if let Some(worker) = worker {
-            worker.permits = worker.permits.saturating_sub(1);
+        if let Some(worker) = worker
+            && worker.permits.remove(&number)
+            && let Some(node) = &worker.node
+        {
+            node.free(number);
         }
+    }
+
+    /// Asks the node of a worker for places for the requests that wait.
+    pub(super) fn ask_node_of(&mut self, id: &WorkerId) {
+        let Some(worker) = self.workers.iter().find(|worker| worker.id == *id) else { return };
+        let Some(node) = &worker.node else { return };
+        for request in self.requests.iter_mut().filter(|request| !request.is_cancelled()) {
+            if request.takers.allows(worker) {
+                request.ask(&self.agent, node);
+            }
+        }
+    }
+
+    /// Gives a request the place that a worker's node has given, or gives that back.
+    pub(super) fn grant(
+        &mut self,
+        registry: &Arc<OfferRegistry>,
+        number: u64,
+        id: &WorkerId,
+        node: &WorkerNode,
+    ) {
+        let worker = self.workers.iter_mut().find(|worker| worker.id == *id);
+        let worker =
+            worker.filter(|worker| worker.inbox.is_some() && worker.node.as_ref() == Some(node));
+        let waits = |request: &PermitRequest| {
+            request.number == number
+                && !request.is_cancelled()
+                && worker.as_ref().is_some_and(|worker| request.takers.allows(worker))
+        };
+        let at = self.requests.iter().position(waits);
+        let request = at.and_then(|at| self.requests.remove(at));
+        let (Some(worker), Some(mut request)) = (worker, request) else {
+            return node.free(number);
+        };
+        request.asked.retain(|asked| asked != node);
+        let permit = WorkerPermit::new(registry, &self.agent, id, worker.generation, number);
+        worker.permits.insert(number);
+        if let Err(permit) = request.give(permit) {
+            permit.discard();
+            worker.permits.remove(&number);
+            node.free(number);
+        }
+    }
+
+    /// A permit for a place at a connected worker that another node uses already, whatever room
+    /// there is.
+    pub(super) fn hold(
+        &mut self,
+        registry: &Arc<OfferRegistry>,
+        id: &WorkerId,
+        number: u64,
+    ) -> Option<WorkerPermit> {
+        let worker = self.workers.iter_mut().find(|worker| worker.id == *id)?;
+        if worker.node.is_some() || worker.inbox.is_none() {
+            return None;
+        }
+        worker.permits.insert(number);
+        Some(WorkerPermit::new(registry, &self.agent, id, worker.generation, number))
     }
 
     /// Gives permits to the waiting requests while workers have room. Returns the turns that
@@ -156,8 +275,8 @@ impl WorkerPool {
         let mut resumed = Vec::new();
         // Requests that no free worker may serve.
         let mut unserved = Vec::new();
-        while let Some(request) = self.requests.pop_front() {
-            if request.permit.is_closed() {
+        while let Some(mut request) = self.requests.pop_front() {
+            if request.is_cancelled() {
                 continue;
             }
             // Rendezvous hashing (Thaler and Ravishankar, 1998): a session comes to the same
@@ -173,12 +292,14 @@ impl WorkerPool {
                 }
                 continue;
             };
-            let permit = WorkerPermit::new(registry, &self.agent, &worker.id, worker.generation);
-            worker.permits += 1;
-            match request.permit.send(permit) {
-                Ok(()) => resumed.extend(request.turn.map(|turn| (worker.id.clone(), turn))),
+            let number = request.number;
+            let permit =
+                WorkerPermit::new(registry, &self.agent, &worker.id, worker.generation, number);
+            worker.permits.insert(number);
+            match request.give(permit) {
+                Ok(()) => resumed.extend(request.turn.take().map(|turn| (worker.id.clone(), turn))),
                 Err(permit) => {
-                    worker.permits -= 1;
+                    worker.permits.remove(&number);
                     permit.discard();
                 }
             }

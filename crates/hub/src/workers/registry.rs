@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use thoughtwire_proto::{
-    AgentId, AgentProfile, Directive, Permission, SessionId, ToolDeclaration, TurnId, WorkerId,
+    AgentId, AgentProfile, Directive, Permission, SessionId, Timestamp, ToolDeclaration, TurnId,
+    WorkerId,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
@@ -15,10 +16,11 @@ use tokio_util::task::TaskTracker;
 use super::answers::FirstAnswers;
 use super::inbox::WorkerInbox;
 use super::permit::WorkerPermit;
-use super::pool::{PermitRequest, WorkerChoice, WorkerPool};
+use super::pool::{PermitRequest, RequestSource, WorkerChoice, WorkerPool};
 use super::turn::WorkerTurn;
 use super::worker::{OfferTerms, Worker};
 use super::worker_lost;
+use super::worker_node::WorkerNode;
 use crate::agent::Agent;
 use crate::clock::Clock;
 
@@ -41,10 +43,12 @@ pub(crate) struct OfferRegistry {
 /// Pools and turns, under one lock that is never held across an await.
 #[derive(Default)]
 pub(super) struct RegistryState {
-    pools: HashMap<AgentId, WorkerPool>,
+    pub(super) pools: HashMap<AgentId, WorkerPool>,
     pub(super) turns: HashMap<TurnId, Arc<WorkerTurn>>,
     /// Number of connections that offered so far.
     connections: u64,
+    /// Number of permits that were requested so far.
+    permits: u64,
 }
 
 impl RegistryState {
@@ -57,7 +61,12 @@ impl RegistryState {
         self.worker(turn.agent(), &turn.worker)
     }
 
-    fn pool(&mut self, agent: &AgentId) -> &mut WorkerPool {
+    pub(super) fn next_permit(&mut self) -> u64 {
+        self.permits += 1;
+        self.permits
+    }
+
+    pub(super) fn pool(&mut self, agent: &AgentId) -> &mut WorkerPool {
         self.pools.entry(agent.clone()).or_insert_with(|| WorkerPool::new(agent.clone()))
     }
 }
@@ -129,10 +138,30 @@ impl OfferRegistry {
         turn: Option<TurnId>,
         takers: WorkerChoice,
     ) -> oneshot::Receiver<WorkerPermit> {
+        self.enqueue(agent, session, turn, takers, RequestSource::Here)
+    }
+
+    pub(super) fn enqueue(
+        self: &Arc<Self>,
+        agent: &AgentId,
+        session: &SessionId,
+        turn: Option<TurnId>,
+        takers: WorkerChoice,
+        source: RequestSource,
+    ) -> oneshot::Receiver<WorkerPermit> {
         let (permit, receiver) = oneshot::channel();
         let mut state = self.state.lock();
+        let number = state.next_permit();
         let pool = state.pool(agent);
-        pool.enqueue(PermitRequest { session: session.clone(), turn, takers, permit });
+        pool.enqueue(PermitRequest {
+            number,
+            source,
+            asked: Vec::new(),
+            session: session.clone(),
+            turn,
+            takers,
+            permit: Some(permit),
+        });
         drop(pool.serve(self));
         receiver
     }
@@ -146,10 +175,10 @@ impl OfferRegistry {
     }
 
     /// Frees a permit, for the next request.
-    pub(super) fn free(self: &Arc<Self>, agent: &AgentId, generation: u64) {
+    pub(super) fn free(self: &Arc<Self>, agent: &AgentId, generation: u64, number: u64) {
         let mut state = self.state.lock();
         if let Some(pool) = state.pools.get_mut(agent) {
-            pool.free(generation);
+            pool.free(generation, number);
             drop(pool.serve(self));
             if pool.is_empty() {
                 state.pools.remove(agent);
@@ -212,21 +241,39 @@ impl OfferRegistry {
 
     // Workers.
 
-    /// Adds a worker, or renews its offer. Returns the turns that are or may become its own.
+    /// Adds a worker that is connected to this node, or renews its offer.
     pub(crate) fn join(
         self: &Arc<Self>,
         agent: &AgentId,
         id: &WorkerId,
         terms: OfferTerms,
         inbox: &Arc<WorkerInbox>,
-    ) -> Vec<TurnId> {
+    ) -> JoinedWorker {
         let mut state = self.state.lock();
+        // Later than what another node has told, whose clock may be ahead.
+        let known = state.worker(agent, id).map(|worker| worker.since);
+        let since = known.map_or(self.clock.now(), |known| {
+            self.clock.now().max(Timestamp::from_millis(known.as_millis().saturating_add(1)))
+        });
+        self.add(&mut state, agent, id, terms, inbox, (since, None))
+    }
+
+    pub(super) fn add(
+        self: &Arc<Self>,
+        state: &mut RegistryState,
+        agent: &AgentId,
+        id: &WorkerId,
+        terms: OfferTerms,
+        inbox: &Arc<WorkerInbox>,
+        (since, node): (Timestamp, Option<WorkerNode>),
+    ) -> JoinedWorker {
         state.connections += 1;
         let connection = state.connections;
         let pool = state.pool(agent);
         let mut turns = Vec::new();
         match pool.worker(id) {
             Some(worker) => {
+                (worker.since, worker.node) = (since, node);
                 let before = worker.inbox.replace(Arc::clone(inbox));
                 let is_back = before.as_ref().is_none_or(|before| !Arc::ptr_eq(before, inbox));
                 if let Some(before) = before.filter(|_| is_back) {
@@ -244,13 +291,20 @@ impl OfferRegistry {
                     }
                 }
             }
-            None => pool.add(Worker::new(id.clone(), connection, terms, Arc::clone(inbox))),
+            None => {
+                let mut worker =
+                    Worker::new(id.clone(), connection, terms, Arc::clone(inbox), since);
+                worker.node = node;
+                pool.add(worker);
+            }
         }
         pool.keep_turns(id);
         let resumed = pool.serve(self);
         turns.extend(resumed.into_iter().filter(|(to, _)| to == id).map(|(_, turn)| turn));
         turns.extend(pool.waiting_for(id).cloned());
-        turns
+        pool.ask_node_of(id);
+        let places = pool.worker(id).map(|worker| worker.permits.iter().copied().collect());
+        JoinedWorker { turns, places: places.unwrap_or_default(), since }
     }
 
     /// Disconnects a worker. Its turns wait for it for the grace.
@@ -290,7 +344,7 @@ impl OfferRegistry {
             tokio::pin!(over);
             loop {
                 let released = left.released.notified();
-                if registry.upgrade().is_none_or(|registry| registry.is_settled(&left)) {
+                if registry.upgrade().is_none_or(|registry| left.is_settled(&registry)) {
                     return;
                 }
                 tokio::select! {
@@ -302,16 +356,6 @@ impl OfferRegistry {
                 registry.remove(registry.state.lock(), &left.agent, &left.id, left.connection);
             }
         });
-    }
-
-    /// Whether a worker's absence ends early: the hub stops, and no turn waits for the worker.
-    fn is_settled(&self, left: &Absence) -> bool {
-        self.is_stopping()
-            && self
-                .state
-                .lock()
-                .worker(&left.agent, &left.id)
-                .is_none_or(|worker| worker.turns.is_empty())
     }
 
     /// Removes a worker, unless it reconnected meanwhile. Its turns fail.
@@ -341,7 +385,8 @@ impl OfferRegistry {
         // A session that waits requests again, if it still needs a permit.
         drop(requests);
         for worker in workers {
-            if let Some(inbox) = &worker.inbox {
+            // The node of another worker ends the offer there.
+            if let Some(inbox) = worker.inbox.as_ref().filter(|_| worker.node.is_none()) {
                 inbox.push(offer_ended(agent, &worker.id, reason.to_owned()));
             }
             for turn in worker.turns {
@@ -351,12 +396,31 @@ impl OfferRegistry {
     }
 }
 
+/// A worker's offer as the registry knows it.
+pub(crate) struct JoinedWorker {
+    /// The turns that are or may become its own.
+    pub(crate) turns: Vec<TurnId>,
+    /// Numbers of its places that are in use.
+    pub(crate) places: Vec<u64>,
+    /// Time of its offer.
+    pub(crate) since: Timestamp,
+}
+
 /// A worker's absence since one of its connections.
 struct Absence {
     released: Arc<Notify>,
     agent: AgentId,
     id: WorkerId,
     connection: u64,
+}
+
+impl Absence {
+    /// Whether the absence ends early: the hub stops, and no turn waits for the worker.
+    fn is_settled(&self, registry: &OfferRegistry) -> bool {
+        let has_turns = |worker: &mut Worker| !worker.turns.is_empty();
+        let waits = || registry.state.lock().worker(&self.agent, &self.id).is_some_and(has_turns);
+        registry.is_stopping() && !waits()
+    }
 }
 
 fn is_connected(worker: &Worker, inbox: &Arc<WorkerInbox>) -> bool {

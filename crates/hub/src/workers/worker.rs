@@ -1,13 +1,14 @@
 //! One worker: a program that offers an agent.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use thoughtwire_proto::{Seq, SessionId, ToolDeclaration, TurnId, WorkerId};
+use thoughtwire_proto::{Seq, SessionId, Timestamp, ToolDeclaration, TurnId, WorkerId};
 
 use super::answers::FirstAnswers;
 use super::inbox::WorkerInbox;
 use super::turn::WorkerTurn;
+use super::worker_node::WorkerNode;
 
 /// Ended turns per worker whose answers are kept, for a worker that repeats its last verbs.
 const ENDED_TURNS: usize = 64;
@@ -50,8 +51,12 @@ pub(super) struct Worker {
     pub(super) terms: OfferTerms,
     /// Inbox of its connection; `None` while it is disconnected.
     pub(super) inbox: Option<Arc<WorkerInbox>>,
-    /// Number of permits in use.
-    pub(super) permits: usize,
+    /// Numbers of the permits in use.
+    pub(super) permits: BTreeSet<u64>,
+    /// The node to which it is connected, if that is another one.
+    pub(super) node: Option<WorkerNode>,
+    /// Time of its latest offer.
+    pub(super) since: Timestamp,
     pub(super) turns: Vec<Arc<WorkerTurn>>,
     ended: VecDeque<(TurnId, Arc<FirstAnswers>)>,
 }
@@ -62,6 +67,7 @@ impl Worker {
         connection: u64,
         terms: OfferTerms,
         inbox: Arc<WorkerInbox>,
+        since: Timestamp,
     ) -> Self {
         Self {
             id,
@@ -69,15 +75,17 @@ impl Worker {
             connection,
             terms,
             inbox: Some(inbox),
-            permits: 0,
+            permits: BTreeSet::new(),
+            node: None,
+            since,
             turns: Vec::new(),
             ended: VecDeque::new(),
         }
     }
 
-    /// Whether the worker takes another turn.
+    /// Whether the worker takes another turn. The node to which a worker is connected decides.
     pub(super) fn has_room(&self) -> bool {
-        self.inbox.is_some() && self.permits < self.terms.turns
+        self.node.is_none() && self.inbox.is_some() && self.permits.len() < self.terms.turns
     }
 
     /// Terms for a turn of one session.

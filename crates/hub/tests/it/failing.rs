@@ -213,6 +213,40 @@ async fn an_agent_that_floods_is_held_up_by_a_disk_that_stands_still() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_saved_although_nobody_knew_reaches_those_who_are_attached() {
+    let mut stage = Stage::open(Arc::new(Puppet)).await;
+    let (_, mut listener) = stage.room.after(0).await;
+    stage.driver.set_write_fault(Some(WriteFault::UnknownSaved));
+    let answer = stage.send("hang", Policy::Queue);
+    stage.write().await;
+    assert_eq!(answer.await.unwrap().unwrap_err().code, RefusalCode::StoreUnknown);
+    stage.heal();
+    stage.recover().await;
+    let seen = listener.turn().await;
+    assert_eq!(
+        crate::support::kinds(&crate::support::events(&seen)),
+        ["session_opened", "user_message", "turn_started", "turn_ended"]
+    );
+    assert_eq!(stage.room.log().await, crate::support::events(&seen));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_begins_behind_a_record_whose_session_was_not_told_yet_goes_on_there() {
+    let mut stage = Stage::open(Arc::new(Puppet)).await;
+    let _answer = stage.send("hang", Policy::Queue);
+    stage.pass().await;
+    let committed = stage.driver.commit(1024).unwrap();
+    assert_eq!(stage.room.log().await.len(), 3, "the store shows it already");
+    let attaching = stage.room.after(3);
+    let telling = async {
+        stage.pass().await;
+        committed.tell();
+    };
+    let ((attached, _), ()) = tokio::join!(attaching, telling);
+    assert!(attached.recovered && attached.after.0 == 3, "{attached:?}");
+}
+
 /// Streams for as long as it runs.
 struct Drip;
 

@@ -12,6 +12,7 @@
 
 mod embedding;
 mod failing;
+mod following;
 mod function_messages;
 mod interface_verbs;
 mod keeping;

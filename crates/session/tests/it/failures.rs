@@ -5,7 +5,7 @@ use thoughtwire_session::SessionInput;
 
 use crate::script::{
     SAVED, ScriptHost, SessionScript, TIME, asked, cancel, delta, exited, failed, finish, reloaded,
-    say, send,
+    reloaded_behind, say, send,
 };
 
 fn checkpoint_failed() -> SessionInput<ScriptHost> {
@@ -39,6 +39,29 @@ fn a_turn_that_is_on_disk_is_ended_after_a_pause() {
     // The disk still fails: the end is tried again.
     script.on(reloaded(&log), &["show status \"the disk failed\""]).wait(1_000);
     script.on(TIME, &["append 4: turn_ended(store_failed)"]).on(SAVED, &["publish 4"]);
+}
+
+#[test]
+fn what_was_saved_although_nobody_knew_is_published() {
+    let log = asked(Some("t-1"));
+    SessionScript::new()
+        .on(
+            send("s1"),
+            &["append 2-3: user_message turn_started", "standing none", "start t-1 on \"hello\""],
+        )
+        .on(failed(RefusalCode::StoreUnknown), &["s1: store_unknown", "discard", "reload"])
+        .on(
+            reloaded_behind(1, &log),
+            &["publish 2-3", "show status \"the disk failed\"", "drop turn"],
+        );
+}
+
+#[test]
+fn a_session_that_is_gone_when_it_is_read_again_ends() {
+    SessionScript::new()
+        .skip(send("s1"))
+        .on(failed(RefusalCode::StoreFailed), &["s1: store_failed", "discard", "reload"])
+        .on(SessionInput::Reloaded(Ok(None)), &["discard", "drop turn", "end deleted"]);
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    ApprovalAbout, CommandId, Event, Input, InputEvent, ItemId, Policy, Refusal, RefusalCode,
-    ResumeReason, SessionCommand, SessionEvent, State, StreamKind, Timestamp, ToolStatus,
-    TurnEvent, TurnId, Verdict,
+    ApprovalAbout, CommandId, Event, Input, InputEvent, ItemId, Policy, Record, Refusal,
+    RefusalCode, ResumeReason, SessionCommand, SessionEvent, State, StreamKind, Timestamp,
+    ToolStatus, TurnEvent, TurnId, Verdict,
 };
 use thoughtwire_session::{
     Admission, AgentError, AgentExit, AgentSenders, CallQuestion, CommandRequest, HandOver,
@@ -238,7 +238,7 @@ pub(crate) fn stored(log: &[(Option<&str>, Event)]) -> StoredState {
             inputs.insert(item.clone(), Input { item, text, attachments: Vec::new() });
         }
     }
-    StoredState { state, inputs }
+    StoredState { state, inputs, unseen: Vec::new() }
 }
 
 /// A log with a queued input, and with its turn if `turn` names one.
@@ -409,6 +409,23 @@ pub(crate) fn failed(code: RefusalCode) -> SessionInput<ScriptHost> {
 
 pub(crate) fn reloaded(log: &[(Option<&str>, Event)]) -> SessionInput<ScriptHost> {
     SessionInput::Reloaded(Ok(Some(stored(log))))
+}
+
+/// The log as it is on disk, of which subscribers have the first records.
+pub(crate) fn reloaded_behind(
+    shown: usize,
+    log: &[(Option<&str>, Event)],
+) -> SessionInput<ScriptHost> {
+    let mut state = State::default();
+    let mut unseen = Vec::new();
+    for (turn, event) in log {
+        let turn = turn.map(|turn| turn.parse().unwrap());
+        state.apply(turn.as_ref(), event).unwrap();
+        let at = Timestamp::from_millis(0);
+        unseen.push(Record { seq: state.head(), at, turn, event: event.clone() });
+    }
+    let unseen = unseen.split_off(shown);
+    SessionInput::Reloaded(Ok(Some(StoredState { unseen, ..stored(log) })))
 }
 
 pub(crate) const SAVED: SessionInput<ScriptHost> = SessionInput::Saved;

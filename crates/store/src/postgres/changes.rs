@@ -154,7 +154,7 @@ impl ChangesTask {
         recorder: ChangeRecorder,
     ) -> Result<Self, StoreError> {
         let ChangeRecorder { node, changes } = recorder;
-        changes.set_has_other_nodes(has_other_nodes(sql, node).await?);
+        changes.set_other_nodes(other_nodes(sql, node).await?);
         Ok(Self {
             seen: SeenChanges::all(sql).await?,
             database,
@@ -220,7 +220,7 @@ impl ChangesTask {
             None => self.connect().await?,
         };
         if kind == RoundKind::Regular {
-            self.changes.set_has_other_nodes(has_other_nodes(&client, self.node).await?);
+            self.changes.set_other_nodes(other_nodes(&client, self.node).await?);
             if self.deleted_at.elapsed() > SETTLES_WITHIN {
                 self.deleted_at = Instant::now();
                 delete_old(&client).await?;
@@ -307,15 +307,17 @@ impl ChangesTask {
     }
 }
 
-async fn has_other_nodes(sql: &Client, node: i64) -> Result<bool, StoreError> {
-    let others = only_row(
+/// Addresses of the other nodes that live, each `None` if nobody reaches that node.
+async fn other_nodes(sql: &Client, node: i64) -> Result<Vec<Option<String>>, StoreError> {
+    let others = rows(
         sql,
-        "SELECT count(*) FROM nodes
-         WHERE state = 'live' AND incarnation <> $1 AND lease_until > clock_timestamp()",
+        "SELECT url FROM nodes
+         WHERE state = 'live' AND incarnation <> $1 AND lease_until > clock_timestamp()
+         ORDER BY incarnation",
         args![node],
     )
     .await?;
-    Ok(get_i64(&others, 0)? > 0)
+    others.iter().map(|row| find_text(row, 0)).collect()
 }
 
 async fn delete_old(sql: &Client) -> Result<(), StoreError> {

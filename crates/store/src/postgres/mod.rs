@@ -179,6 +179,10 @@ impl Backend for PostgresBackend {
         Some(self.0.lease.watch())
     }
 
+    fn check_lease(&self) -> Result<(), StoreError> {
+        self.0.lease.check()
+    }
+
     fn backup(&self) -> StoreRead<File> {
         let reason = "data in PostgreSQL is backed up with PostgreSQL's own tools, such as \
                       `pg_dump --format=custom`; docs/NODES.md tells how";

@@ -15,17 +15,14 @@ use super::connecting::Connections;
 use super::lineage::{self, TIMELINE};
 use super::sql::{Text, args, execute, find_text, get_i64, get_text, get_u64, only_row, rows};
 use crate::metrics::NodeMetrics;
+use crate::node::{LEASE, OWN_LIMIT};
 use crate::{NodeIdentity, StoreError, StoredNode};
 
 /// Seconds for which a lease is given.
-const LEASE_SECONDS: u64 = 5;
+const LEASE_SECONDS: u64 = LEASE.as_secs();
 
 /// Time between two renewals.
 const RENEWAL: Duration = Duration::from_secs(1);
-
-/// Time after the last renewal, by this process's own clock, at which it stops by itself: a second
-/// before the lease ends.
-const OWN_LIMIT: Duration = Duration::from_secs(LEASE_SECONDS - 1);
 
 /// Time after the last renewal from which on the database counts as away.
 const LATE: Duration = Duration::from_millis(2_500);
@@ -90,8 +87,7 @@ impl LeaseState {
     /// Whether this node may declare others dead. Behind a time in which nobody reached the
     /// database, all leases have ended, and every node gets the time to renew its own.
     fn may_declare(&self) -> bool {
-        self.is_current()
-            && self.0.steady_since.lock().elapsed() >= Duration::from_secs(LEASE_SECONDS)
+        self.is_current() && self.0.steady_since.lock().elapsed() >= LEASE
     }
 
     /// Checks that this node may act for its sessions.

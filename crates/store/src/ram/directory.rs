@@ -14,7 +14,7 @@ use super::tables::{AgentRow, SessionRow, Tables, add_receipt};
 use crate::opening::first_batch;
 use crate::{
     Block, Commit, DirectoryStore, NewAgent, NewSession, Receipt, Retention, SessionFilter,
-    StoreError, StoreRead, StoredSession,
+    StoreChange, StoreError, StoreRead, StoredSession,
 };
 
 /// [`DirectoryStore`] in memory.
@@ -29,10 +29,13 @@ impl DirectoryStore for RamDirectory {
     fn update_agent(&self, profile: AgentProfile) -> Commit<AgentProfile> {
         self.0.write(WriteUse::nothing(), move |tables| {
             let user = tables.agent(&profile.id).map(|row| row.user.clone());
-            if let Some(user) = user {
-                check_name(tables, &user, &profile.spec.name, Some(&profile.id))?;
+            if let Some(user) = &user {
+                check_name(tables, user, &profile.spec.name, Some(&profile.id))?;
             }
             tables.agent_mut(&profile.id)?.profile.spec = profile.spec.clone();
+            if let Some(user) = user {
+                tables.record(StoreChange::Agent { user, agent: profile.id.clone() });
+            }
             Ok(profile)
         })
     }
@@ -48,6 +51,10 @@ impl DirectoryStore for RamDirectory {
                 .collect();
             for session in &sessions {
                 tables.delete_session(session)?;
+            }
+            if let Some(user) = tables.agent(&id).map(|row| row.user.clone()) {
+                let (agent, sessions) = (id.clone(), sessions.clone());
+                tables.record(StoreChange::AgentDeleted { user, agent, sessions });
             }
             tables.agents.retain(|row| row.profile.id != id);
             Ok(sessions)
@@ -87,7 +94,11 @@ impl DirectoryStore for RamDirectory {
         let mut used = vec![BrokenTable::Sessions];
         used.extend(receipt.as_ref().map(|_| BrokenTable::Receipts));
         self.0.write(WriteUse::of(&used), move |tables| {
+            let user = tables.session(&id).map(|row| row.user.clone());
             tables.delete_session(&id)?;
+            if let Some(user) = user {
+                tables.record(StoreChange::SessionDeleted { user, session: id });
+            }
             add_receipt(&mut tables.receipts, receipt.as_ref())
         })
     }
@@ -162,6 +173,7 @@ pub(super) fn create_session(
         user: new.user.clone(),
         agent: new.agent.clone(),
         epoch: new.epoch.clone(),
+        node: tables.writer,
         first: Seq(1),
         state: State::default(),
         created_at: new.at,

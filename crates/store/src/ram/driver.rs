@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::faults::WriteUse;
+use super::nodes::SentAt;
 use super::tables::Tables;
 use super::{BrokenTable, RamDatabase, RamHandle, WriteFault};
 use crate::commit::{CommitSender, settled};
@@ -71,7 +72,7 @@ impl RamHandle {
         match &*queue {
             Queue::AtOnce => {
                 drop(queue);
-                self.0.commit(vec![job]).tell();
+                self.0.commit(vec![job], SentAt::Commit).tell();
             }
             // Dropped unsent, the job's reply tells its caller that the store is closed.
             Queue::Driven(jobs) => drop(jobs.send(job)),
@@ -83,10 +84,20 @@ impl RamHandle {
 
 impl RamDatabase {
     /// Runs writes in one transaction, each on its own: one that fails changes nothing.
-    fn commit(&self, mut jobs: Vec<Box<dyn RamJob>>) -> CommittedWrites {
+    fn commit(&self, mut jobs: Vec<Box<dyn RamJob>>, sent: SentAt) -> CommittedWrites {
         let mut tables = self.disk.tables();
-        let mut draft = tables.clone();
         let faults = self.faults();
+        let node = self.node.as_ref();
+        let admitted = faults.check_reach().and_then(|()| match node {
+            Some(node) => node.admit(&tables, sent),
+            None => Ok(()),
+        });
+        if let Err(error) = admitted {
+            self.metrics.failures.inc();
+            return CommittedWrites { jobs, committed: Err(error) };
+        }
+        let mut draft = tables.clone();
+        draft.writer = node.map(|node| node.incarnation);
         for job in &mut jobs {
             let failed = faults.check_write(job.uses());
             if let Err(error) = failed {
@@ -110,8 +121,8 @@ impl RamDatabase {
     }
 }
 
-/// Decides when the writes of a [`RamDisk::open_driven`](super::RamDisk::open_driven) store commit
-/// and which of them fail.
+/// Decides when the writes of a [`RamDisk::open_driven`](super::RamDisk::open_driven) store commit,
+/// which of them fail, and when a node renews its lease.
 pub struct RamDriver {
     database: Arc<RamDatabase>,
     queue: mpsc::UnboundedReceiver<Box<dyn RamJob>>,
@@ -149,13 +160,23 @@ impl RamDriver {
 
     /// Commits at most `most` of the writes that wait, in one transaction; `None` if none waits.
     pub fn commit(&mut self, most: usize) -> Option<CommittedWrites> {
+        self.commit_within(most, SentAt::Commit)
+    }
+
+    /// Commits as [`RamDriver::commit`] does what a node has sent earlier: the end of its lease by
+    /// its own clock does not stop it any more, only its fence does.
+    pub fn commit_sent(&mut self, most: usize) -> Option<CommittedWrites> {
+        self.commit_within(most, SentAt::Earlier)
+    }
+
+    fn commit_within(&mut self, most: usize, sent: SentAt) -> Option<CommittedWrites> {
         let mut jobs = Vec::new();
         while jobs.len() < most
             && let Ok(job) = self.queue.try_recv()
         {
             jobs.push(job);
         }
-        (!jobs.is_empty()).then(|| self.database.commit(jobs))
+        (!jobs.is_empty()).then(|| self.database.commit(jobs, sent))
     }
 
     /// Sets the fault that hits writes from now on.
@@ -166,6 +187,21 @@ impl RamDriver {
     /// Sets the part of the data that cannot be read or written from now on.
     pub fn set_broken(&self, table: Option<BrokenTable>) {
         self.database.faults().broken = table;
+    }
+
+    /// Sets whether the disk cannot be reached from now on: reads, writes and renewals of the lease
+    /// fail.
+    pub fn set_away(&self, is_away: bool) {
+        self.database.faults().is_away = is_away;
+    }
+
+    /// Renews the lease of a node, tells other nodes of its changes, and reads theirs. A node does
+    /// this each second. Does nothing while the disk cannot be reached, or where no node is.
+    pub fn beat(&self) {
+        let is_reached = self.database.faults().check_reach().is_ok();
+        if let Some(node) = self.database.node.as_ref().filter(|_| is_reached) {
+            node.beat(&mut self.database.disk.tables());
+        }
     }
 
     /// Sets the time that each read takes from now on.

@@ -47,6 +47,8 @@ pub(super) struct Faults {
     pub(super) write: Option<WriteFault>,
     pub(super) broken: Option<BrokenTable>,
     pub(super) read_delay: Option<Duration>,
+    /// Whether the disk cannot be reached.
+    pub(super) is_away: bool,
 }
 
 /// Parts of the data that a write uses, for deciding whether a fault hits it.
@@ -80,6 +82,11 @@ impl WriteUse {
 }
 
 impl Faults {
+    /// Fails while the disk cannot be reached.
+    pub(super) fn check_reach(&self) -> Result<(), StoreError> {
+        if self.is_away { Err(StoreError::Away("an injected fault".to_owned())) } else { Ok(()) }
+    }
+
     /// Fails where one of the tables is broken.
     pub(super) fn check_tables(&self, tables: &[BrokenTable]) -> Result<(), StoreError> {
         match self.broken {

@@ -2,7 +2,7 @@
 
 use super::RamHandle;
 use super::faults::WriteUse;
-use crate::{Commit, Key, KeyId, KeyStore, StoreError, StoreRead};
+use crate::{Commit, Key, KeyId, KeyStore, StoreChange, StoreError, StoreRead};
 
 /// [`KeyStore`] in memory.
 pub(super) struct RamKeys(pub(super) RamHandle);
@@ -14,6 +14,7 @@ impl KeyStore for RamKeys {
                 return Err(StoreError::Failed(format!("key {} exists already", key.id)));
             }
             tables.keys.push((digest, key));
+            tables.record(StoreChange::Keys);
             Ok(())
         })
     }
@@ -23,7 +24,11 @@ impl KeyStore for RamKeys {
         self.0.write(WriteUse::nothing(), move |tables| {
             let before = tables.keys.len();
             tables.keys.retain(|(_, key)| key.id != id);
-            Ok(tables.keys.len() < before)
+            let is_deleted = tables.keys.len() < before;
+            if is_deleted {
+                tables.record(StoreChange::Keys);
+            }
+            Ok(is_deleted)
         })
     }
 
@@ -44,6 +49,7 @@ impl KeyStore for RamKeys {
     fn replace_secret(&self, name: &'static str, fresh: Vec<u8>) -> Commit<()> {
         self.0.write(WriteUse::nothing(), move |tables| {
             tables.secrets.insert(name, fresh);
+            tables.record(StoreChange::Keys);
             Ok(())
         })
     }

@@ -15,6 +15,9 @@ use crate::{
     recovery,
 };
 
+/// Tables that the recovery of a session uses.
+const RECOVERED: [BrokenTable; 2] = [BrokenTable::Records, BrokenTable::Sessions];
+
 /// [`LogStore`] in memory.
 pub(super) struct RamLogs(pub(super) RamHandle);
 
@@ -41,7 +44,10 @@ impl LogStore for RamLogs {
     fn checkpoint(&self, session: &SessionId, item: OpenItem) -> Commit<()> {
         let session = session.clone();
         self.0.write(WriteUse::of(&[BrokenTable::Sessions]), move |tables| {
-            if let Ok(row) = tables.session_mut(&session) {
+            let writer = tables.writer;
+            if let Ok(row) = tables.session_mut(&session)
+                && (row.node.is_none() || row.node == writer)
+            {
                 row.open_items.insert(item.item.clone(), item);
             }
             Ok(())
@@ -50,6 +56,18 @@ impl LogStore for RamLogs {
 
     fn load(&self, session: &SessionId, now: Timestamp) -> StoreRead<Option<StoredSession>> {
         let (handle, id) = (self.0.clone(), session.clone());
+        if self.0.node().is_some() {
+            let (uses, database) = (WriteUse::of(&RECOVERED), Arc::clone(&handle.0));
+            return Box::pin(handle.write(uses, move |tables| {
+                let taken_from = match &database.node {
+                    Some(node) => node.take(tables, &id)?,
+                    None => None,
+                };
+                let is_open = tables.session(&id).is_some_and(|row| row.state.turn().is_some());
+                let found = if is_open { recover(tables, &id, now)? } else { tables.stored(&id) };
+                Ok(found.map(|stored| StoredSession { taken_from, ..stored }))
+            }));
+        }
         Box::pin(async move {
             let wanted = id.clone();
             let read = handle
@@ -57,7 +75,7 @@ impl LogStore for RamLogs {
                 .await?;
             match read {
                 Some(stored) if stored.state.turn().is_some() => {
-                    let uses = WriteUse::of(&[BrokenTable::Records, BrokenTable::Sessions]);
+                    let uses = WriteUse::of(&RECOVERED);
                     handle.write(uses, move |tables| recover(tables, &id, now)).await
                 }
                 stored => Ok(stored),
@@ -75,8 +93,12 @@ impl LogStore for RamLogs {
         })
     }
 
-    fn orphans(&self, _: usize) -> StoreRead<Vec<SessionId>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
+    fn orphans(&self, limit: usize) -> StoreRead<Vec<SessionId>> {
+        let database = Arc::clone(&self.0.0);
+        Box::pin(self.0.write(WriteUse::of(&[BrokenTable::Sessions]), move |tables| {
+            let node = database.node.as_ref();
+            Ok(node.map(|node| node.orphans(tables, limit)).unwrap_or_default())
+        }))
     }
 
     fn records_after(

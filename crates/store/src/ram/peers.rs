@@ -129,10 +129,10 @@ fn prove(tables: &mut Tables, proof: Vec<Proven>, closed_at: Option<Timestamp>) 
         if !is_known || tables.session(&session).is_none() {
             continue;
         }
-        let row =
-            tables.proven.entry((key, session, connection)).or_insert(ProvenRow { seq, closed_at });
+        let fresh = ProvenRow { seq, closed_at, node: tables.writer };
+        let row = tables.proven.entry((key, session, connection)).or_insert(fresh);
         row.seq = row.seq.max(seq);
-        row.closed_at = closed_at;
+        (row.closed_at, row.node) = (closed_at, tables.writer);
     }
     if let Some(now) = closed_at {
         let before = now.as_millis().saturating_sub(PROOF_KEPT_MS);

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use thoughtwire_proto::{
     AgentId, AgentProfile, CallId, CommandId, Epoch, ItemId, PeerRef, Record, Seq, SessionId,
     State, Timestamp, UserId,
 };
 
+use super::nodes::{ChangeRow, NodeRow};
 use crate::{
     Batch, Block, Key, Note, OpenItem, Receipt, Retention, SearchedTexts, StoreError, StoredSession,
 };
@@ -42,6 +44,14 @@ pub(super) struct Tables {
     pub(super) keys: Vec<(String, Key)>,
     pub(super) secrets: HashMap<&'static str, Vec<u8>>,
     pub(super) clocks: HashMap<&'static str, Timestamp>,
+    /// Time of the disk's clock, by which leases go.
+    pub(super) time: Duration,
+    pub(super) nodes: Vec<NodeRow>,
+    pub(super) changes: Arc<Vec<ChangeRow>>,
+    /// By work, the node that does it and until when.
+    pub(super) claims: HashMap<&'static str, (u64, Duration)>,
+    /// The node whose transaction is under way.
+    pub(super) writer: Option<u64>,
 }
 
 /// A peer's user and name.
@@ -70,6 +80,8 @@ pub(super) struct SessionRow {
     pub(super) user: UserId,
     pub(super) agent: AgentId,
     pub(super) epoch: Epoch,
+    /// The node that has it.
+    pub(super) node: Option<u64>,
     pub(super) first: Seq,
     pub(super) state: State,
     pub(super) created_at: Timestamp,
@@ -100,14 +112,20 @@ pub(super) struct ChatRow {
 pub(super) struct ProvenRow {
     pub(super) seq: Seq,
     pub(super) closed_at: Option<Timestamp>,
+    /// The node whose connection it is.
+    pub(super) node: Option<u64>,
 }
 
 impl Tables {
-    /// Closes the connections that were open when the last store ended.
+    /// Closes the connections of processes that have ended: all but those of live nodes.
     pub(super) fn close_connections(&mut self, now: Timestamp) {
-        for row in self.proven.values_mut() {
-            row.closed_at.get_or_insert(now);
+        let mut proven = std::mem::take(&mut self.proven);
+        for row in proven.values_mut() {
+            if row.node.is_none_or(|node| !self.is_live(node)) {
+                row.closed_at.get_or_insert(now);
+            }
         }
+        self.proven = proven;
     }
 
     pub(super) fn agent(&self, id: &AgentId) -> Option<&AgentRow> {
@@ -149,12 +167,16 @@ impl Tables {
 
     /// Appends a batch to its session's log.
     pub(super) fn append(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let mut next = self.next_record;
+        let (mut next, writer) = (self.next_record, self.writer);
         let row = self.session_mut(batch.session())?;
         if row.state.head() != batch.after() {
             let (found, expected) = (row.state.head().0, batch.after().0);
             return Err(StoreError::HeadMoved { found, expected });
         }
+        if row.node.is_some() && row.node != writer {
+            return Err(StoreError::Elsewhere { session: batch.session().clone(), url: None });
+        }
+        row.node = writer;
         let extras = batch.extras();
         add_receipt(&mut row.receipts, extras.receipt.as_ref())?;
         for record in batch.records() {

@@ -32,9 +32,10 @@ impl UpkeepStore for RamUpkeep {
     }
 
     fn overlong(&self, now: Timestamp) -> StoreRead<Vec<Overlong>> {
+        let own = self.0.node();
         self.0.read(&[BrokenTable::Records, BrokenTable::Sessions], move |tables| {
             let rows = tables.sessions.values();
-            Ok(rows.filter_map(|row| overlong(tables, row, now)).collect())
+            Ok(rows.filter_map(|row| overlong(tables, row, own, now)).collect())
         })
     }
 
@@ -82,8 +83,8 @@ impl UpkeepStore for RamUpkeep {
         })
     }
 
-    fn claim(&self, _: &'static str, _: Duration) -> Commit<bool> {
-        Commit::done(true)
+    fn claim(&self, work: &'static str, every: Duration) -> Commit<bool> {
+        self.0.write(WriteUse::nothing(), move |tables| Ok(claim(tables, work, every)))
     }
 
     fn newest_record_at(&self) -> StoreRead<Option<Timestamp>> {
@@ -93,7 +94,24 @@ impl UpkeepStore for RamUpkeep {
     }
 }
 
-fn overlong(tables: &Tables, row: &SessionRow, now: Timestamp) -> Option<Overlong> {
+/// Claims regular work for the node that writes, unless another one has it.
+fn claim(tables: &mut Tables, work: &'static str, every: Duration) -> bool {
+    let Some(own) = tables.writer else { return true };
+    let is_free = tables.claims.get(work).is_none_or(|(node, until)| {
+        *until <= tables.time || *node == own || !tables.is_live(*node)
+    });
+    if is_free {
+        tables.claims.insert(work, (own, tables.time + every));
+    }
+    is_free
+}
+
+fn overlong(
+    tables: &Tables,
+    row: &SessionRow,
+    own: Option<u64>,
+    now: Timestamp,
+) -> Option<Overlong> {
     let spec = &tables.agent(&row.agent)?.profile.spec;
     let days = row.keep.days.or(spec.settings.keep_days);
     let events = row.keep.events.or(spec.settings.keep_events);
@@ -112,5 +130,6 @@ fn overlong(tables: &Tables, row: &SessionRow, now: Timestamp) -> Option<Overlon
     let has_remains = row.records.first().is_some_and(|(_, record)| record.seq < row.first);
     let session = row.id.clone();
     let is_overlong = through >= row.first || has_remains;
-    is_overlong.then_some(Overlong { session, through, is_elsewhere: false })
+    let is_elsewhere = row.node.is_some_and(|node| Some(node) != own && tables.is_live(node));
+    is_overlong.then_some(Overlong { session, through, is_elsewhere })
 }

@@ -11,6 +11,7 @@
 )]
 
 mod postgres;
+mod ram_nodes;
 mod sqlite;
 mod suite;
 mod support;

@@ -162,6 +162,11 @@ impl TestDatabase {
         Self { url: postgres_tool(&["create"]) }
     }
 
+    /// Its address through a pooler in transaction mode.
+    pub fn pooled_url(&self) -> String {
+        postgres_tool(&["pooler", &self.url])
+    }
+
     /// Opens a store in it as a node.
     pub async fn open(&self, node: &str, now: Timestamp) -> Store {
         Store::connect(&self.url, NodeIdentity::new(node, None), now).await.unwrap()

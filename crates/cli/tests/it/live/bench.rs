@@ -142,6 +142,7 @@ async fn contradictory_flags_are_refused() {
         "--connections 2 --stalled 2",
         "--connections 2 --subscribers 2",
         "--dialect memgpt --deltas",
+        "--dialect memgpt --owner http://127.0.0.1:1",
         "--wake",
     ] {
         assert_eq!(bench("http://127.0.0.1:1", flags).await.0, 2, "{flags}");

@@ -40,7 +40,16 @@ async fn until_status(status: u16, ask: impl AsyncFn() -> u16) {
 
 #[tokio::test]
 async fn a_key_revoked_through_one_node_closes_its_clients_on_another() {
-    let database = SharedDatabase::create();
+    revoke_through_another(&SharedDatabase::create()).await;
+}
+
+/// No notification passes the pooler: nodes ask for changes by themselves.
+#[tokio::test]
+async fn a_key_revoked_through_one_node_behind_a_pooler_closes_its_clients_on_another() {
+    revoke_through_another(&SharedDatabase::create_pooled()).await;
+}
+
+async fn revoke_through_another(database: &SharedDatabase) {
     let store = ["--store", database.url()];
     let (here, there) = (Guarded::with(&store).await, Guarded::with(&store).await);
     let (id, key) = here.key("ada", &["chat", "agents"]).await;
@@ -171,4 +180,51 @@ async fn an_agent_edited_and_deleted_through_one_node_changes_its_live_sessions_
     assert_eq!(call(&there, "DELETE", "/v1/agents/eve", &[], None).await.0, 204);
     client.until_type("detached").await;
     seen.until(|frame| frame["type"] == "session_gone" && frame["session"] == session).await;
+}
+
+#[tokio::test]
+async fn every_request_about_a_session_works_on_a_node_that_does_not_have_it() {
+    let database = SharedDatabase::create();
+    let (here, there) = tokio::join!(database.node("here"), database.node("there"));
+    let (mut client, session) = here.agent("ada", "offline").await;
+    let made = client.ask(json!({"type": "create_session", "id": "s", "agent": "ada"})).await;
+    let side = made["session"].as_str().unwrap().to_owned();
+    for session in [&session, &side] {
+        client.attach(session, Some(0)).await;
+    }
+    let at = |rest: &str| format!("/v1/sessions/{session}{rest}");
+    let block = "/v1/agents/ada/blocks/human".to_owned();
+    let requests = [
+        ("PUT", block.clone(), Some(json!({"text": "Likes tea."})), 200),
+        ("PATCH", block.clone(), Some(json!({"limit": 300})), 200),
+        ("DELETE", block, None, 204),
+        ("GET", at(""), None, 200),
+        ("PATCH", at(""), Some(json!({"title": "Tea"})), 200),
+        ("GET", at("/events"), None, 200),
+        ("GET", at("/inputs"), None, 200),
+        ("GET", at("/calls"), None, 200),
+        ("POST", at("/inputs?wait=20"), Some(json!({"text": "hello"})), 200),
+        ("DELETE", at("/inputs/i-none"), None, 404),
+        ("POST", at("/cancel"), None, 409),
+        ("POST", at("/calls/c-none/decision"), Some(json!({"decision": "approved"})), 404),
+        ("GET", at("/calls/c-none/output"), None, 404),
+        ("PATCH", "/v1/agents/ada".to_owned(), Some(json!({"keep_days": 9})), 200),
+        ("GET", "/v1/agents/ada/export".to_owned(), None, 200),
+        ("DELETE", format!("/v1/sessions/{side}"), None, 204),
+        ("DELETE", "/v1/agents/ada".to_owned(), None, 204),
+    ];
+    for (method, path, body, status) in requests {
+        let (answered, answer) = call(&there, method, &path, &[], body).await;
+        assert_ne!(answer["code"], "moved", "{method} {path}");
+        assert_eq!(answered, status, "{method} {path}: {answer}");
+    }
+    let metrics = http().get(format!("{}/metrics", there.url)).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for name in ["forwarded_commands_total", "takeovers_total", "commit_batch", "commit_seconds"] {
+        assert!(metrics.contains(&format!("thoughtwire_{name}")), "{name}: {metrics}");
+    }
+    let line = metrics.lines().find_map(|line| {
+        line.strip_prefix("thoughtwire_forwarded_commands_total ")?.parse::<u64>().ok()
+    });
+    assert!(line.unwrap() >= 5, "{metrics}");
 }

@@ -90,3 +90,21 @@ async fn only_nodes_enter_where_nodes_connect() {
     let alone = Live::start().await;
     assert_eq!(status(&alone, None).await, 404);
 }
+
+#[tokio::test]
+async fn presence_counts_each_client_of_every_node() {
+    let database = SharedDatabase::create();
+    let (one, two) = tokio::join!(database.node("one"), database.node("two"));
+    let (_, session) = one.agent("ada", "offline").await;
+    let (mut watcher, _) = follow(&one, &session).await;
+    let (mut clients, mut there) = (Vec::new(), 1);
+    for _ in 0..3 {
+        clients.push(follow(&two, &session).await.0);
+        there += 1;
+        watcher.until(|frame| frame["type"] == "presence" && frame["clients"] == there).await;
+    }
+    clients.pop();
+    watcher.until(|frame| frame["type"] == "presence" && frame["clients"] == 3).await;
+    clients.clear();
+    watcher.until(|frame| frame["type"] == "presence" && frame["clients"] == 1).await;
+}

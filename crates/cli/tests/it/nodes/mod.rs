@@ -3,7 +3,9 @@
 mod chaos;
 mod clients;
 mod deaths;
+mod pooler;
 mod relay;
 mod support;
+mod workers;
 
 pub(crate) use support::SharedDatabase;

@@ -10,12 +10,22 @@ use crate::live::{Live, TestClient};
 /// A fresh PostgreSQL database, and a data directory for each node.
 pub(crate) struct SharedDatabase {
     pub(crate) url: String,
+    /// The database's address itself, where `url` leads through a pooler.
+    direct: String,
     dirs: TempDir,
 }
 
 impl SharedDatabase {
     pub(crate) fn create() -> Self {
-        Self { url: postgres_tool(&["create"]), dirs: tempfile::tempdir().unwrap() }
+        let direct = postgres_tool(&["create"]);
+        Self { url: direct.clone(), direct, dirs: tempfile::tempdir().unwrap() }
+    }
+
+    /// Creates one whose nodes use it through a pooler in transaction mode.
+    pub(crate) fn create_pooled() -> Self {
+        let mut database = Self::create();
+        database.url = postgres_tool(&["pooler", &database.direct]);
+        database
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -35,7 +45,7 @@ impl SharedDatabase {
 
 impl Drop for SharedDatabase {
     fn drop(&mut self) {
-        postgres_tool(&["drop", &self.url]);
+        postgres_tool(&["drop", &self.direct]);
     }
 }
 

@@ -7,6 +7,28 @@ use std::time::Instant;
 use super::disk::Moment;
 use super::tally::Tally;
 
+/// Faults of nodes, their store and their links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum NodeFault {
+    Killed,
+    /// A planned stop.
+    Stopped,
+    /// For less than a lease, and for longer.
+    Paused,
+    PausedLong,
+    /// The lease was not renewed for a while.
+    NotRenewed,
+    /// The store was out of one node's reach, and of all.
+    Away,
+    AwayForAll,
+    /// Writes fail before their commit, behind it, and so that nothing is saved or known.
+    BeforeCommit,
+    AfterCommit,
+    Unknown,
+    Cut,
+    Slow,
+}
+
 /// Counts of one history.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Done {
@@ -21,6 +43,10 @@ pub(crate) struct Done {
     pub(crate) records: u64,
     pub(crate) turns: u64,
     pub(crate) most_waiting: usize,
+    pub(crate) node_faults: BTreeMap<NodeFault, u64>,
+    /// Links between nodes that were opened, and those that were cut.
+    pub(crate) links: u64,
+    pub(crate) links_cut: u64,
 }
 
 /// Counts of all histories.
@@ -42,7 +68,12 @@ impl Sum {
         for (moment, times) in &done.stops_cut {
             *sum.stops_cut.entry(*moment).or_default() += times;
         }
+        for (fault, times) in &done.node_faults {
+            *sum.node_faults.entry(*fault).or_default() += times;
+        }
         for (sum, one) in [
+            (&mut sum.links, done.links),
+            (&mut sum.links_cut, done.links_cut),
             (&mut sum.steps, done.steps),
             (&mut sum.stops, done.stops),
             (&mut sum.faults, done.faults),
@@ -70,6 +101,9 @@ impl fmt::Display for Sum {
             records,
             turns,
             most_waiting,
+            node_faults,
+            links,
+            links_cut,
         } = &self.done;
         write!(
             f,
@@ -78,6 +112,10 @@ impl fmt::Display for Sum {
              {tally}; {turns} turns, {records} events on disk; \
              at most {most_waiting} writes waited",
             self.histories,
-        )
+        )?;
+        if !node_faults.is_empty() {
+            write!(f, "; nodes: {node_faults:?}, {links} links, {links_cut} of them cut")?;
+        }
+        Ok(())
     }
 }

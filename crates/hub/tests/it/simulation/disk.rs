@@ -35,6 +35,11 @@ impl Disk {
         self.disk.open_driven(now)
     }
 
+    /// The same disk, for nodes.
+    pub(crate) fn shared(&self) -> RamDisk {
+        self.disk.clone()
+    }
+
     pub(crate) fn image(&self) -> RamDisk {
         self.disk.copy()
     }
@@ -62,7 +67,7 @@ impl Disk {
         let every = u64::from(dice.u32(2..5));
         let write = |fault| driver.set_write_fault(Some(fault));
         let table = |table| driver.set_broken(Some(table));
-        match dice.u8(0..10) {
+        match dice.u8(0..11) {
             0 => {
                 write(WriteFault::Records { every });
                 "some events fail"
@@ -98,6 +103,10 @@ impl Disk {
             8 => {
                 write(WriteFault::UnknownUnsaved);
                 "nothing is saved, and nobody knows"
+            }
+            9 => {
+                write(WriteFault::UnknownSaved);
+                "everything is saved, and nobody knows"
             }
             _ => {
                 self.failing = false;

@@ -34,6 +34,8 @@ pub(crate) struct History {
     /// Milliseconds: what the wall clock shows when a life begins.
     pub(crate) wall: Arc<AtomicI64>,
     pub(crate) tags: u32,
+    /// Whether the agents of nodes go on with turns that were interrupted.
+    pub(crate) resumes: bool,
     /// Log of the steps, for debugging a failure.
     pub(crate) trace: Vec<String>,
     pub(crate) done: Done,
@@ -60,6 +62,7 @@ impl History {
             wall: Arc::new(AtomicI64::new(1_767_225_600_000 + dice.i64(0..1_000_000_000))),
             dice,
             tags: 0,
+            resumes: false,
             trace: Vec::new(),
             done: Done::default(),
         }
@@ -405,7 +408,7 @@ impl History {
         self.ledger.lock().unwrap().time_limit
     }
 
-    fn open(&mut self) -> (Store, RamDriver) {
+    pub(crate) fn open(&mut self) -> (Store, RamDriver) {
         let now = Timestamp::from_millis(self.wall.load(Ordering::Relaxed));
         self.disk.open(now)
     }

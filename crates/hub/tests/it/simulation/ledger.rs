@@ -14,6 +14,7 @@ use super::budgets::TimeLimit;
 use super::effects::Effects;
 use super::heard::Heard;
 use super::interruptions::Interruptions;
+use super::linear::{SendOutcome, Timeline};
 use super::place::ReadPlace;
 use super::room::SimRoom;
 use super::tally::Tally;
@@ -53,6 +54,11 @@ pub(crate) struct Ledger {
     pub(crate) texts: ShownTexts,
     /// How long turns may take in this history.
     pub(crate) time_limit: Option<TimeLimit>,
+    pub(crate) timeline: Timeline,
+    /// Whether several nodes share the store.
+    pub(crate) has_nodes: bool,
+    /// Whether no node is killed, paused or refused anything.
+    pub(crate) is_calm: bool,
 }
 
 impl Ledger {
@@ -68,6 +74,11 @@ impl Ledger {
         if !holds {
             self.complaints.push(what());
         }
+    }
+
+    /// Whether a refusal is one of a server that cannot do something now.
+    pub(super) fn is_hindrance(&self, code: RefusalCode) -> bool {
+        is_of_the_store(code) || self.has_nodes && code == RefusalCode::Moved
     }
 
     // Rooms.
@@ -132,6 +143,14 @@ impl Ledger {
         self.rooms[room].gone = true;
     }
 
+    /// Followers of the list on one of several nodes are told that a session is gone.
+    pub(crate) fn told_gone_on_node(&mut self, session: &SessionId) {
+        let Some(room) = self.room_of(session) else { return };
+        let fits = self.is_doomed(room);
+        self.hold(fits, || format!("room {room} is said to be gone, and nobody deleted it"));
+        self.rooms[room].gone = true;
+    }
+
     // Subscribers.
 
     pub(crate) fn hindered(&mut self, number: usize, refusal: &Refusal) {
@@ -153,7 +172,7 @@ impl Ledger {
         &mut self,
         number: usize,
         start: &Start,
-        known: (u64, bool),
+        (known, asked_at): ((u64, bool), u64),
         attached: &Attached,
     ) {
         self.tally.attached += 1;
@@ -162,6 +181,8 @@ impl Ledger {
         self.hold(attached.head.0 >= head, || {
             format!("attached at head {} although {head} was known", attached.head)
         });
+        let room = self.places[number].room;
+        self.timeline.attached(room, attached.head.0, asked_at);
         let wrong = self.places[number].attached(start, attached);
         self.complaints.extend(wrong.map(|wrong| format!("place {number}: {wrong}")));
     }
@@ -176,13 +197,14 @@ impl Ledger {
 
     pub(crate) fn entries(&mut self, number: usize, entries: &[Arc<TailEntry>]) {
         for entry in entries {
-            let shaken = self.shaken;
+            let (shaken, has_nodes) = (self.shaken, self.has_nodes);
             let place = &mut self.places[number];
             let (wrong, streamed) = match &entry.emitted().emission {
                 Emission::Record(record) => {
                     self.tally.read += 1;
-                    let (room, wrong) = (place.room, place.record(record, shaken));
+                    let (room, wrong) = (place.room, place.record(record, shaken, has_nodes));
                     self.see(room, record);
+                    self.timeline.hear(room, record.seq.0);
                     (wrong, None)
                 }
                 Emission::Delta(delta) => {
@@ -192,7 +214,8 @@ impl Ledger {
                 Emission::Partial(partial) => (place.partial(partial), Some(&partial.item)),
                 Emission::Status { .. } | Emission::Presence { .. } => (None, None),
             };
-            if let Some(item) = streamed {
+            // A node that takes over a turn goes on from the text on disk.
+            if let Some(item) = streamed.filter(|_| !has_nodes) {
                 let wrong = self.places[number].shown(item, &mut self.texts);
                 self.complaints.extend(wrong);
             }
@@ -263,10 +286,12 @@ impl Ledger {
     }
 
     /// It goes out, for the first time or once more. Tells whether its session is known to be gone.
-    pub(crate) fn goes_out(&mut self, number: usize) -> bool {
+    /// Gives the number of the attempt as well.
+    pub(crate) fn goes_out(&mut self, number: usize) -> (bool, usize) {
         self.tally.commands += 1;
         self.asked[number].under_way += 1;
-        self.asked[number].room.is_some_and(|room| self.rooms[room].gone)
+        let is_gone = self.asked[number].room.is_some_and(|room| self.rooms[room].gone);
+        (is_gone, self.timeline.goes_out(number))
     }
 
     /// The asker has left and does not hear the answer.
@@ -282,9 +307,16 @@ impl Ledger {
         &mut self,
         number: usize,
         was_gone: bool,
+        attempt: usize,
         answer: Result<CommandReply, Refusal>,
     ) {
         self.asked[number].under_way -= 1;
+        let outcome = match &answer {
+            Ok(answer) => position(answer).map_or(SendOutcome::Unknown, SendOutcome::Acknowledged),
+            Err(refusal) if refusal.code == RefusalCode::StoreUnknown => SendOutcome::Unknown,
+            Err(_) => SendOutcome::Refused,
+        };
+        self.timeline.answered(attempt, outcome);
         let complaint = match answer {
             Ok(answer) => self.done(number, was_gone, answer),
             Err(refusal) => self.refused(number, &refusal),
@@ -337,6 +369,9 @@ impl Ledger {
 
     fn refused(&mut self, number: usize, refusal: &Refusal) -> Option<String> {
         self.tally.refused += 1;
+        if refusal.code == RefusalCode::StoreUnknown {
+            self.asked[number].lost += 1;
+        }
         let asked = &self.asked[number];
         let (room, deletes) = (
             asked.room,
@@ -345,8 +380,8 @@ impl Ledger {
         let doomed = room.is_some_and(|room| self.is_doomed(room));
         let said = |what: &str| Some(format!("{} {what}: {refusal:?}", asked.tag));
         match refusal.code {
-            code if is_of_the_store(code) && (self.excused || doomed) => None,
-            code if is_of_the_store(code) => said("was refused although nothing is wrong"),
+            code if self.is_hindrance(code) && (self.excused || doomed) => None,
+            code if self.is_hindrance(code) => said("was refused although nothing is wrong"),
             // A call that has not run cannot be called done.
             RefusalCode::BadRequest if asked.yes.is_none() && asked.says_done() => None,
             RefusalCode::UnknownSession if !doomed => {

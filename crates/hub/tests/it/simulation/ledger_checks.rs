@@ -6,7 +6,7 @@ use thoughtwire_store::StoredSession;
 use super::asked::Opening;
 use super::interruptions;
 use super::ledger::Ledger;
-use super::room::SimRoom;
+use super::room::{KnownLog, SimRoom};
 
 impl Ledger {
     /// Holds the sessions on disk against those that were made and deleted. What is found that
@@ -80,6 +80,7 @@ impl Ledger {
         }
         let wrong = self.rooms[room].check_retention(stored, &on_disk);
         self.complaints.extend(wrong);
+        self.check_order(room, &log, at_rest);
         if !log.is_whole {
             let wrong = self.rooms[room].check_rest_of(&on_disk);
             self.complaints.extend(wrong);
@@ -87,9 +88,11 @@ impl Ledger {
             return;
         }
         let records = log.records.as_slice();
-        let (lost, kept) = self.texts.check(room, records);
-        self.complaints.extend(lost);
-        self.tally.texts_kept += kept;
+        if !self.has_nodes {
+            let (lost, kept) = self.texts.check(room, records);
+            self.complaints.extend(lost);
+            self.tally.texts_kept += kept;
+        }
         let mut wrong = self.rooms[room].check(records, &stored.state, at_rest);
         wrong.extend(interruptions::check(records, self.rooms[room].stops_on_crash));
         let is_steady = !self.shaken;
@@ -127,6 +130,17 @@ impl Ledger {
         }
     }
 
+    /// Holds all operations on a room to linearizability, at the end of a history. Of a log that is
+    /// not known whole, the sends in it could not be told from those that it has lost.
+    fn check_order(&mut self, room: usize, log: &KnownLog, at_rest: bool) {
+        if at_rest && log.is_whole {
+            let (wrong, operations) = self.timeline.check(room, &log.records, &self.asked);
+            self.tally.operations += operations;
+            let wrong = wrong.into_iter().map(|wrong| format!("room {room}: {wrong}"));
+            self.complaints.extend(wrong);
+        }
+    }
+
     /// At rest: everybody has everything, every command has its answer, and who had to be told was.
     pub(crate) fn check_rest(
         &mut self,
@@ -149,8 +163,11 @@ impl Ledger {
         let is_gone = |room: usize| self.rooms[room].gone;
         let deaf = self.callers.iter().filter(|heard| !heard.is_attached(is_gone));
         wrong.extend(deaf.map(|heard| format!("{} is not attached at the end", heard.peer.name)));
+        // On several nodes, each list is held against the data.
+        let of_one = |_: &&SimRoom| !self.has_nodes;
+        let is_listed = |room: &SimRoom| self.listed.contains(&room.session);
         let unlisted =
-            self.rooms.iter().filter(|room| !room.gone && !self.listed.contains(&room.session));
+            self.rooms.iter().filter(of_one).filter(|room| !room.gone && !is_listed(room));
         wrong.extend(
             unlisted.map(|room| format!("{} was made, and the list does not say so", room.session)),
         );
@@ -158,6 +175,7 @@ impl Ledger {
         wrong.extend(
             self.rooms
                 .iter()
+                .filter(of_one)
                 .filter(untold)
                 .map(|room| format!("{} is gone, and the list does not say so", room.session)),
         );

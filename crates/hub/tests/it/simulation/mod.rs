@@ -22,6 +22,8 @@ mod interruptions;
 mod ledger;
 mod ledger_checks;
 mod life;
+mod linear;
+pub(crate) mod nodes;
 mod people;
 mod phoning;
 mod place;
@@ -45,32 +47,62 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use count::Sum;
 use history::History;
+use nodes::NodesHistory;
 use template::Template;
 
-/// So many in every run of the tests; their seeds are the numbers from 0 on.
-const HISTORIES: u64 = 1_000;
+/// A kind of histories.
+struct Kind {
+    /// So many in every run of the tests; their seeds are the numbers from 0 on.
+    histories: u64,
+    has_workers: bool,
+    live: fn(u64, &Template) -> (Option<String>, History),
+    /// Command that lives through one seed again.
+    again: &'static str,
+}
 
-/// Command that lives through one seed again.
-const AGAIN: &str = "cargo test -p thoughtwire-hub --test it simulation -- --nocapture";
+/// One server after the other on one disk.
+const ONE_SERVER: Kind = Kind {
+    histories: 1_000,
+    has_workers: true,
+    live,
+    again: "cargo test -p thoughtwire-hub --test it simulation::what -- --nocapture",
+};
+
+/// Several nodes on one store.
+const NODES: Kind = Kind {
+    histories: 100,
+    has_workers: false,
+    live: live_on_nodes,
+    again: "cargo test -p thoughtwire-hub --test it simulation::on_several -- --nocapture",
+};
 
 /// How long one may take; most take less than a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn what_was_promised_holds_in_every_history() {
-    let template = Template::make();
+    live_through(&ONE_SERVER);
+}
+
+#[test]
+fn on_several_nodes_what_was_promised_holds_in_every_history() {
+    live_through(&NODES);
+}
+
+fn live_through(kind: &Kind) {
+    let template = Template::make(kind.has_workers);
     if let Some(seed) = variable("THOUGHTWIRE_SEED") {
-        let (failure, history) = live(seed, &template);
+        let (failure, history) = (kind.live)(seed, &template);
         eprintln!("{}\n{:#?}", history.trace.join("\n"), history.done);
         assert_eq!(failure, None, "seed {seed}");
         return;
     }
     let (first, count) = match variable("THOUGHTWIRE_HISTORIES") {
-        None => (0, HISTORIES),
+        None => (0, kind.histories),
         Some(0) => (of_the_day(), u64::MAX),
         Some(count) => (of_the_day(), count),
     };
-    let soaking = count != HISTORIES || first != 0;
+    let soaking = variable("THOUGHTWIRE_HISTORIES").is_some();
     let (next, stop, sum, began) =
         (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(Sum::default()), Instant::now());
     // A history that never rests lets no virtual time pass, and cannot be told to stop either.
@@ -81,7 +113,7 @@ fn what_was_promised_holds_in_every_history() {
             if let Some((seed, _)) =
                 living.lock().unwrap().iter().find(|(_, began)| began.elapsed() > PATIENCE)
             {
-                eprintln!("it never rests\nagain: THOUGHTWIRE_SEED={seed} {AGAIN}");
+                eprintln!("it never rests\nagain: THOUGHTWIRE_SEED={seed} {}", kind.again);
                 std::process::exit(1);
             }
         }
@@ -94,7 +126,7 @@ fn what_was_promised_holds_in_every_history() {
             }
             let seed = first.wrapping_add(number);
             living.lock().unwrap().insert(seed, Instant::now());
-            let (failure, history) = live(seed, &template);
+            let (failure, history) = (kind.live)(seed, &template);
             living.lock().unwrap().remove(&seed);
             let mut sum = sum.lock().unwrap();
             sum.add(&history.done);
@@ -117,7 +149,7 @@ fn what_was_promised_holds_in_every_history() {
     let sum = sum.into_inner().unwrap();
     eprintln!("{} s: {sum}", began.elapsed().as_secs());
     for (seed, failure) in &sum.failures {
-        eprintln!("{failure}\nagain: THOUGHTWIRE_SEED={seed} {AGAIN}");
+        eprintln!("{failure}\nagain: THOUGHTWIRE_SEED={seed} {}", kind.again);
     }
     assert!(
         sum.failures.is_empty(),
@@ -129,25 +161,38 @@ fn what_was_promised_holds_in_every_history() {
 /// Without this a failing history could not be looked at again.
 #[test]
 fn a_seed_is_the_same_history_every_time() {
-    let template = Template::make();
-    for seed in 0..20 {
-        let lives: Vec<_> = (0..2).map(|_| live(seed, &template).1).collect();
-        assert_eq!(lives[0].trace, lives[1].trace, "seed {seed}");
-        assert_eq!(format!("{:?}", lives[0].done), format!("{:?}", lives[1].done), "seed {seed}");
+    for (kind, seeds) in [(ONE_SERVER, 20), (NODES, 8)] {
+        let template = Template::make(kind.has_workers);
+        for seed in 0..seeds {
+            let lives: Vec<_> = (0..2).map(|_| (kind.live)(seed, &template).1).collect();
+            assert_eq!(lives[0].trace, lives[1].trace, "seed {seed}");
+            let done = lives.iter().map(|life| format!("{:?}", life.done)).collect::<Vec<_>>();
+            assert_eq!(done[0], done[1], "seed {seed}");
+        }
     }
 }
 
 fn live(seed: u64, template: &Template) -> (Option<String>, History) {
     let mut history = History::new(seed, template);
     let outcome = catch_unwind(AssertUnwindSafe(|| history.run()));
-    let failure = outcome.err().map(|panic| {
+    (words_of(outcome), history)
+}
+
+fn live_on_nodes(seed: u64, template: &Template) -> (Option<String>, History) {
+    let mut nodes = NodesHistory::new(seed, template);
+    let outcome = catch_unwind(AssertUnwindSafe(|| nodes.run()));
+    (words_of(outcome), nodes.history)
+}
+
+/// The words of a panic, if it was one.
+fn words_of(outcome: std::thread::Result<()>) -> Option<String> {
+    outcome.err().map(|panic| {
         let words = panic
             .downcast_ref::<String>()
             .map(String::as_str)
             .or(panic.downcast_ref::<&str>().copied());
         words.unwrap_or("a panic without words").to_owned()
-    });
-    (failure, history)
+    })
 }
 
 fn variable(name: &str) -> Option<u64> {

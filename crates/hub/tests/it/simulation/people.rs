@@ -213,6 +213,20 @@ impl History {
         }
     }
 
+    /// Somebody reads the end of a log from the store, as requests over HTTP do.
+    pub(crate) fn read_head(&mut self, life: &mut Life) {
+        let room = self.room();
+        let session = self.ledger.lock().unwrap().rooms[room].session.clone();
+        let (hub, ledger) = (life.hub.clone(), Arc::clone(&self.ledger));
+        tokio::spawn(async move {
+            let asked_at = ledger.lock().unwrap().timeline.moment();
+            let read = hub.store().logs().records_before(&session, Seq(u64::MAX), 1).await;
+            if let Some(last) = read.ok().and_then(|records| records.into_iter().next()) {
+                ledger.lock().unwrap().timeline.read_store(room, last.seq.0, asked_at);
+            }
+        });
+    }
+
     /// Somebody leaves with a command under way.
     pub(crate) fn leave(&mut self, life: &mut Life) {
         let newest = life.asking.len().saturating_sub(4);
@@ -368,18 +382,21 @@ pub(crate) struct Question {
     ledger: Arc<Mutex<Ledger>>,
     number: usize,
     was_gone: bool,
+    /// Number of the attempt.
+    attempt: usize,
     is_answered: bool,
 }
 
 impl Question {
     pub(crate) fn new(ledger: &Arc<Mutex<Ledger>>, number: usize) -> Self {
-        let was_gone = ledger.lock().unwrap().goes_out(number);
-        Self { ledger: Arc::clone(ledger), number, was_gone, is_answered: false }
+        let (was_gone, attempt) = ledger.lock().unwrap().goes_out(number);
+        Self { ledger: Arc::clone(ledger), number, was_gone, attempt, is_answered: false }
     }
 
     pub(crate) fn answered(mut self, answer: Result<CommandReply, Refusal>) {
         self.is_answered = true;
-        self.ledger.lock().unwrap().answered(self.number, self.was_gone, answer);
+        let mut ledger = self.ledger.lock().unwrap();
+        ledger.answered(self.number, self.was_gone, self.attempt, answer);
     }
 }
 

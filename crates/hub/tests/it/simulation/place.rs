@@ -75,18 +75,27 @@ impl ReadPlace {
         texts.shows(self.room, item, &open.turn, &open.text)
     }
 
-    /// `shaken`: what a failing disk did not take of a sentence is lost with its turn.
-    pub(crate) fn record(&mut self, record: &Record, shaken: bool) -> Option<String> {
+    /// `shaken`: what a failing disk did not take of a sentence is lost with its turn. `has_nodes`:
+    /// of a sentence that another node cuts there is what was on disk.
+    pub(crate) fn record(
+        &mut self,
+        record: &Record,
+        shaken: bool,
+        has_nodes: bool,
+    ) -> Option<String> {
         let cursor = self.cursor.replace(record.seq.0);
         if cursor.map(|cursor| cursor + 1) != Some(record.seq.0) {
             return Some(format!("{} came behind {cursor:?}", record.seq));
         }
         if let Event::Turn(
-            TurnEvent::Thought { item, text, .. } | TurnEvent::Message { item, text, .. },
+            TurnEvent::Thought { item, text, complete, .. }
+            | TurnEvent::Message { item, text, complete, .. },
         ) = &record.event
         {
+            let is_cut = has_nodes && !complete;
+            let fits = |shown: &str| text.starts_with(shown) || is_cut && shown.starts_with(text);
             let shown = self.open.remove(item);
-            if shown.is_some_and(|shown| !text.starts_with(&shown.text)) {
+            if shown.is_some_and(|shown| !fits(&shown.text)) {
                 return Some(format!("{item} ended with other words than were shown"));
             }
         }

@@ -1,6 +1,6 @@
 //! A subscriber of the simulation: quick, slow or stalled, there or away.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,10 +27,15 @@ struct LedgerSink {
     number: usize,
     ledger: Arc<Mutex<Ledger>>,
     pushes: AtomicUsize,
+    /// Nobody is there any more, although the hub may not know it yet.
+    is_gone: Arc<AtomicBool>,
 }
 
 impl DirectSink<Arc<TailEntry>> for LedgerSink {
     fn accept(&self, entries: &[Arc<TailEntry>]) -> usize {
+        if self.is_gone.load(Ordering::Relaxed) {
+            return entries.len();
+        }
         let taken = match self.pushes.fetch_add(1, Ordering::Relaxed) % 5 {
             3 => entries.len() / 2,
             4 => 0,
@@ -47,6 +52,7 @@ impl DirectSink<Arc<TailEntry>> for LedgerSink {
 pub(crate) struct Reader {
     pace: watch::Sender<Pace>,
     task: JoinHandle<()>,
+    is_gone: Arc<AtomicBool>,
 }
 
 impl Reader {
@@ -63,10 +69,22 @@ impl Reader {
         let (pace, paces) = watch::channel(pace);
         let (hub, user, session, ledger) =
             (hub.clone(), user.clone(), session.clone(), Arc::clone(ledger));
+        let is_gone = Arc::default();
+        let sink = LedgerSink {
+            number,
+            ledger: Arc::clone(&ledger),
+            pushes: AtomicUsize::new(0),
+            is_gone: Arc::clone(&is_gone),
+        };
         let task = tokio::spawn(async move {
-            read(&hub, &user, &session, number, start, paces, &ledger).await;
+            read(&hub, &user, &session, start, paces, sink).await;
         });
-        Self { pace, task }
+        Self { pace, task, is_gone }
+    }
+
+    /// Whether nothing follows for it where it is.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.task.is_finished()
     }
 
     pub(crate) fn pace(&self, pace: Pace) {
@@ -76,6 +94,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        self.is_gone.store(true, Ordering::Relaxed);
         self.task.abort();
     }
 }
@@ -84,13 +103,12 @@ async fn read(
     hub: &Hub,
     user: &UserId,
     session: &SessionId,
-    number: usize,
     start: Start,
     mut paces: watch::Receiver<Pace>,
-    ledger: &Arc<Mutex<Ledger>>,
+    sink: LedgerSink,
 ) {
-    let sink: SharedSink<Arc<TailEntry>> =
-        Arc::new(LedgerSink { number, ledger: Arc::clone(ledger), pushes: AtomicUsize::new(0) });
+    let (number, ledger) = (sink.number, &Arc::clone(&sink.ledger));
+    let sink: SharedSink<Arc<TailEntry>> = Arc::new(sink);
     let wake: WakeSignal = Arc::new(Notify::new());
     let mut start = start;
     loop {
@@ -118,7 +136,10 @@ async fn read_on(
     wake: &WakeSignal,
 ) -> Option<Seq> {
     let mut subscription: Subscription = loop {
-        let known = ledger.lock().unwrap().known_of(number);
+        let (known, asked_at) = {
+            let mut ledger = ledger.lock().unwrap();
+            (ledger.known_of(number), ledger.timeline.moment())
+        };
         match hub
             .attach(
                 user,
@@ -130,7 +151,7 @@ async fn read_on(
             .await
         {
             Ok((attached, subscription)) => {
-                ledger.lock().unwrap().attached(number, start, known, &attached);
+                ledger.lock().unwrap().attached(number, start, (known, asked_at), &attached);
                 break subscription;
             }
             Err(refusal) if refusal.code == RefusalCode::UnknownSession => {

@@ -56,6 +56,8 @@ pub(crate) struct Tally {
     /// Turns that ran out of time, and those of them that had been interrupted before.
     pub(crate) out_of_time: u64,
     pub(crate) out_of_time_later: u64,
+    /// Operations of which the checker found that they fit one order.
+    pub(crate) operations: u64,
 }
 
 impl Tally {
@@ -96,6 +98,7 @@ impl Tally {
             (&mut self.stopped, other.stopped),
             (&mut self.out_of_time, other.out_of_time),
             (&mut self.out_of_time_later, other.out_of_time_later),
+            (&mut self.operations, other.operations),
         ] {
             *sum += one;
         }
@@ -115,7 +118,8 @@ impl fmt::Display for Tally {
              {} turns waited for, {} of them trimmed, {} too long; {} turns handed to workers, \
              {} verbs ({} repeated, {} refused); {} turns resumed by their agent, \
              {} by a worker, {} cut texts kept; \
-             {} turns ended by an interruption, {} out of time ({} after an interruption)",
+             {} turns ended by an interruption, {} out of time ({} after an interruption); \
+             {} operations in order",
             self.commands,
             self.acknowledged,
             self.repeated,
@@ -151,6 +155,7 @@ impl fmt::Display for Tally {
             self.stopped,
             self.out_of_time,
             self.out_of_time_later,
+            self.operations,
         )
     }
 }

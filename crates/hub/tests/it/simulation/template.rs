@@ -21,7 +21,8 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    pub(crate) fn make() -> Self {
+    /// `has_workers`: workers run the turns of one agent.
+    pub(crate) fn make(has_workers: bool) -> Self {
         let disk = RamDisk::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let (user, sessions) = runtime.block_on(async {
@@ -52,8 +53,9 @@ impl Template {
             else {
                 panic!("no session")
             };
+            let model = has_workers.then_some(OFFERED);
             let spec = serde_json::json!({
-                "name": OFFERED_AGENT, "model": OFFERED, "permissions": { "risky": "ask" },
+                "name": OFFERED_AGENT, "model": model, "permissions": { "risky": "ask" },
             });
             let offered = serde_json::from_value(spec).unwrap();
             let CommandReply::Directory(DirectoryReply::Agent { profile: offered, .. }) =

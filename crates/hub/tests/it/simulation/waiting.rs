@@ -10,7 +10,6 @@ use thoughtwire_proto::{
 };
 use thoughtwire_store::Retention;
 
-use super::asked::is_of_the_store;
 use super::history::History;
 use super::ledger::Ledger;
 use super::life::{Life, pass};
@@ -142,7 +141,7 @@ impl Ledger {
         let doomed = self.is_doomed(room);
         let fits = match refusal.code {
             RefusalCode::UnknownSession => doomed,
-            code => is_of_the_store(code) && (self.excused || doomed),
+            code => self.is_hindrance(code) && (self.excused || doomed),
         };
         self.hold(fits, || {
             format!("who waits for a turn in room {room} was refused for no reason: {refusal:?}")

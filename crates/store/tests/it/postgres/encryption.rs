@@ -1,4 +1,4 @@
-//! Encrypted connections, and a pooler in transaction mode.
+//! Encrypted connections.
 
 use std::process::Command;
 

@@ -9,5 +9,6 @@ mod failover;
 mod nodes;
 mod opening;
 mod outcomes;
+mod pooler;
 mod relay;
 mod restoring;

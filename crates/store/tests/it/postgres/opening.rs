@@ -1,4 +1,4 @@
-//! Opening a database: migrations, addresses, and poolers.
+//! Opening a database: migrations and addresses.
 
 use thoughtwire_store::{NodeIdentity, Store, StoreError};
 

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 use thoughtwire_proto::Timestamp;
-use thoughtwire_store::{RamDisk, Store};
+use thoughtwire_store::{NodeIdentity, RamDisk, Store};
 
 use crate::support::{NOW, TestDatabase};
 
@@ -33,7 +33,11 @@ pub(crate) struct TestStore {
 enum TestBackend {
     Sqlite,
     Ram,
+    /// One node of several.
+    RamNode,
     Postgres,
+    /// PostgreSQL through a pooler in transaction mode.
+    PooledPostgres,
 }
 
 impl TestStore {
@@ -54,8 +58,13 @@ impl TestStore {
         match self.backend {
             TestBackend::Sqlite => Store::open(self.dir.path(), now).unwrap(),
             TestBackend::Ram => self.disk.open(now),
+            TestBackend::RamNode => self.disk.open_node(&NodeIdentity::new("one", None), now),
             TestBackend::Postgres => {
                 self.database.get_or_init(TestDatabase::create).open("one", now).await
+            }
+            TestBackend::PooledPostgres => {
+                let url = self.database.get_or_init(TestDatabase::create).pooled_url();
+                Store::connect(&url, NodeIdentity::new("one", None), now).await.unwrap()
             }
         }
     }
@@ -81,7 +90,13 @@ impl Drop for NameOnPanic {
 
 /// Runs a test on every backend.
 pub(crate) async fn on_every_backend(check: impl AsyncFn(TestStore)) {
-    for backend in [TestBackend::Sqlite, TestBackend::Ram, TestBackend::Postgres] {
+    for backend in [
+        TestBackend::Sqlite,
+        TestBackend::Ram,
+        TestBackend::RamNode,
+        TestBackend::Postgres,
+        TestBackend::PooledPostgres,
+    ] {
         let _name = NameOnPanic(backend);
         check(TestStore::new(backend)).await;
     }

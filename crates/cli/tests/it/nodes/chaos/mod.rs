@@ -132,7 +132,8 @@ impl SessionClients {
         let (node, name) = (number % NODES, format!("chaos-{number}"));
         let (live, stage) = (cluster.live(node), Arc::clone(stage));
         let kind = (number + number / NODES) % 6;
-        let reading = if kind % 2 == 0 { ReadingWire::Native } else { ReadingWire::Events };
+        let is_native = kind.is_multiple_of(2);
+        let reading = if is_native { ReadingWire::Native } else { ReadingWire::Events };
         let (session, writer) = if kind < 4 {
             let sending = if kind < 2 { SendingWire::Native } else { SendingWire::Rest };
             let (_, session) = live.agent(&name, MODEL).await;
