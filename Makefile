@@ -89,7 +89,7 @@ bench: bench-deps
 # The servers that the bench compares with. NATS is the system's (Debian: apt install nats-server), and left
 # out where it is not. PostgreSQL is installed by tools/postgres, which says how where it cannot.
 BENCH_DEPS := bench/.deps
-bench-deps: $(BENCH_DEPS)/websockets-17.4 $(BENCH_DEPS)/pymemgpt-0.2.5 $(BENCH_DEPS)/socket.io-4.8.4
+bench-deps: $(BENCH_DEPS)/websockets-17.4 $(BENCH_DEPS)/pymemgpt-0.2.5 $(BENCH_DEPS)/socket.io-4.8.4 $(BENCH_DEPS)/better-sse-0.16.1
 
 $(BENCH_DEPS)/websockets-17.4:
 	@command -v $(PYTHON) >/dev/null || { echo "The bench needs Python 3 with venv: install it, or say PYTHON=…"; exit 1; }
@@ -108,6 +108,11 @@ $(BENCH_DEPS)/socket.io-4.8.4:
 	@command -v npm >/dev/null || { echo "The bench needs Node.js with npm: install it, and run this again."; exit 1; }
 	mkdir -p $(BENCH_DEPS)
 	npm install --silent --no-audit --no-fund --prefix $(BENCH_DEPS) ws@8.23.0 socket.io@4.8.4
+	touch $@
+
+# One installation after the other: each writes the folder's list of packages.
+$(BENCH_DEPS)/better-sse-%: | $(BENCH_DEPS)/socket.io-4.8.4
+	npm install --silent --no-audit --no-fund --prefix $(BENCH_DEPS) better-sse@$*
 	touch $@
 
 # The third-party clients and servers that the tests talk to, below $(DEPS).

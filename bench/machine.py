@@ -58,6 +58,7 @@ def versions(deps):
         ),
         "ws": module("ws"),
         "Socket.IO": module("socket.io"),
+        "better-sse": module("better-sse"),
         "NATS": re.sub(r".*v", "", said("nats-server", "--version")) or "not installed",
     }
 

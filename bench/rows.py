@@ -8,6 +8,7 @@ import tempfile
 import time
 
 import servers
+from events import events
 from lasting import flat, idle, resume
 from measure import faults, median, ms, spread
 from servers import SERVER_CORE
@@ -460,6 +461,7 @@ ROWS = {
     for row in (
         fanout,
         dialects,
+        events,
         streams,
         turns,
         durable,

@@ -92,10 +92,9 @@ mod tests {
     use thoughtwire_proto::{AgentSpec, Cursor, Policy, Seq, SessionCommand, Start};
     use thoughtwire_store::Store;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
     use super::*;
-    use crate::upgraded_stream::UpgradedStream;
+    use crate::upgraded_stream::narrow;
 
     /// Says messages of all sizes, some of them too large to be pushed.
     struct LongTalker;
@@ -136,19 +135,6 @@ mod tests {
             }
         }
         entries
-    }
-
-    /// A stream with little room, and its other end.
-    async fn narrow() -> (UpgradedStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        let (far, near) =
-            tokio::join!(socket.connect(listener.local_addr().unwrap()), listener.accept());
-        let (near, _) = near.unwrap();
-        rustix::net::sockopt::set_socket_send_buffer_size(&near, 4096).unwrap();
-        let (reads, stream) = near.into_split();
-        (UpgradedStream::plain(reads, stream), far.unwrap())
     }
 
     #[tokio::test]

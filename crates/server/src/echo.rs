@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt as _;
 
 use crate::stalled::Impatient;
+use crate::takeover::ConnectionTakeover;
 use crate::upgrade::switching;
 use crate::upgraded_stream::UpgradedStream;
 use crate::websocket::{Received, WRITE_TIMEOUT, WebSocket};
@@ -44,7 +45,8 @@ async fn serve(listener: tokio::net::TcpListener) {
         let service = router
             .clone()
             .map_request(|request: hyper::Request<Incoming>| request.map(axum::body::Body::new));
-        let stream = TokioIo::new(Impatient::new(stream, WRITE_TIMEOUT));
+        let stream =
+            TokioIo::new(Impatient::new(stream, WRITE_TIMEOUT, ConnectionTakeover::default()));
         let connection = http1::Builder::new()
             .serve_connection(stream, TowerToHyperService::new(service))
             .with_upgrades();

@@ -27,7 +27,7 @@ mod cors;
 mod doctor;
 #[cfg(test)]
 mod echo;
-mod eviction;
+mod event_stream;
 mod front;
 mod guard;
 mod listener;
@@ -43,6 +43,7 @@ mod rest;
 mod server;
 mod stalled;
 mod sweeping;
+mod takeover;
 mod upgrade;
 mod upgraded_stream;
 mod websocket;

@@ -1,11 +1,15 @@
 //! Accepts connections: a limited number, each within a time limit, over TLS where that is set up.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use futures::FutureExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -23,9 +27,10 @@ use crate::base_path::BasePath;
 use crate::body::{Late, TimedBody};
 use crate::config::TlsConfig;
 use crate::connection_permits::{ConnectionPermit, ConnectionPermits, counted_as};
-use crate::eviction::Eviction;
 use crate::phase::Phase;
 use crate::stalled::Impatient;
+use crate::takeover::ConnectionTakeover;
+use crate::upgraded_stream::UpgradedStream;
 use crate::websocket::WRITE_TIMEOUT;
 
 /// Pause before the next connection is accepted when the system has no file left for one.
@@ -100,14 +105,15 @@ impl Doors {
         }
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        mut self,
-        stream: S,
-        guest: Option<Guest>,
-    ) {
+    async fn serve<S>(self, stream: S, guest: Option<Guest>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        UpgradedStream: From<S>,
+    {
         let (within, base_path) = (self.within, self.base_path.clone());
-        let eviction = Eviction::default();
-        let watch = eviction.clone();
+        let takeover = ConnectionTakeover::default();
+        let rights = takeover.clone();
+        let held = guest.clone();
         let service = self.router.clone().map_request(
             move |mut request: hyper::Request<hyper::body::Incoming>| {
                 if let Some(guest) = guest.clone() {
@@ -116,34 +122,48 @@ impl Doors {
                 if let Some(stripped) = base_path.strip(request.uri()) {
                     *request.uri_mut() = stripped;
                 }
-                request.extensions_mut().insert(watch.clone());
+                let version = request.version();
+                request.extensions_mut().insert(rights.of_request(version));
                 let late = Late::default();
                 request.extensions_mut().insert(late.clone());
                 request.map(|body| axum::body::Body::new(TimedBody::new(body, within, late)))
             },
         );
-        let stream = Impatient::new(stream, WRITE_TIMEOUT);
-        let connection = http1::Builder::new()
+        let stream = Impatient::new(stream, WRITE_TIMEOUT, takeover.clone());
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.within)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
             .with_upgrades();
-        tokio::pin!(connection);
+        let mut phase = self.phase.clone();
         // The result borrows the phase, so it is dropped at once.
-        let leaving = async { drop(self.phase.wait_for(|phase| *phase == Phase::Stopped).await) };
-        let outcome = tokio::select! {
-            // In this order, since a request that the connection takes may begin a watch.
-            biased;
-            outcome = connection.as_mut() => outcome,
-            // The answer is cut off with its connection.
-            () = eviction.due() => return,
-            () = leaving => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let leaving = async { drop(phase.wait_for(|phase| *phase == Phase::Stopped).await) };
+        let mut leaving = pin!(leaving.fuse());
+        let outcome = poll_fn(|context| {
+            if leaving.as_mut().poll(context).is_ready() {
+                Pin::new(&mut connection).graceful_shutdown();
             }
-        };
-        if let Err(error) = outcome {
-            tracing::debug!(%error, "a connection broke before it was upgraded");
+            match Pin::new(&mut connection).poll(context) {
+                Poll::Ready(outcome) => Poll::Ready(outcome.map(|()| None)),
+                Poll::Pending => match takeover.driver() {
+                    Some(driver) => Poll::Ready(Ok(Some(driver))),
+                    None => Poll::Pending,
+                },
+            }
+        });
+        match outcome.await {
+            Ok(None) => {}
+            Ok(Some(driver)) => {
+                let Some(parts) = connection.into_parts() else { return };
+                let stream = UpgradedStream::from(parts.io.into_inner().into_inner());
+                // A task of its own, which does not hold the room for HTTP.
+                let driven = driver(stream, self.phase);
+                drop(self.tasks.spawn(async move {
+                    driven.await;
+                    drop(held);
+                }));
+            }
+            Err(error) => tracing::debug!(%error, "a connection broke before it was upgraded"),
         }
     }
 }

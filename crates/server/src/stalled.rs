@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::takeover::ConnectionTakeover;
+
 /// A stream that fails when its peer takes nothing for too long, so that an answer or an event
 /// stream that nobody reads does not keep its connection.
 pub(crate) struct Impatient<S> {
@@ -15,11 +17,13 @@ pub(crate) struct Impatient<S> {
     within: Duration,
     /// Runs while the peer takes nothing.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Is told of each flush.
+    takeover: ConnectionTakeover,
 }
 
 impl<S> Impatient<S> {
-    pub(crate) fn new(stream: S, within: Duration) -> Self {
-        Self { stream, within, timer: None }
+    pub(crate) fn new(stream: S, within: Duration, takeover: ConnectionTakeover) -> Self {
+        Self { stream, within, timer: None, takeover }
     }
 
     pub(crate) fn into_inner(self) -> S {
@@ -76,6 +80,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.takeover.note_flushed();
+        }
         self.wait(context, flushed)
     }
 
@@ -96,7 +103,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_left_and_a_slow_one_is_not() {
         let (near, mut far) = tokio::io::duplex(8);
-        let mut near = Impatient::new(near, WITHIN);
+        let mut near = Impatient::new(near, WITHIN, ConnectionTakeover::default());
         let slow = async {
             let mut byte = [0; 8];
             for _ in 0..4 {

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 /// Time that a peer has to take what is written to it.
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(40);
 /// Time that a close may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes that one read takes. They are read onto the stack, so that a connection that waits for its
 /// client has no buffer.
@@ -271,7 +271,9 @@ fn close_for(error: ProtocolError) -> Close {
 
 /// Waits for a client to take what is written to it, as long as it may take. No clock is looked at
 /// for what is taken at once, which is nearly all.
-async fn in_time(written: impl Future<Output = io::Result<()>>) -> Result<(), ConnectionEnd> {
+pub(crate) async fn in_time(
+    written: impl Future<Output = io::Result<()>>,
+) -> Result<(), ConnectionEnd> {
     let mut written = pin!(written);
     let outcome = match poll!(written.as_mut()) {
         Poll::Ready(outcome) => Ok(outcome),

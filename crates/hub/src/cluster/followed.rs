@@ -329,14 +329,6 @@ impl FollowedSession {
 
     fn join(&self, request: AttachRequest, position: Option<PeerPosition>) {
         let AttachRequest { start, reader, reply } = request;
-        // A client may have read further at another node than this one was told of.
-        if let Start::After(cursor) = &start
-            && cursor.seq > self.tail.head()
-            && let Err(refusal) = fill(&self.services, &self.tail, cursor.seq).await
-        {
-            let session = &self.storage.id;
-            tracing::debug!(%session, %refusal, "the log has no record at a client's cursor");
-        }
         let view = LogView {
             storage: &self.storage,
             tail: &self.tail,

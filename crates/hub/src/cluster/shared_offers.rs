@@ -95,9 +95,15 @@ impl SharedState {
         self.last
     }
 
-    fn note_turn(&mut self, connection: u64, turn: TurnId, session: Option<SessionId>, node: &str) {
+    fn note_turn(
+        &mut self,
+        connection: u64,
+        turn: &TurnId,
+        session: Option<SessionId>,
+        node: &str,
+    ) {
         let Some(line) = self.connections.get_mut(&connection) else { return };
-        let known = line.turns.iter().position(|away| away.turn == turn);
+        let known = line.turns.iter().position(|away| away.turn == *turn);
         let before = known.and_then(|at| line.turns.remove(at));
         let session = session.or_else(|| before.as_ref().and_then(|away| away.session.clone()));
         line.turns.push_back(TurnAway { turn: turn.clone(), session, node: node.to_owned() });
@@ -106,7 +112,7 @@ impl SharedState {
         }
         // Verbs that wait go to the node that has the turn now.
         if let Some(before) = before.filter(|before| before.node != node) {
-            self.move_says(&before.node, node, &turn);
+            self.move_says(&before.node, node, turn);
         }
     }
 
@@ -270,7 +276,7 @@ impl SharedOffers {
     pub(super) fn offered(&self, url: &str, number: u64, connection: u64, turns: Vec<TurnId>) {
         let mut state = self.0.lock();
         for turn in &turns {
-            state.note_turn(connection, turn.clone(), None, url);
+            state.note_turn(connection, turn, None, url);
         }
         let asked = state.nodes.get_mut(url).and_then(|node| node.offers.remove(&number));
         match asked {
@@ -286,7 +292,7 @@ impl SharedOffers {
         match &directive {
             Directive::Run(run) => {
                 let (turn, session) = (run.turn.clone(), run.session.clone());
-                state.note_turn(connection, turn, Some(session), url);
+                state.note_turn(connection, &turn, Some(session), url);
             }
             // The worker's own node tells it.
             Directive::OfferEnded { .. } => return,

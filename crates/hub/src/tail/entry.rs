@@ -1,5 +1,6 @@
 //! One emission, encoded at most once per encoding.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +18,8 @@ pub struct TailEntry {
     published: Instant,
     /// Frames by encoding and limit: hardly ever more than two, so a search is the fastest.
     frames: Mutex<Vec<(Encoding, FrameLimit, Frames)>>,
+    /// Forms that are not a dialect's frames. Nearly always none or one.
+    forms: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
 }
 
 /// An emission's frames in one encoding, shared by all who read them.
@@ -28,6 +31,7 @@ impl TailEntry {
             emitted: SessionEmission { session: session.clone(), emission },
             published: Instant::now(),
             frames: Mutex::default(),
+            forms: Mutex::default(),
         })
     }
 
@@ -49,6 +53,24 @@ impl TailEntry {
             encode(encoding, &self.emitted, limit).into_iter().map(Bytes::from).collect();
         cache.push((encoding.clone(), limit, Arc::clone(&frames)));
         frames
+    }
+
+    /// A form of the emission that its readers share: the one of this type for which `is_wanted`
+    /// holds. `make` is called if there is none yet; what it makes must be wanted.
+    #[must_use]
+    pub fn shared<T: Any + Send + Sync>(
+        &self,
+        is_wanted: impl Fn(&T) -> bool,
+        make: impl FnOnce(&SessionEmission) -> T,
+    ) -> Arc<T> {
+        let mut forms = self.forms.lock();
+        let mut known = forms.iter().filter_map(|form| Arc::clone(form).downcast::<T>().ok());
+        if let Some(form) = known.find(|form| is_wanted(form)) {
+            return form;
+        }
+        let form = Arc::new(make(&self.emitted));
+        forms.push(Arc::<T>::clone(&form));
+        form
     }
 
     /// The time at which it was published, or read back from the log.

@@ -3,27 +3,23 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use futures::future::BoxFuture;
-use futures::{FutureExt as _, StreamExt as _};
-use serde::Deserialize;
-use thoughtwire_hub::{Presence, Read, Subscription, WakeSignal};
-use thoughtwire_proto::rest::{EventPage, StreamClosed, StreamEnd, StreamRestarted};
+use serde::{Deserialize, Serialize};
+use thoughtwire_hub::{Presence, TailEntry};
+use thoughtwire_proto::rest::{EventPage, StreamClosed, StreamRestarted};
 use thoughtwire_proto::{
-    CallId, Cursor, Epoch, Record, Refusal, RefusalCode, Seq, SessionId, Start,
+    CallId, Cursor, Emission, Epoch, Refusal, RefusalCode, Seq, SessionId, Start,
 };
 use tokio::sync::Notify;
 
 use crate::access::Identity;
-use crate::eviction::{Eviction, Watched};
+use crate::event_stream::{EncodedEvents, EventEncoder, EventStream, SharedEvents};
+use crate::takeover::Takeover;
 
 use super::{
-    HeldPermits, PathParams, QueryParams, RestRefusal, RestResult, RestState, SharedRest, bad,
-    record_of, session_id,
+    PathParams, QueryParams, RestRefusal, RestResult, RestState, SharedRest, bad, session_id,
 };
 
 /// Most events of one page.
@@ -66,7 +62,7 @@ pub(super) async fn events(
     headers: HeaderMap,
     PathParams(session): PathParams<String>,
     QueryParams(query): QueryParams<EventsQuery>,
-    eviction: Option<Extension<Eviction>>,
+    takeover: Option<Extension<Takeover>>,
 ) -> RestResult<EventsAnswer> {
     let session = session_id(session)?;
     let wants_stream = headers.get("accept").is_some_and(|accept| {
@@ -81,7 +77,11 @@ pub(super) async fn events(
             (Some(id), _) => Some(position(id)?),
             (None, after) => after.map(|seq| Cursor { epoch: None, seq: Seq(seq) }),
         };
-        return stream(&rest, &caller, session, cursor, eviction).await.map(EventsAnswer::Stream);
+        let Some(Extension(takeover)) = takeover else {
+            return Err(bad("events are streamed by a running server; read a page of them").into());
+        };
+        let streamed = stream(&rest, &caller, session, cursor, (&headers, takeover)).await;
+        return streamed.map(EventsAnswer::Stream);
     }
     let user = caller.user;
     let stored = rest.own(&user, &session).await?;
@@ -111,18 +111,49 @@ fn position(id: &str) -> Result<Cursor, Refusal> {
     }
 }
 
-/// A stream of a session's events.
-struct EventStream {
-    subscription: Subscription,
-    wake: WakeSignal,
+/// Records as server-sent events: `id` is `EPOCH:SEQ`, `event` is `event`, `data` a record.
+///
+/// Its only state is the log's epoch, so all readers of a session share its events.
+struct RecordEncoder {
     epoch: Epoch,
-    ready: std::vec::IntoIter<Record>,
-    /// Resolves when the caller may read no more.
-    ended: BoxFuture<'static, &'static str>,
-    /// Cuts the connection if the stream cannot end because its client takes nothing.
-    _watched: Option<Watched>,
-    /// Counts among its user's connections until the stream is dropped.
-    _held: HeldPermits,
+}
+
+/// One record's event, kept with its entry.
+struct RecordEvent {
+    epoch: Epoch,
+    event: Arc<SharedEvents>,
+}
+
+impl EventEncoder for RecordEncoder {
+    fn encode(&mut self, entry: &TailEntry) -> EncodedEvents {
+        let record = match &entry.emitted().emission {
+            Emission::Record(record) => record,
+            Emission::Delta(_)
+            | Emission::Partial(_)
+            | Emission::Status { .. }
+            | Emission::Presence { .. } => return EncodedEvents::Nothing,
+        };
+        let shared = entry.shared(
+            |made: &RecordEvent| made.epoch == self.epoch,
+            |_| {
+                let id = format!("id: {}:{}\n", self.epoch, record.seq);
+                let event = Arc::new(SharedEvents::new(&(id + &event("event", record))));
+                RecordEvent { epoch: self.epoch.clone(), event }
+            },
+        );
+        EncodedEvents::Shared(Arc::clone(&shared.event))
+    }
+
+    fn end(&mut self, closed: &StreamClosed) -> String {
+        event("closed", closed)
+    }
+}
+
+/// One server-sent event without an id.
+fn event(name: &str, data: &impl Serialize) -> String {
+    // Our own types have no map whose keys are not text, so this does not fail.
+    let data = serde_json::to_string(data).unwrap_or_default();
+    format!("event: {name}\ndata: {data}\n\n")
 }
 
 /// Streams server-sent events without end, from behind a cursor or from the head.
@@ -131,7 +162,7 @@ async fn stream(
     caller: &Identity,
     session: SessionId,
     cursor: Option<Cursor>,
-    eviction: Option<Extension<Eviction>>,
+    (headers, takeover): (&HeaderMap, Takeover),
 ) -> RestResult<Response> {
     let held = rest.hold(&caller.user)?;
     let start = cursor.map_or(Start::Head, Start::After);
@@ -139,88 +170,27 @@ async fn stream(
     let presence = Presence::Client { tools: Vec::new() };
     let (attached, subscription) =
         rest.hub.attach(&caller.user, &session, start, Arc::clone(&wake), presence).await?;
-    let events = EventStream {
-        subscription,
-        wake,
-        epoch: attached.epoch.clone(),
-        ready: Vec::new().into_iter(),
-        ended: caller.ended(),
-        _watched: eviction.map(|Extension(eviction)| eviction.watch(caller.ended())),
-        _held: held,
-    };
-    let restarted = (!attached.recovered).then(|| {
+    let greeting = if attached.recovered {
+        String::new()
+    } else {
         let restarted = StreamRestarted {
             reason: "the cursor is not of this log; it follows from where it begins".to_owned(),
-            epoch: attached.epoch,
+            epoch: attached.epoch.clone(),
             first: attached.first,
             head: attached.head,
         };
-        SseEvent::default().event("restarted").json_data(restarted)
-    });
-    let rest = futures::stream::unfold(Some(events), |events| async move {
-        let mut events = events?;
-        match events.next().await {
-            Ok(record) => Some((events.show(&record), Some(events))),
-            Err(closed) => Some((SseEvent::default().event("closed").json_data(closed), None)),
-        }
-    });
-    let all = futures::stream::iter(restarted).chain(rest);
-    let headers = [
-        // nginx buffers the answer otherwise.
-        (HeaderName::from_static("x-accel-buffering"), "no"),
-        (CACHE_CONTROL, "no-cache, no-transform"),
-    ];
-    Ok((headers, Sse::new(all).keep_alive(KeepAlive::default())).into_response())
-}
-
-impl EventStream {
-    /// Waits for the next record.
-    ///
-    /// # Errors
-    /// The end of the stream.
-    async fn next(&mut self) -> Result<Record, StreamClosed> {
-        loop {
-            if let Some(reason) = (&mut self.ended).now_or_never() {
-                return Err(closed(StreamEnd::Unauthorized, reason.to_owned()));
-            }
-            if let Some(record) = self.ready.next() {
-                return Ok(record);
-            }
-            if !self.subscription.has_news() {
-                tokio::select! {
-                    () = self.wake.notified() => {}
-                    reason = &mut self.ended => {
-                        return Err(closed(StreamEnd::Unauthorized, reason.to_owned()));
-                    }
-                }
-                continue;
-            }
-            let entries = match self.subscription.next().await {
-                Ok(Read::Entries { entries, .. }) => entries,
-                Ok(Read::CaughtUp(_)) => continue,
-                Ok(Read::Trimmed) => {
-                    let reason = "older events were deleted meanwhile; connect again";
-                    return Err(closed(StreamEnd::Trimmed, reason.to_owned()));
-                }
-                Ok(Read::Closed(reason)) => return Err(closed(StreamEnd::Closed, reason)),
-                Err(refusal) => return Err(closed(StreamEnd::StoreFailed, refusal.reason)),
-            };
-            self.ready = entries
-                .iter()
-                .filter_map(|entry| record_of(&entry.emitted().emission))
-                .collect::<Vec<_>>()
-                .into_iter();
-        }
-    }
-
-    fn show(&self, record: &Record) -> Result<SseEvent, axum::Error> {
-        let id = format!("{}:{}", self.epoch, record.seq);
-        SseEvent::default().id(id).event("event").json_data(record)
-    }
-}
-
-fn closed(code: StreamEnd, reason: impl Into<String>) -> StreamClosed {
-    StreamClosed { code, reason: reason.into() }
+        event("restarted", &restarted)
+    };
+    let stream = EventStream {
+        subscription,
+        wake,
+        encoder: Box::new(RecordEncoder { epoch: attached.epoch }),
+        greeting,
+        ended: caller.ended(),
+        metrics: rest.metrics.clone(),
+        held,
+    };
+    Ok(stream.answer(headers, takeover))
 }
 
 /// Returns the whole output of a call as text.

@@ -28,8 +28,7 @@ use thoughtwire_agent::{Archive, McpServers};
 use thoughtwire_hub::Hub;
 use thoughtwire_proto::rest::CommandDone;
 use thoughtwire_proto::{
-    AgentProfile, CommandId, Emission, Record, Refusal, RefusalCode, SessionCommand, SessionId,
-    SessionReply, UserId,
+    AgentProfile, CommandId, Refusal, RefusalCode, SessionCommand, SessionId, SessionReply, UserId,
 };
 use thoughtwire_store::Scope;
 
@@ -290,16 +289,6 @@ impl RestState {
     ) -> Result<thoughtwire_store::StoredSession, RestRefusal> {
         let found = self.hub.store().directory().session(session).await?;
         found.filter(|stored| stored.user == *user).ok_or_else(|| RestRefusal(no_session(session)))
-    }
-}
-
-pub(super) fn record_of(emission: &Emission) -> Option<Record> {
-    match emission {
-        Emission::Record(record) => Some(record.clone()),
-        Emission::Delta(_)
-        | Emission::Partial(_)
-        | Emission::Status { .. }
-        | Emission::Presence { .. } => None,
     }
 }
 

@@ -87,7 +87,7 @@ impl RamNode {
         });
         tables.close_connections(now);
         let changes = StoreChanges::shared();
-        changes.set_has_other_nodes(tables.has_other_nodes(incarnation));
+        changes.set_other_nodes(tables.other_nodes(incarnation));
         let lease = OwnLease {
             renewed: tables.time,
             steady_since: tables.time,
@@ -144,7 +144,7 @@ impl RamNode {
         if time.saturating_sub(before) >= OWN_LIMIT {
             lease.steady_since = time;
         }
-        self.changes.set_has_other_nodes(tables.has_other_nodes(own));
+        self.changes.set_other_nodes(tables.other_nodes(own));
         self.changes.take_pending(&mut lease.untold);
         for change in std::mem::take(&mut lease.untold).to_save() {
             tables.tell(Some(own), change);
@@ -224,9 +224,11 @@ impl Tables {
         self.node(incarnation).is_some_and(|row| row.state == NodeState::Live)
     }
 
-    fn has_other_nodes(&self, own: u64) -> bool {
+    /// Addresses of the other nodes that live.
+    fn other_nodes(&self, own: u64) -> Vec<Option<String>> {
         let has_lease = |row: &NodeRow| row.state == NodeState::Live && row.lease_until > self.time;
-        self.nodes.iter().any(|row| row.incarnation != own && has_lease(row))
+        let others = self.nodes.iter().filter(|row| row.incarnation != own && has_lease(row));
+        others.map(|row| row.url.clone()).collect()
     }
 
     fn declare_dead(&mut self, is_meant: impl Fn(&NodeRow) -> bool) {

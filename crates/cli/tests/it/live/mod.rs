@@ -19,6 +19,7 @@ mod http_pages;
 mod http_paths;
 mod http_refused;
 mod http_slow;
+mod http_streams;
 mod jwt;
 mod limits;
 mod logins;

@@ -100,6 +100,14 @@ impl Live {
         assert!(sent.unwrap().success());
     }
 
+    /// Resident memory in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap()));
+        let status = status.unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// A native connection past its `welcome`, where the server takes one.
     pub(crate) async fn try_native(&self) -> Option<TestClient> {
         let uri = self.ws("/v1/ws").parse().unwrap();
