@@ -61,8 +61,8 @@ const SEARCHES: [(&str, &str, bool); 42] = [
 pub(crate) async fn found(store: &Store, agent: &AgentProfile, query: &str) -> [bool; 2] {
     let memory = store.memory();
     while memory.index_recall().await.unwrap() {}
-    let said = search_said(&store, &agent.id, query, 0, 10).await;
-    let noted = search_notes(&store, &agent.id, query, 0, 10).await;
+    let said = search_said(store, &agent.id, query, 0, 10).await;
+    let noted = search_notes(store, &agent.id, query, 0, 10).await;
     assert_eq!((said.items.len(), noted.items.len()), (said.total, noted.total));
     [said.total == 1, noted.total == 1]
 }
