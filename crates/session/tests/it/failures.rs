@@ -5,7 +5,7 @@ use thoughtwire_session::SessionInput;
 
 use crate::script::{
     SAVED, ScriptHost, SessionScript, TIME, asked, cancel, delta, exited, failed, finish, reloaded,
-    reloaded_behind, say, send,
+    reloaded_unseen, say, send,
 };
 
 fn checkpoint_failed() -> SessionInput<ScriptHost> {
@@ -51,7 +51,7 @@ fn what_was_saved_although_nobody_knew_is_published() {
         )
         .on(failed(RefusalCode::StoreUnknown), &["s1: store_unknown", "discard", "reload"])
         .on(
-            reloaded_behind(1, &log),
+            reloaded_unseen(&log),
             &["publish 2-3", "show status \"the disk failed\"", "drop turn"],
         );
 }

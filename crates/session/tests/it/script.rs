@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thoughtwire_proto::{
     ApprovalAbout, CommandId, Event, Input, InputEvent, ItemId, Policy, Record, Refusal,
-    RefusalCode, ResumeReason, SessionCommand, SessionEvent, State, StreamKind, Timestamp,
+    RefusalCode, ResumeReason, Seq, SessionCommand, SessionEvent, State, StreamKind, Timestamp,
     ToolStatus, TurnEvent, TurnId, Verdict,
 };
 use thoughtwire_session::{
@@ -411,20 +411,15 @@ pub(crate) fn reloaded(log: &[(Option<&str>, Event)]) -> SessionInput<ScriptHost
     SessionInput::Reloaded(Ok(Some(stored(log))))
 }
 
-/// The log as it is on disk, of which subscribers have the first records.
-pub(crate) fn reloaded_behind(
-    shown: usize,
-    log: &[(Option<&str>, Event)],
-) -> SessionInput<ScriptHost> {
-    let mut state = State::default();
-    let mut unseen = Vec::new();
-    for (turn, event) in log {
-        let turn = turn.map(|turn| turn.parse().unwrap());
-        state.apply(turn.as_ref(), event).unwrap();
-        let at = Timestamp::from_millis(0);
-        unseen.push(Record { seq: state.head(), at, turn, event: event.clone() });
-    }
-    let unseen = unseen.split_off(shown);
+/// The log as it is on disk, of which subscribers have `session_opened`.
+pub(crate) fn reloaded_unseen(log: &[(Option<&str>, Event)]) -> SessionInput<ScriptHost> {
+    let records = log.iter().zip(2..).map(|((turn, event), seq)| Record {
+        seq: Seq(seq),
+        at: Timestamp::from_millis(0),
+        turn: turn.map(|turn| turn.parse().unwrap()),
+        event: event.clone(),
+    });
+    let unseen = records.collect();
     SessionInput::Reloaded(Ok(Some(StoredState { unseen, ..stored(log) })))
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
-use thoughtwire_hub::{Hub, Presence, Read, Subscription, WakeSignal};
+use thoughtwire_hub::{Hub, Presence, Read, RemoteWorkers, Replying, Subscription, WakeSignal};
 use thoughtwire_proto::cluster::{NodeAnswer, NodeRequest, OwnerFrame};
+use thoughtwire_proto::cluster_offers::OfferAnswer;
 use thoughtwire_proto::{
     Attached, Cursor, Refusal, RefusalCode, SessionEmission, SessionId, SessionReply, Start, UserId,
 };
@@ -28,6 +29,15 @@ struct OwnerEnd {
     wake: WakeSignal,
     followed: Option<(UserId, SessionId, Subscription)>,
     replies: FuturesUnordered<BoxFuture<'static, NumberedReply>>,
+    workers: Option<RemoteWorkers>,
+}
+
+/// The next frame for the node's workers. Never resolves while there are none.
+async fn next_answer(workers: &mut Option<RemoteWorkers>) -> OfferAnswer {
+    match workers {
+        Some(workers) => workers.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Answers the requests of a node until the link ends.
@@ -37,7 +47,8 @@ pub(super) async fn serve(
     answers: mpsc::Sender<Option<String>>,
 ) {
     let (wake, replies) = (Arc::new(Notify::new()), FuturesUnordered::new());
-    let mut end = OwnerEnd { hub: hub.for_node(), answers, wake, followed: None, replies };
+    let (hub, followed, workers) = (hub.for_node(), None, None);
+    let mut end = OwnerEnd { hub, answers, wake, followed, replies, workers };
     let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     loop {
         if end.show().await.is_err() {
@@ -51,6 +62,9 @@ pub(super) async fn serve(
                 Some(text) => end.request(&text).await,
                 None => return,
             },
+            frame = next_answer(&mut end.workers) => {
+                end.say(NodeAnswer::Said(OwnerFrame::Offers { frame })).await
+            }
             _ = pings.tick() => end.answers.send(None).await.map_err(|_| LinkEnded),
         };
         if done.is_err() {
@@ -65,8 +79,7 @@ impl OwnerEnd {
             NodeRequest::Follow { user, session, epoch, after, clients, tools } => {
                 self.followed = None;
                 let start = Start::After(Cursor { epoch: Some(epoch), seq: after });
-                let presence =
-                    if clients > 0 { Presence::Client { tools } } else { Presence::Unseen };
+                let presence = Presence::Node { clients, tools };
                 let wake = Arc::clone(&self.wake);
                 let answer = match self.hub.attach(&user, &session, start, wake, presence).await {
                     Ok((attached, subscription)) => {
@@ -80,16 +93,34 @@ impl OwnerEnd {
             }
             NodeRequest::Command { number, from, id, command } => {
                 let Some((user, session, _)) = &self.followed else {
-                    let refusal = Refusal::new(RefusalCode::NotAttached, "nothing is followed");
-                    let refusal = refusal.into();
-                    let refused = OwnerFrame::CommandRefused { number, refusal };
-                    return self.say(NodeAnswer::Said(refused)).await;
+                    return self.refuse_unfollowed(number).await;
                 };
                 let reply = self.hub.submit(user, from, id, session.clone(), command).await;
-                self.replies.push(Box::pin(async move { (number, reply.await) }));
+                self.expect(number, reply);
+                Ok(())
+            }
+            NodeRequest::EditBlock { number, edit } => {
+                let Some((user, session, _)) = &self.followed else {
+                    return self.refuse_unfollowed(number).await;
+                };
+                let reply = self.hub.edit_block_of_node(user, session, edit).await;
+                self.expect(number, reply);
+                Ok(())
+            }
+            NodeRequest::Offers { frame } => {
+                self.workers.get_or_insert_with(|| self.hub.remote_workers()).take(frame);
                 Ok(())
             }
         }
+    }
+
+    fn expect(&self, number: u64, reply: Replying<SessionReply>) {
+        self.replies.push(Box::pin(async move { (number, reply.await) }));
+    }
+
+    async fn refuse_unfollowed(&mut self, number: u64) -> Result<(), LinkEnded> {
+        let refusal = Refusal::new(RefusalCode::NotAttached, "nothing is followed").into();
+        self.say(NodeAnswer::Said(OwnerFrame::CommandRefused { number, refusal })).await
     }
 
     async fn reply(&mut self, (number, reply): NumberedReply) -> Result<(), LinkEnded> {
@@ -131,6 +162,10 @@ impl OwnerEnd {
 
     async fn ended(&mut self, reason: &str) -> Result<(), LinkEnded> {
         let Some((_, session, _)) = self.followed.take() else { return Ok(()) };
+        // Commands that are under way come before the end, a deletion's own among them.
+        while let Some(reply) = self.replies.next().await {
+            self.reply(reply).await?;
+        }
         let stored = self.hub.store().directory().session(&session).await;
         let deleted = stored.is_ok_and(|stored| stored.is_none());
         let ended = OwnerFrame::FollowEnded { reason: reason.to_owned(), deleted };
