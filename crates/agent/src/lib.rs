@@ -59,7 +59,7 @@ mod tools;
 
 pub use agent::{AgentOptions, MemoryAgent};
 pub use archive::Archive;
-pub use embedding::Embedder;
+pub use embedding::{Embedder, EmbeddingPrefixes};
 pub use mcp::{
     McpConfig, McpConfigError, McpError, McpOutput, McpPhase, McpServers, McpState, McpTool,
     McpTransport,

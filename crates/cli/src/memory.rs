@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::json;
-use thoughtwire_proto::rest::{ArchivalNote, BlockPatch, CoreBlock, RecallHit};
+use thoughtwire_proto::rest::{ArchivalNote, BlockPatch, CoreBlock, HitReasons, RecallHit};
 
 use crate::agents::read_all;
 use crate::cli::{MemoryCommand, SearchIn, TargetFlags};
@@ -60,13 +60,14 @@ pub(crate) async fn run(
             let block = place.edit_block(&agent, &label, &changes).await?;
             if output.json { out::json(&json!({"block": block}))? } else { show(&block)? }
         }
-        MemoryCommand::Search { agent, query, place, limit, output } => {
+        MemoryCommand::Search { agent, query, place, limit, why, output } => {
             let rest = target.rest().await?;
             let (lines, total, json) = match place {
                 SearchIn::Recall => {
-                    let page = rest.recall(&agent, &query, limit).await?;
+                    let page = rest.recall(&agent, &query, limit, why).await?;
                     let line = |found: &RecallHit| {
-                        format!("{}  {}: {}", found.at, found.role, one_line(&found.text))
+                        let (at, role, text) = (found.at, &found.role, one_line(&found.text));
+                        format!("{at}  {role}: {text}{}", reasons(found.why))
                     };
                     (
                         page.results.iter().map(line).collect::<Vec<_>>(),
@@ -75,9 +76,10 @@ pub(crate) async fn run(
                     )
                 }
                 SearchIn::Archival => {
-                    let page = rest.search_notes(&agent, &query, limit).await?;
-                    let line =
-                        |note: &ArchivalNote| format!("{}  {}", note.at, one_line(&note.text));
+                    let page = rest.search_notes(&agent, &query, limit, why).await?;
+                    let line = |note: &ArchivalNote| {
+                        format!("{}  {}{}", note.at, one_line(&note.text), reasons(note.why))
+                    };
                     (
                         page.notes.iter().map(line).collect::<Vec<_>>(),
                         page.total,
@@ -96,6 +98,13 @@ pub(crate) async fn run(
         }
     }
     Ok(CommandStatus::Done)
+}
+
+/// The reasons of a hit, on a line of their own.
+fn reasons(why: Option<HitReasons>) -> String {
+    why.map_or_else(String::new, |HitReasons { words, meaning, neighbours }| {
+        format!("\n    words {words}, meaning {meaning}, neighbours {neighbours}")
+    })
 }
 
 fn read_text(file: &Path) -> anyhow::Result<String> {

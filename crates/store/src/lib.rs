@@ -48,14 +48,13 @@ mod logs;
 mod memory;
 mod metrics;
 mod moving;
-mod nearest;
 mod node;
 mod opening;
 mod peers;
 mod postgres;
 mod ram;
 mod recovery;
-mod script;
+mod searching;
 mod shares;
 mod sqlite;
 mod store;
@@ -71,11 +70,15 @@ pub use directory::{
 pub use error::StoreError;
 pub use keys::KeyStore;
 pub use logs::{LogPage, LogStore, OpenItem};
-pub use memory::{Added, Block, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled};
+pub use memory::{
+    Added, Block, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled, SearchMarks,
+    SearchedTexts, StoredVector,
+};
 pub use metrics::StoreMetrics;
 pub use node::{NodeIdentity, StoredNode};
 pub use peers::{ChatOpening, PeerOpening, PeerStore, Proven, StoredChat};
 pub use ram::{BrokenTable, CommittedWrites, RamDisk, RamDriver, WriteFault};
+pub use searching::{MemoryHit, MemoryQuery, MemorySearch, QueryMeaning, WhyFound};
 pub use sqlite::Contents;
 pub use store::{Store, StoreRead};
 pub use thoughtwire_proto::{Key, KeyId, Scope};

@@ -28,60 +28,57 @@ pub trait MemoryStore: Send + Sync {
         receipt: Option<Receipt>,
     ) -> Commit<Added>;
 
-    /// Searches an agent's notes by words, best first. An empty query finds nothing.
-    fn search_notes(
-        &self,
-        agent: &AgentId,
-        query: &str,
-        offset: usize,
-        limit: usize,
-    ) -> StoreRead<Page<Note>>;
-
-    /// Finds the notes nearest in meaning to a unit vector, nearest first, among those with a
-    /// vector of the same model. Compares every vector of the agent: exact, and fast enough for a
-    /// person's notes.
-    fn nearest_notes(
-        &self,
-        agent: &AgentId,
-        model: &str,
-        to: &[f32],
-        limit: usize,
-    ) -> StoreRead<Vec<Note>>;
-
-    /// Lists some of an agent's notes that have no vector of a model yet, oldest first.
-    fn notes_without_vector(
-        &self,
-        agent: &AgentId,
-        model: &str,
-        limit: usize,
-    ) -> StoreRead<Vec<Note>>;
-
-    /// Sets the vectors of notes, and replaces those of another model.
-    fn set_note_vectors(
-        &self,
-        agent: &AgentId,
-        model: &str,
-        vectors: Vec<(i64, Vec<f32>)>,
-    ) -> Commit<()>;
-
     /// Lists an agent's notes behind a number, oldest first: for reading all of them.
     fn notes(&self, agent: &AgentId, after: i64, limit: usize) -> StoreRead<Vec<Note>>;
+
+    /// Reads notes by their numbers; those that do not exist are left out. In no order.
+    fn notes_by_id(&self, agent: &AgentId, ids: Vec<i64>) -> StoreRead<Vec<Note>>;
 
     /// Number of notes of an agent.
     fn note_count(&self, agent: &AgentId) -> StoreRead<usize>;
 
-    /// Indexes everything that is on disk. A search that follows misses nothing said before.
-    fn index_recall(&self) -> Commit<()>;
+    /// Lists some messages of events that are not listed yet, so that [`MemoryStore::said`] has
+    /// them. Resolves to whether there may be more.
+    fn index_recall(&self) -> Commit<bool>;
 
-    /// Searches what was said in all sessions of an agent by words, best first. Only finds what is
-    /// indexed: see [`MemoryStore::index_recall`]. An empty query finds nothing.
-    fn search_recall(
+    /// Lists the messages of all sessions of an agent behind a number, by number. Only has what is
+    /// indexed: see [`MemoryStore::index_recall`].
+    fn said(&self, agent: &AgentId, after: i64, limit: usize) -> StoreRead<Vec<Recalled>>;
+
+    /// Reads messages by their numbers; those that do not exist are left out. In no order.
+    fn said_by_id(&self, agent: &AgentId, ids: Vec<i64>) -> StoreRead<Vec<Recalled>>;
+
+    /// Reads what tells whether an index over an agent's texts is up to date.
+    fn search_marks(&self, agent: &AgentId) -> StoreRead<SearchMarks>;
+
+    /// Lists some texts of an agent that have no vector of a model yet, oldest first, each with its
+    /// number.
+    fn without_vector(
         &self,
         agent: &AgentId,
-        query: &str,
-        offset: usize,
+        of: SearchedTexts,
+        model: &str,
         limit: usize,
-    ) -> StoreRead<Page<Recalled>>;
+    ) -> StoreRead<Vec<(i64, String)>>;
+
+    /// Sets the vectors of texts, and replaces those of another model.
+    fn set_vectors(
+        &self,
+        agent: &AgentId,
+        of: SearchedTexts,
+        model: &str,
+        vectors: Vec<(i64, Vec<f32>)>,
+    ) -> Commit<()>;
+
+    /// Lists vectors of an agent's texts behind a number, by number, for one model.
+    fn vectors(
+        &self,
+        agent: &AgentId,
+        of: SearchedTexts,
+        model: &str,
+        after: i64,
+        limit: usize,
+    ) -> StoreRead<Vec<StoredVector>>;
 
     /// Lists what was said from one instant to another, both included, oldest first. Only finds
     /// what is indexed. `without` names a message that is left out, such as the question that the
@@ -155,6 +152,61 @@ impl Block {
     }
 }
 
+/// The texts that are searched together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SearchedTexts {
+    /// Notes: archival memory.
+    Notes,
+    /// Messages of all sessions: recall.
+    Said,
+}
+
+impl SearchedTexts {
+    /// The number that stands for them in a database.
+    pub(crate) const fn number(self) -> i64 {
+        match self {
+            Self::Notes => 0,
+            Self::Said => 1,
+        }
+    }
+}
+
+/// Figures of an agent's texts. An index that has read all numbers, and has as many texts since the
+/// same number of erasures, has all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SearchMarks {
+    /// Number of notes.
+    pub notes: usize,
+    /// Number of indexed messages.
+    pub said: usize,
+    /// Rises with each deletion of messages.
+    pub erased: i64,
+}
+
+/// The vector of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredVector {
+    /// Its number. A vector that is set again gets a higher one.
+    pub id: i64,
+    /// Number of the text.
+    pub text: i64,
+    /// The vector.
+    pub vector: Vec<f32>,
+}
+
+impl StoredVector {
+    /// A vector as bytes, for a database.
+    pub(crate) fn to_bytes(vector: &[f32]) -> Vec<u8> {
+        vector.iter().flat_map(|number| number.to_le_bytes()).collect()
+    }
+
+    /// A vector from the bytes of a database.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Vec<f32> {
+        let (numbers, _) = bytes.as_chunks::<4>();
+        numbers.iter().map(|number| f32::from_le_bytes(*number)).collect()
+    }
+}
+
 /// A page of ranked results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
@@ -162,13 +214,6 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Number of results on all pages.
     pub total: usize,
-}
-
-impl<T> Page<T> {
-    /// A page without results.
-    pub(crate) fn empty() -> Self {
-        Self { items: Vec::new(), total: 0 }
-    }
 }
 
 /// A note in archival memory.
@@ -209,6 +254,8 @@ pub struct Added {
 /// A message found again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recalled {
+    /// Its number. Numbers of erased messages may be given out again.
+    pub id: i64,
     /// Its session.
     pub session: SessionId,
     /// Its position.

@@ -25,8 +25,6 @@ pub(crate) enum ColumnKind {
     /// A number that is 0 or 1 in SQLite.
     Flag,
     Bytes,
-    /// Text that is made here, in the language of `tsvector`.
-    Words,
 }
 
 /// A table that is moved.
@@ -41,7 +39,7 @@ pub(crate) struct MovedTable {
     pub(crate) on_conflict: &'static str,
 }
 
-use ColumnKind::{Bytes, Flag, Number, Text, Words};
+use ColumnKind::{Bytes, Flag, Number, Text};
 
 /// Messages of the logs, which are made from the events.
 pub(crate) static SAID: MovedTable = MovedTable {
@@ -53,8 +51,6 @@ pub(crate) static SAID: MovedTable = MovedTable {
         ("at", Number),
         ("role", Text),
         ("text", Text),
-        ("words", Words),
-        ("length", Number),
     ],
     select: "",
     on_conflict: "",
@@ -76,7 +72,7 @@ pub(crate) static EVENTS: MovedTable = MovedTable {
     on_conflict: "",
 };
 
-/// Notes, whose words are made from their texts.
+/// Notes.
 pub(crate) static NOTES: MovedTable = MovedTable {
     name: "notes",
     columns: &[
@@ -86,8 +82,6 @@ pub(crate) static NOTES: MovedTable = MovedTable {
         ("text", Text),
         ("source", Text),
         ("digest", Text),
-        ("words", Words),
-        ("length", Number),
     ],
     select: "SELECT id, agent, at, text, source, digest FROM notes
              WHERE agent IN (SELECT id FROM agents) ORDER BY id",
@@ -179,10 +173,18 @@ pub(crate) static TABLES: &[MovedTable] = &[
         on_conflict: "",
     },
     MovedTable {
-        name: "note_vectors",
-        columns: &[("note", Number), ("agent", Text), ("model", Text), ("vector", Bytes)],
-        select: "SELECT note, agent, model, vector FROM note_vectors
-                 WHERE note IN (SELECT id FROM notes) AND agent IN (SELECT id FROM agents)",
+        name: "vectors",
+        columns: &[
+            ("texts", Number),
+            ("text", Number),
+            ("agent", Text),
+            ("model", Text),
+            ("vector", Bytes),
+        ],
+        // Messages get other numbers there, so their vectors are made again.
+        select: "SELECT texts, text, agent, model, vector FROM vectors
+                 WHERE texts = 0 AND text IN (SELECT id FROM notes)
+                   AND agent IN (SELECT id FROM agents)",
         on_conflict: "",
     },
     MovedTable {

@@ -9,6 +9,7 @@ use thoughtwire_proto::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use crate::postgres::{self, DatabaseFilling};
+use crate::searching::{MemorySearch, SearchIndexes};
 use crate::sqlite::{self, Contents};
 use crate::{
     DatabaseFacts, DirectoryStore, KeyStore, LogStore, MemoryStore, NodeIdentity, PeerStore,
@@ -24,6 +25,7 @@ pub struct Store {
     backend: Arc<dyn Backend>,
     nouns: Nouns,
     changes: StoreChanges,
+    indexes: Arc<SearchIndexes>,
 }
 
 /// A backend's nouns, for one reader.
@@ -86,7 +88,12 @@ impl Store {
     }
 
     pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
-        Self { nouns: backend.nouns(None), changes: backend.changes(), backend }
+        Self {
+            nouns: backend.nouns(None),
+            changes: backend.changes(),
+            indexes: Arc::default(),
+            backend,
+        }
     }
 
     /// The same store for reads that a user asks for, named by the id of the user or of an agent.
@@ -94,7 +101,12 @@ impl Store {
     #[must_use]
     pub fn for_user(&self, user: &str) -> Self {
         let nouns = self.backend.nouns(Some(user));
-        Self { backend: Arc::clone(&self.backend), nouns, changes: self.changes.clone() }
+        Self {
+            backend: Arc::clone(&self.backend),
+            nouns,
+            changes: self.changes.clone(),
+            indexes: Arc::clone(&self.indexes),
+        }
     }
 
     /// Logs of sessions.
@@ -113,6 +125,12 @@ impl Store {
     #[must_use]
     pub fn memory(&self) -> &Arc<dyn MemoryStore> {
         &self.nouns.memory
+    }
+
+    /// Search in the memory of agents.
+    #[must_use]
+    pub fn search(&self) -> MemorySearch {
+        MemorySearch::new(Arc::clone(&self.nouns.memory), Arc::clone(&self.indexes))
     }
 
     /// Clients of the older wires.

@@ -268,7 +268,11 @@ text: string,
 /**
  * Origin of an imported note, such as a file's name.
  */
-source?: string, };
+source?: string, 
+/**
+ * Why it was found, where a search asked for it.
+ */
+why?: HitReasons, };
 
 export type Auth = "none" | "keys";
 
@@ -698,6 +702,20 @@ sessions: number,
  */
 answers: boolean, };
 
+export type HitReasons = { 
+/**
+ * Words of the query in the text.
+ */
+words: number, 
+/**
+ * The text's meaning; negative where it speaks against the text. 0 without an embedding model.
+ */
+meaning: number, 
+/**
+ * Words of the query in the texts before and after it.
+ */
+neighbours: number, };
+
 export type NodeList = { 
 /**
  * Whether other nodes can share the data. A data directory has one node, which is not listed.
@@ -784,7 +802,11 @@ role: Role,
 /**
  * Text.
  */
-text: string, };
+text: string, 
+/**
+ * Why it was found, where a search asked for it.
+ */
+why?: HitReasons, };
 
 export type RecallPage = { 
 /**

@@ -1,6 +1,8 @@
 //! Embeddings: texts as vectors, so that texts with the same meaning are close together.
 
 mod local;
+mod prefixes;
+mod queue;
 mod remote;
 
 use std::fmt;
@@ -8,10 +10,15 @@ use std::sync::Arc;
 
 use crate::model::{ModelError, Providers};
 use local::LocalEmbedder;
+pub use prefixes::EmbeddingPrefixes;
+pub(crate) use queue::EmbeddingQueue;
 use remote::RemoteEmbedder;
 
 /// Number of texts in one request.
 const BATCH: usize = 64;
+/// Number of characters of a text that are embedded: as many as every embedding model reads. A
+/// single overlong text would make the request fail for all the others.
+const MOST_CHARS: usize = 6_000;
 
 /// Turns texts into vectors. Cheap to clone.
 ///
@@ -32,6 +39,10 @@ const BATCH: usize = 64;
 pub struct Embedder {
     name: Arc<str>,
     source: EmbeddingSource,
+    /// The model for queries, where a provider has one of its own.
+    query_source: Option<EmbeddingSource>,
+    /// Words in front of queries and of documents.
+    prefixes: Arc<(String, String)>,
 }
 
 #[derive(Clone)]
@@ -47,11 +58,31 @@ impl Embedder {
     /// # Errors
     /// Fails if the name is unknown, the provider lacks a setting, or the directory has no model.
     pub fn open(name: &str, providers: &Providers) -> Result<Self, ModelError> {
-        let source = match name.strip_prefix("local:") {
-            Some(dir) => EmbeddingSource::Local(LocalEmbedder::open(dir)?),
-            None => EmbeddingSource::Remote(Arc::new(RemoteEmbedder::open(name, providers)?)),
+        Self::open_with(name, providers, EmbeddingPrefixes::default())
+    }
+
+    /// Opens an embedding model as [`Embedder::open`] does, with prefixes of queries and documents
+    /// in the place of those that the model is known to want.
+    ///
+    /// # Errors
+    /// As [`Embedder::open`].
+    pub fn open_with(
+        name: &str,
+        providers: &Providers,
+        prefixes: EmbeddingPrefixes,
+    ) -> Result<Self, ModelError> {
+        let remote = |name: &str| {
+            RemoteEmbedder::open(name, providers).map(Arc::new).map(EmbeddingSource::Remote)
         };
-        Ok(Self { name: name.into(), source })
+        let (source, query_source) = match name.strip_prefix("local:") {
+            Some(dir) => (EmbeddingSource::Local(LocalEmbedder::open(dir)?), None),
+            None => {
+                let query = prefixes::query_model(name).map(|name| remote(&name)).transpose()?;
+                (remote(name)?, query)
+            }
+        };
+        let prefixes = Arc::new(prefixes::of_model(name, prefixes));
+        Ok(Self { name: name.into(), source, query_source, prefixes })
     }
 
     /// The name it was opened with.
@@ -60,16 +91,38 @@ impl Embedder {
         &self.name
     }
 
+    /// Turns a query into a vector of length 1.
+    ///
+    /// # Errors
+    /// Fails with the model's error after the last retry.
+    pub async fn embed_query(&self, query: &str) -> Result<Vec<f32>, ModelError> {
+        let source = self.query_source.as_ref().unwrap_or(&self.source);
+        let texts = vec![prefixed(&self.prefixes.0, query)];
+        let found = self.embed_with(source, EmbeddedSide::Query, texts).await?;
+        // As many as texts: that was checked.
+        Ok(found.into_iter().next().unwrap_or_default())
+    }
+
     /// Turns texts into vectors of length 1, one for each text in the same order. If a local model
     /// knows no word of a text, the vector is all zeros.
     ///
     /// # Errors
     /// Fails with the model's error after the last retry.
     pub async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ModelError> {
+        let texts = texts.iter().map(|text| prefixed(&self.prefixes.1, text)).collect();
+        self.embed_with(&self.source, EmbeddedSide::Document, texts).await
+    }
+
+    async fn embed_with(
+        &self,
+        source: &EmbeddingSource,
+        side: EmbeddedSide,
+        texts: Vec<String>,
+    ) -> Result<Vec<Vec<f32>>, ModelError> {
         let mut vectors = Vec::with_capacity(texts.len());
         for batch in texts.chunks(BATCH) {
-            let found = match &self.source {
-                EmbeddingSource::Remote(remote) => remote.embed(batch).await?,
+            let found = match source {
+                EmbeddingSource::Remote(remote) => remote.embed(batch, side).await?,
                 EmbeddingSource::Local(local) => local.embed(batch).await?,
             };
             self.check(&found, batch.len(), vectors.first())?;
@@ -110,6 +163,17 @@ impl fmt::Debug for Embedder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Embedder").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// The side of a search that a text is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EmbeddedSide {
+    Query,
+    Document,
+}
+
+fn prefixed(prefix: &str, text: &str) -> String {
+    prefix.chars().chain(text.chars().take(MOST_CHARS)).collect()
 }
 
 /// Scales a vector to length 1.

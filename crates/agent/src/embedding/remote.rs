@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::EmbeddedSide;
+
 use crate::model::remote::{Address, ModelHttp, ProviderError, ProviderWire, unreadable};
 use crate::model::{ModelError, ModelWait, Providers, Timeouts};
 
@@ -44,10 +46,14 @@ impl RemoteEmbedder {
         })
     }
 
-    pub(super) async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ModelError> {
+    pub(super) async fn embed(
+        &self,
+        texts: &[String],
+        side: EmbeddedSide,
+    ) -> Result<Vec<Vec<f32>>, ModelError> {
         let mut attempt = 0;
         loop {
-            let error = match self.ask(texts).await {
+            let error = match self.ask(texts, side).await {
                 Ok(vectors) => return Ok(vectors),
                 Err(error) => error,
             };
@@ -60,10 +66,10 @@ impl RemoteEmbedder {
         }
     }
 
-    async fn ask(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ModelError> {
+    async fn ask(&self, texts: &[String], side: EmbeddedSide) -> Result<Vec<Vec<f32>>, ModelError> {
         // Providers refuse a text without words.
         let texts = texts.iter().map(|text| if text.trim().is_empty() { " " } else { text });
-        let (path, body) = request(self.address.wire(), &self.model, texts);
+        let (path, body) = request(self.address.wire(), &self.model, side, texts);
         let asking = async {
             let body = self.http.post(&self.address, &path, &[], &body).await?;
             body.whole(ANSWER_BYTES, &self.address).await
@@ -88,14 +94,19 @@ impl RemoteEmbedder {
 fn request<'a>(
     wire: ProviderWire,
     model: &str,
+    side: EmbeddedSide,
     texts: impl Iterator<Item = &'a str>,
 ) -> (String, Value) {
     match wire {
         ProviderWire::Gemini => {
             let full = format!("models/{model}");
+            let task = match side {
+                EmbeddedSide::Query => "RETRIEVAL_QUERY",
+                EmbeddedSide::Document => "RETRIEVAL_DOCUMENT",
+            };
             let one = |text| {
                 let content = json!({"parts": [{"text": text}]});
-                json!({"model": full, "content": content, "taskType": "SEMANTIC_SIMILARITY"})
+                json!({"model": full, "content": content, "taskType": task})
             };
             let requests: Vec<Value> = texts.map(one).collect();
             (format!("{full}:batchEmbedContents"), json!({"requests": requests}))

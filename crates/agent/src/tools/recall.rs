@@ -1,7 +1,7 @@
 //! The tools that search conversations and notes.
 
 use thoughtwire_proto::{AgentId, CallId, Timestamp};
-use thoughtwire_store::{Page, Recalled};
+use thoughtwire_store::{MemoryHit, MemoryQuery, Page, Recalled};
 
 use crate::archive::Archive;
 
@@ -10,6 +10,8 @@ use crate::time;
 
 /// Number of results per page, as in MemGPT.
 const PAGE: usize = 5;
+/// Maximum number of characters of a message that surrounds a result.
+const NEAR_CHARS: usize = 200;
 /// Highest page number.
 const LAST_PAGE: u64 = 10_000;
 
@@ -22,9 +24,8 @@ impl Toolbox {
     ) -> Result<String, ToolFault> {
         let (agent, query) = (&context.turn.agent.id, checked(query)?);
         let span = PageSpan::of(page, 1)?;
-        self.catch_up().await?;
-        let memory = self.memory_for(agent);
-        let found = memory.search_recall(agent, &query, 0, span.end).await.map_err(unread)?;
+        let query = MemoryQuery { text: query, limit: span.end, ..MemoryQuery::default() };
+        let found = self.archive.recall(agent, query).await.map_err(unread)?;
         Ok(recalled(found, span, context))
     }
 
@@ -51,13 +52,16 @@ impl Toolbox {
         let question = context.turn_input.map(|seq| (context.turn.session.clone(), seq));
         self.catch_up().await?;
         let memory = self.memory_for(agent);
-        let found = memory.recall_by_date(agent, (from, last), question, 0, span.end).await;
-        Ok(recalled(found.map_err(unread)?, span, context))
+        let found = memory.recall_by_date(agent, (from, last), question, span.start, PAGE).await;
+        let found = found.map_err(unread)?;
+        let lines: Vec<String> = found.items.iter().map(said).collect();
+        Ok(listed(&lines, span, found.total))
     }
 
     /// Indexes all messages that are not indexed yet.
     async fn catch_up(&self) -> Result<(), ToolFault> {
-        self.store.memory().index_recall().await.map_err(unread)
+        while self.store.memory().index_recall().await.map_err(unread)? {}
+        Ok(())
     }
 
     pub(super) async fn archival_memory_insert(
@@ -86,14 +90,12 @@ impl Toolbox {
         page: Option<u64>,
     ) -> Result<String, ToolFault> {
         let (query, span) = (checked(query)?, PageSpan::of(page, 0)?);
-        let found = self.archive.search(&agent, &query, span.start, PAGE).await;
-        let found = found.map_err(|error| {
-            ToolFault::Complaint(format!("The memory cannot be read: {error}."))
-        })?;
-        let lines = found
-            .items
-            .iter()
-            .map(|note| format!("- [{}] {}", time::short(note.at), one_line(&note.text)));
+        let (offset, limit) = (span.start, PAGE);
+        let query = MemoryQuery { text: query, offset, limit, ..MemoryQuery::default() };
+        let found = self.archive.search(&agent, query).await.map_err(unread)?;
+        let lines = found.items.iter().map(|MemoryHit { item, .. }| {
+            format!("- [{}] {}", time::short(item.at), one_line(&item.text))
+        });
         Ok(listed(&lines.collect::<Vec<_>>(), span, found.total))
     }
 }
@@ -121,26 +123,54 @@ impl PageSpan {
 
 /// Lists results without the question that is being answered, because it contains the words by
 /// nature.
-fn recalled(found: Page<Recalled>, span: PageSpan, context: &ToolContext<'_>) -> String {
+fn recalled(found: Page<MemoryHit<Recalled>>, span: PageSpan, context: &ToolContext<'_>) -> String {
     let total = found.total;
     let own = |item: &Recalled| {
         item.session == context.turn.session && context.turn_input == Some(item.seq)
     };
     let shown = found.items.len();
-    let others: Vec<Recalled> = found.items.into_iter().filter(|item| !own(item)).collect();
+    let others: Vec<_> = found.items.into_iter().filter(|hit| !own(&hit.item)).collect();
     let total = total.saturating_sub(shown - others.len());
-    let lines = others.iter().skip(span.start).take(PAGE).map(|item| {
-        format!("- [{}] {}: {}", time::short(item.at), item.role, one_line(&item.text))
-    });
-    listed(&lines.collect::<Vec<_>>(), span, total)
+    let page: Vec<_> = others.iter().skip(span.start).take(PAGE).collect();
+    let is_listed = |near: &Recalled| own(near) || page.iter().any(|hit| hit.item.id == near.id);
+    let mut lines = Vec::new();
+    for MemoryHit { item, before, after, .. } in &page {
+        let near = |near: &Option<Recalled>| {
+            let near = near.as_ref().filter(|near| !is_listed(near))?;
+            Some(format!("\n    {}: {}", near.role, shortened(&one_line(&near.text))))
+        };
+        let line = said(item);
+        let before = near(before).map(|near| format!("{near} (before)")).unwrap_or_default();
+        let after = near(after).map(|near| format!("{near} (after)")).unwrap_or_default();
+        lines.push(format!("{line}{before}{after}"));
+    }
+    listed(&lines, span, total)
+}
+
+fn said(item: &Recalled) -> String {
+    format!("- [{}] {}: {}", time::short(item.at), item.role, one_line(&item.text))
+}
+
+/// The beginning of a message that only surrounds a result.
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= NEAR_CHARS {
+        return text.to_owned();
+    }
+    text.chars().take(NEAR_CHARS).chain(std::iter::once('…')).collect()
 }
 
 fn listed(lines: &[String], span: PageSpan, total: usize) -> String {
     if lines.is_empty() && span.page == 0 {
         return "No results.".to_owned();
     }
+    let shown = span.start + lines.len();
+    let more = if total > shown && !lines.is_empty() {
+        format!("\n{} more: ask for page {}.", total - shown, span.page + 1)
+    } else {
+        String::new()
+    };
     format!(
-        "Showing {} of {total} results (page {}):\n{}",
+        "Showing {} of {total} results (page {}):\n{}{more}",
         lines.len(),
         span.page,
         lines.join("\n")

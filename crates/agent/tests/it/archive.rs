@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::json;
 use thoughtwire_agent::{AgentOptions, Archive, Embedder, Providers};
 use thoughtwire_hub::now;
-use thoughtwire_proto::{Style, ToolStatus};
+use thoughtwire_proto::{AgentId, Style, ToolStatus};
+use thoughtwire_store::{MemoryHit, MemoryQuery, Note, Page};
 
 use crate::harness::{AgentHarness, ScriptedModel, call, options, text};
 use crate::mock::providers;
@@ -54,6 +55,17 @@ fn local(dir: &Path) -> Embedder {
     Embedder::open(&format!("local:{}", dir.display()), &Providers::default()).unwrap()
 }
 
+async fn notes_for(
+    archive: &Archive,
+    agent: &AgentId,
+    text: &str,
+    offset: usize,
+    limit: usize,
+) -> Page<MemoryHit<Note>> {
+    let query = MemoryQuery { text: text.into(), offset, limit, ..MemoryQuery::default() };
+    archive.search(agent, query).await.unwrap()
+}
+
 #[tokio::test]
 async fn words_and_meaning_are_merged_into_one_ranking() {
     let dir = tempfile::tempdir().unwrap();
@@ -71,7 +83,7 @@ async fn words_and_meaning_are_merged_into_one_ranking() {
         .add(&agent, notes.iter().map(|note| Archive::note(*note, now(), None)).collect())
         .await
         .unwrap();
-    // Stored without a vector, as before there was a model: the search embeds it.
+    // Stored without a vector, as before there was a model.
     harness
         .hub
         .store()
@@ -79,16 +91,17 @@ async fn words_and_meaning_are_merged_into_one_ranking() {
         .add_notes(&agent, vec![Archive::note("Coffee at noon", now(), None)], u64::MAX, None)
         .await
         .unwrap();
-    let found = archive.search(&agent, "beverage", 0, 2).await.unwrap();
+    archive.embed_new(&agent).await;
+    let found = notes_for(&archive, &agent, "beverage", 0, 2).await;
     assert_eq!(
-        found.items.iter().map(|note| note.text.as_str()).collect::<Vec<_>>(),
+        found.items.iter().map(|hit| hit.item.text.as_str()).collect::<Vec<_>>(),
         ["She likes tea", "Coffee at noon"]
     );
     // A note with the word and the meaning ranks before one with only the meaning.
-    let found = archive.search(&agent, "coffee", 0, 4).await.unwrap();
-    assert_eq!(found.items[0].text, "Coffee at noon");
-    assert_eq!((found.items.len(), found.total), (4, 4));
-    assert_eq!(archive.search(&agent, "coffee", 3, 4).await.unwrap().items.len(), 1, "paged");
+    let found = notes_for(&archive, &agent, "coffee", 0, 4).await;
+    assert_eq!(found.items[0].item.text, "Coffee at noon");
+    assert_eq!((found.items.len(), found.total), (2, 2), "what is far from it is left out");
+    assert_eq!(notes_for(&archive, &agent, "coffee", 1, 4).await.items.len(), 1, "paged");
 
     let log = harness.run_turn(&session, "What does she drink?").await;
     let (status, result) = log.returned()[0];
@@ -104,5 +117,5 @@ async fn without_the_embedding_model_notes_are_found_by_words() {
     let (agent, _) = harness.agent("tess", Style::Native).await;
     let archive = Archive::new(Arc::clone(harness.hub.store()), Some(away), u64::MAX);
     archive.add(&agent, vec![Archive::note("She likes tea", now(), None)]).await.unwrap();
-    assert_eq!(archive.search(&agent, "tea", 0, 5).await.unwrap().items.len(), 1);
+    assert_eq!(notes_for(&archive, &agent, "tea", 0, 5).await.items.len(), 1);
 }

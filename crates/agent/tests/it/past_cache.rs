@@ -241,7 +241,7 @@ async fn rest(harness: &AgentHarness, session: &SessionId) {
     };
     tokio::time::timeout(PATIENCE, resting).await.expect("the session does not become idle");
     // The amount of indexed text is in the prompt, so it must be the same in each run.
-    harness.hub.store().memory().index_recall().await.unwrap();
+    while harness.hub.store().memory().index_recall().await.unwrap() {}
 }
 
 /// A prompt's conversation with numbered calls, because call ids differ in each run.

@@ -63,6 +63,9 @@ pub(crate) enum MemoryCommand {
         /// Most results.
         #[arg(long, value_name = "N", default_value_t = 10)]
         limit: u64,
+        /// Tell why each result was found: points from its words, its meaning and its neighbours.
+        #[arg(long)]
+        why: bool,
         #[command(flatten)]
         output: OutputFlags,
     },
@@ -71,9 +74,9 @@ pub(crate) enum MemoryCommand {
 /// The values of `--in`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SearchIn {
-    /// All earlier messages, by words.
+    /// All earlier messages.
     Recall,
-    /// Archival notes, by words and by meaning.
+    /// Archival notes.
     Archival,
 }
 

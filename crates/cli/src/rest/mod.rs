@@ -158,9 +158,11 @@ impl RestClient {
         agent: &str,
         query: &str,
         limit: u64,
+        why: bool,
     ) -> anyhow::Result<RecallPage> {
         let request = self.transport.request(Method::GET, &["v1", "agents", agent, "recall"])?;
-        self.transport.read(request.query(&[("query", query), ("limit", &limit.to_string())])).await
+        let request = request.query(&[("query", query), ("limit", &limit.to_string())]);
+        self.transport.read(request.query(&[("why", why)])).await
     }
 
     pub(crate) async fn search_notes(
@@ -168,9 +170,11 @@ impl RestClient {
         agent: &str,
         query: &str,
         limit: u64,
+        why: bool,
     ) -> anyhow::Result<NotePage> {
         let request = self.transport.request(Method::GET, &["v1", "agents", agent, "archival"])?;
-        self.transport.read(request.query(&[("query", query), ("limit", &limit.to_string())])).await
+        let request = request.query(&[("query", query), ("limit", &limit.to_string())]);
+        self.transport.read(request.query(&[("why", why)])).await
     }
 
     /// Lists notes behind a number, in order of creation.

@@ -66,6 +66,9 @@ pub struct ArchivalNote {
     /// Origin of an imported note, such as a file's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// Why it was found, where a search asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<HitReasons>,
 }
 
 /// A page of notes.
@@ -111,8 +114,21 @@ pub struct NotesAdded {
     pub duplicates: usize,
 }
 
-/// A message that a search of recall memory found.
+/// The reasons for which a search found a text, in points. The best text by words alone has 100
+/// from `words` and `neighbours` together.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HitReasons {
+    /// Words of the query in the text.
+    pub words: i32,
+    /// The text's meaning; negative where it speaks against the text. 0 without an embedding model.
+    pub meaning: i32,
+    /// Words of the query in the texts before and after it.
+    pub neighbours: i32,
+}
+
+/// A message that a search of recall memory found.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecallHit {
     /// Session of the message.
@@ -126,6 +142,9 @@ pub struct RecallHit {
     pub role: String,
     /// Text.
     pub text: String,
+    /// Why it was found, where a search asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<HitReasons>,
 }
 
 /// Result of a search of recall memory.

@@ -45,8 +45,8 @@ pub use keys::{
     Auth, CallerInfo, KeyCreated, KeyList, KeyLogin, LoginAnswer, NewKey, TicketCreated,
 };
 pub use memory::{
-    ArchivalNote, BlockBody, BlockList, BlockPatch, CoreBlock, NewNotes, NoteDraft, NotePage,
-    NotesAdded, RecallHit, RecallPage,
+    ArchivalNote, BlockBody, BlockList, BlockPatch, CoreBlock, HitReasons, NewNotes, NoteDraft,
+    NotePage, NotesAdded, RecallHit, RecallPage,
 };
 pub use nodes::{NodeInfo, NodeList};
 pub use sessions::{SessionCreated, SessionDetails, SessionDraft, SessionList, SessionPatch};

@@ -8,11 +8,11 @@ use serde_json::json;
 use thoughtwire_agent::Archive;
 use thoughtwire_hub::{BlockChange, now};
 use thoughtwire_proto::rest::{
-    ArchivalNote, BlockBody, BlockList, BlockPatch, CoreBlock, NewNotes, NoteDraft, NotePage,
-    NotesAdded, RecallHit, RecallPage,
+    ArchivalNote, BlockBody, BlockList, BlockPatch, CoreBlock, HitReasons, NewNotes, NoteDraft,
+    NotePage, NotesAdded, RecallHit, RecallPage,
 };
-use thoughtwire_proto::{Refusal, new_title};
-use thoughtwire_store::{Added, Block, Note, Recalled};
+use thoughtwire_proto::{Refusal, Timestamp, new_title};
+use thoughtwire_store::{Added, Block, MemoryHit, MemoryQuery, Note, Recalled, WhyFound};
 
 use crate::access::Identity;
 
@@ -75,9 +75,16 @@ pub(super) async fn delete(
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(super) struct RecallQuery {
-    /// Words to look for.
+    /// Words to look for. A phrase in quotation marks must stand in the text.
     #[cfg_attr(test, schemars(required))]
     query: Option<String>,
+    /// Only what was said from this instant on.
+    from: Option<Timestamp>,
+    /// Only what was said up to this instant, included.
+    to: Option<Timestamp>,
+    /// Whether to tell why each result was found.
+    #[cfg_attr(test, schemars(extend("default" = false)))]
+    why: Option<bool>,
     /// Number of the best matches to pass over.
     #[cfg_attr(test, schemars(extend("default" = 0)))]
     offset: Option<usize>,
@@ -89,8 +96,15 @@ pub(super) struct RecallQuery {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(super) struct ArchivalQuery {
-    /// Text to look for.
+    /// Text to look for. A phrase in quotation marks must stand in the note.
     query: Option<String>,
+    /// With `query`: only notes from this instant on.
+    from: Option<Timestamp>,
+    /// With `query`: only notes up to this instant, included.
+    to: Option<Timestamp>,
+    /// With `query`: whether to tell why each note was found.
+    #[cfg_attr(test, schemars(extend("default" = false)))]
+    why: Option<bool>,
     /// Number of the best matches to pass over.
     #[cfg_attr(test, schemars(extend("default" = 0)))]
     offset: Option<usize>,
@@ -122,20 +136,36 @@ pub(super) async fn recall(
     let (offset, limit) = span(query.offset, query.limit)?;
     let words = query.query.ok_or_else(|| bad("`query` is missing: the words to look for"))?;
     let id = rest.profile(&user, agent).await?.id;
-    let store = rest.hub.store().for_user(user.as_str());
-    store.memory().index_recall().await?;
-    let found = store.memory().search_recall(&id, &words, offset, limit).await?;
-    let results = found.items.into_iter().map(recall_hit).collect();
-    Ok(Json(RecallPage { results, total: found.total }))
+    let is_explained = query.why.unwrap_or(false);
+    let query = MemoryQuery {
+        text: words,
+        from: query.from,
+        to: query.to,
+        offset,
+        limit,
+        ..MemoryQuery::default()
+    };
+    let found = rest.archive.recall(&id, query).await?;
+    let hit = |hit: MemoryHit<Recalled>| {
+        let why = is_explained.then(|| reasons(hit.why));
+        let Recalled { id: _, session, seq, at, role, text } = hit.item;
+        RecallHit { session, seq, at, role, text, why }
+    };
+    Ok(Json(RecallPage { results: found.items.into_iter().map(hit).collect(), total: found.total }))
 }
 
-fn recall_hit(found: Recalled) -> RecallHit {
-    let Recalled { session, seq, at, role, text } = found;
-    RecallHit { session, seq, at, role, text }
+/// The reasons of a hit in points.
+fn reasons(why: WhyFound) -> HitReasons {
+    let points = |part: f32| (part * 100.0).round() as i32;
+    HitReasons {
+        words: points(why.words),
+        meaning: points(why.meaning),
+        neighbours: points(why.neighbours),
+    }
 }
 
 fn archival_note(note: Note) -> ArchivalNote {
-    ArchivalNote { id: note.id, at: note.at, text: note.text, source: note.source }
+    ArchivalNote { id: note.id, at: note.at, text: note.text, source: note.source, why: None }
 }
 
 /// Searches an agent's notes, or pages through all of them.
@@ -148,23 +178,33 @@ pub(super) async fn archival(
     let user = caller.user;
     let (offset, limit) = span(query.offset, query.limit)?;
     let id = rest.profile(&user, agent).await?.id;
-    let (notes, total) = match &query.query {
-        Some(words) => {
-            let found = rest
-                .archive
-                .search(&id, words, offset, limit)
-                .await
-                .map_err(|error| Refusal::from(&error))?;
-            (found.items, found.total)
+    let is_explained = query.why.unwrap_or(false);
+    let (notes, total) = match query.query {
+        Some(text) => {
+            let query = MemoryQuery {
+                text,
+                from: query.from,
+                to: query.to,
+                offset,
+                limit,
+                ..MemoryQuery::default()
+            };
+            let found = rest.archive.search(&id, query).await?;
+            let note = |hit: MemoryHit<Note>| {
+                let why = is_explained.then(|| reasons(hit.why));
+                ArchivalNote { why, ..archival_note(hit.item) }
+            };
+            (found.items.into_iter().map(note).collect(), found.total)
         }
         None => {
             let after = query.after.unwrap_or(0);
             let store = rest.hub.store().for_user(user.as_str());
             let notes = store.memory().notes(&id, after, limit).await?;
-            (notes, store.memory().note_count(&id).await?)
+            let count = store.memory().note_count(&id).await?;
+            (notes.into_iter().map(archival_note).collect(), count)
         }
     };
-    Ok(Json(NotePage { notes: notes.into_iter().map(archival_note).collect(), total }))
+    Ok(Json(NotePage { notes, total }))
 }
 
 /// Checks the origin of a note, mostly a file's name.

@@ -125,15 +125,16 @@ pub(super) async fn import(
             Ok(Archive::note(text, at, note_source(source.as_deref())?))
         })
         .collect::<Result<Vec<_>, Refusal>>()?;
-    let notes = rest.archive.prepare(notes).await;
+    rest.archive.check(&notes).map_err(|error| Refusal::from(&error))?;
     let imported = Imported {
         spec: agent,
         blocks: blocks.collect(),
-        notes: notes.map_err(|error| Refusal::from(&error))?,
+        notes,
         sessions: sessions.into_iter().map(|session| imported(session.events)).collect(),
     };
     let count = imported.notes.len();
     let profile = rest.hub.directory().import_agent(&user, imported, once).await?;
+    rest.archive.embed_new(&profile.id).await;
     tracing::debug!(agent = %profile.id, notes = count, "took an agent in");
     Ok(Created(AgentBody { agent: profile }))
 }

@@ -5,11 +5,11 @@ use tokio_postgres::{Client, Row};
 
 use super::changes::ChangeRecorder;
 use super::erasing::{hide_notes, hide_sessions};
-use super::sql::{Text, args, execute, first_row, get_count, get_id, get_json, rows};
+use super::sql::{Text, args, execute, first_row, get_count, get_i64, get_id, get_json, rows};
 use super::{blocks, notes, receipts, sessions};
 use crate::opening::SessionRole;
 use crate::upkeep::Deleted;
-use crate::{Block, BlockEdit, NewAgent, StoreChange, StoreError};
+use crate::{Block, BlockEdit, NewAgent, SearchMarks, StoreChange, StoreError};
 
 const SELECT: &str = "SELECT id, spec, main_session FROM agents WHERE";
 
@@ -133,16 +133,18 @@ fn profile(row: &Row) -> Result<AgentProfile, StoreError> {
     Ok(AgentProfile { id: get_id(row, 0)?, spec: get_json(row, 1)?, main_session: get_id(row, 2)? })
 }
 
-/// Number of an agent's notes, and of its messages in the search index.
-pub(super) async fn counts(sql: &Client, agent: &AgentId) -> Result<(usize, usize), StoreError> {
+/// Reads what tells whether an index over an agent's texts is up to date.
+pub(super) async fn marks(sql: &Client, agent: &AgentId) -> Result<SearchMarks, StoreError> {
     let found = first_row(
         sql,
         "SELECT notes,
-                (SELECT coalesce(sum(said), 0)::bigint FROM sessions WHERE agent = agents.id)
+                (SELECT coalesce(sum(said), 0)::bigint FROM sessions WHERE agent = agents.id),
+                erased
          FROM agents WHERE id = $1",
         args![Text(agent.as_str())],
     )
     .await?;
-    let Some(row) = found else { return Ok((0, 0)) };
-    Ok((get_count(&row, 0)?, get_count(&row, 1)?))
+    let Some(row) = found else { return Ok(SearchMarks::default()) };
+    let (notes, said) = (get_count(&row, 0)?, get_count(&row, 1)?);
+    Ok(SearchMarks { notes, said, erased: get_i64(&row, 2)? })
 }

@@ -57,6 +57,8 @@ pub(super) async fn hide_sessions(
     };
     let mut gone = 0;
     for statement in [
+        "UPDATE agents SET erased = erased + 1
+         WHERE id IN (SELECT agent FROM sessions WHERE WHICH)",
         "INSERT INTO erased_sessions SELECT num FROM sessions WHERE WHICH",
         "DELETE FROM open_items WHERE session IN (SELECT num FROM sessions WHERE WHICH)",
         "DELETE FROM receipts
@@ -95,6 +97,10 @@ async fn erase_events(sql: &Client, session: i64, before: i64) -> Result<bool, S
             (SELECT call FROM events WHERE session = $1 AND seq <= $2 AND call IS NOT NULL)",
         "UPDATE sessions SET said = said
             - (SELECT count(*) FROM said WHERE session = $1 AND seq <= $2) WHERE num = $1",
+        "UPDATE agents SET erased = erased + 1
+         WHERE id = (SELECT agent FROM sessions WHERE num = $1) AND $2::bigint > 0",
+        "DELETE FROM vectors WHERE texts = 1 AND text IN
+            (SELECT id FROM said WHERE session = $1 AND seq <= $2)",
         "DELETE FROM said WHERE session = $1 AND seq <= $2",
         "DELETE FROM kept_replies WHERE session = $1 AND seq <= $2",
         "DELETE FROM events WHERE session = $1 AND seq <= $2",
@@ -107,7 +113,7 @@ async fn erase_events(sql: &Client, session: i64, before: i64) -> Result<bool, S
 async fn erase_notes(sql: &Client, agent: &str) -> Result<bool, StoreError> {
     execute(
         sql,
-        "DELETE FROM note_vectors WHERE note IN (
+        "DELETE FROM vectors WHERE texts = 0 AND text IN (
             SELECT id FROM notes WHERE agent = $1 ORDER BY id LIMIT $2)",
         args![Text(agent), ROWS],
     )

@@ -7,7 +7,6 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::lineage::TIMELINE;
-use super::search::IndexedWords;
 use super::sql::{Argument, Text, args, get_i64, get_u64, rows, to_i64};
 use crate::logs::{kind_name, returned_call};
 use crate::{Batch, BlockEdit, OpenItem, StoreError};
@@ -269,7 +268,7 @@ impl<'a> EventColumns<'a> {
     }
 }
 
-/// Columns of the messages of a flush, for the search index.
+/// Columns of the messages of a flush.
 #[derive(Default)]
 struct SaidColumns<'a> {
     at: Vec<i64>,
@@ -277,14 +276,11 @@ struct SaidColumns<'a> {
     time: Vec<i64>,
     role: Vec<Text<'a>>,
     text: Vec<Text<'a>>,
-    words: Vec<OwnedText>,
-    length: Vec<i64>,
 }
 
 impl<'a> SaidColumns<'a> {
     fn push(&mut self, at: i64, record: &'a Record) {
         let Some((role, text)) = record.event.said() else { return };
-        let indexed = IndexedWords::of(text);
         self.at.push(at);
         self.seq.push(to_i64(record.seq.0));
         self.time.push(record.at.as_millis());
@@ -293,8 +289,6 @@ impl<'a> SaidColumns<'a> {
             Role::Assistant => "assistant",
         }));
         self.text.push(Text(text));
-        self.words.push(OwnedText(indexed.words));
-        self.length.push(indexed.length);
     }
 
     fn add_to(self, statement: &mut FlushStatement<'a>) {
@@ -307,15 +301,12 @@ impl<'a> SaidColumns<'a> {
             statement.argument(self.time) + "::bigint[]",
             statement.argument(self.role) + "::text[]",
             statement.argument(self.text) + "::text[]",
-            statement.argument(self.words) + "::text[]",
-            statement.argument(self.length) + "::bigint[]",
         ];
         statement.parts.push(format!(
             "messages AS (
-                INSERT INTO said (session, seq, agent, at, role, text, words, length)
-                SELECT moved.num, one.seq, moved.agent, one.time, one.role, one.text,
-                       one.words::tsvector, one.length
-                FROM unnest({}) AS one (at, seq, time, role, text, words, length)
+                INSERT INTO said (session, seq, agent, at, role, text)
+                SELECT moved.num, one.seq, moved.agent, one.time, one.role, one.text
+                FROM unnest({}) AS one (at, seq, time, role, text)
                 JOIN moved ON moved.at = one.at)",
             columns.join(", ")
         ));

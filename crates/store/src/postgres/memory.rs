@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use thoughtwire_proto::{AgentId, Seq, SessionId, Timestamp};
 
-use super::{PostgresHandle, agents, blocks, notes, recall, receipts};
+use super::{PostgresHandle, agents, blocks, notes, recall, receipts, vectors};
 use crate::{
     Added, Block, Commit, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled, Receipt,
-    StoreError, StoreRead,
+    SearchMarks, SearchedTexts, StoreError, StoreRead, StoredVector,
 };
 
 /// [`MemoryStore`] in PostgreSQL.
@@ -24,9 +24,9 @@ impl MemoryStore for PostgresMemory {
         let agent = agent.clone();
         self.0.read(move |sql| {
             Box::pin(async move {
-                let (blocks, counts) =
-                    tokio::try_join!(blocks::read(sql, &agent), agents::counts(sql, &agent))?;
-                let (archived, remembered) = counts;
+                let (blocks, marks) =
+                    tokio::try_join!(blocks::read(sql, &agent), agents::marks(sql, &agent))?;
+                let (archived, remembered) = (marks.notes, marks.said);
                 Ok(Arc::new(MemorySummary { blocks: blocks.into(), archived, remembered }))
             })
         })
@@ -55,61 +55,6 @@ impl MemoryStore for PostgresMemory {
         })
     }
 
-    fn search_notes(
-        &self,
-        agent: &AgentId,
-        query: &str,
-        offset: usize,
-        limit: usize,
-    ) -> StoreRead<Page<Note>> {
-        let (agent, query) = (agent.clone(), query.to_owned());
-        self.0.read(move |sql| {
-            Box::pin(async move { notes::search(sql, &agent, &query, (offset, limit)).await })
-        })
-    }
-
-    fn nearest_notes(
-        &self,
-        agent: &AgentId,
-        model: &str,
-        to: &[f32],
-        limit: usize,
-    ) -> StoreRead<Vec<Note>> {
-        let (agent, model, to) = (agent.clone(), model.to_owned(), to.to_vec());
-        self.0.read(move |sql| {
-            Box::pin(async move { notes::nearest(sql, &agent, &model, &to, limit).await })
-        })
-    }
-
-    fn notes_without_vector(
-        &self,
-        agent: &AgentId,
-        model: &str,
-        limit: usize,
-    ) -> StoreRead<Vec<Note>> {
-        let (agent, model) = (agent.clone(), model.to_owned());
-        self.0.read(move |sql| {
-            Box::pin(async move { notes::without_vector(sql, &agent, &model, limit).await })
-        })
-    }
-
-    fn set_note_vectors(
-        &self,
-        agent: &AgentId,
-        model: &str,
-        vectors: Vec<(i64, Vec<f32>)>,
-    ) -> Commit<()> {
-        let (agent, model) = (agent.clone(), model.to_owned());
-        self.0.write(move |sql| {
-            Box::pin(async move {
-                for (note, vector) in &vectors {
-                    notes::set_vector(sql, *note, &agent, &model, vector).await?;
-                }
-                Ok(())
-            })
-        })
-    }
-
     fn notes(&self, agent: &AgentId, after: i64, limit: usize) -> StoreRead<Vec<Note>> {
         let agent = agent.clone();
         self.0
@@ -119,25 +64,74 @@ impl MemoryStore for PostgresMemory {
     fn note_count(&self, agent: &AgentId) -> StoreRead<usize> {
         let agent = agent.clone();
         self.0.read(move |sql| {
-            Box::pin(async move { agents::counts(sql, &agent).await.map(|(notes, _)| notes) })
+            Box::pin(async move { agents::marks(sql, &agent).await.map(|marks| marks.notes) })
         })
     }
 
-    /// Nothing is behind: messages are indexed with their events.
-    fn index_recall(&self) -> Commit<()> {
-        self.0.write(|_| Box::pin(async { Ok(()) }))
+    fn notes_by_id(&self, agent: &AgentId, ids: Vec<i64>) -> StoreRead<Vec<Note>> {
+        let agent = agent.clone();
+        self.0.read(move |sql| Box::pin(async move { notes::by_id(sql, &agent, ids).await }))
     }
 
-    fn search_recall(
+    /// Nothing is behind: messages are saved with their events.
+    fn index_recall(&self) -> Commit<bool> {
+        self.0.write(|_| Box::pin(async { Ok(false) }))
+    }
+
+    fn said(&self, agent: &AgentId, after: i64, limit: usize) -> StoreRead<Vec<Recalled>> {
+        let agent = agent.clone();
+        self.0.read(move |sql| {
+            Box::pin(async move { recall::after(sql, &agent, after, limit).await })
+        })
+    }
+
+    fn said_by_id(&self, agent: &AgentId, ids: Vec<i64>) -> StoreRead<Vec<Recalled>> {
+        let agent = agent.clone();
+        self.0.read(move |sql| Box::pin(async move { recall::by_id(sql, &agent, ids).await }))
+    }
+
+    fn search_marks(&self, agent: &AgentId) -> StoreRead<SearchMarks> {
+        let agent = agent.clone();
+        self.0.read(move |sql| Box::pin(async move { agents::marks(sql, &agent).await }))
+    }
+
+    fn without_vector(
         &self,
         agent: &AgentId,
-        query: &str,
-        offset: usize,
+        of: SearchedTexts,
+        model: &str,
         limit: usize,
-    ) -> StoreRead<Page<Recalled>> {
-        let (agent, query) = (agent.clone(), query.to_owned());
+    ) -> StoreRead<Vec<(i64, String)>> {
+        let (agent, model) = (agent.clone(), model.to_owned());
         self.0.read(move |sql| {
-            Box::pin(async move { recall::search(sql, &agent, &query, (offset, limit)).await })
+            Box::pin(async move { vectors::missing(sql, &agent, of, &model, limit).await })
+        })
+    }
+
+    fn set_vectors(
+        &self,
+        agent: &AgentId,
+        of: SearchedTexts,
+        model: &str,
+        new: Vec<(i64, Vec<f32>)>,
+    ) -> Commit<()> {
+        let (agent, model) = (agent.clone(), model.to_owned());
+        self.0.write(move |sql| {
+            Box::pin(async move { vectors::set(sql, &agent, of, &model, &new).await })
+        })
+    }
+
+    fn vectors(
+        &self,
+        agent: &AgentId,
+        of: SearchedTexts,
+        model: &str,
+        after: i64,
+        limit: usize,
+    ) -> StoreRead<Vec<StoredVector>> {
+        let (agent, model) = (agent.clone(), model.to_owned());
+        self.0.read(move |sql| {
+            Box::pin(async move { vectors::after(sql, &agent, of, &model, (after, limit)).await })
         })
     }
 
@@ -160,7 +154,7 @@ impl MemoryStore for PostgresMemory {
     fn recall_count(&self, agent: &AgentId) -> StoreRead<usize> {
         let agent = agent.clone();
         self.0.read(move |sql| {
-            Box::pin(async move { agents::counts(sql, &agent).await.map(|(_, said)| said) })
+            Box::pin(async move { agents::marks(sql, &agent).await.map(|marks| marks.said) })
         })
     }
 }

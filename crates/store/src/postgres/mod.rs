@@ -27,10 +27,10 @@ mod recall;
 mod receipts;
 mod restoring;
 mod schema;
-mod search;
 mod sessions;
 mod sql;
 mod upkeep;
+mod vectors;
 mod writer;
 
 use std::fs::File;
@@ -49,7 +49,6 @@ use connecting::{Connections, DatabaseAddress};
 pub(crate) use examining::examine;
 use node::LeaseState;
 pub(crate) use restoring::DatabaseFilling;
-pub(crate) use search::IndexedWords;
 use sql::SqlFuture;
 use writer::PostgresWriter;
 

@@ -1,47 +1,42 @@
 //! Recall in PostgreSQL: what was said in all sessions of an agent.
 
-use std::collections::HashMap;
-
 use thoughtwire_proto::{AgentId, Seq, SessionId, Timestamp};
 use tokio_postgres::{Client, Row};
 
-use super::search::{self, RowKey, SearchedTable};
 use super::sql::{
     Text, args, count_to_i64, get_count, get_i64, get_id, get_seq, get_text, get_time, only_row,
     rows, to_i64,
 };
 use crate::{Page, Recalled, StoreError};
 
-const COLUMNS: &str = "sessions.id, seq, said.at, role, said.text";
+const COLUMNS: &str = "sessions.id, seq, said.at, role, said.text, said.id";
 
-/// Searches what was said by words, best first.
-pub(super) async fn search(
+/// Lists the messages behind a number.
+pub(super) async fn after(
     sql: &Client,
     agent: &AgentId,
-    query: &str,
-    page: (usize, usize),
-) -> Result<Page<Recalled>, StoreError> {
-    const SAID: SearchedTable = SearchedTable {
-        from: "(SELECT said.* FROM said JOIN sessions ON num = session) AS said",
-        key: "session, seq",
-        newest_first: true,
-    };
-    let found = search::search(sql, &SAID, agent, query, page).await?;
-    Ok(Page { items: by_keys(sql, &found.items).await?, total: found.total })
+    after: i64,
+    limit: usize,
+) -> Result<Vec<Recalled>, StoreError> {
+    let select = format!(
+        "SELECT {COLUMNS} FROM said JOIN sessions ON num = session
+         WHERE said.agent = $1 AND said.id > $2 ORDER BY said.id LIMIT $3"
+    );
+    let (agent, limit) = (Text(agent.as_str()), count_to_i64(limit));
+    rows(sql, &select, args![agent, after, limit]).await?.iter().map(found).collect()
 }
 
-/// Reads messages in the order of their keys given.
-async fn by_keys(sql: &Client, keys: &[RowKey]) -> Result<Vec<Recalled>, StoreError> {
-    let (numbers, seqs): (Vec<i64>, Vec<i64>) = keys.iter().copied().unzip();
+/// Reads messages by their numbers.
+pub(super) async fn by_id(
+    sql: &Client,
+    agent: &AgentId,
+    ids: Vec<i64>,
+) -> Result<Vec<Recalled>, StoreError> {
     let select = format!(
-        "SELECT {COLUMNS}, session FROM said JOIN sessions ON num = session
-         WHERE (session, seq) IN (SELECT * FROM unnest($1::bigint[], $2::bigint[]))"
+        "SELECT {COLUMNS} FROM said JOIN sessions ON num = session
+         WHERE said.id = ANY ($1) AND said.agent = $2"
     );
-    let mut messages: HashMap<RowKey, Recalled> = HashMap::new();
-    for row in &rows(sql, &select, args![numbers, seqs]).await? {
-        messages.insert((get_i64(row, 5)?, get_i64(row, 1)?), found(row)?);
-    }
-    Ok(keys.iter().filter_map(|key| messages.remove(key)).collect())
+    rows(sql, &select, args![ids, Text(agent.as_str())]).await?.iter().map(found).collect()
 }
 
 /// Lists what was said from one instant to another, both included, oldest first, without one
@@ -74,6 +69,7 @@ pub(super) async fn by_date(
 
 fn found(row: &Row) -> Result<Recalled, StoreError> {
     Ok(Recalled {
+        id: get_i64(row, 5)?,
         session: get_id(row, 0)?,
         seq: get_seq(row, 1)?,
         at: get_time(row, 2)?,

@@ -103,7 +103,6 @@ fn insert(table: &MovedTable) -> String {
     for (number, (name, kind)) in (1..).zip(*columns) {
         let (array, value) = match kind {
             ColumnKind::Text => ("text", String::new()),
-            ColumnKind::Words => ("text", "::tsvector".to_owned()),
             ColumnKind::Number => ("bigint", String::new()),
             ColumnKind::Flag => ("bigint", " != 0".to_owned()),
             ColumnKind::Bytes => ("bytea", String::new()),

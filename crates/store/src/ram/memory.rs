@@ -6,11 +6,10 @@ use thoughtwire_proto::{AgentId, Role, Seq, SessionId, Timestamp};
 
 use super::RamHandle;
 use super::faults::WriteUse;
-use super::search::{IndexedText, search};
-use super::tables::{AgentRow, NoteRow, Tables, add_receipt};
+use super::tables::{AgentRow, Tables, VectorRow, add_receipt};
 use crate::{
     Added, Block, Commit, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled, Receipt,
-    StoreError, StoreRead,
+    SearchMarks, SearchedTexts, StoreError, StoreRead, StoredVector,
 };
 
 /// [`MemoryStore`] in memory.
@@ -40,7 +39,7 @@ impl MemoryStore for RamMemory {
             Ok(Arc::new(MemorySummary {
                 blocks: row.map(blocks).unwrap_or_default().into(),
                 archived: row.map_or(0, |row| row.notes.len()),
-                remembered: said(tables).filter(|said| said.agent == agent).count(),
+                remembered: said(tables, &agent).count(),
             }))
         })
     }
@@ -66,94 +65,9 @@ impl MemoryStore for RamMemory {
         })
     }
 
-    fn search_notes(
-        &self,
-        agent: &AgentId,
-        query: &str,
-        offset: usize,
-        limit: usize,
-    ) -> StoreRead<Page<Note>> {
-        let (agent, query) = (agent.clone(), query.to_owned());
-        self.0.read(&[], move |tables| {
-            let rows = tables.agents.iter();
-            let notes: Vec<(bool, &Note)> = rows
-                .flat_map(|row| {
-                    let is_own = row.profile.id == agent;
-                    row.notes.iter().map(move |note| (is_own, &note.note))
-                })
-                .collect();
-            let texts = notes.iter().map(|(is_own, note)| IndexedText {
-                id: note.id,
-                text: &note.text,
-                is_candidate: *is_own,
-            });
-            let found = search(texts, &query)?;
-            Ok(found.page(offset, limit, |id| {
-                notes.iter().find(|(_, note)| note.id == id).map(|(_, note)| (*note).clone())
-            }))
-        })
-    }
-
-    fn nearest_notes(
-        &self,
-        agent: &AgentId,
-        model: &str,
-        to: &[f32],
-        limit: usize,
-    ) -> StoreRead<Vec<Note>> {
-        let (model, to) = (model.to_owned(), to.to_vec());
-        self.of_agent(agent, move |row| {
-            let mut near: Vec<(f32, &Note)> = row
-                .notes
-                .iter()
-                .filter_map(|row| {
-                    let (of, vector) = row.vector.as_ref().filter(|(of, _)| *of == model)?;
-                    debug_assert_eq!(*of, model);
-                    Some((similarity(vector, &to), &row.note))
-                })
-                .collect();
-            near.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.1.id.cmp(&other.1.id)));
-            near.into_iter().take(limit).map(|(_, note)| note.clone()).collect()
-        })
-    }
-
-    fn notes_without_vector(
-        &self,
-        agent: &AgentId,
-        model: &str,
-        limit: usize,
-    ) -> StoreRead<Vec<Note>> {
-        let model = model.to_owned();
-        self.of_agent(agent, move |row| {
-            let without = row
-                .notes
-                .iter()
-                .filter(|row| row.vector.as_ref().is_none_or(|(of, _)| *of != model));
-            without.take(limit).map(|row| row.note.clone()).collect()
-        })
-    }
-
-    fn set_note_vectors(
-        &self,
-        agent: &AgentId,
-        model: &str,
-        vectors: Vec<(i64, Vec<f32>)>,
-    ) -> Commit<()> {
-        let (agent, model) = (agent.clone(), model.to_owned());
-        self.0.write(WriteUse::nothing(), move |tables| {
-            let row = tables.agent_mut(&agent)?;
-            for (id, vector) in vectors {
-                if let Some(note) = row.notes.iter_mut().find(|row| row.note.id == id) {
-                    note.vector = Some((model.clone(), vector));
-                }
-            }
-            Ok(())
-        })
-    }
-
     fn notes(&self, agent: &AgentId, after: i64, limit: usize) -> StoreRead<Vec<Note>> {
         self.of_agent(agent, move |row| {
-            let behind = row.notes.iter().map(|row| &row.note).filter(|note| note.id > after);
+            let behind = row.notes.iter().filter(|note| note.id > after);
             behind.take(limit).cloned().collect()
         })
     }
@@ -162,31 +76,111 @@ impl MemoryStore for RamMemory {
         self.of_agent(agent, |row| row.notes.len())
     }
 
-    fn index_recall(&self) -> Commit<()> {
-        // Searches read the logs themselves.
-        self.0.write(WriteUse::nothing(), |_| Ok(()))
+    fn notes_by_id(&self, agent: &AgentId, ids: Vec<i64>) -> StoreRead<Vec<Note>> {
+        self.of_agent(agent, move |row| {
+            row.notes.iter().filter(|note| ids.contains(&note.id)).cloned().collect()
+        })
     }
 
-    fn search_recall(
+    fn index_recall(&self) -> Commit<bool> {
+        // Messages are read from the logs themselves.
+        self.0.write(WriteUse::nothing(), |_| Ok(false))
+    }
+
+    fn said(&self, agent: &AgentId, after: i64, limit: usize) -> StoreRead<Vec<Recalled>> {
+        let agent = agent.clone();
+        self.0.read(&[], move |tables| {
+            let mut found: Vec<Recalled> =
+                said(tables, &agent).filter(|message| message.id > after).collect();
+            found.sort_by_key(|message| message.id);
+            found.truncate(limit);
+            Ok(found)
+        })
+    }
+
+    fn said_by_id(&self, agent: &AgentId, ids: Vec<i64>) -> StoreRead<Vec<Recalled>> {
+        let agent = agent.clone();
+        self.0.read(&[], move |tables| {
+            Ok(said(tables, &agent).filter(|message| ids.contains(&message.id)).collect())
+        })
+    }
+
+    fn search_marks(&self, agent: &AgentId) -> StoreRead<SearchMarks> {
+        let agent = agent.clone();
+        self.0.read(&[], move |tables| {
+            Ok(SearchMarks {
+                notes: tables.agent(&agent).map_or(0, |row| row.notes.len()),
+                said: said(tables, &agent).count(),
+                erased: tables.erased,
+            })
+        })
+    }
+
+    fn without_vector(
         &self,
         agent: &AgentId,
-        query: &str,
-        offset: usize,
+        of: SearchedTexts,
+        model: &str,
         limit: usize,
-    ) -> StoreRead<Page<Recalled>> {
-        let (agent, query) = (agent.clone(), query.to_owned());
+    ) -> StoreRead<Vec<(i64, String)>> {
+        let (agent, model) = (agent.clone(), model.to_owned());
         self.0.read(&[], move |tables| {
-            let all: Vec<SearchableMessage> = said(tables).collect();
-            let texts = all.iter().map(|said| IndexedText {
-                // Among equal ranks the newest comes first.
-                id: -said.number,
-                text: &said.found.text,
-                is_candidate: said.agent == agent,
-            });
-            let found = search(texts, &query)?;
-            Ok(found.page(offset, limit, |id| {
-                all.iter().find(|said| said.number == -id).map(|said| said.found.clone())
-            }))
+            let has_one = |text: i64| {
+                let mut rows = tables.vectors.values();
+                rows.any(|row| row.of == of && row.text == text && row.model == model)
+            };
+            let mut texts: Vec<(i64, String)> = match of {
+                SearchedTexts::Notes => {
+                    let notes = tables.agent(&agent).map(|row| row.notes.as_slice());
+                    let notes = notes.unwrap_or_default().iter();
+                    notes.map(|note| (note.id, note.text.clone())).collect()
+                }
+                SearchedTexts::Said => {
+                    said(tables, &agent).map(|message| (message.id, message.text)).collect()
+                }
+            };
+            texts.retain(|(text, _)| !has_one(*text));
+            texts.sort();
+            texts.truncate(limit);
+            Ok(texts)
+        })
+    }
+
+    fn set_vectors(
+        &self,
+        agent: &AgentId,
+        of: SearchedTexts,
+        model: &str,
+        vectors: Vec<(i64, Vec<f32>)>,
+    ) -> Commit<()> {
+        let (agent, model) = (agent.clone(), model.to_owned());
+        self.0.write(WriteUse::nothing(), move |tables| {
+            for (text, vector) in vectors {
+                let (agent, model) = (agent.clone(), model.clone());
+                tables.set_vector(VectorRow { agent, of, model, text, vector });
+            }
+            Ok(())
+        })
+    }
+
+    fn vectors(
+        &self,
+        agent: &AgentId,
+        of: SearchedTexts,
+        model: &str,
+        after: i64,
+        limit: usize,
+    ) -> StoreRead<Vec<StoredVector>> {
+        let (agent, model) = (agent.clone(), model.to_owned());
+        self.0.read(&[], move |tables| {
+            let rows = tables.vectors.range(after.saturating_add(1)..);
+            let own =
+                rows.filter(|(_, row)| row.agent == agent && row.of == of && row.model == model);
+            let vector = |(id, row): (&i64, &Arc<VectorRow>)| {
+                let (id, text, vector) = (*id, row.text, row.vector.clone());
+                StoredVector { id, text, vector }
+            };
+            Ok(own.take(limit).map(vector).collect())
         })
     }
 
@@ -205,51 +199,39 @@ impl MemoryStore for RamMemory {
                 .is_some_and(|(session, seq)| found.session == *session && found.seq == *seq)
         };
         self.0.read(&[], move |tables| {
-            let mut found: Vec<SearchableMessage> = said(tables)
-                .filter(|said| said.agent == agent)
-                .filter(|said| said.found.at >= from && said.found.at <= to)
-                .filter(|said| !is_left_out(&said.found))
+            let mut found: Vec<Recalled> = said(tables, &agent)
+                .filter(|message| message.at >= from && message.at <= to)
+                .filter(|message| !is_left_out(message))
                 .collect();
-            found.sort_by_key(|said| (said.found.at, said.number));
+            found.sort_by_key(|message| (message.at, message.id));
             let total = found.len();
-            let page = found.into_iter().skip(offset).take(limit).map(|said| said.found);
+            let page = found.into_iter().skip(offset).take(limit);
             Ok(Page { items: page.collect(), total })
         })
     }
 
     fn recall_count(&self, agent: &AgentId) -> StoreRead<usize> {
         let agent = agent.clone();
-        self.0.read(&[], move |tables| Ok(said(tables).filter(|said| said.agent == agent).count()))
+        self.0.read(&[], move |tables| Ok(said(tables, &agent).count()))
     }
 }
 
-/// A message of any session.
-struct SearchableMessage {
-    agent: AgentId,
-    /// Number of its record among the records of all logs.
-    number: i64,
-    found: Recalled,
-}
-
-/// The messages of all sessions.
-fn said(tables: &Tables) -> impl Iterator<Item = SearchableMessage> {
-    tables.sessions.values().flat_map(|row| {
+/// The messages of all sessions of an agent. Numbers are those of records among all logs, plus one.
+fn said(tables: &Tables, agent: &AgentId) -> impl Iterator<Item = Recalled> {
+    tables.sessions.values().filter(move |row| row.agent == *agent).flat_map(|row| {
         row.records.iter().filter_map(|(number, record)| {
             let (role, text) = record.event.said()?;
             let role = match role {
                 Role::User => "user",
                 Role::Assistant => "assistant",
             };
-            Some(SearchableMessage {
-                agent: row.agent.clone(),
-                number: i64::try_from(*number).unwrap_or(i64::MAX),
-                found: Recalled {
-                    session: row.id.clone(),
-                    seq: record.seq,
-                    at: record.at,
-                    role: role.to_owned(),
-                    text: text.to_owned(),
-                },
+            Some(Recalled {
+                id: i64::try_from(number + 1).unwrap_or(i64::MAX),
+                session: row.id.clone(),
+                seq: record.seq,
+                at: record.at,
+                role: role.to_owned(),
+                text: text.to_owned(),
             })
         })
     })
@@ -272,9 +254,10 @@ pub(super) fn add_notes(
 ) -> Result<(Added, u64), StoreError> {
     let mut next = tables.next_note;
     let row = tables.agent_mut(agent)?;
+    let mut vectors = Vec::new();
     let mut added = Added { added: 0, duplicates: 0 };
     for new in notes {
-        let is_known = |row: &NoteRow| row.note.source.is_some() && row.note.text == new.text;
+        let is_known = |note: &Note| note.source.is_some() && note.text == new.text;
         if new.source.is_some() && row.notes.iter().any(is_known) {
             added.duplicates += 1;
             continue;
@@ -282,18 +265,15 @@ pub(super) fn add_notes(
         next += 1;
         let note =
             Note { id: next, at: new.at, text: new.text.clone(), source: new.source.clone() };
-        row.notes.push(NoteRow { note, vector: new.vector.clone() });
+        row.notes.push(note);
+        if let Some((model, vector)) = new.vector.clone() {
+            let (agent, of) = (agent.clone(), SearchedTexts::Notes);
+            vectors.push(VectorRow { agent, of, model, text: next, vector });
+        }
         added.added += 1;
     }
-    let total = row.notes.iter().map(|row| row.note.text.len() as u64).sum();
+    let total = row.notes.iter().map(|note| note.text.len() as u64).sum();
     tables.next_note = next;
+    vectors.into_iter().for_each(|vector| tables.set_vector(vector));
     Ok((added, total))
-}
-
-/// Scalar product of two vectors; the least there is where their lengths differ.
-fn similarity(one: &[f32], other: &[f32]) -> f32 {
-    if one.len() != other.len() {
-        return f32::MIN;
-    }
-    one.iter().zip(other).map(|(one, other)| one * other).sum()
 }

@@ -9,7 +9,6 @@ mod logs;
 mod memory;
 mod nodes;
 mod peers;
-mod search;
 mod tables;
 mod upkeep;
 

@@ -10,7 +10,9 @@ use thoughtwire_proto::{
 };
 
 use super::nodes::{ChangeRow, NodeRow};
-use crate::{Batch, Block, Key, Note, OpenItem, Receipt, Retention, StoreError, StoredSession};
+use crate::{
+    Batch, Block, Key, Note, OpenItem, Receipt, Retention, SearchedTexts, StoreError, StoredSession,
+};
 
 /// Receipts by user and command.
 pub(super) type Receipts = HashMap<(UserId, CommandId), Receipt>;
@@ -27,6 +29,11 @@ pub(super) struct Tables {
     /// Number of the next record of any log.
     pub(super) next_record: u64,
     pub(super) next_note: i64,
+    /// By number; the newest of a text counts.
+    pub(super) vectors: BTreeMap<i64, Arc<VectorRow>>,
+    pub(super) last_vector: i64,
+    /// Rises with each deletion of messages.
+    pub(super) erased: i64,
     /// Receipts of commands that belong to no session.
     pub(super) receipts: Receipts,
     pub(super) peers: Vec<PeerRow>,
@@ -55,14 +62,16 @@ pub(super) struct AgentRow {
     pub(super) user: UserId,
     pub(super) profile: AgentProfile,
     pub(super) blocks: Vec<Block>,
-    pub(super) notes: Vec<NoteRow>,
+    pub(super) notes: Vec<Note>,
 }
 
-#[derive(Clone)]
-pub(super) struct NoteRow {
-    pub(super) note: Note,
-    /// The vector of its meaning, with the model's name.
-    pub(super) vector: Option<(String, Vec<f32>)>,
+/// The vector of a text.
+pub(super) struct VectorRow {
+    pub(super) agent: AgentId,
+    pub(super) of: SearchedTexts,
+    pub(super) model: String,
+    pub(super) text: i64,
+    pub(super) vector: Vec<f32>,
 }
 
 #[derive(Clone)]
@@ -194,11 +203,19 @@ impl Tables {
         Ok(())
     }
 
+    /// Sets the vector of a text.
+    pub(super) fn set_vector(&mut self, row: VectorRow) {
+        self.vectors.retain(|_, known| known.of != row.of || known.text != row.text);
+        self.last_vector += 1;
+        self.vectors.insert(self.last_vector, Arc::new(row));
+    }
+
     /// Deletes a session with everything that names it.
     pub(super) fn delete_session(&mut self, id: &SessionId) -> Result<(), StoreError> {
         let number =
             self.session_numbers.remove(id).ok_or_else(|| StoreError::missing_session(id))?;
         self.sessions.remove(&number);
+        self.erased += 1;
         self.chats.retain(|_, chat| chat.session != *id);
         self.proven.retain(|(_, session, _), _| session != id);
         Ok(())

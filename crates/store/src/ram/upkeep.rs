@@ -76,6 +76,7 @@ impl UpkeepStore for RamUpkeep {
             }
             row.records.retain(|(_, record)| !is_gone(record.seq));
             row.provider_replies.retain(|seq, _| !is_gone(*seq));
+            tables.erased += 1;
             Ok(false)
         })
     }

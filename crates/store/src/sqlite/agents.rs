@@ -10,7 +10,7 @@ use super::sessions;
 use super::{blocks, notes};
 use crate::opening::SessionRole;
 use crate::upkeep::Deleted;
-use crate::{Block, BlockEdit, NewAgent, StoreError};
+use crate::{Block, BlockEdit, NewAgent, SearchMarks, StoreError};
 
 const SELECT: &str = "SELECT id, spec, main_session FROM agents WHERE";
 
@@ -147,4 +147,14 @@ pub(super) fn count(
     let mut select =
         connection.prepare_cached(&format!("SELECT {column} FROM agents WHERE id = ?"))?;
     Ok(select.query_row([agent.as_str()], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
+/// Reads what tells whether an index over an agent's texts is up to date.
+pub(super) fn marks(connection: &Connection, agent: &AgentId) -> Result<SearchMarks, StoreError> {
+    let mut select =
+        connection.prepare_cached("SELECT notes, said, erased FROM agents WHERE id = ?")?;
+    let marks = select.query_row([agent.as_str()], |row| {
+        Ok(SearchMarks { notes: row.get(0)?, said: row.get(1)?, erased: row.get(2)? })
+    });
+    Ok(marks.optional()?.unwrap_or_default())
 }

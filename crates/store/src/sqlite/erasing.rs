@@ -8,8 +8,7 @@ use super::row::row_of;
 use crate::StoreError;
 use crate::upkeep::Deleted;
 
-/// Rows, and bytes of their texts, erased with one write: the words of a text are deleted from the
-/// index one by one.
+/// Rows, and bytes of their texts, erased with one write.
 const ROWS: i64 = 200;
 const BYTES: usize = 16 << 10;
 
@@ -95,7 +94,7 @@ pub(super) fn hide_sessions(
     };
     let mut gone = 0;
     for statement in [
-        "UPDATE agents SET said = agents.said
+        "UPDATE agents SET erased = erased + 1, said = agents.said
             - (SELECT count(*) FROM said JOIN sessions ON num = session WHERE WHICH)
          WHERE id IN (SELECT agent FROM sessions WHERE WHICH)",
         "INSERT INTO erased_sessions SELECT num FROM sessions WHERE WHICH",
@@ -133,11 +132,11 @@ fn erase_events(
     for statement in [
         "DELETE FROM outputs WHERE session = ?1 AND call IN
             (SELECT call FROM events WHERE session = ?1 AND seq <= ?2 AND call IS NOT NULL)",
-        "UPDATE agents SET said = agents.said
+        "UPDATE agents SET erased = erased + 1, said = agents.said
             - (SELECT count(*) FROM said WHERE session = ?1 AND seq <= ?2)
          WHERE id = (SELECT agent FROM sessions WHERE num = ?1)",
-        "DELETE FROM said_words
-         WHERE rowid IN (SELECT id FROM said WHERE session = ?1 AND seq <= ?2)",
+        "DELETE FROM vectors
+         WHERE texts = 1 AND text IN (SELECT id FROM said WHERE session = ?1 AND seq <= ?2)",
         "DELETE FROM said WHERE session = ?1 AND seq <= ?2",
         "DELETE FROM kept_replies WHERE session = ?1 AND seq <= ?2",
         "DELETE FROM events WHERE session = ?1 AND seq <= ?2",
@@ -159,10 +158,8 @@ fn erase_notes(
         return Ok(budget.is_used_up());
     };
     for statement in [
-        "DELETE FROM notes_words
-         WHERE rowid IN (SELECT id FROM notes WHERE agent = ?1 AND id <= ?2)",
-        "DELETE FROM note_vectors
-         WHERE note IN (SELECT id FROM notes WHERE agent = ?1 AND id <= ?2)",
+        "DELETE FROM vectors
+         WHERE texts = 0 AND text IN (SELECT id FROM notes WHERE agent = ?1 AND id <= ?2)",
         "DELETE FROM notes WHERE agent = ?1 AND id <= ?2",
     ] {
         connection.prepare_cached(statement)?.execute(params![agent, last])?;

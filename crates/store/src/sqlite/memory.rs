@@ -6,10 +6,10 @@ use thoughtwire_proto::{AgentId, Seq, SessionId, Timestamp};
 
 use super::receipts::{self, NO_SESSION};
 use super::summary::Invalidates;
-use super::{Handle, agents, blocks, notes, recall};
+use super::{Handle, agents, blocks, notes, recall, vectors};
 use crate::{
     Added, Block, Commit, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled, Receipt,
-    StoreError, StoreRead,
+    SearchMarks, SearchedTexts, StoreError, StoreRead, StoredVector,
 };
 
 /// [`MemoryStore`] in SQLite.
@@ -47,53 +47,6 @@ impl MemoryStore for SqliteMemory {
         })
     }
 
-    fn search_notes(
-        &self,
-        agent: &AgentId,
-        query: &str,
-        offset: usize,
-        limit: usize,
-    ) -> StoreRead<Page<Note>> {
-        let (agent, query) = (agent.clone(), query.to_owned());
-        self.0.read(move |connection| notes::search(connection, &agent, &query, offset, limit))
-    }
-
-    fn nearest_notes(
-        &self,
-        agent: &AgentId,
-        model: &str,
-        to: &[f32],
-        limit: usize,
-    ) -> StoreRead<Vec<Note>> {
-        let (agent, model, to) = (agent.clone(), model.to_owned(), to.to_vec());
-        self.0.read(move |connection| notes::nearest(connection, &agent, &model, &to, limit))
-    }
-
-    fn notes_without_vector(
-        &self,
-        agent: &AgentId,
-        model: &str,
-        limit: usize,
-    ) -> StoreRead<Vec<Note>> {
-        let (agent, model) = (agent.clone(), model.to_owned());
-        self.0.read(move |connection| notes::without_vector(connection, &agent, &model, limit))
-    }
-
-    fn set_note_vectors(
-        &self,
-        agent: &AgentId,
-        model: &str,
-        vectors: Vec<(i64, Vec<f32>)>,
-    ) -> Commit<()> {
-        let (agent, model) = (agent.clone(), model.to_owned());
-        self.0.writer().write(move |connection| {
-            for (note, vector) in &vectors {
-                notes::set_vector(connection, *note, &agent, &model, vector)?;
-            }
-            Ok(())
-        })
-    }
-
     fn notes(&self, agent: &AgentId, after: i64, limit: usize) -> StoreRead<Vec<Note>> {
         let agent = agent.clone();
         self.0.read(move |connection| notes::after(connection, &agent, after, limit))
@@ -104,19 +57,65 @@ impl MemoryStore for SqliteMemory {
         self.0.read(move |connection| agents::count(connection, "notes", &agent))
     }
 
-    fn index_recall(&self) -> Commit<()> {
-        self.0.writer().write_memory(Invalidates::AllAgents, recall::index_all)
+    fn notes_by_id(&self, agent: &AgentId, ids: Vec<i64>) -> StoreRead<Vec<Note>> {
+        let agent = agent.clone();
+        self.0.read(move |connection| notes::by_id(connection, &agent, &ids))
     }
 
-    fn search_recall(
+    fn index_recall(&self) -> Commit<bool> {
+        self.0.writer().write_memory(Invalidates::AllAgents, |connection| {
+            recall::index_step(connection).map(|indexed| indexed.more)
+        })
+    }
+
+    fn said(&self, agent: &AgentId, after: i64, limit: usize) -> StoreRead<Vec<Recalled>> {
+        let agent = agent.clone();
+        self.0.read(move |connection| recall::after(connection, &agent, after, limit))
+    }
+
+    fn said_by_id(&self, agent: &AgentId, ids: Vec<i64>) -> StoreRead<Vec<Recalled>> {
+        let agent = agent.clone();
+        self.0.read(move |connection| recall::by_id(connection, &agent, &ids))
+    }
+
+    fn search_marks(&self, agent: &AgentId) -> StoreRead<SearchMarks> {
+        let agent = agent.clone();
+        self.0.read(move |connection| agents::marks(connection, &agent))
+    }
+
+    fn without_vector(
         &self,
         agent: &AgentId,
-        query: &str,
-        offset: usize,
+        of: SearchedTexts,
+        model: &str,
         limit: usize,
-    ) -> StoreRead<Page<Recalled>> {
-        let (agent, query) = (agent.clone(), query.to_owned());
-        self.0.read(move |connection| recall::search(connection, &agent, &query, offset, limit))
+    ) -> StoreRead<Vec<(i64, String)>> {
+        let (agent, model) = (agent.clone(), model.to_owned());
+        self.0.read(move |connection| vectors::missing(connection, &agent, of, &model, limit))
+    }
+
+    fn set_vectors(
+        &self,
+        agent: &AgentId,
+        of: SearchedTexts,
+        model: &str,
+        new: Vec<(i64, Vec<f32>)>,
+    ) -> Commit<()> {
+        let (agent, model) = (agent.clone(), model.to_owned());
+        self.0.writer().write(move |connection| vectors::set(connection, &agent, of, &model, &new))
+    }
+
+    fn vectors(
+        &self,
+        agent: &AgentId,
+        of: SearchedTexts,
+        model: &str,
+        after: i64,
+        limit: usize,
+    ) -> StoreRead<Vec<StoredVector>> {
+        let (agent, model) = (agent.clone(), model.to_owned());
+        self.0
+            .read(move |connection| vectors::after(connection, &agent, of, &model, (after, limit)))
     }
 
     fn recall_by_date(

@@ -28,6 +28,7 @@ mod schema;
 mod sessions;
 mod summary;
 mod upkeep;
+mod vectors;
 mod writer;
 
 use std::fs::File;

@@ -11,7 +11,6 @@ use super::data_file::DataFile;
 use super::{backup, erasing, peers, schema};
 use crate::StoreError;
 use crate::moving::{ColumnKind, ColumnValues, EVENTS, MovedTable, NOTES, RowChunk, SAID, TABLES};
-use crate::postgres::IndexedWords;
 
 /// Maximum number of rows of a chunk, and bytes of text from which on it is sent.
 const CHUNK_ROWS: usize = 1_000;
@@ -53,16 +52,10 @@ fn read_table(
         for at in 0..row.as_ref().column_count().min(table.columns.len()) {
             chunk.push(at, row.get_ref(at)?)?;
         }
-        if std::ptr::eq(table, &NOTES) {
-            let IndexedWords { words, length } = IndexedWords::of(&row.get::<_, String>(3)?);
-            chunk.push(6, ValueRef::Text(words.as_bytes()))?;
-            chunk.push(7, ValueRef::Integer(length))?;
-        }
         if std::ptr::eq(table, &EVENTS) {
             let event: Event =
                 serde_json::from_str(row.get_ref(4)?.as_str().map_err(|error| broken(&error))?)?;
             if let Some((role, text)) = event.said() {
-                let IndexedWords { words, length } = IndexedWords::of(text);
                 let role = match role {
                     Role::User => "user",
                     Role::Assistant => "assistant",
@@ -73,8 +66,6 @@ fn read_table(
                 said.push(3, row.get_ref(2)?)?;
                 said.push(4, ValueRef::Text(role.as_bytes()))?;
                 said.push(5, ValueRef::Text(text.as_bytes()))?;
-                said.push(6, ValueRef::Text(words.as_bytes()))?;
-                said.push(7, ValueRef::Integer(length))?;
                 said.end_row();
             }
         }
@@ -100,7 +91,7 @@ struct GrowingChunk {
 impl GrowingChunk {
     fn new(table: &'static MovedTable) -> Self {
         let values = |(_, kind): &(&str, ColumnKind)| match kind {
-            ColumnKind::Text | ColumnKind::Words => ColumnValues::Texts(Vec::new()),
+            ColumnKind::Text => ColumnValues::Texts(Vec::new()),
             ColumnKind::Number | ColumnKind::Flag => ColumnValues::Numbers(Vec::new()),
             ColumnKind::Bytes => ColumnValues::Bytes(Vec::new()),
         };

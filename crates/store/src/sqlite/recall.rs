@@ -1,44 +1,45 @@
-//! Recall in SQLite: the index over what was said in all sessions of an agent.
+//! Recall in SQLite: what was said in all sessions of an agent.
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 use thoughtwire_proto::{AgentId, Event, Role, Seq, SessionId, Timestamp};
 
 use super::row::{get_id, get_seq, to_i64};
-use crate::{Page, Recalled, StoreError, script};
+use crate::{Page, Recalled, StoreError};
 
 /// Events indexed per transaction: so few that a write that arrives meanwhile hardly waits.
 const STEP: i64 = 500;
 
-const COLUMNS: &str = "sessions.id, seq, said.at, role, said.text";
+const COLUMNS: &str = "sessions.id, seq, said.at, role, said.text, said.id";
 
-/// Indexes everything that is not indexed yet.
-pub(super) fn index_all(connection: &Connection) -> Result<(), StoreError> {
-    while index_step(connection)?.more {}
-    Ok(())
-}
-
-/// Searches what was said by words, best first.
-pub(super) fn search(
+/// Lists the messages behind a number.
+pub(super) fn after(
     connection: &Connection,
     agent: &AgentId,
-    query: &str,
-    offset: usize,
+    after: i64,
     limit: usize,
-) -> Result<Page<Recalled>, StoreError> {
-    const FROM: &str = "FROM said_words JOIN said ON said.id = said_words.rowid
-                        JOIN sessions ON sessions.num = said.session
-                        WHERE said_words MATCH ?1 AND said.agent = ?2";
-    let Some(query) = script::query(query) else { return Ok(Page::empty()) };
-    let mut count = connection.prepare_cached(&format!("SELECT count(*) {FROM}"))?;
-    let (words, total) = query
-        .matching(|words| count.query_row(params![words, agent.as_str()], |row| row.get(0)))?;
+) -> Result<Vec<Recalled>, StoreError> {
     let mut select = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} {FROM} ORDER BY rank, said.id DESC LIMIT ?3 OFFSET ?4"
+        "SELECT {COLUMNS} FROM said JOIN sessions ON sessions.num = said.session
+         WHERE said.agent = ? AND said.id > ? ORDER BY said.id LIMIT ?"
     ))?;
-    let rows = select.query_map(params![words, agent.as_str(), limit, offset], found)?;
-    Ok(Page { items: rows.collect::<Result<_, _>>()?, total })
+    let rows = select.query_map(params![agent.as_str(), after, limit], found)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Reads messages by their numbers.
+pub(super) fn by_id(
+    connection: &Connection,
+    agent: &AgentId,
+    ids: &[i64],
+) -> Result<Vec<Recalled>, StoreError> {
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM said JOIN sessions ON sessions.num = said.session
+         WHERE said.id = ? AND said.agent = ?"
+    ))?;
+    let rows = ids.iter().map(|id| select.query_row(params![id, agent.as_str()], found).optional());
+    Ok(rows.filter_map(Result::transpose).collect::<Result<_, _>>()?)
 }
 
 /// Lists what was said from one instant to another, both included, oldest first, without one
@@ -83,7 +84,7 @@ pub(super) fn index_some(connection: &mut Connection) -> Result<Indexed, StoreEr
     Ok(indexed)
 }
 
-fn index_step(connection: &Connection) -> Result<Indexed, StoreError> {
+pub(super) fn index_step(connection: &Connection) -> Result<Indexed, StoreError> {
     let from: i64 =
         connection.prepare_cached("SELECT id FROM indexed")?.query_row([], |row| row.get(0))?;
     let mut select = connection.prepare_cached(
@@ -105,19 +106,15 @@ fn index_step(connection: &Connection) -> Result<Indexed, StoreError> {
             Role::User => "user",
             Role::Assistant => "assistant",
         };
-        let words = script::indexed(text);
         let (session, seq, at): (i64, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
         let agent: AgentId = get_id(row, 5)?;
         connection
             .prepare_cached(
-                "INSERT INTO said (id, agent, session, seq, at, role, text, words)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO said (id, agent, session, seq, at, role, text)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
             )?
-            .execute(params![last, agent.as_str(), session, seq, at, role, text, words])?;
+            .execute(params![last, agent.as_str(), session, seq, at, role, text])?;
         *said.entry(agent).or_default() += 1;
-        connection
-            .prepare_cached("INSERT INTO said_words (rowid, text) VALUES (?, ?)")?
-            .execute(params![last, words.as_deref().unwrap_or(text)])?;
     }
     for (agent, more) in &said {
         connection
@@ -132,6 +129,7 @@ fn index_step(connection: &Connection) -> Result<Indexed, StoreError> {
 
 fn found(row: &Row<'_>) -> rusqlite::Result<Recalled> {
     Ok(Recalled {
+        id: row.get(5)?,
         session: get_id(row, 0)?,
         seq: get_seq(row, 1)?,
         at: Timestamp::from_millis(row.get(2)?),

@@ -1,10 +1,13 @@
 //! Helpers of the tests: agents, sessions, batches and events.
 
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Event, InputEvent, Outcome, Record, Seq, SessionId, Timestamp,
-    TurnEvent, TurnId, UserId,
+    AgentId, AgentProfile, AgentSpec, Event, InputEvent, Outcome, Record, Seq, SessionId,
+    Timestamp, TurnEvent, TurnId, UserId,
 };
-use thoughtwire_store::{Batch, NewAgent, NewNote, NewSession, NodeIdentity, Store, StoredSession};
+use thoughtwire_store::{
+    Batch, MemoryQuery, NewAgent, NewNote, NewSession, NodeIdentity, Note, Page, Recalled, Store,
+    StoredSession,
+};
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -183,4 +186,34 @@ pub fn postgres_tool(arguments: &[&str]) -> String {
     let output = std::process::Command::new(tool).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn query(text: &str, offset: usize, limit: usize) -> MemoryQuery {
+    MemoryQuery { text: text.to_owned(), offset, limit, ..MemoryQuery::default() }
+}
+
+/// Searches notes by words.
+pub async fn search_notes(
+    store: &Store,
+    agent: &AgentId,
+    text: &str,
+    offset: usize,
+    limit: usize,
+) -> Page<Note> {
+    let found = store.search().notes(agent, &query(text, offset, limit)).await.unwrap();
+    let items = found.items.into_iter().map(|hit| hit.item).collect();
+    Page { items, total: found.total }
+}
+
+/// Searches messages by words.
+pub async fn search_said(
+    store: &Store,
+    agent: &AgentId,
+    text: &str,
+    offset: usize,
+    limit: usize,
+) -> Page<Recalled> {
+    let found = store.search().said(agent, &query(text, offset, limit)).await.unwrap();
+    let items = found.items.into_iter().map(|hit| hit.item).collect();
+    Page { items, total: found.total }
 }

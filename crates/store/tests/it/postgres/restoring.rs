@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use thoughtwire_proto::{AgentId, AgentProfile, PeerRef, PeerWire, Seq, SessionId, TurnId};
 use thoughtwire_store::{
-    BatchExtras, Contents, Key, NewNote, OpenItem, Proven, Receipt, Retention, Scope, Store,
-    StoreError,
+    BatchExtras, Contents, Key, NewNote, OpenItem, Proven, Receipt, Retention, Scope,
+    SearchedTexts, Store, StoreError,
 };
 
 use crate::support::{
     NOW, TestDatabase, agent, append, at, batch, called, log, new_session, note, open, says,
-    session, started, turn, user,
+    search_notes, search_said, session, started, turn, user,
 };
 
 /// A text with the character that PostgreSQL's text cannot contain.
@@ -58,7 +58,7 @@ async fn fill(store: &Store) -> AgentProfile {
     let notes = vec![note(ODD), imported, note("umbrella and tea")];
     memory.add_notes(&ada.id, notes, u64::MAX, Some(receipt("command-2"))).await.unwrap();
     memory.add_notes(&bob.id, vec![note("Bob's tea")], u64::MAX, None).await.unwrap();
-    memory.index_recall().await.unwrap();
+    while memory.index_recall().await.unwrap() {}
     store.peers().open_peer(&user(), &peer(), NOW).await.unwrap();
     let new = new_session(&ada, "s-chat");
     store.peers().open_chat(&user(), &peer(), Some("c1"), new).await.unwrap();
@@ -107,10 +107,14 @@ async fn seen(store: &Store, ada: &AgentId) -> String {
     tell("blocks", &memory.blocks(ada).await.unwrap());
     tell("notes", &memory.notes(ada, 0, 10).await.unwrap());
     tell("summary", &memory.summary(ada).await.unwrap());
-    tell("nearest", &memory.nearest_notes(ada, "m", &[0.6, 0.8], 5).await.unwrap());
+    let vectors = memory.vectors(ada, SearchedTexts::Notes, "m", 0, 5).await.unwrap();
+    tell("vectors", &vectors.into_iter().map(|one| (one.text, one.vector)).collect::<Vec<_>>());
     for query in ["tea", "umbrellas", "rivers", "nul", "yes"] {
-        tell(query, &memory.search_notes(ada, query, 0, 10).await.unwrap());
-        tell(query, &memory.search_recall(ada, query, 0, 10).await.unwrap());
+        tell(query, &search_notes(store, ada, query, 0, 10).await);
+        let mut said = search_said(store, ada, query, 0, 10).await;
+        // Messages get other numbers there.
+        said.items.iter_mut().for_each(|message| message.id = 0);
+        tell(query, &said);
     }
     tell("recall", &memory.recall_count(ada).await.unwrap());
     tell("chats", &peers.chats(&user(), "u1", true).await.unwrap());

@@ -5,8 +5,8 @@ use thoughtwire_store::{NewSession, Receipt, SessionFilter, StoreError};
 
 use super::on_every_backend;
 use crate::support::{
-    NOW, agent, append, batch, erase_deleted, log, new_agent, new_session, note, says, session,
-    stored, user,
+    NOW, agent, append, batch, erase_deleted, log, new_agent, new_session, note, says,
+    search_notes, search_said, session, stored, user,
 };
 
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn a_session_is_created_listed_and_deleted_whole() {
         let new = NewSession { title: Some("Tea".into()), ..new_session(&ada, "s-2") };
         let mut second = store.directory().create_session(new).await.unwrap();
         append(&store, &mut second, vec![(None, says("i-1", "camomile"))]).await;
-        store.memory().index_recall().await.unwrap();
+        while store.memory().index_recall().await.unwrap() {}
         let list = async |user: &str, filter: SessionFilter| {
             store.directory().sessions(&user.parse().unwrap(), &filter).await.unwrap()
         };
@@ -36,7 +36,7 @@ async fn a_session_is_created_listed_and_deleted_whole() {
         assert!(stored(&store, &second.id).await.is_none());
         assert!(log(&store, &second.id).await.is_empty());
         erase_deleted(&store).await;
-        let found = store.memory().search_recall(&ada.id, "camomile", 0, 10).await.unwrap();
+        let found = search_said(&store, &ada.id, "camomile", 0, 10).await;
         assert_eq!(found.total, 0);
         let again = store.directory().delete_session(&second.id, None).await;
         assert!(matches!(again, Err(StoreError::Missing(_))));
@@ -124,7 +124,7 @@ async fn an_agent_is_deleted_with_everything_it_has() {
         let mut hers = session(&store, &ada).await;
         let many = (0..9).map(|n| (None, says(&format!("i-{n}"), "tea"))).collect();
         store.logs().append(batch(&mut hers, many)).await.unwrap();
-        memory.index_recall().await.unwrap();
+        while memory.index_recall().await.unwrap() {}
         for profile in [&ada, &bob] {
             memory.add_notes(&profile.id, vec![note("tea")], u64::MAX, None).await.unwrap();
         }
@@ -136,16 +136,16 @@ async fn an_agent_is_deleted_with_everything_it_has() {
         assert!(memory.blocks(&ada.id).await.unwrap().is_empty());
         assert_eq!(memory.note_count(&ada.id).await.unwrap(), 0);
         assert_eq!(memory.note_count(&bob.id).await.unwrap(), 1);
-        assert_eq!(memory.search_notes(&bob.id, "tea", 0, 9).await.unwrap().total, 1);
+        assert_eq!(search_notes(&store, &bob.id, "tea", 0, 9).await.total, 1);
 
         // Its events' numbers are used again, and new messages are still found.
         let carl = agent(&store, "carl").await;
         let mut his = session(&store, &carl).await;
         let said = vec![(None, says("i-2", "oolong")), (None, says("i-3", "sencha"))];
         append(&store, &mut his, said).await;
-        memory.index_recall().await.unwrap();
+        while memory.index_recall().await.unwrap() {}
         for word in ["oolong", "sencha"] {
-            let found = memory.search_recall(&carl.id, word, 0, 9).await.unwrap();
+            let found = search_said(&store, &carl.id, word, 0, 9).await;
             assert_eq!(found.total, 1, "{word}");
         }
     })

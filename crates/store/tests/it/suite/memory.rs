@@ -1,10 +1,15 @@
 //! Blocks, notes, and what was said.
 
 use thoughtwire_proto::{AgentProfile, Event, Seq, SessionEvent};
-use thoughtwire_store::{BatchExtras, Block, BlockEdit, NewNote, Receipt, StoreError};
+use thoughtwire_store::{
+    BatchExtras, Block, BlockEdit, MemoryQuery, NewNote, QueryMeaning, Receipt, SearchedTexts,
+    StoreError,
+};
 
 use super::on_every_backend;
-use crate::support::{NOW, agent, append, at, batch, note, says, session, user};
+use crate::support::{
+    NOW, agent, append, at, batch, note, says, search_notes, search_said, session, user,
+};
 
 fn edit_of(profile: &AgentProfile, text: &str) -> BatchExtras {
     let block =
@@ -59,9 +64,9 @@ async fn searches_rank_by_words_and_take_any_text_as_words() {
         }
         let theirs = vec![note("tea of somebody else")];
         memory.add_notes(&other.id, theirs, u64::MAX, None).await.unwrap();
-        let page = memory.search_notes(&profile.id, "tea", 0, 10).await.unwrap();
+        let page = search_notes(&store, &profile.id, "tea", 0, 10).await;
         assert_eq!((page.total, page.items[0].text.as_str()), (2, "tea tea tea with milk"));
-        let page = memory.search_notes(&profile.id, "tea", 1, 10).await.unwrap();
+        let page = search_notes(&store, &profile.id, "tea", 1, 10).await;
         assert_eq!(page.items.len(), 1);
         assert_eq!(memory.note_count(&profile.id).await.unwrap(), 3);
         for hostile in [
@@ -76,10 +81,9 @@ async fn searches_rank_by_words_and_take_any_text_as_words() {
             "   ",
             "\u{0}",
         ] {
-            let found = memory.search_notes(&profile.id, hostile, 0, 10).await;
-            found.unwrap_or_else(|error| panic!("{hostile:?}: {error}"));
+            search_notes(&store, &profile.id, hostile, 0, 10).await;
         }
-        assert_eq!(memory.search_notes(&profile.id, "", 0, 10).await.unwrap().total, 0);
+        assert_eq!(search_notes(&store, &profile.id, "", 0, 10).await.total, 0);
         let all = memory.notes(&profile.id, 0, 10).await.unwrap();
         let rest = memory.notes(&profile.id, all[0].id, 1).await.unwrap();
         assert_eq!((all.len(), rest[0].text.as_str()), (3, "coffee, and once tea"));
@@ -98,8 +102,8 @@ async fn what_was_said_is_found_by_words_and_by_date() {
             .map(|n| (None, says(&format!("i-{n}"), &format!("word{n} common"))))
             .collect();
         append(&store, &mut ada, many).await;
-        memory.index_recall().await.unwrap();
-        let search = async |words| memory.search_recall(&profile.id, words, 0, 5).await.unwrap();
+        while memory.index_recall().await.unwrap() {}
+        let search = async |words| search_said(&store, &profile.id, words, 0, 5).await;
         assert_eq!(search("common").await.total, 1200);
         let found = search("word1199").await;
         assert_eq!((found.items[0].seq.0, found.items[0].role.as_str()), (1201, "user"));
@@ -112,7 +116,7 @@ async fn what_was_said_is_found_by_words_and_by_date() {
         let later = memory.recall_by_date(&profile.id, (at(1), at(1)), None, 0, 10).await.unwrap();
         assert_eq!(later.total, 0);
         let bob = agent(&store, "bob").await;
-        assert_eq!(memory.search_recall(&bob.id, "common", 0, 5).await.unwrap().total, 0);
+        assert_eq!(search_said(&store, &bob.id, "common", 0, 5).await.total, 0);
     })
     .await;
 }
@@ -140,19 +144,24 @@ async fn imported_notes_are_known_again_and_lie_near_what_they_mean() {
         assert_eq!(add(first).await, (2, 1));
         let again = add(vec![imported("east", [1.0, 0.0]), note("east")]).await;
         assert_eq!(again, (1, 1), "what somebody writes twice is written twice");
-        let nearest = async |model, limit| {
-            let near = memory.nearest_notes(&profile.id, model, &[0.6, 0.8], limit).await.unwrap();
-            near.into_iter().map(|note| note.text).collect::<Vec<_>>()
+        let nearest = async |model: &str, limit| {
+            let meaning = QueryMeaning { model: model.into(), vector: vec![0.6, 0.8] };
+            let query = MemoryQuery { meaning: Some(meaning), limit, ..MemoryQuery::default() };
+            let near = store.search().notes(&profile.id, &query).await.unwrap();
+            near.items.into_iter().map(|hit| hit.item.text).collect::<Vec<_>>()
         };
-        assert_eq!(nearest("m", 5).await, ["north", "east"]);
+        assert_eq!(nearest("m", 5).await, ["north"], "what is further away than most is left out");
         assert_eq!(nearest("m", 1).await, ["north"]);
         assert!(nearest("other", 5).await.is_empty());
-        let without = async || memory.notes_without_vector(&profile.id, "m", 9).await.unwrap();
+        let without = async || {
+            memory.without_vector(&profile.id, SearchedTexts::Notes, "m", 9).await.unwrap()
+        };
         let missing = without().await;
         assert_eq!(missing.len(), 1);
-        let vectors = vec![(missing[0].id, vec![0.9, 0.1])];
-        memory.set_note_vectors(&profile.id, "m", vectors).await.unwrap();
+        let vectors = vec![(missing[0].0, vec![0.7, 0.7])];
+        memory.set_vectors(&profile.id, SearchedTexts::Notes, "m", vectors).await.unwrap();
         assert!(without().await.is_empty());
+        assert_eq!(nearest("m", 5).await, ["east"]);
     })
     .await;
 }
@@ -196,14 +205,14 @@ async fn a_summary_is_what_is_on_disk_after_every_write() {
             let human = summary.blocks.get(1).map(|block| block.text.clone());
             (human.unwrap_or_default(), summary.archived, summary.remembered)
         };
-        memory.index_recall().await.unwrap();
+        while memory.index_recall().await.unwrap() {}
         assert_eq!(summary().await, (String::new(), 0, 0));
         let edit = batch(&mut ada, vec![(None, edited()), (None, says("i-1", "x"))]);
         store.logs().append(edit.with(edit_of(&profile, "Likes tea."))).await.unwrap();
-        memory.index_recall().await.unwrap();
+        while memory.index_recall().await.unwrap() {}
         assert_eq!(summary().await, ("Likes tea.".into(), 0, 1));
         append(&store, &mut ada, vec![(None, says("i-2", "y"))]).await;
-        memory.index_recall().await.unwrap();
+        while memory.index_recall().await.unwrap() {}
         let notes = vec![note("tea"), note("milk")];
         memory.add_notes(&profile.id, notes, u64::MAX, None).await.unwrap();
         assert_eq!(summary().await, ("Likes tea.".into(), 2, 2));

@@ -9,6 +9,7 @@ mod memory;
 mod peers;
 mod recovery;
 pub(crate) mod scripts;
+mod search;
 mod upkeep;
 
 use std::sync::OnceLock;

@@ -1,0 +1,307 @@
+//! One ranking by words, by meaning and by neighbours.
+//!
+//! Words: BM25 over the agent's own texts, where a term in a neighbouring text counts a little as
+//! if it stood in the text itself. Meaning: how far a text's similarity stands out among all texts
+//! of the agent. The meaning is added with a weight that depends on two checks: whether the model
+//! tells these texts apart at all, and whether it agrees that what the words found stands out. A
+//! model that fails either changes nothing.
+
+use std::collections::HashSet;
+
+use crate::index::SearchIndex;
+use crate::query::SearchQuery;
+
+/// How quickly more of the same word counts less, and how much a text's length matters. Measured
+/// with conversations: short texts, where length says little.
+const K1: f32 = 0.8;
+const B: f32 = 0.3;
+/// Shares with which a term counts that stands one, two or three texts away.
+const NEAR_WORDS: [f32; 3] = [0.25, 0.15, 0.05];
+/// Shares with which the meaning of texts counts that are one or two texts away.
+const NEAR_MEANING: [f32; 2] = [0.4, 0.2];
+/// Largest weight of a standard deviation of meaning, where the best text by words counts 1.
+const MEANING_WEIGHT: f32 = 0.2;
+/// Measured quality of a model below which it does not count, and above which it counts fully.
+const QUALITY: (f32, f32) = (0.27, 0.34);
+/// Number of the best texts by words that the meaning must agree with, and the mean number of
+/// standard deviations below which it does not count, and above which it counts fully.
+const AGREEMENT: (usize, f32, f32) = (5, 0.8, 1.6);
+/// Share of the weight of a model that could not be measured because there are few texts.
+const UNMEASURED: f32 = 0.5;
+/// Standard deviations from which a text is found by meaning alone, and number of such texts.
+const FOUND_BY_MEANING: (f32, usize) = (1.5, 20);
+/// Texts that score less than this share of the best one are not shown.
+const FLOOR: f32 = 0.15;
+
+/// The texts that may be found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SearchFilter {
+    /// Not said before this instant, in milliseconds.
+    pub from: Option<i64>,
+    /// Not said after this instant, in milliseconds.
+    pub to: Option<i64>,
+}
+
+impl SearchFilter {
+    fn admits(&self, at: i64) -> bool {
+        self.from.is_none_or(|from| at >= from) && self.to.is_none_or(|to| at <= to)
+    }
+}
+
+/// A text that was found, and why.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SearchHit {
+    /// Its number.
+    pub id: i64,
+    /// Its score. Scores of different searches cannot be compared.
+    pub score: f32,
+    /// Part of the score from words of the query that it has.
+    pub words: f32,
+    /// Part of the score from its meaning.
+    pub meaning: f32,
+    /// Part of the score from words of the query in neighbouring texts.
+    pub neighbours: f32,
+}
+
+/// The texts that a search found, not yet in their order: most searches show a few.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FoundTexts {
+    hits: Vec<SearchHit>,
+}
+
+impl FoundTexts {
+    /// Number of texts found.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.hits.len()
+    }
+
+    /// Some of the texts, best first. Of texts that are equally good, the newest is first.
+    #[must_use]
+    pub fn page(mut self, offset: usize, limit: usize) -> Vec<SearchHit> {
+        let order = |one: &SearchHit, other: &SearchHit| {
+            other.score.total_cmp(&one.score).then(other.id.cmp(&one.id))
+        };
+        let end = offset.saturating_add(limit);
+        if end < self.hits.len() {
+            self.hits.select_nth_unstable_by(end, order);
+            self.hits.truncate(end);
+        }
+        self.hits.sort_unstable_by(order);
+        self.hits.split_off(offset.min(self.hits.len()))
+    }
+}
+
+/// Searches an index.
+pub(crate) fn search(
+    index: &SearchIndex,
+    query: &SearchQuery,
+    meaning: Option<&[f32]>,
+    filter: &SearchFilter,
+) -> FoundTexts {
+    let words = WordScores::of(index, query);
+    let phrases = with_phrases(index, query);
+    let meaning = meaning.and_then(|vector| MeaningScores::of(index, vector, &words));
+    let mut hits = Vec::new();
+    for (at, text) in index.texts.iter().enumerate() {
+        let own = words.own.get(at).copied().unwrap_or(0.0);
+        let (signal, is_near) = meaning.as_ref().map_or((0.0, false), |found| found.of_text(at));
+        if (own <= 0.0 && !is_near)
+            || !filter.admits(text.at)
+            || phrases.as_ref().is_some_and(|texts| !texts.contains(&at))
+        {
+            continue;
+        }
+        let all = words.all.get(at).copied().unwrap_or(0.0);
+        let (own, neighbours) = (own / words.most, (all - own) / words.most);
+        let score = own + neighbours + signal;
+        hits.push(SearchHit { id: text.id, score, words: own, meaning: signal, neighbours });
+    }
+    let best = hits.iter().map(|hit| hit.score).fold(0.0, f32::max);
+    hits.retain(|hit| hit.score >= best * FLOOR);
+    FoundTexts { hits }
+}
+
+/// Scores by words of all texts.
+struct WordScores {
+    /// From terms in the text itself.
+    own: Vec<f32>,
+    /// From terms in the text and its neighbours.
+    all: Vec<f32>,
+    /// The largest of them; 1 where there is none.
+    most: f32,
+}
+
+impl WordScores {
+    fn of(index: &SearchIndex, query: &SearchQuery) -> Self {
+        let count = index.texts.len();
+        let mut scores = Self { own: vec![0.0; count], all: vec![0.0; count], most: 0.0 };
+        let mean = index.mean_length();
+        // The times of one term: in the text itself, and with its neighbours.
+        let mut times = vec![0.0_f32; count];
+        let mut touched = Vec::new();
+        for term in &query.terms {
+            let Some(number) = index.number(&term.text) else { continue };
+            let postings = index.of_term(number);
+            let having = postings.len() as f32;
+            let rarity = (1.0 + (count as f32 - having + 0.5) / (having + 0.5)).ln();
+            let weight = term.weight * rarity * (K1 + 1.0);
+            for posting in postings {
+                let here = f32::from(posting.times);
+                note(&mut times, &mut touched, posting.text, here);
+                let (mut before, mut behind) = (Some(posting.text), Some(posting.text));
+                for share in NEAR_WORDS {
+                    before = before.and_then(|text| index.previous(text));
+                    behind = behind.and_then(|text| index.next(text));
+                    for text in before.into_iter().chain(behind) {
+                        note(&mut times, &mut touched, text, here * share);
+                    }
+                }
+                if let Some(own) = scores.own.get_mut(posting.text as usize) {
+                    *own += weight * saturated(here, index, posting.text, mean);
+                }
+            }
+            for text in touched.drain(..) {
+                let at = text as usize;
+                let (Some(times), Some(all)) = (times.get_mut(at), scores.all.get_mut(at)) else {
+                    continue;
+                };
+                *all += weight * saturated(*times, index, text, mean);
+                *times = 0.0;
+            }
+        }
+        let own = scores.own.iter().zip(&scores.all).filter(|(own, _)| **own > 0.0);
+        scores.most = own.map(|(_, all)| *all).fold(0.0, f32::max);
+        if scores.most <= 0.0 {
+            scores.most = 1.0;
+        }
+        scores
+    }
+
+    /// The best texts by words.
+    fn best(&self, limit: usize) -> Vec<usize> {
+        let mut best: Vec<(f32, usize)> = Vec::new();
+        for (at, (own, all)) in self.own.iter().zip(&self.all).enumerate() {
+            let is_better = best.len() < limit || best.last().is_some_and(|(least, _)| all > least);
+            if *own > 0.0 && is_better {
+                let place = best.partition_point(|(score, _)| score >= all);
+                best.insert(place, (*all, at));
+                best.truncate(limit);
+            }
+        }
+        best.into_iter().map(|(_, at)| at).collect()
+    }
+}
+
+/// Adds to the times of a term in a text.
+fn note(times: &mut [f32], touched: &mut Vec<u32>, text: u32, more: f32) {
+    if let Some(times) = times.get_mut(text as usize) {
+        if *times == 0.0 {
+            touched.push(text);
+        }
+        *times += more;
+    }
+}
+
+fn saturated(times: f32, index: &SearchIndex, text: u32, mean: f32) -> f32 {
+    let length = index.length(text);
+    times / (times + K1 * (1.0 - B + B * length / mean))
+}
+
+/// The texts that have all phrases of a query; `None` where it has none, or no text has them.
+fn with_phrases(index: &SearchIndex, query: &SearchQuery) -> Option<HashSet<usize>> {
+    let mut found: Option<HashSet<usize>> = None;
+    for phrase in &query.phrases {
+        let numbers: Option<Vec<u32>> = phrase.iter().map(|term| index.number(term)).collect();
+        let numbers = numbers?;
+        let rarest = numbers.iter().map(|number| index.of_term(*number)).min_by_key(|of| of.len());
+        let texts = rarest.unwrap_or_default().iter().map(|posting| posting.text);
+        let having: HashSet<usize> = texts
+            .filter(|text| index.has_phrase(*text, &numbers))
+            .map(|text| text as usize)
+            .filter(|text| found.as_ref().is_none_or(|found| found.contains(text)))
+            .collect();
+        found = Some(having);
+    }
+    found.filter(|texts| !texts.is_empty())
+}
+
+/// Scores by meaning of all texts.
+struct MeaningScores {
+    /// Standard deviations above the mean, of the text itself.
+    own: Vec<f32>,
+    /// The same of the text with its neighbours.
+    all: Vec<f32>,
+    weight: f32,
+    /// Standard deviations from which a text is found by meaning alone.
+    found_from: f32,
+}
+
+impl MeaningScores {
+    fn of(index: &SearchIndex, vector: &[f32], words: &WordScores) -> Option<Self> {
+        let mut own = index.vectors.similarities(vector, index.texts.len())?;
+        standardize(&mut own);
+        let mut all = own.clone();
+        for (text, place) in (0_u32..).zip(&mut all) {
+            let (mut before, mut behind) = (Some(text), Some(text));
+            for share in NEAR_MEANING {
+                before = before.and_then(|text| index.previous(text));
+                behind = behind.and_then(|text| index.next(text));
+                let near = before.into_iter().chain(behind);
+                // A neighbour about something else is no reason against a text.
+                let near = near.filter_map(|text| own.get(text as usize)).map(|near| near.max(0.0));
+                *place += share * near.sum::<f32>();
+            }
+        }
+        standardize(&mut all);
+        let trust = index.vectors.quality().map_or(UNMEASURED, |found| ramp(found, QUALITY));
+        let (count, low, high) = AGREEMENT;
+        let best = words.best(count);
+        let agreed = best.iter().filter_map(|at| all.get(*at)).sum::<f32>();
+        let agreement = if best.is_empty() {
+            // There is nothing to agree with, and no ranking to spoil.
+            1.0
+        } else {
+            ramp(agreed / best.len() as f32, (low, high))
+        };
+        let weight = MEANING_WEIGHT * trust.max(if best.is_empty() { UNMEASURED } else { 0.0 });
+        let (least, most_found) = FOUND_BY_MEANING;
+        let mut sorted = own.clone();
+        let at = most_found.min(sorted.len().saturating_sub(1));
+        let last = *sorted.select_nth_unstable_by(at, |one, other| other.total_cmp(one)).1;
+        // Among few texts, none can stand out that far.
+        let least = if own.len() < 2 * most_found { 0.0 } else { least };
+        Some(Self { own, all, weight: weight * agreement, found_from: last.max(least) })
+    }
+
+    /// The part of the score of a text, and whether it is found by it alone.
+    fn of_text(&self, at: usize) -> (f32, bool) {
+        let own = self.own.get(at).copied().unwrap_or(0.0);
+        let all = self.all.get(at).copied().unwrap_or(0.0);
+        (all * self.weight, self.weight > 0.0 && own > 0.0 && own >= self.found_from)
+    }
+}
+
+/// Changes numbers to standard deviations from their mean. Missing ones become 0.
+fn standardize(numbers: &mut [f32]) {
+    let (mut count, mut sum, mut squares) = (0.0_f64, 0.0_f64, 0.0_f64);
+    for number in numbers.iter().filter(|number| !number.is_nan()) {
+        count += 1.0;
+        sum += f64::from(*number);
+        squares += f64::from(*number).powi(2);
+    }
+    let mean = sum / count.max(1.0);
+    let deviation = (squares / count.max(1.0) - mean * mean).max(0.0).sqrt();
+    for number in numbers {
+        *number = if number.is_nan() || deviation <= 1e-9 {
+            0.0
+        } else {
+            ((f64::from(*number) - mean) / deviation) as f32
+        };
+    }
+}
+
+/// 0 up to a number, 1 from another on, and even between them.
+fn ramp(number: f32, (low, high): (f32, f32)) -> f32 {
+    ((number - low) / (high - low)).clamp(0.0, 1.0)
+}
