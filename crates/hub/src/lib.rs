@@ -40,6 +40,7 @@ mod joins;
 mod memory;
 mod metrics;
 mod proof;
+mod read_back;
 mod receipts;
 mod registry;
 mod retention;
