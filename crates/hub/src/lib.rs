@@ -59,7 +59,7 @@ pub use agent::{Agent, Turn};
 pub use await_turn::AwaitedTurn;
 pub use clients::{Client, ClientId};
 pub use clock::{Clock, new_id, now};
-pub use cluster::{NodeConnector, NodeLink, RemoteWorkers};
+pub use cluster::{NodeConnector, NodeLink, NodeSink, OwnerEnd};
 pub use directory::{BlockChange, Directory, Imported, ImportedSession, Made};
 pub use embedded::Embedded;
 pub use hub::{Hub, Presence};

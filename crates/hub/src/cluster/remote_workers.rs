@@ -20,7 +20,7 @@ use crate::workers::{
 };
 
 /// The workers of one other node, as this node uses them. Dropping it disconnects them.
-pub struct RemoteWorkers {
+pub(super) struct RemoteWorkers {
     workers: Arc<OfferRegistry>,
     /// Frames for the other node. Directives are bounded by the turns that workers offer, and
     /// answers by the verbs that their node lets wait.
@@ -49,8 +49,7 @@ struct RemoteSay {
 
 impl Hub {
     /// Takes in the workers of another node, over one connection of that node.
-    #[must_use]
-    pub fn remote_workers(&self) -> RemoteWorkers {
+    pub(super) fn remote_workers(&self) -> RemoteWorkers {
         let (to, from) = mpsc::unbounded_channel();
         let workers = Arc::clone(&self.shared.workers);
         RemoteWorkers { workers, to, from, connections: HashMap::new() }
@@ -59,7 +58,7 @@ impl Hub {
 
 impl RemoteWorkers {
     /// Takes a frame of the other node.
-    pub fn take(&mut self, request: OfferRequest) {
+    pub(super) fn take(&mut self, request: OfferRequest) {
         match request {
             OfferRequest::Offer { number, connection, agent, worker, since, terms } => {
                 let offer = (agent, worker);
@@ -94,7 +93,7 @@ impl RemoteWorkers {
     }
 
     /// The next frame for the other node. Cancel-safe.
-    pub async fn next(&mut self) -> OfferAnswer {
+    pub(super) async fn next(&mut self) -> OfferAnswer {
         match self.from.recv().await {
             Some(answer) => answer,
             // The sender lives in this very value.
