@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 pub(crate) use followed::{FollowEnd, FollowedSession, fill};
 pub(crate) use offer_link::share_offers;
 pub use owner_end::{NodeSink, OwnerEnd};
-pub(crate) use shared_offers::{ReturnedSay, SharedOffers};
+pub(crate) use shared_offers::{SharedOffers, WaitingSay};
 
 /// Opens connections to other nodes.
 pub trait NodeConnector: Debug + Send + Sync {

@@ -15,9 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::Hub;
 use crate::worker_connection::{DirectiveReader, say_in};
-use crate::workers::{
-    KnownPosition, NodeOffers, OfferRegistry, OfferTerms, WorkerInbox, WorkerNode,
-};
+use crate::workers::{NodeOffers, OfferRegistry, WorkerInbox, WorkerNode};
 
 /// The workers of one other node, as this node uses them. Dropping it disconnects them.
 pub(super) struct RemoteWorkers {
@@ -115,8 +113,7 @@ impl RemoteWorkers {
             .entry(connection)
             .or_insert_with(|| RemoteConnection::open(connection, workers, to));
         let node = (since, WorkerNode(to.clone()));
-        let joined =
-            NodeOffers(workers).join(&agent, &worker, offer_terms(terms), &known.inbox, node);
+        let joined = NodeOffers(workers).join(&agent, &worker, terms.into(), &known.inbox, node);
         let offer = (agent.clone(), worker.clone());
         if joined.is_some() && !known.offered.contains(&offer) {
             known.offered.push(offer);
@@ -218,12 +215,4 @@ impl ServedConnection {
             }
         })
     }
-}
-
-fn offer_terms(terms: NodeTerms) -> OfferTerms {
-    let NodeTerms { turns, history, memory, tools, resumable, known } = terms;
-    let known = known.map(|known| {
-        known.into_iter().map(|(session, seq)| (session, KnownPosition::Seq(seq))).collect()
-    });
-    OfferTerms { turns, history, memory, tools, resumable, known }
 }
