@@ -137,8 +137,7 @@ impl Hub {
 
     /// The same hub as other nodes use it: it refuses what concerns sessions that this node does
     /// not have with [`RefusalCode::Moved`].
-    #[must_use]
-    pub fn for_node(&self) -> Self {
+    pub(crate) fn for_node(&self) -> Self {
         Self { is_node: true, ..self.clone() }
     }
 

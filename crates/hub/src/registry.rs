@@ -192,7 +192,9 @@ impl SessionRegistry {
                         Err(refusal) if refusal.code == RefusalCode::Moved && can_follow => {
                             let waiting = waiting.get_or_insert_default();
                             if waiting.since.elapsed() >= OWNER_PATIENCE {
-                                refuse_attaching(&mut attaching, &refusal);
+                                attaching
+                                    .drain(..)
+                                    .for_each(|request| request.refuse(refusal.clone()));
                                 while let Ok(mail) = mailbox.try_recv() {
                                     mail.refuse(refusal.clone());
                                 }
@@ -206,7 +208,7 @@ impl SessionRegistry {
                 Err(NotLoaded::Refused(refusal)) => refusal,
             };
             self.forget(&session, &mut mailbox);
-            refuse_attaching(&mut attaching, &refusal);
+            attaching.drain(..).for_each(|request| request.refuse(refusal.clone()));
             if let Some(tail) = tail {
                 tail.close(&refusal.reason);
             }
@@ -240,13 +242,6 @@ impl SessionRegistry {
         let mut live = self.live.lock();
         live.remove(session);
         mailbox.close();
-    }
-}
-
-/// Refuses clients that wait to attach. One that left needs no answer.
-fn refuse_attaching(waiting: &mut Vec<AttachRequest>, refusal: &Refusal) {
-    for request in waiting.drain(..) {
-        drop(request.reply.send(Err(refusal.clone())));
     }
 }
 

@@ -1,11 +1,10 @@
 //! One connection of a worker: its offers, its verbs, and the directives for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use thoughtwire_proto::cluster_offers::NodeTerms;
-use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame};
 use thoughtwire_proto::{
     AgentId, AgentProfile, AgentSpec, CommandId, ConnectionReply, Directive, OFFERED, Offer,
     Refusal, RefusalCode, TurnId, UserId, Verb, WorkerId,
@@ -13,13 +12,11 @@ use thoughtwire_proto::{
 
 use crate::Hub;
 use crate::clock::new_id;
-use crate::cluster::ReturnedSay;
+use crate::cluster::WaitingSay;
 use crate::hub::check_tool;
 use crate::services::Services;
 use crate::turn_message::{AgentError, Replying};
-use crate::workers::{
-    InboxEntry, KnownPosition, OfferRegistry, OfferTerms, WorkerInbox, WorkerTurn, is_offered,
-};
+use crate::workers::{InboxEntry, OfferRegistry, WorkerInbox, WorkerTurn, is_offered};
 
 /// Most turns that one worker may run at once.
 const TURNS: u64 = 1_000;
@@ -38,7 +35,7 @@ pub struct WorkerConnection {
     /// Number of the connection, by which other nodes know it.
     number: u64,
     /// Verbs that waited for another node in turns that this node has now.
-    returned: VecDeque<ReturnedSay>,
+    returned: VecDeque<WaitingSay>,
 }
 
 /// The directives for a worker, in their order.
@@ -101,29 +98,18 @@ impl WorkerConnection {
             self.offered.push(place);
         }
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let shared = NodeTerms {
-            turns: size(turns),
-            history: size(history),
-            memory: offer.memory.unwrap_or(false),
-            tools: offer.tools.clone(),
-            resumable: offer.resumable.unwrap_or(false),
-            known: offer.cursors.clone(),
-        };
-        let known: Option<BTreeMap<_, _>> = offer.cursors.map(|cursors| {
-            cursors.into_iter().map(|(session, seq)| (session, KnownPosition::Seq(seq))).collect()
-        });
-        let terms = OfferTerms {
+        let terms = NodeTerms {
             turns: size(turns),
             history: size(history),
             memory: offer.memory.unwrap_or(false),
             tools: offer.tools,
             resumable: offer.resumable.unwrap_or(false),
-            known,
+            known: offer.cursors,
         };
         let Services { workers, shared_offers, .. } = &*self.hub.shared;
-        let joined = workers.join(&agent.id, &worker, terms, &self.inbox);
+        let joined = workers.join(&agent.id, &worker, terms.clone().into(), &self.inbox);
         let place = (agent.id.clone(), worker.clone());
-        let elsewhere = shared_offers.offer(self.number, place, joined.since, shared).await;
+        let elsewhere = shared_offers.offer(self.number, place, joined.since, terms).await;
         let turns = joined.turns.into_iter().chain(elsewhere).collect();
         Ok(ConnectionReply::Offered { agent: Box::new(agent), worker, turns })
     }
@@ -169,15 +155,10 @@ impl WorkerConnection {
     /// second effect.
     async fn say_returned(&mut self) {
         while let Some(next) = self.returned.front() {
-            let reply = match ClientFrame::decode(&next.frame) {
-                Ok(ClientFrame { id, body: ClientBody::Say { turn, verb } }) => {
-                    let workers = &self.hub.shared.workers;
-                    Some(say_in(workers, &self.offered, &self.inbox, &turn, id, verb).await)
-                }
-                Ok(_) | Err(_) => None,
-            };
-            let said = self.returned.pop_front();
-            if let Some((said, reply)) = said.zip(reply) {
+            let (workers, id, verb) =
+                (&self.hub.shared.workers, next.id.clone(), next.verb.clone());
+            let reply = say_in(workers, &self.offered, &self.inbox, &next.turn, id, verb).await;
+            if let Some(said) = self.returned.pop_front() {
                 // A worker that left needs no answer.
                 self.hub.shared.tasks.spawn(async move { drop(said.reply.send(reply.await)) });
             }

@@ -215,8 +215,8 @@ impl<H: SessionHost> AcceptedLog<H> {
         self.effects.push(Effect::DiscardAppends);
     }
 
-    /// Goes back to the state that is on disk. Publishes the records there that were not shown, so
-    /// that subscribers miss none.
+    /// Goes back to the state that is on disk. `unseen` are records there that subscribers were not
+    /// shown: they are published.
     pub(crate) fn restore(&mut self, state: State, unseen: Vec<Record>) {
         self.state = state;
         if !unseen.is_empty() {

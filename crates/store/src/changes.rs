@@ -76,6 +76,23 @@ pub enum StoreChange {
     },
 }
 
+impl StoreChange {
+    /// The session whose node alone has to learn of the change; `None` if all nodes have to.
+    pub(crate) fn session(&self) -> Option<&SessionId> {
+        match self {
+            Self::Overlong(overlong) => Some(&overlong.session),
+            Self::Keys
+            | Self::Agent { .. }
+            | Self::AgentDeleted { .. }
+            | Self::SessionDeleted { .. }
+            | Self::Listings(_)
+            | Self::AllListings
+            | Self::NodeGone { .. }
+            | Self::ChatOpened { .. } => None,
+        }
+    }
+}
+
 /// The changes of other nodes, and those that other nodes are told of. Cheap to clone; all clones
 /// are one. A store that no other process shares has no changes and tells none.
 #[derive(Clone, Default)]

@@ -218,9 +218,13 @@ class ScriptedServer:
         self.url = url
         self._peers = peers
 
+    async def accepts(self) -> ScriptedPeer:
+        """Accepts the next connection, and sends nothing."""
+        return await asyncio.wait_for(self._peers.get(), PATIENCE)
+
     async def greets(self, **limits: int) -> ScriptedPeer:
         """Accepts the next connection, and sends the welcome."""
-        peer = await asyncio.wait_for(self._peers.get(), PATIENCE)
+        peer = await self.accepts()
         await peer.say(type="welcome", protocol="thoughtwire.v1", server="scripted", limits=limits)
         return peer
 

@@ -136,6 +136,22 @@ async def test_is_closed_for_good_by_a_final_code_or_by_its_owner() -> None:
             await anext(room)
 
 
+async def test_stays_closed_when_the_welcome_arrives_during_the_closing() -> None:
+    async with scripted() as server:
+        client = Client(server.url)
+        opening = asyncio.create_task(client.open())
+        peer = await server.accepts()
+        # The client waits for the welcome by then.
+        await asyncio.sleep(0.1)
+        states: list[str] = []
+        client.on_state(lambda state, _: states.append(state))
+        await peer.say(type="welcome", protocol="thoughtwire.v1", server="scripted", limits={})
+        await client.close()
+        assert (client.state, states) == ("closed", ["closed"])
+        with pytest.raises(ClosedError):
+            await opening
+
+
 async def test_stays_away_as_long_as_a_goaway_asks() -> None:
     async with scripted() as server:
         client, peer = await opened(server)

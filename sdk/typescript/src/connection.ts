@@ -197,6 +197,8 @@ export class Connection {
   }
 
   #receive(data: unknown): void {
+    // A WebSocket still delivers frames while it closes: a late `welcome` must not reopen this.
+    if (this.#state === "closed") return;
     const received = parse(data);
     if (this.#state === "open" || received?.type === "welcome") this.#restartHeartbeat();
     if (!received) return;

@@ -43,6 +43,18 @@ describe("a client that connects", () => {
     await client.close();
   });
 
+  it("stays closed when the server's welcome arrives during the closing", async () => {
+    const client = new Client({ url: "ws://test", webSocket: FakeSocket as never });
+    const socket = FakeSocket.instances.at(-1)!;
+    const sockets = FakeSocket.instances.length;
+    await client.close();
+    socket.deliver({ type: "welcome", protocol: "thoughtwire.v1", server: "test", limits: {} });
+    socket.onclose?.({ code: 1000, reason: "" });
+    assert.equal(client.state, "closed");
+    client.wake();
+    assert.equal(FakeSocket.instances.length, sockets);
+  });
+
   it("asks for its address before each attempt; an error there fails the attempt", async () => {
     const before = FakeSocket.instances.length;
     const urls: string[] = [];

@@ -312,8 +312,7 @@ impl FollowedSession {
     fn looked(&mut self, request: AttachRequest, point: Result<AttachPoint, Refusal>) {
         match point {
             Ok(point) => self.attaching.push(AttachLater { request, point }),
-            // A client that left needs no answer.
-            Err(refusal) => drop(request.reply.send(Err(refusal))),
+            Err(refusal) => request.refuse(refusal),
         }
     }
 

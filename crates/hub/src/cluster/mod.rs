@@ -8,8 +8,8 @@
 //!
 //! The log behind the tail is read from the database that both share.
 //!
-//! Workers serve the sessions of all nodes: each node connects to each other one, and offers there
-//! what its workers offer.
+//! Workers serve the sessions of all nodes: each node connects to each other one and repeats its
+//! workers' offers there.
 //!
 //! ```text
 //! session ──permit request──▶ OfferRegistry ──wanted──▶ OfferLink ──▶ OfferRegistry   (1: places)
@@ -20,6 +20,7 @@
 mod followed;
 mod link;
 mod offer_link;
+mod owner_end;
 mod remote_workers;
 mod shared_offers;
 
@@ -31,8 +32,8 @@ use tokio::sync::mpsc;
 
 pub(crate) use followed::{FollowEnd, FollowedSession, fill};
 pub(crate) use offer_link::share_offers;
-pub use remote_workers::RemoteWorkers;
-pub(crate) use shared_offers::{ReturnedSay, SharedOffers};
+pub use owner_end::{NodeSink, OwnerEnd};
+pub(crate) use shared_offers::{SharedOffers, WaitingSay};
 
 /// Opens connections to other nodes.
 pub trait NodeConnector: Debug + Send + Sync {

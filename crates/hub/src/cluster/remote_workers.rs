@@ -15,12 +15,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::Hub;
 use crate::worker_connection::{DirectiveReader, say_in};
-use crate::workers::{
-    KnownPosition, NodeOffers, OfferRegistry, OfferTerms, WorkerInbox, WorkerNode,
-};
+use crate::workers::{NodeOffers, OfferRegistry, WorkerInbox, WorkerNode};
 
 /// The workers of one other node, as this node uses them. Dropping it disconnects them.
-pub struct RemoteWorkers {
+pub(super) struct RemoteWorkers {
     workers: Arc<OfferRegistry>,
     /// Frames for the other node. Directives are bounded by the turns that workers offer, and
     /// answers by the verbs that their node lets wait.
@@ -49,8 +47,7 @@ struct RemoteSay {
 
 impl Hub {
     /// Takes in the workers of another node, over one connection of that node.
-    #[must_use]
-    pub fn remote_workers(&self) -> RemoteWorkers {
+    pub(super) fn remote_workers(&self) -> RemoteWorkers {
         let (to, from) = mpsc::unbounded_channel();
         let workers = Arc::clone(&self.shared.workers);
         RemoteWorkers { workers, to, from, connections: HashMap::new() }
@@ -59,7 +56,7 @@ impl Hub {
 
 impl RemoteWorkers {
     /// Takes a frame of the other node.
-    pub fn take(&mut self, request: OfferRequest) {
+    pub(super) fn take(&mut self, request: OfferRequest) {
         match request {
             OfferRequest::Offer { number, connection, agent, worker, since, terms } => {
                 let offer = (agent, worker);
@@ -94,7 +91,7 @@ impl RemoteWorkers {
     }
 
     /// The next frame for the other node. Cancel-safe.
-    pub async fn next(&mut self) -> OfferAnswer {
+    pub(super) async fn next(&mut self) -> OfferAnswer {
         match self.from.recv().await {
             Some(answer) => answer,
             // The sender lives in this very value.
@@ -116,8 +113,7 @@ impl RemoteWorkers {
             .entry(connection)
             .or_insert_with(|| RemoteConnection::open(connection, workers, to));
         let node = (since, WorkerNode(to.clone()));
-        let joined =
-            NodeOffers(workers).join(&agent, &worker, offer_terms(terms), &known.inbox, node);
+        let joined = NodeOffers(workers).join(&agent, &worker, terms.into(), &known.inbox, node);
         let offer = (agent.clone(), worker.clone());
         if joined.is_some() && !known.offered.contains(&offer) {
             known.offered.push(offer);
@@ -219,12 +215,4 @@ impl ServedConnection {
             }
         })
     }
-}
-
-fn offer_terms(terms: NodeTerms) -> OfferTerms {
-    let NodeTerms { turns, history, memory, tools, resumable, known } = terms;
-    let known = known.map(|known| {
-        known.into_iter().map(|(session, seq)| (session, KnownPosition::Seq(seq))).collect()
-    });
-    OfferTerms { turns, history, memory, tools, resumable, known }
 }

@@ -66,18 +66,14 @@ struct OtherNode {
     gone_since: Option<Instant>,
 }
 
-struct WaitingSay {
-    turn: TurnId,
-    connection: u64,
-    frame: String,
-    reply: oneshot::Sender<Result<ConnectionReply, Refusal>>,
-    _place: OwnedSemaphorePermit,
-}
-
-/// A verb that another node was to take, and that this node takes.
-pub(crate) struct ReturnedSay {
-    pub(crate) frame: String,
+/// A verb in a turn of another node, until that node has answered it.
+pub(crate) struct WaitingSay {
+    pub(crate) turn: TurnId,
+    pub(crate) id: Option<CommandId>,
+    pub(crate) verb: Verb,
     pub(crate) reply: oneshot::Sender<Result<ConnectionReply, Refusal>>,
+    connection: u64,
+    _place: OwnedSemaphorePermit,
 }
 
 impl OtherNode {
@@ -136,8 +132,9 @@ impl SharedState {
 
 impl WaitingSay {
     fn request(&self, number: u64) -> OfferRequest {
-        let (connection, frame) = (self.connection, self.frame.clone());
-        OfferRequest::Say { number, connection, frame }
+        let body = ClientBody::Say { turn: self.turn.clone(), verb: self.verb.clone() };
+        let frame = ClientFrame { id: self.id.clone(), body }.encode();
+        OfferRequest::Say { number, connection: self.connection, frame }
     }
 }
 
@@ -213,15 +210,14 @@ impl SharedOffers {
         };
         let (verbs, _) = find(&self.0.lock())?;
         let place = verbs.acquire_owned().await.ok()?;
-        let body = ClientBody::Say { turn: turn.clone(), verb: verb.clone() };
-        let frame = ClientFrame { id: id.cloned(), body }.encode();
         let mut state = self.0.lock();
         // It may have moved meanwhile.
         let (_, url) = find(&state)?;
         let (reply, answer) = oneshot::channel();
         let number = state.number();
         let node = state.nodes.get_mut(&url)?;
-        let say = WaitingSay { turn: turn.clone(), connection, frame, reply, _place: place };
+        let (turn, id, verb) = (turn.clone(), id.cloned(), verb.clone());
+        let say = WaitingSay { turn, id, verb, reply, connection, _place: place };
         node.tell(say.request(number));
         node.says.insert(number, say);
         drop(state);
@@ -229,14 +225,13 @@ impl SharedOffers {
     }
 
     /// Takes the verbs that wait for another node in a turn that this node has now.
-    pub(crate) fn bring_home(&self, connection: u64, turn: &TurnId) -> Vec<ReturnedSay> {
+    pub(crate) fn bring_home(&self, connection: u64, turn: &TurnId) -> Vec<WaitingSay> {
         let mut state = self.0.lock();
         let Some(line) = state.connections.get_mut(&connection) else { return Vec::new() };
         let known = line.turns.iter().position(|away| away.turn == *turn);
         let Some(away) = known.and_then(|at| line.turns.remove(at)) else { return Vec::new() };
         let Some(node) = state.nodes.get_mut(&away.node) else { return Vec::new() };
-        let taken = node.says.extract_if(.., |_, say| say.turn == *turn);
-        taken.map(|(_, say)| ReturnedSay { frame: say.frame, reply: say.reply }).collect()
+        node.says.extract_if(.., |_, say| say.turn == *turn).map(|(_, say)| say).collect()
     }
 
     /// Begins to use a connection to a node. It is told all offers, and the verbs that wait.

@@ -14,6 +14,7 @@ use thoughtwire_store::{
 
 use super::{Directory, Made, command_key};
 use crate::clock::{new_epoch, new_id, new_session_id};
+use crate::read_back::read_back;
 use crate::receipts;
 use crate::retention_limits;
 use crate::session::SessionMail;
@@ -111,18 +112,14 @@ impl Directory {
                 sessions: Vec::new(),
                 at: self.shared.now(),
             };
-            match self.shared.store.directory().create_agent(new).await {
+            let directory = self.shared.store.directory();
+            let made = directory.create_agent(new).await;
+            match read_back(made, directory.agent_by_id(&id)).await {
                 Ok(profile) => {
                     self.shared.tell(user, &profile.main_session);
                     return Ok(Made::new(profile));
                 }
                 Err(StoreError::NameTaken { .. }) if !named => {}
-                Err(error @ StoreError::Unknown(_)) => {
-                    let made = self.shared.store.directory().agent_by_id(&id).await?;
-                    let profile = made.ok_or_else(|| Refusal::from(&error))?;
-                    self.shared.tell(user, &profile.main_session);
-                    return Ok(Made::new(profile));
-                }
                 Err(error) => {
                     // The other of two commands with one id made it.
                     return match self.made_before(user, key.as_ref()).await? {

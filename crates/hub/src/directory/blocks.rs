@@ -116,7 +116,7 @@ impl Directory {
 impl Hub {
     /// Saves an edit of a memory block that another node took. When this returns, the edit has its
     /// place in the session's order. The reply resolves when it is on disk.
-    pub async fn edit_block_of_node(
+    pub(crate) async fn edit_block_of_node(
         &self,
         user: &UserId,
         session: &SessionId,

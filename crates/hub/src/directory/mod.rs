@@ -14,11 +14,12 @@ use thoughtwire_proto::{
     RefusalCode, SessionCommand, SessionId, SessionReply, UserId, new_title, nfc,
 };
 use thoughtwire_session::{CommandRequest, IdempotencyKey, SessionRequest, unknown_session};
-use thoughtwire_store::{NewSession, StoreError};
+use thoughtwire_store::NewSession;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::clock::{new_epoch, new_id, new_session_id};
 use crate::joins::Joins;
+use crate::read_back::read_back;
 use crate::receipts;
 use crate::registry::SessionRegistry;
 use crate::services::Services;
@@ -169,16 +170,12 @@ impl Directory {
         let mut new = self.new_session(&user, &agent, title, instructions, history);
         let id = new.id.clone();
         new.receipt = key.clone().map(|key| receipts::made(&user, key, id.as_str()));
-        match self.shared.store.directory().create_session(new).await {
+        let directory = self.shared.store.directory();
+        let made = directory.create_session(new).await;
+        match read_back(made, directory.session(&id)).await {
             Ok(stored) => {
                 self.shared.tell(&user, &stored.id);
                 Ok(Made::new(stored.id))
-            }
-            Err(StoreError::Unknown(_))
-                if self.shared.store.directory().session(&id).await?.is_some() =>
-            {
-                self.shared.tell(&user, &id);
-                Ok(Made::new(id))
             }
             Err(error) => match self.made_before(&user, key.as_ref()).await? {
                 Some(id) => opened_before(id),

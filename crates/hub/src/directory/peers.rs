@@ -8,6 +8,7 @@ use thoughtwire_proto::{
 use thoughtwire_store::{ChatOpening, Store, StoreError, StoredChat};
 
 use super::Directory;
+use crate::read_back::read_back;
 use crate::receipts;
 
 impl Directory {
@@ -49,13 +50,8 @@ impl Directory {
         let new = self.new_session(&user, &agent, title, instructions, history);
         let id = new.id.clone();
         let opened = self.shared.store.peers().open_chat(&user, &peer, chat.as_deref(), new).await;
-        let ChatOpening { chat, session, is_new, is_new_to_peer } = match opened {
-            Err(StoreError::Unknown(reason)) => {
-                let made = made_chat(&self.shared.store, &user, &peer.space, &id).await?;
-                made.ok_or(StoreError::Unknown(reason))?
-            }
-            opened => opened?,
-        };
+        let made = made_chat(&self.shared.store, &user, &peer.space, &id);
+        let ChatOpening { chat, session, is_new, is_new_to_peer } = read_back(opened, made).await?;
         if is_new {
             self.shared.tell(&user, &id);
         }
@@ -81,7 +77,7 @@ async fn made_chat(
     user: &UserId,
     space: &str,
     session: &SessionId,
-) -> Result<Option<ChatOpening>, Refusal> {
+) -> Result<Option<ChatOpening>, StoreError> {
     let chats = store.peers().chats(user, space, true).await?;
     let made = chats.into_iter().find(|chat| chat.session == *session);
     Ok(made.map(|StoredChat { chat, session, .. }| ChatOpening {

@@ -50,7 +50,7 @@ impl SessionDriver {
             }
             JobResult::Leased(request, Ok(())) => self.attach(request),
             JobResult::Leased(request, Err(refusal)) | JobResult::Proven(request, Err(refusal)) => {
-                drop(request.reply.send(Err(refusal)));
+                request.refuse(refusal);
             }
             JobResult::Shortened(reply, begin) => {
                 if let Ok(Some(first)) = begin {

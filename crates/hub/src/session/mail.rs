@@ -52,6 +52,13 @@ pub(crate) struct AttachRequest {
     pub(crate) reply: oneshot::Sender<Result<(Attached, Subscription), Refusal>>,
 }
 
+impl AttachRequest {
+    /// Refuses the client. One that left needs no answer.
+    pub(crate) fn refuse(self, refusal: Refusal) {
+        drop(self.reply.send(Err(refusal)));
+    }
+}
+
 impl SessionMail {
     /// The user whose session this has to be; `None` if the hub itself asks.
     pub(crate) fn user(&self) -> Option<&UserId> {
@@ -80,7 +87,7 @@ impl SessionMail {
     /// Refuses mail that no session takes.
     pub(crate) fn refuse(self, refusal: Refusal) {
         match self {
-            Self::Attach { request, .. } => drop(request.reply.send(Err(refusal))),
+            Self::Attach { request, .. } => request.refuse(refusal),
             Self::Request { request, .. } => host::reply(request.refused(refusal)),
             Self::Shorten { reply, .. } => drop(reply.send(Err(refusal))),
             Self::ProfileChanged(_) | Self::Erased | Self::NodeGone(_) | Self::Stop { .. } => {}

@@ -47,9 +47,9 @@ impl SentInputs<'_> {
     /// Those whose turns had not ended at the position.
     async fn unended(&self) -> Result<Vec<ItemId>, Refusal> {
         // The state comes first: a turn that ends after this read is open in it.
-        let Some(stored) = self.storage.reload(Seq(u64::MAX)).await? else { return Ok(Vec::new()) };
-        let running = stored.state.turn().map(|turn| (turn.asked, turn.input.clone()));
-        let queued = stored.state.queue().iter();
+        let Some(state) = self.storage.state().await? else { return Ok(Vec::new()) };
+        let running = state.turn().map(|turn| (turn.asked, turn.input.clone()));
+        let queued = state.queue().iter();
         let queued = queued.map(|QueuedInput { input, seq }| (*seq, input.clone()));
         let mut unended = Vec::new();
         for (seq, input) in running.into_iter().chain(queued).filter(|(seq, _)| *seq <= self.after)

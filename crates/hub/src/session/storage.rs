@@ -16,6 +16,7 @@ use thoughtwire_store::{
 };
 
 use super::host::DriverHost;
+use crate::read_back::read_back;
 use crate::receipts;
 use crate::turn_message::AgentExtras;
 
@@ -127,6 +128,12 @@ impl SessionStorage {
         Ok(ReadSession { storage, first, profile, stored, seen_keys, time_spent, taken_from })
     }
 
+    /// Reads the session's state; `None` if the session is gone.
+    pub(crate) async fn state(&self) -> Result<Option<State>, Refusal> {
+        let stored = self.store.directory().session(&self.id).await?;
+        Ok(stored.map(|stored| stored.state))
+    }
+
     /// Reads the session's state again, with the records behind `shown`; `None` if the session is
     /// gone.
     pub(crate) async fn reload(&self, shown: Seq) -> Result<Option<StoredState>, Refusal> {
@@ -184,13 +191,12 @@ impl SessionStorage {
     /// Deletes the session, with the receipt of the command that asked for it.
     pub(crate) async fn delete(&self, key: Option<IdempotencyKey>) -> Result<(), Refusal> {
         let receipt = key.map(|key| receipts::done(&self.user, key, None));
-        let deleted = self.store.directory().delete_session(&self.id, receipt).await;
-        if let Err(StoreError::Unknown(_)) = &deleted
-            && self.store.directory().session(&self.id).await?.is_none()
-        {
-            return Ok(());
-        }
-        Ok(deleted?)
+        let directory = self.store.directory();
+        let deleted = directory.delete_session(&self.id, receipt).await;
+        let is_gone = async {
+            Ok(if directory.session(&self.id).await?.is_none() { Some(()) } else { None })
+        };
+        Ok(read_back(deleted, is_gone).await?)
     }
 
     /// The newest position that a peer's connections have proven to have read since a time.

@@ -39,7 +39,6 @@ pub(crate) use permit::{PermitCell, WorkerPermit};
 pub(crate) use pool::WorkerChoice;
 pub(crate) use registry::OfferRegistry;
 pub(crate) use turn::WorkerTurn;
-pub(crate) use worker::{KnownPosition, OfferTerms};
 pub(crate) use worker_node::WorkerNode;
 
 /// Whether programs outside the server run an agent.

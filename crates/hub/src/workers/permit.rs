@@ -56,8 +56,8 @@ impl WorkerPermit {
         self.ask_pool(|pool| pool.keeps(self.generation))
     }
 
-    /// Whether other sessions wait for a permit of this agent. The sessions that wait for a worker
-    /// of another node are known there, so such a permit counts as wanted.
+    /// Whether other sessions wait for a permit of this agent. A permit of another node's worker
+    /// always counts as wanted: only that node knows who waits.
     pub(crate) fn is_wanted(&self) -> bool {
         self.ask_pool(|pool| pool.has_requests() || pool.is_remote(self.generation))
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use thoughtwire_proto::cluster_offers::NodeTerms;
 use thoughtwire_proto::{Seq, SessionId, Timestamp, ToolDeclaration, TurnId, WorkerId};
 
 use super::answers::FirstAnswers;
@@ -39,6 +40,16 @@ pub(crate) struct OfferTerms {
     pub(crate) resumable: bool,
     /// Known positions by session; `None` if the worker keeps no past of its own.
     pub(crate) known: Option<BTreeMap<SessionId, KnownPosition>>,
+}
+
+impl From<NodeTerms> for OfferTerms {
+    fn from(terms: NodeTerms) -> Self {
+        let NodeTerms { turns, history, memory, tools, resumable, known } = terms;
+        let known = known.map(|known| {
+            known.into_iter().map(|(session, seq)| (session, KnownPosition::Seq(seq))).collect()
+        });
+        Self { turns, history, memory, tools, resumable, known }
+    }
 }
 
 /// A program that offers an agent, connected or expected back.

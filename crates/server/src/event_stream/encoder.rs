@@ -15,30 +15,20 @@ use super::SharedEvents;
 ///
 /// Encoders decide what is shared:
 ///
-/// - [`EncodedEvents::Shared`] is text that is equal for many readers. It is made, framed and
-///   compressed once, kept with its entry ([`TailEntry::shared`]), and sent without a copy.
-/// - [`EncodedEvents::Own`] is text that depends on the reader's state, such as a sequence number
-///   of its own. It is made, framed and compressed for this reader alone. The wake-up, the write
-///   and the entry are still shared.
+/// - Text that is equal for many readers is kept with its entry ([`TailEntry::shared`]). It is
+///   made, framed and compressed once, and sent without a copy.
+/// - Text that depends on the reader's state, such as a sequence number of its own, is kept
+///   nowhere. It is made, framed and compressed for this reader alone. The wake-up, the write and
+///   the entry are still shared.
 ///
 /// Everything else is the same for all encoders, and none of it is their concern: chunks, gzip,
 /// keep-alives, slow readers, revoked keys, and the server's stop.
 pub(crate) trait EventEncoder: Send {
-    /// The events of the next entry.
-    fn encode(&mut self, entry: &TailEntry) -> EncodedEvents;
+    /// The events of the next entry, each of which ends with an empty line; `None` if the reader is
+    /// not shown the entry.
+    fn encode(&mut self, entry: &TailEntry) -> Option<Arc<SharedEvents>>;
 
     /// The last events, when the stream ends and the client still reads. Each ends with an empty
     /// line; empty text where the format has no word for an end.
     fn end(&mut self, closed: &StreamClosed) -> String;
-}
-
-/// The events of one entry, as one reader is sent them. Each event ends with an empty line.
-pub(crate) enum EncodedEvents {
-    /// The reader is not shown this entry.
-    Nothing,
-    /// Text that readers share.
-    Shared(Arc<SharedEvents>),
-    /// Text of this reader alone.
-    #[cfg_attr(not(test), expect(dead_code, reason = "formats with state are not built yet"))]
-    Own(String),
 }

@@ -19,6 +19,6 @@ mod shared_events;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use encoder::{EncodedEvents, EventEncoder};
+pub(crate) use encoder::EventEncoder;
 pub(crate) use reader::EventStream;
 pub(crate) use shared_events::SharedEvents;

@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use thoughtwire_hub::{DirectSink, TailEntry, WakeSignal};
 use thoughtwire_proto::rest::StreamClosed;
 
-use super::gzip::{self, GzipMember, GzipPiece};
-use super::shared_events::Chunk;
-use super::{EncodedEvents, EventEncoder};
+use super::EventEncoder;
+use super::gzip::{self, GzipMember};
+use super::shared_events::{Chunk, SharedEvents};
 use crate::metrics::ServerMetrics;
 use crate::takeover::BodyFraming;
 use crate::upgraded_stream::{SharedWriter, UpgradedStream, poll_write_queue};
@@ -114,31 +114,24 @@ impl StreamOutput {
 
     /// Encodes one entry. The result is the number of bytes that it adds.
     fn add(&mut self, entry: &TailEntry) -> usize {
-        match self.encoder.encode(entry) {
-            EncodedEvents::Nothing => 0,
-            EncodedEvents::Shared(events) => match &mut self.member {
-                None => self.queue(events.plain()),
-                Some(member) => {
-                    member.add(events.gzip());
-                    self.queue(events.gzip().blocks())
-                }
-            },
-            EncodedEvents::Own(text) => self.text(&text),
+        self.encoder.encode(entry).map_or(0, |events| self.events(&events))
+    }
+
+    /// Queues events. The result is the number of bytes that they add.
+    fn events(&mut self, events: &SharedEvents) -> usize {
+        match &mut self.member {
+            None => self.queue(events.plain()),
+            Some(member) => {
+                member.add(events.gzip());
+                self.queue(events.gzip().blocks())
+            }
         }
     }
 
-    /// Queues text of this reader alone. The result is the number of bytes that it adds.
-    pub(super) fn text(&mut self, text: &str) -> usize {
-        if text.is_empty() {
-            return 0;
-        }
-        match &mut self.member {
-            None => self.queue(&Chunk::new(text.as_bytes())),
-            Some(member) => {
-                let piece = GzipPiece::new(text.as_bytes());
-                member.add(&piece);
-                self.queue(piece.blocks())
-            }
+    /// Queues text of this reader alone.
+    pub(super) fn text(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.events(&SharedEvents::new(text));
         }
     }
 

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use super::output::{ContentCoding, MAX_UNSENT};
 use super::reader::EventStreamReader;
-use super::{EncodedEvents, EventEncoder, EventStream, SharedEvents};
+use super::{EventEncoder, EventStream, SharedEvents};
 use crate::metrics::ServerMetrics;
 use crate::phase::Phase;
 use crate::takeover::BodyFraming;
@@ -63,12 +63,12 @@ fn record(entry: &TailEntry) -> Option<&Record> {
 }
 
 impl EventEncoder for StatelessEncoder {
-    fn encode(&mut self, entry: &TailEntry) -> EncodedEvents {
-        let Some(record) = record(entry) else { return EncodedEvents::Nothing };
+    fn encode(&mut self, entry: &TailEntry) -> Option<Arc<SharedEvents>> {
+        let record = record(entry)?;
         let text = || format!("data: {}\n\n", serde_json::to_string(record).unwrap());
         let shared =
             entry.shared(|_: &Arc<SharedEvents>| true, |_| Arc::new(SharedEvents::new(&text())));
-        EncodedEvents::Shared(Arc::clone(&shared))
+        Some(Arc::clone(&shared))
     }
 
     fn end(&mut self, _: &StreamClosed) -> String {
@@ -77,11 +77,12 @@ impl EventEncoder for StatelessEncoder {
 }
 
 impl EventEncoder for NumberingEncoder {
-    fn encode(&mut self, entry: &TailEntry) -> EncodedEvents {
-        let Some(record) = record(entry) else { return EncodedEvents::Nothing };
+    fn encode(&mut self, entry: &TailEntry) -> Option<Arc<SharedEvents>> {
+        let record = record(entry)?;
         self.0 += 1;
         let data = serde_json::to_string(record).unwrap();
-        EncodedEvents::Own(format!("id: {}\ndata: {data}\n\n", self.0))
+        let text = format!("id: {}\ndata: {data}\n\n", self.0);
+        Some(Arc::new(SharedEvents::new(&text)))
     }
 
     fn end(&mut self, _: &StreamClosed) -> String {

@@ -15,7 +15,7 @@ use thoughtwire_proto::{
 use tokio::sync::Notify;
 
 use crate::access::Identity;
-use crate::event_stream::{EncodedEvents, EventEncoder, EventStream, SharedEvents};
+use crate::event_stream::{EventEncoder, EventStream, SharedEvents};
 use crate::takeover::Takeover;
 
 use super::{
@@ -125,13 +125,13 @@ struct RecordEvent {
 }
 
 impl EventEncoder for RecordEncoder {
-    fn encode(&mut self, entry: &TailEntry) -> EncodedEvents {
+    fn encode(&mut self, entry: &TailEntry) -> Option<Arc<SharedEvents>> {
         let record = match &entry.emitted().emission {
             Emission::Record(record) => record,
             Emission::Delta(_)
             | Emission::Partial(_)
             | Emission::Status { .. }
-            | Emission::Presence { .. } => return EncodedEvents::Nothing,
+            | Emission::Presence { .. } => return None,
         };
         let shared = entry.shared(
             |made: &RecordEvent| made.epoch == self.epoch,
@@ -141,7 +141,7 @@ impl EventEncoder for RecordEncoder {
                 RecordEvent { epoch: self.epoch.clone(), event }
             },
         );
-        EncodedEvents::Shared(Arc::clone(&shared.event))
+        Some(Arc::clone(&shared.event))
     }
 
     fn end(&mut self, closed: &StreamClosed) -> String {

@@ -254,21 +254,8 @@ impl ChangesTask {
         let changes = self.untold.to_save();
         let bodies = changes.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
         let bodies: Vec<_> = bodies.iter().map(|body| Text(body)).collect();
-        // A change that only the node of a session has to learn of.
-        let of_session = |change: &StoreChange| match change {
-            StoreChange::Overlong(overlong) => Some(overlong.session.clone()),
-            StoreChange::Keys
-            | StoreChange::Agent { .. }
-            | StoreChange::AgentDeleted { .. }
-            | StoreChange::SessionDeleted { .. }
-            | StoreChange::Listings(_)
-            | StoreChange::AllListings
-            | StoreChange::NodeGone { .. }
-            | StoreChange::ChatOpened { .. } => None,
-        };
-        let sessions: Vec<_> = changes.iter().map(of_session).collect();
-        let sessions: Vec<_> =
-            sessions.iter().map(|session| session.as_ref().map(|id| Text(id.as_str()))).collect();
+        let sessions = changes.iter().map(|change| change.session().map(|id| Text(id.as_str())));
+        let sessions: Vec<_> = sessions.collect();
         only_row(
             sql,
             "WITH added AS (

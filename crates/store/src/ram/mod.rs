@@ -99,10 +99,8 @@ impl RamDisk {
         node: Option<&NodeIdentity>,
     ) -> Arc<RamDatabase> {
         let mut tables = self.tables();
-        let node = node.map(|node| RamNode::register(&mut tables, node, now));
-        if node.is_none() {
-            tables.close_connections(now);
-        }
+        let node = node.map(|node| RamNode::register(&mut tables, node));
+        tables.close_connections(now);
         drop(tables);
         Arc::new(RamDatabase {
             node,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use thoughtwire_proto::{SessionId, Timestamp};
+use thoughtwire_proto::SessionId;
 use tokio::sync::watch;
 
 use super::tables::Tables;
@@ -74,7 +74,7 @@ struct OwnLease {
 
 impl RamNode {
     /// Registers a node. An earlier process of the same node is declared dead.
-    pub(super) fn register(tables: &mut Tables, node: &NodeIdentity, now: Timestamp) -> Self {
+    pub(super) fn register(tables: &mut Tables, node: &NodeIdentity) -> Self {
         let is_earlier = |row: &NodeRow| row.id == node.id && row.state == NodeState::Live;
         tables.end(is_earlier, NodeState::Dead);
         let incarnation = tables.nodes.len() as u64 + 1;
@@ -85,7 +85,6 @@ impl RamNode {
             state: NodeState::Live,
             lease_until: tables.time + LEASE,
         });
-        tables.close_connections(now);
         let changes = StoreChanges::shared();
         changes.set_other_nodes(tables.other_nodes(incarnation));
         let lease = OwnLease {
@@ -256,19 +255,7 @@ impl Tables {
     }
 
     fn tell(&mut self, by: Option<u64>, change: StoreChange) {
-        let to = match &change {
-            StoreChange::Overlong(overlong) => {
-                self.session(&overlong.session).and_then(|row| row.node)
-            }
-            StoreChange::Keys
-            | StoreChange::Agent { .. }
-            | StoreChange::AgentDeleted { .. }
-            | StoreChange::SessionDeleted { .. }
-            | StoreChange::Listings(_)
-            | StoreChange::AllListings
-            | StoreChange::NodeGone { .. }
-            | StoreChange::ChatOpened { .. } => None,
-        };
+        let to = change.session().and_then(|id| self.session(id)).and_then(|row| row.node);
         Arc::make_mut(&mut self.changes).push(ChangeRow { by, to, change });
     }
 

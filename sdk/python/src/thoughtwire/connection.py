@@ -205,6 +205,8 @@ class Connection:
         welcome = _decode(await asyncio.wait_for(socket.recv(), _CONNECT_TIMEOUT))
         if not isinstance(welcome, frames.Welcome):
             return "the server did not send a welcome"
+        if self.state == "closed":
+            return "the client was closed"
         self._max_frame_bytes = welcome.limits.frame_bytes
         backoff.reset()
         self._unwritten.clear()

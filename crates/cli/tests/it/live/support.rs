@@ -172,6 +172,16 @@ impl Live {
     }
 }
 
+impl Drop for Live {
+    /// Ends the process. Another one can have its directory and address at once.
+    fn drop(&mut self) {
+        drop(self.child.start_kill());
+        while let Ok(None) = self.child.try_wait() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
 fn serve(dir: &Path, limit: Option<&str>) -> Command {
     let binary = env!("CARGO_BIN_EXE_thoughtwire");
     let mut command = match limit {

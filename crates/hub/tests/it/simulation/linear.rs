@@ -1,5 +1,5 @@
-//! Linearizability of a session's log: what people were told fits one order of all operations, and
-//! that order respects real time.
+//! Linearizability of a session's log. All answers must fit one order of the operations. An
+//! operation that returned before another began must come first in it.
 //!
 //! The sequential specification is an append-only log with idempotent ids:
 //!
@@ -25,9 +25,9 @@
 //! They may be ahead of a session's owner: for as long as it takes the owner to learn that a write
 //! is committed, they show a record that nobody was acknowledged and no subscriber has.
 //!
-//! A send whose outcome is unknown may take effect at any time after its invocation, or never. One
-//! that was refused never does. A record that a subscriber gets is a read that says only that the
-//! log had it: it may be late, so its invocation is as early as can be.
+//! A send with an unknown outcome may take effect at any time after its invocation, or never. A
+//! refused send never takes effect. A record that a subscriber receives counts as a read. It may
+//! arrive late, so the read is taken to begin as early as possible.
 
 use std::collections::HashMap;
 

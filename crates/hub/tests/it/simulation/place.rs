@@ -75,8 +75,8 @@ impl ReadPlace {
         texts.shows(self.room, item, &open.turn, &open.text)
     }
 
-    /// `shaken`: what a failing disk did not take of a sentence is lost with its turn. `has_nodes`:
-    /// of a sentence that another node cuts there is what was on disk.
+    /// With `shaken`, a text may lose what a failing disk did not save. With `has_nodes`, it may
+    /// lose what was not on disk when another node took the session.
     pub(crate) fn record(
         &mut self,
         record: &Record,

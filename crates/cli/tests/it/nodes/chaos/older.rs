@@ -1,7 +1,7 @@
 //! A client of an older protocol, which has no command ids and no cursor.
 //!
-//! It cannot repeat an input whose answer it did not get. It sends the next one, and the answer to
-//! that shows that nothing before it was lost.
+//! It cannot repeat an input whose answer it did not get. It sends the next input instead. The
+//! server answers that one only after everything before it.
 
 use std::sync::Arc;
 use std::time::Duration;
