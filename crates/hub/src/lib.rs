@@ -47,6 +47,7 @@ mod retention;
 mod retention_limits;
 mod services;
 mod session;
+mod store_wait;
 mod subscription;
 mod tail;
 mod tool_names;
@@ -55,7 +56,7 @@ mod watching;
 mod worker_connection;
 mod workers;
 
-pub use agent::{Agent, Turn};
+pub use agent::{Agent, Turn, unread_code};
 pub use await_turn::AwaitedTurn;
 pub use clients::{Client, ClientId};
 pub use clock::{Clock, new_id, now};

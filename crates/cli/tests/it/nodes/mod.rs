@@ -3,6 +3,7 @@
 mod chaos;
 mod clients;
 mod deaths;
+mod lost_database;
 mod pooler;
 mod relay;
 mod support;
