@@ -231,6 +231,8 @@ impl SessionRegistry {
                         },
                     }
                 }
+                // The next owner goes on with it.
+                Err(NotLoaded::StoreLost(_)) if self.services.stopping().is_some() => stopping(),
                 Err(NotLoaded::StoreLost(refusal)) => match &tail {
                     Some(tail) => {
                         let wait = store_wait.get_or_insert_with(|| StoreWait::begin(tail, None));

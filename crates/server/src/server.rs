@@ -414,7 +414,7 @@ async fn ready(State(shared): State<ConnectionState>) -> Response {
 async fn not_found(State(shared): State<ConnectionState>, request: Request) -> Response {
     // Elsewhere than on its own path the sub-protocol chooses the native wire.
     if is_upgrade(request.headers()) && offers_native(request.headers()) {
-        return upgrade(&shared, request, SocketDialect::Native);
+        return upgrade(&shared, request, SocketDialect::Native).await;
     }
     let base = &shared.config.base_path;
     if base.is_bare(request.uri()) {
@@ -455,15 +455,17 @@ async fn root(State(shared): State<ConnectionState>, request: Request) -> Respon
 async fn memgpt(State(shared): State<ConnectionState>, request: Request) -> Response {
     let native = offers_native(request.headers());
     upgrade(&shared, request, if native { SocketDialect::Native } else { SocketDialect::Memgpt })
+        .await
 }
 
 async fn sparky(State(shared): State<ConnectionState>, request: Request) -> Response {
     let native = offers_native(request.headers());
     upgrade(&shared, request, if native { SocketDialect::Native } else { SocketDialect::Sparky })
+        .await
 }
 
 async fn native(State(shared): State<ConnectionState>, request: Request) -> Response {
-    upgrade(&shared, request, SocketDialect::Native)
+    upgrade(&shared, request, SocketDialect::Native).await
 }
 
 fn url_of(address: &SocketAddr, tls: bool) -> String {

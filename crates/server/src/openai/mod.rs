@@ -59,7 +59,7 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
 
 /// Authenticates the caller of every request and checks its permission.
 async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
-    let identity = match rest.access.request(request.headers(), request.uri()) {
+    let identity = match rest.access.request(request.headers(), request.uri()).await {
         Ok(Some(identity)) => identity,
         Ok(None) => return OpenAiRefusal::from(unauthorized(KEY_NEEDED)).into_response(),
         Err(refusal) => return OpenAiRefusal::from(refusal).into_response(),

@@ -210,7 +210,7 @@ async fn authorize(
         }
     };
     if need != RequiredScope::Open {
-        let identity = match rest.access.request(request.headers(), request.uri()) {
+        let identity = match rest.access.request(request.headers(), request.uri()).await {
             Ok(Some(identity)) => identity,
             Ok(None) => return refuse(unauthorized(KEY_NEEDED)),
             Err(refusal) => return refuse(refusal),

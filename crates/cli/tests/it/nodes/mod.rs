@@ -7,6 +7,7 @@ mod lost_database;
 mod pooler;
 mod relay;
 mod support;
+mod tickets;
 mod workers;
 
 pub(crate) use support::SharedDatabase;
