@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thoughtwire_proto::{Event, Record, SessionId, StreamKind, TurnEvent, TurnId};
+use thoughtwire_proto::{Event, SessionId, StreamKind, TurnEvent, TurnId};
 use thoughtwire_store::{NodeIdentity, OpenItem, Store, StoreError};
 use tokio_postgres::NoTls;
 
@@ -166,10 +166,10 @@ async fn many_sessions_are_taken_at_once_and_each_keeps_its_own_text() {
     }
 }
 
-/// Whether a record is a message that was cut, with this text.
-fn is_cut_text(record: &Record, kept: &str) -> bool {
+/// Whether an event is a message that was cut, with this text.
+fn is_cut_text(event: &Event, kept: &str) -> bool {
     matches!(
-        &record.event,
+        event,
         Event::Turn(TurnEvent::Message { text, complete: false, .. }) if text == kept
     )
 }
