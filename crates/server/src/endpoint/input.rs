@@ -69,7 +69,7 @@ impl InputSender<'_> {
         let reader = self.attach(Some(before)).await?;
         let mut shown_after = before;
         for (at, (call, answer)) in answers.into_iter().enumerate() {
-            let id = once_id("call_answer", call.as_str())?;
+            let id = call_answer_id(&call)?;
             let command = match answer {
                 CallAnswer::Returned(text) => {
                     let (status, content) = (ToolStatus::Success, None);
@@ -115,6 +115,14 @@ impl InputSender<'_> {
         let user = &self.caller.user;
         self.rest.hub.execute(user, from, id, self.session.clone(), command).await
     }
+}
+
+/// The id under which a call is answered.
+///
+/// # Errors
+/// Never: a digest is a valid id.
+pub(crate) fn call_answer_id(call: &CallId) -> Result<CommandId, Refusal> {
+    once_id("call_answer", call.as_str())
 }
 
 /// An id under which a command takes effect once for each `key`, of any length.

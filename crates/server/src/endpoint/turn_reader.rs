@@ -133,6 +133,18 @@ impl TurnReader {
         self.turn.as_ref()
     }
 
+    /// Position of the last record that was read.
+    pub(crate) fn seen(&self) -> Seq {
+        self.seen
+    }
+
+    /// Calls that the request's client was asked to run and that have not returned, as far as the
+    /// turn was read.
+    pub(crate) fn awaited_calls(&self) -> Vec<CallId> {
+        let awaited = self.calls.iter().filter(|open| open.is_awaited);
+        awaited.map(|open| open.call.clone()).collect()
+    }
+
     /// The next step. [`TurnStep::Quiet`] comes before each wait.
     ///
     /// # Errors

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use thoughtwire_hub::ThreadSeed;
-use thoughtwire_proto::{HistoryEntry, Role};
+use thoughtwire_proto::{HistoryEntry, Refusal, RefusalCode, Role};
 
+use super::tools::ClientCall;
 use super::{OpenAiRefusal, OpenAiResult};
+use crate::endpoint::CallAnswer;
 
 /// One message of a request, in the order of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,18 +39,25 @@ pub(super) struct RequestConversation {
     said: Vec<String>,
     /// Results of calls behind it.
     results: Vec<ToolResult>,
+    /// Whether a text behind it is blank. It is left out.
+    has_blank: bool,
 }
 
 /// Result of a call.
 #[derive(Debug)]
 pub(super) struct ToolResult {
-    pub(super) id: String,
+    id: String,
     /// Name of the tool, if the call is among the messages.
     name: Option<String>,
-    pub(super) text: String,
+    text: String,
 }
 
 impl ToolResult {
+    /// The result as the answer to a call; `None` if the id is not one of ours.
+    pub(super) fn answer(&self) -> Option<(ClientCall, CallAnswer)> {
+        ClientCall::read(&self.id).map(|call| (call, CallAnswer::Returned(self.text.clone())))
+    }
+
     /// The result as a sentence, for a session that does not know the call.
     fn sentence(&self) -> String {
         format!("{} returned: {}", self.name.as_deref().unwrap_or("The tool"), self.text)
@@ -80,6 +89,9 @@ impl RequestConversation {
             match message {
                 RequestMessage::Instructions(text) => conversation.instructions.push(text),
                 RequestMessage::User(text) if is_past => conversation.remember(Role::User, text),
+                RequestMessage::User(text) if text.trim().is_empty() => {
+                    conversation.has_blank = true;
+                }
                 RequestMessage::User(text) => conversation.said.push(text),
                 RequestMessage::Assistant(text) => conversation.remember(Role::Assistant, text),
                 RequestMessage::Call { id, name, arguments } => {
@@ -106,6 +118,10 @@ impl RequestConversation {
     /// Checks that something in the messages is new. `param` is their place in the request.
     pub(super) fn check(&self, param: &str) -> OpenAiResult<()> {
         if self.said.is_empty() && self.results.is_empty() {
+            if self.has_blank {
+                let refusal = Refusal::new(RefusalCode::EmptyText, "the user's message is empty");
+                return Err(OpenAiRefusal::from(refusal).about(param));
+            }
             let message = "the last message has to be the user's, or the result of a tool";
             return Err(OpenAiRefusal::of_param(param, message));
         }
@@ -177,6 +193,11 @@ mod tests {
             ["one", "Called look({}).", "look returned: a door", "I see a door.", "two"]
         );
         assert_eq!(input, "look returned: a key\n\nthree");
-        assert!(RequestConversation::new(vec![user("one"), call("c-1")]).check("input").is_err());
+        let nothing_new = [vec![user("one"), call("c-1")], vec![user(" \n")], Vec::new()];
+        for messages in nothing_new {
+            assert!(RequestConversation::new(messages).check("input").is_err());
+        }
+        let blank = RequestConversation::new(vec![user("one"), user("")]);
+        assert_eq!(blank.said().as_deref(), Some("one"));
     }
 }

@@ -10,8 +10,8 @@ mod error;
 mod models;
 mod responses;
 mod session;
-mod shown;
 mod tools;
+mod turn_request;
 
 use std::sync::Arc;
 
@@ -49,7 +49,8 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
         .route("/models/{model}", get(models::show))
         .route("/chat/completions", post(chat::complete))
         .route("/responses", post(responses::create))
-        .route("/responses/{response}", get(responses::show))
+        .route("/responses/{response}", get(responses::show).delete(responses::delete))
+        .route("/responses/{response}/input_items", get(responses::input_items))
         .route("/responses/{response}/cancel", post(responses::cancel))
         .method_not_allowed_fallback(no_method)
         .fallback(no_path)

@@ -1,13 +1,16 @@
 //! The session that a request is about.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 use thoughtwire_hub::{ThreadSeed, Threads};
-use thoughtwire_proto::{AgentProfile, CommandId, Refusal, RefusalCode, SessionCommand, SessionId};
+use thoughtwire_proto::{CommandId, Refusal, RefusalCode, SessionCommand, SessionId};
+use thoughtwire_store::StoredSession;
 
+use super::turn_request::TurnRequest;
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
-use crate::access::Identity;
 use crate::endpoint::once_id;
-use crate::rest::{IdempotencyHeader, RestState};
+use crate::rest::IdempotencyHeader;
 
 /// Number of hexadecimal digits of our sessions' ids.
 const ID_DIGITS: usize = 32;
@@ -47,48 +50,85 @@ impl NamedSession {
     }
 }
 
-/// Finds the session that a request names, or opens one with `seed`.
-pub(super) async fn choose(
-    rest: &RestState,
-    caller: &Identity,
-    agent: &AgentProfile,
-    name: NamedSession,
-    seed: ThreadSeed,
-    once: Option<&CommandId>,
-) -> OpenAiResult<SessionId> {
-    let (user, threads) = (&caller.user, Threads::new(&rest.hub));
-    let id = match name {
-        NamedSession::Nothing => {
-            let keep = rest.keep_completions;
-            return Ok(threads.fresh(user, once.cloned(), agent, seed, Some(keep)).await?.thing);
-        }
-        NamedSession::Id(id) => id,
-        NamedSession::Thread(name) => {
-            let made = threads.named(user, agent, &name, seed.clone()).await?;
-            if !made.duplicate {
-                return Ok(made.thing);
-            }
-            made.thing
-        }
-    };
-    own(rest, caller, agent, &id).await?;
-    if let Some(instructions) = seed.instructions {
-        let command = SessionCommand::Instruct { instructions };
-        rest.hub.execute(user, Some(CLIENT_NAME.to_owned()), None, id.clone(), command).await?;
-    }
-    Ok(id)
+/// The session in which a request takes effect.
+pub(super) struct ChosenSession {
+    pub(super) id: SessionId,
+    /// Whether it was opened for the request.
+    pub(super) is_new: bool,
 }
 
-/// Checks that a session is the caller's and the agent's.
-pub(super) async fn own(
-    rest: &RestState,
-    caller: &Identity,
-    agent: &AgentProfile,
+/// Finds the session that a request names, or opens one with `seed`. One without a name is deleted
+/// once it is idle for `keep`.
+pub(super) async fn choose(
+    request: &TurnRequest<'_>,
+    name: NamedSession,
+    seed: ThreadSeed,
+    keep: Option<Duration>,
+) -> OpenAiResult<ChosenSession> {
+    let TurnRequest { rest, caller, agent, once, .. } = request;
+    let (user, threads) = (&caller.user, Threads::new(&rest.hub));
+    let made = match name {
+        NamedSession::Nothing => threads.fresh(user, once.clone(), agent, seed, keep).await?,
+        NamedSession::Id(id) => return entered(request, id, seed.instructions).await,
+        NamedSession::Thread(name) => {
+            let made = threads.named(user, agent, &name, seed.clone()).await?;
+            if made.duplicate {
+                return entered(request, made.thing, seed.instructions).await;
+            }
+            made
+        }
+    };
+    Ok(ChosenSession { id: made.thing, is_new: !made.duplicate })
+}
+
+/// Goes on in a session that exists, with new instructions if there are any.
+async fn entered(
+    request: &TurnRequest<'_>,
+    id: SessionId,
+    instructions: Option<String>,
+) -> OpenAiResult<ChosenSession> {
+    own(request, &id).await?;
+    // A repetition does not bring earlier instructions back.
+    if let Some(instructions) = instructions
+        && !took_effect(request, &id).await?
+    {
+        let (user, from) = (&request.caller.user, Some(CLIENT_NAME.to_owned()));
+        let command = SessionCommand::Instruct { instructions };
+        request.rest.hub.execute(user, from, None, id.clone(), command).await?;
+    }
+    Ok(ChosenSession { id, is_new: false })
+}
+
+/// Whether a request with the same key took effect in a session before.
+pub(super) async fn took_effect(
+    request: &TurnRequest<'_>,
     session: &SessionId,
-) -> OpenAiResult<()> {
+) -> OpenAiResult<bool> {
+    match &request.once {
+        Some(id) => has_receipt(request, session, id).await,
+        None => Ok(false),
+    }
+}
+
+/// Whether a command with an id took effect in a session.
+pub(super) async fn has_receipt(
+    request: &TurnRequest<'_>,
+    session: &SessionId,
+    id: &CommandId,
+) -> OpenAiResult<bool> {
+    let logs = request.rest.hub.store().logs();
+    Ok(logs.receipt(&request.caller.user, session, id).await?.is_some())
+}
+
+/// Finds a session of the caller and the agent.
+pub(super) async fn own(
+    request: &TurnRequest<'_>,
+    session: &SessionId,
+) -> OpenAiResult<StoredSession> {
+    let TurnRequest { rest, caller, agent, .. } = request;
     let stored = rest.own(&caller.user, session).await?;
     if stored.agent == agent.id {
-        return Ok(());
+        return Ok(stored);
     }
     let name = &agent.spec.name;
     let reason = format!("session {session} is not a session of the model {name}");
