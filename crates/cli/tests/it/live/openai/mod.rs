@@ -1,5 +1,7 @@
 //! The OpenAI-compatible endpoint, driven by PyPI's and npm's `openai` and by raw requests.
 
+mod ends;
+
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -222,6 +224,33 @@ async fn responses_run_in_the_background_and_are_cancelled() {
 }
 
 #[tokio::test]
+async fn a_response_behind_an_older_one_is_in_a_branch() {
+    let (live, _) = with_ada().await;
+    live.agent("slow", "load:items=100000,bytes=40,deltas=yes,rate=20").await;
+    for scenario in ["branches", "branches_at_once", "branches_of_open_turns"] {
+        drive(&live, scenario, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn responses_list_their_input_and_are_deleted() {
+    let (live, _) = with_ada().await;
+    live.agent("slow", "load:items=100000,bytes=40,deltas=yes,rate=20").await;
+    for scenario in ["input_items", "deletion"] {
+        drive(&live, scenario, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn input_that_no_client_makes_changes_nothing() {
+    let guarded = Guarded::start().await;
+    let (_, ada) = guarded.key("ada", &["chat", "agents"]).await;
+    let draft = json!({"name": "ada", "model": "offline"});
+    assert_eq!(guarded.call(&ada, "POST", "/v1/agents", Some(draft)).await.0, 201);
+    drive(&guarded.live, "odd_input", &[&ada]).await;
+}
+
+#[tokio::test]
 async fn a_stream_resumes_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let address = lasting_address();
@@ -257,7 +286,7 @@ async fn npms_client_converses_resumes_and_cancels() {
     live.agent("slow", "load:items=100000,bytes=40,deltas=yes,rate=20").await;
     let ask = json!({"permissions": {"calculator": "ask"}});
     assert_eq!(call(&live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
-    for scenario in ["chat", "responses", "cancel"] {
+    for scenario in ["chat", "responses", "tools", "branch", "cancel"] {
         let printed = run_module(include_str!("client.mjs"), &[&live.url, scenario]).await;
         assert_eq!(printed, "ok\n", "{scenario}");
     }
