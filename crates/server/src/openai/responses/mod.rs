@@ -22,7 +22,7 @@ use thoughtwire_proto::{Refusal, RefusalCode};
 
 use super::body::OpenAiBody;
 use super::conversation::{RequestConversation, ToolResult};
-use super::session::{self, NamedSession};
+use super::session::NamedSession;
 use super::tools::OfferedTools;
 use super::turn_request::{FollowedTurn, TurnRequest};
 use super::{OpenAiRefusal, OpenAiResult};
@@ -159,14 +159,15 @@ async fn previous<'a>(
     named: &NamedSession,
 ) -> OpenAiResult<Option<StoredResponse<'a>>> {
     let Some(id) = request.previous_response_id.as_deref() else { return Ok(None) };
-    let unknown = |_| no_response(id).about("previous_response_id");
-    let previous = StoredResponse::find(turn.rest, turn.caller, id).await.map_err(unknown)?;
-    session::own(turn, &previous.session.id).await.map_err(unknown)?;
+    const PARAM: &str = "previous_response_id";
+    let found = StoredResponse::find(turn.rest, turn.caller, id).await;
+    let previous = found.map_err(|no| no.about(PARAM))?;
+    if previous.session.agent != turn.agent.id {
+        return Err(no_response(id).about(PARAM));
+    }
     if *named != NamedSession::Nothing && *named != NamedSession::Id(previous.session.id.clone()) {
-        return Err(OpenAiRefusal::of_param(
-            "previous_response_id",
-            "the response is in another session than the one that the request names",
-        ));
+        let message = "the response is in another session than the one that the request names";
+        return Err(OpenAiRefusal::of_param(PARAM, message));
     }
     Ok(Some(previous))
 }

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use thoughtwire_proto::{
-    AgentProfile, Event, InputEvent, Record, Refusal, RefusalCode, Seq, SessionCommand,
+    AgentProfile, Event, InputEvent, Record, Refusal, RefusalCode, Seq, SessionCommand, TurnId,
 };
 use thoughtwire_store::StoredSession;
 
@@ -14,7 +14,7 @@ use super::run::ResponseRun;
 use crate::access::Identity;
 use crate::endpoint::{SessionReader, TurnReader};
 use crate::openai::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
-use crate::rest::RestState;
+use crate::rest::{RestRefusal, RestState};
 
 /// Records of one read of the log.
 const RECORDS: usize = 256;
@@ -37,7 +37,10 @@ impl<'a> StoredResponse<'a> {
     ) -> OpenAiResult<Self> {
         let unknown = || no_response(id);
         let read = ResponseId::read(id).ok_or_else(unknown)?;
-        let session = rest.own(&caller.user, &read.session).await.map_err(|_| unknown())?;
+        let own = rest.own(&caller.user, &read.session).await;
+        let session = own.map_err(|RestRefusal(refusal)| {
+            if refusal.code == RefusalCode::UnknownSession { unknown() } else { refusal.into() }
+        })?;
         if session.state.head() <= read.place.before {
             return Err(unknown());
         }
@@ -125,7 +128,7 @@ impl<'a> StoredResponse<'a> {
     }
 
     /// The response's turn, if it has started.
-    async fn first_turn(&self) -> OpenAiResult<Option<thoughtwire_proto::TurnId>> {
+    async fn first_turn(&self) -> OpenAiResult<Option<TurnId>> {
         let mut run = self.follow().await?;
         run.catch_up().await?;
         Ok(run.turn().cloned())

@@ -108,14 +108,26 @@ const scenarios = {
   async branch() {
     const ask = (input, previous_response_id) =>
       client.responses.create({ model: "ada", input, previous_response_id });
-    const first = await ask("what is 1+1?");
-    const second = await ask("what is 2+2?", first.id);
+    const first = await ask("remember that tea is hot");
+    const second = await ask("remember that ice is cold", first.id);
     assert.equal(second.conversation.id, first.conversation.id);
-    const branch = await ask("what is 3+3?", first.id);
+    const branch = await ask("remember that snow is white", first.id);
     assert.notEqual(branch.conversation.id, first.conversation.id);
     await client.responses.delete(branch.id);
     await assert.rejects(client.responses.retrieve(branch.id), OpenAI.NotFoundError);
     await assert.rejects(client.responses.delete(second.id), OpenAI.ConflictError);
+  },
+
+  // Goes on with a response after the server was killed; `begun` is what a reader has of it.
+  async resume(response, begun) {
+    let { text, last } = JSON.parse(begun);
+    const stream = await client.responses.retrieve(response, { stream: true, starting_after: last });
+    for await (const event of stream) {
+      assert.equal(event.sequence_number, last + 1);
+      last = event.sequence_number;
+      if (event.type === "response.output_text.delta") text += event.delta;
+    }
+    assert.equal(text, (await client.responses.retrieve(response)).output_text);
   },
 
   // Reads the beginning of a slow response and cancels it from beside.

@@ -81,11 +81,20 @@ async fn an_approval_comes_from_beside() {
 }
 
 #[tokio::test]
-async fn two_clients_share_a_session_and_a_native_client_sees_the_same() {
+async fn two_completions_share_a_session_and_a_native_client_sees_the_same() {
+    two_share_a_session("together").await;
+}
+
+#[tokio::test]
+async fn two_responses_share_a_session_and_a_native_client_sees_the_same() {
+    two_share_a_session("response_together").await;
+}
+
+async fn two_share_a_session(scenario: &str) {
     let (live, session) = with_ada().await;
     let mut native = live.native().await;
     native.attach(&session, Some(0)).await;
-    let printed = drive(&live, "together", &[&session]).await;
+    let printed = drive(&live, scenario, &[&session]).await;
     let replies: Value = serde_json::from_str(&printed).unwrap();
     let frames = [native.turn().await, native.turn().await].concat();
     let mut asked = Vec::new();
@@ -268,6 +277,8 @@ async fn a_stream_resumes_after_a_kill() {
     live.kill().await;
     let live = Live::on(dir.path(), &flags).await;
     drive(&live, "go_on", &[&response, &begun]).await;
+    let resumed = [live.url.as_str(), "resume", &response, &begun];
+    assert_eq!(run_module(include_str!("client.mjs"), &resumed).await, "ok\n");
     let session = response.split('_').nth(1).unwrap();
     let path = format!("/v1/sessions/{session}/events?limit=1000");
     let (_, page) = call(&live, "GET", &path, &[], None).await;

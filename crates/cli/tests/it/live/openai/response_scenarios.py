@@ -1,6 +1,7 @@
 """Responses: conversations, streams that resume, and cancels."""
 
 import json
+import threading
 
 import openai
 from common import (
@@ -108,6 +109,30 @@ def response_approval():
         wanted = "The owner denied" if answer == "denied" else "calculator says: 42"
         assert wanted in text, text
         assert answer == "rest" or rest.output_text == text, (rest, text)
+
+
+def response_together(session):
+    """Two clients at once on one session, of which one streams. Prints the replies."""
+    replies = {}
+
+    def ask(text, stream):
+        asked = {"input": text, "conversation": session}
+        if stream:
+            (*_, last) = numbered(responses(**asked, stream=True))
+            reply = last.response
+        else:
+            reply = responses(**asked)
+        assert session_of(reply) == session
+        replies[text] = reply.output[-1].content[0].text
+
+    texts = [f"what is 6*{factor}?" for factor in (7, 8)]
+    threads = [threading.Thread(target=ask, args=(text, text == texts[0])) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(replies) == 2, replies
+    print(json.dumps(replies))
 
 
 def response_background():
