@@ -139,7 +139,7 @@ impl TurnReader {
     }
 
     /// Calls that the request's client was asked to run and that have not returned, as far as the
-    /// turn was read.
+    /// turn was read. There are none once it has ended.
     pub(crate) fn awaited_calls(&self) -> Vec<CallId> {
         let awaited = self.calls.iter().filter(|open| open.is_awaited);
         awaited.map(|open| open.call.clone()).collect()
@@ -229,6 +229,7 @@ impl TurnReader {
         }
         self.note_call(&record.event);
         if let Event::Turn(TurnEvent::Ended { outcome, code, reason, .. }) = &record.event {
+            self.calls.clear();
             let (code, reason) = (code.clone(), reason.clone());
             return Some(TurnStep::Ended { outcome: *outcome, code, reason });
         }

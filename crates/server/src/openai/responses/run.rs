@@ -67,7 +67,7 @@ impl ResponseRun {
         self.reader.seen()
     }
 
-    /// Calls that the client was asked to run and that had not returned where the response ended.
+    /// Calls that the client was asked to run, if the response waits for them.
     pub(super) fn awaited_calls(&self) -> Vec<CallId> {
         self.reader.awaited_calls()
     }
@@ -124,7 +124,7 @@ impl ResponseRun {
         {
             match self.hub.save_open_text(&self.user, &self.session).await {
                 Ok(()) => self.encoder.saved(&live),
-                // Another node has the session, or the disk does not take it now.
+                // The disk does not take it now, or the node that has the session is gone.
                 Err(_) => self.is_live = false,
             }
         }

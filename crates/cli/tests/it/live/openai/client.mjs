@@ -118,6 +118,26 @@ const scenarios = {
     await assert.rejects(client.responses.delete(second.id), OpenAI.ConflictError);
   },
 
+  // How turns end. The worker ends them as their inputs say.
+  async ends() {
+    const model = "bob";
+    const ask = (text) => client.chat.completions.create({ model, messages: [user(text)] });
+    for (const [code, reason, detail] of [
+      ["model_length", "length", "max_output_tokens"],
+      ["model_filtered", "content_filter", "content_filter"],
+      ["done", "stop", undefined],
+    ]) {
+      assert.equal((await ask(code)).choices[0].finish_reason, reason);
+      const response = await client.responses.create({ model, input: code });
+      assert.equal(response.status, detail ? "incomplete" : "completed");
+      assert.equal(response.incomplete_details?.reason, detail);
+      assert.equal(response.usage.total_tokens, 128);
+    }
+    await assert.rejects(ask("out_of_tea"), OpenAI.InternalServerError);
+    const failed = await client.responses.create({ model, input: "out_of_tea" });
+    assert.deepEqual([failed.status, failed.error.code], ["failed", "out_of_tea"]);
+  },
+
   // Goes on with a response after the server was killed; `begun` is what a reader has of it.
   async resume(response, begun) {
     let { text, last } = JSON.parse(begun);

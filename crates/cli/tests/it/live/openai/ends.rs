@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{drive, with_ada};
+use super::{drive, run_module, with_ada};
 use crate::live::{Live, TestClient};
 use crate::nodes::SharedDatabase;
 
@@ -51,6 +51,8 @@ async fn every_end_of_a_turn_has_its_word_in_both_apis() {
     let live = Live::start().await;
     let bob = run_bob(&live).await;
     drive(&live, "ends", &[]).await;
+    let printed = run_module(include_str!("client.mjs"), &[&live.url, "ends"]).await;
+    assert_eq!(printed, "ok\n");
     bob.abort();
 }
 
