@@ -13,7 +13,7 @@ use crate::access::Identity;
 use crate::endpoint::{CallAnswer, InputSender, TurnPlace, TurnReader};
 use crate::rest::{IdempotencyHeader, RestState};
 
-/// What every request for a reply begins with.
+/// A request for a reply, with what it needs to begin.
 pub(super) struct TurnRequest<'a> {
     pub(super) rest: &'a Arc<RestState>,
     pub(super) caller: &'a Identity,

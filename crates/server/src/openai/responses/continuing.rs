@@ -78,7 +78,7 @@ impl Continuation {
     }
 }
 
-/// What happened in a session behind a response.
+/// Later events of a session: those behind a response.
 #[derive(Default)]
 struct LaterRecords {
     /// Whether clients of this API said something more.

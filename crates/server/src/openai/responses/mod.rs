@@ -188,7 +188,7 @@ async fn say(
     let keep = (request.store == Some(false)).then_some(turn.rest.keep_completions);
     let Some(previous) = previous else { return turn.say(named, seed, keep, text).await };
     let session = previous.session.id.clone();
-    // Of two requests behind one response, one goes on in its session.
+    // Only one of two requests behind a response goes on in its session.
     let _locked = turn.rest.locks.lock(&session).await;
     let continuation = match named {
         // The session is meant, whatever was said there.

@@ -150,8 +150,8 @@ def input_items():
     assert {key: getattr(items[1], key) for key in output} == output, items
     assert kinds_of(client().responses.input_items.list(call.id)) == ["message"]
     for wrong in ({"limit": 0}, {"limit": 101}, {"after": "msg_none"}, {"order": "up"}):
-        list_wrong = lambda wrong=wrong: client().responses.input_items.list(done.id, **wrong)  # noqa: E731
-        refusal(openai.BadRequestError, list_wrong)
+        items_of = client().responses.input_items.list
+        refusal(openai.BadRequestError, lambda wrong=wrong: items_of(done.id, **wrong))
 
 
 def deletion():

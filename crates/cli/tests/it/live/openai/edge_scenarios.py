@@ -111,7 +111,10 @@ def odd_input(key):
     hi = [user("hi")]
     chat = {"model": "ada", "messages": hi}
     many = [{**DOOR, "function": {**DOOR["function"], "name": f"f{n}"}} for n in range(3000)]
-    function = lambda **more: [{"type": "function", "function": {"name": "f", **more}}]  # noqa: E731
+
+    def function(**more):
+        return [{"type": "function", "function": {"name": "f", **more}}]
+
     wrong_chats = [
         {"model": 7, "messages": hi},
         {"model": None, "messages": hi},

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{drive, run_module, with_ada};
+use super::{begin_slowly, drive, run_module, with_ada};
 use crate::live::{Live, TestClient};
 use crate::nodes::SharedDatabase;
 
@@ -80,4 +80,16 @@ async fn text_of_a_turn_on_another_node_comes_in_pieces() {
     let mut client = one.native().await;
     client.attach(&session, Some(0)).await;
     drive(&two, "followed_text", &[&session]).await;
+}
+
+#[tokio::test]
+async fn a_stream_resumes_on_a_node_that_took_the_session_over() {
+    let database = SharedDatabase::create();
+    let (mut one, two) = tokio::join!(database.node("one"), database.node("two"));
+    let (_, session) = one.agent("slow", "load:items=40,bytes=40,deltas=yes,rate=20").await;
+    let mut client = one.native().await;
+    client.attach(&session, Some(0)).await;
+    let (_reading, response, begun) = begin_slowly(&two, &[&session]).await;
+    one.kill().await;
+    drive(&two, "go_on", &[&response, &begun]).await;
 }

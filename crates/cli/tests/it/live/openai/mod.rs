@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::access::Guarded;
 use super::rest::{call, http};
@@ -259,14 +259,9 @@ async fn input_that_no_client_makes_changes_nothing() {
     drive(&guarded.live, "odd_input", &[&ada]).await;
 }
 
-#[tokio::test]
-async fn a_stream_resumes_after_a_kill() {
-    let dir = tempfile::tempdir().unwrap();
-    let address = lasting_address();
-    let flags = ["--listen", address.as_str()];
-    let mut live = Live::on(dir.path(), &flags).await;
-    live.agent("slow", "load:items=40,bytes=40,deltas=yes,rate=20").await;
-    let mut reading = scenario(&live, "begin_slowly", &[])
+/// Reads the beginning of a slow response. Returns the reader, the response's id, and the text.
+async fn begin_slowly(live: &Live, arguments: &[&str]) -> (Child, String, String) {
+    let mut reading = scenario(live, "begin_slowly", arguments)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -274,6 +269,17 @@ async fn a_stream_resumes_after_a_kill() {
     let mut lines = BufReader::new(reading.stdout.take().unwrap()).lines();
     let response = lines.next_line().await.unwrap().unwrap();
     let begun = lines.next_line().await.unwrap().unwrap();
+    (reading, response, begun)
+}
+
+#[tokio::test]
+async fn a_stream_resumes_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let address = lasting_address();
+    let flags = ["--listen", address.as_str()];
+    let mut live = Live::on(dir.path(), &flags).await;
+    live.agent("slow", "load:items=40,bytes=40,deltas=yes,rate=20").await;
+    let (_reading, response, begun) = begin_slowly(&live, &[]).await;
     live.kill().await;
     let live = Live::on(dir.path(), &flags).await;
     drive(&live, "go_on", &[&response, &begun]).await;

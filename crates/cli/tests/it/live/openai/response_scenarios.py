@@ -158,9 +158,9 @@ def response_background():
     assert once[0] == once[1]
 
 
-def begin_slowly():
+def begin_slowly(session=None):
     """Reads the beginning of a slow response. Prints its id, then what it has."""
-    stream = responses(model="slow", input="go", stream=True)
+    stream = responses(model="slow", input="go", stream=True, conversation=session)
     text, last = "", None
     for event in stream:
         last = event.sequence_number
