@@ -12,6 +12,7 @@ mod responses;
 mod session;
 mod tools;
 mod turn_request;
+mod unsupported;
 
 use std::sync::Arc;
 

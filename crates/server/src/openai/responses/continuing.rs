@@ -39,6 +39,7 @@ impl Continuation {
         let (is_ended, seen, awaited) = (run.is_ended(), run.seen(), run.awaited_calls());
         let (turn, input) = (run.turn().cloned(), run.input().cloned());
         drop(run);
+        // The answer to one of its calls was a newer response.
         for call in &awaited {
             if has_receipt(request, session, &call_answer_id(call)?).await? {
                 return Self::branch(previous, request, seen).await;
