@@ -7,7 +7,7 @@ use thoughtwire_proto::{
 };
 use thoughtwire_store::StoredSession;
 
-use super::shown::{is_shown, name_of, shorten, show_args};
+use super::shown_calls::{is_shown, name_of, shorten, show_args};
 use crate::rest::RestState;
 
 /// Records of one read of the log.

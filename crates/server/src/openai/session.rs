@@ -4,16 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use thoughtwire_hub::{ThreadSeed, Threads};
-use thoughtwire_proto::{CommandId, Refusal, RefusalCode, SessionCommand, SessionId};
-use thoughtwire_store::StoredSession;
+use thoughtwire_proto::{CommandId, SessionId};
 
 use super::turn_request::TurnRequest;
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
-use crate::endpoint::once_id;
+use crate::endpoint::{SessionName, once_id};
 use crate::rest::IdempotencyHeader;
-
-/// Number of hexadecimal digits of our sessions' ids.
-const ID_DIGITS: usize = 32;
 
 /// The session that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,14 +34,10 @@ impl NamedSession {
 
     /// Reads a name. A text in the form of our sessions' ids is an id.
     pub(super) fn of_text(name: &str, param: &str) -> OpenAiResult<Self> {
-        if name.is_empty() {
-            return Err(OpenAiRefusal::of_param(param, "the name of a session is empty"));
-        }
-        let is_id = name.len() == ID_DIGITS
-            && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        match SessionId::new(name) {
-            Ok(id) if is_id => Ok(Self::Id(id)),
-            Ok(_) | Err(_) => Ok(Self::Thread(name.to_owned())),
+        match SessionName::read(name) {
+            Some(SessionName::Id(id)) => Ok(Self::Id(id)),
+            Some(SessionName::Thread(name)) => Ok(Self::Thread(name)),
+            None => Err(OpenAiRefusal::of_param(param, "the name of a session is empty")),
         }
     }
 }
@@ -69,11 +61,11 @@ pub(super) async fn choose(
     let (user, threads) = (&caller.user, Threads::new(&rest.hub));
     let made = match name {
         NamedSession::Nothing => threads.fresh(user, once.clone(), agent, seed, keep).await?,
-        NamedSession::Id(id) => return entered(request, id, seed.instructions).await,
+        NamedSession::Id(id) => return entered(request, id, seed).await,
         NamedSession::Thread(name) => {
             let made = threads.named(user, agent, &name, seed.clone()).await?;
             if made.duplicate {
-                return entered(request, made.thing, seed.instructions).await;
+                return entered(request, made.thing, seed).await;
             }
             made
         }
@@ -81,21 +73,17 @@ pub(super) async fn choose(
     Ok(ChosenSession { id: made.thing, is_new: !made.duplicate })
 }
 
-/// Goes on in a session that exists, with new instructions if there are any.
+/// Goes on in a session that exists, with the seed's instructions if there are any.
 async fn entered(
     request: &TurnRequest<'_>,
     id: SessionId,
-    instructions: Option<String>,
+    mut seed: ThreadSeed,
 ) -> OpenAiResult<ChosenSession> {
-    own(request, &id).await?;
     // A repetition does not bring earlier instructions back.
-    if let Some(instructions) = instructions
-        && !took_effect(request, &id).await?
-    {
-        let (user, from) = (&request.caller.user, Some(CLIENT_NAME.to_owned()));
-        let command = SessionCommand::Instruct { instructions };
-        request.rest.hub.execute(user, from, None, id.clone(), command).await?;
+    if took_effect(request, &id).await? {
+        seed.instructions = None;
     }
+    let id = request.sessions().open(SessionName::Id(id), seed).await?;
     Ok(ChosenSession { id, is_new: false })
 }
 
@@ -118,21 +106,6 @@ pub(super) async fn has_receipt(
 ) -> OpenAiResult<bool> {
     let logs = request.rest.hub.store().logs();
     Ok(logs.receipt(&request.caller.user, session, id).await?.is_some())
-}
-
-/// Finds a session of the caller and the agent.
-pub(super) async fn own(
-    request: &TurnRequest<'_>,
-    session: &SessionId,
-) -> OpenAiResult<StoredSession> {
-    let TurnRequest { rest, caller, agent, .. } = request;
-    let stored = rest.own(&caller.user, session).await?;
-    if stored.agent == agent.id {
-        return Ok(stored);
-    }
-    let name = &agent.spec.name;
-    let reason = format!("session {session} is not a session of the model {name}");
-    Err(Refusal::new(RefusalCode::UnknownSession, reason).into())
 }
 
 /// The id under which a request with the header `Idempotency-Key` takes effect once.

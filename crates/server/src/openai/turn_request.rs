@@ -10,7 +10,9 @@ use super::session::{self, ChosenSession, NamedSession};
 use super::tools::{ClientCall, OfferedTools};
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
 use crate::access::Identity;
-use crate::endpoint::{CallAnswer, InputSender, TurnPlace, TurnReader};
+use crate::endpoint::{
+    CallAnswer, InputSender, RequestConversation, SessionOpener, TurnPlace, TurnReader,
+};
 use crate::rest::{IdempotencyHeader, RestState};
 
 /// A request for a reply, with what it needs to begin.
@@ -30,6 +32,18 @@ pub(super) struct FollowedTurn {
     pub(super) place: TurnPlace,
 }
 
+/// A call, and the client's answer to it.
+pub(super) type AnsweredCall = (ClientCall, CallAnswer);
+
+/// New results of functions as answers to calls; `None` for ids that are not ours.
+pub(super) fn returned_calls(
+    conversation: &RequestConversation,
+) -> impl Iterator<Item = Option<AnsweredCall>> + '_ {
+    conversation.results().iter().map(|result| {
+        ClientCall::read(&result.id).map(|call| (call, CallAnswer::Returned(result.text.clone())))
+    })
+}
+
 impl<'a> TurnRequest<'a> {
     /// Finds the agent that `model` names.
     pub(super) async fn new(
@@ -43,6 +57,12 @@ impl<'a> TurnRequest<'a> {
         let agent = rest.hub.directory().find_agent(&caller.user, model).await;
         let agent = agent.map_err(|no| OpenAiRefusal::from(no).about("model"))?;
         Ok(Self { rest, caller, agent, tools, once })
+    }
+
+    /// The sessions of the caller and the agent.
+    pub(super) fn sessions(&self) -> SessionOpener<'_> {
+        let Self { rest, caller, agent, .. } = self;
+        SessionOpener { rest, caller, agent, from: CLIENT_NAME }
     }
 
     /// Says a text to the session that the request names. A new one begins with `seed`, and is
@@ -82,7 +102,7 @@ impl<'a> TurnRequest<'a> {
     /// `None` if no call waits for these answers; `answers` is `None` if an id is not one of ours.
     pub(super) async fn answer(
         &self,
-        answers: Option<Vec<(ClientCall, CallAnswer)>>,
+        answers: Option<Vec<AnsweredCall>>,
         named: &NamedSession,
         said: Option<String>,
     ) -> OpenAiResult<Option<FollowedTurn>> {
@@ -95,7 +115,7 @@ impl<'a> TurnRequest<'a> {
             NamedSession::Id(id) => *id == session,
             NamedSession::Nothing | NamedSession::Thread(_) => true,
         };
-        if !is_one_turn || !fits || session::own(self, &session).await.is_err() {
+        if !is_one_turn || !fits || self.sessions().check(&session).await.is_err() {
             return Ok(None);
         }
         let answers: Vec<_> =

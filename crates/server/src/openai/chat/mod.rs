@@ -10,13 +10,12 @@ use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, StreamExt as _};
 use thoughtwire_proto::{Refusal, SessionId};
 
-use super::conversation::{RequestConversation, ToolResult};
 use super::session::NamedSession;
 use super::tools::{ClientCall, OfferedTools};
-use super::turn_request::{FollowedTurn, TurnRequest};
+use super::turn_request::{FollowedTurn, TurnRequest, returned_calls};
 use super::{OpenAiRefusal, OpenAiResult};
 use crate::access::Identity;
-use crate::endpoint::{StreamCut, TurnReader, TurnStep, stream_events};
+use crate::endpoint::{RequestConversation, StreamCut, TurnReader, TurnStep, stream_events};
 use crate::openai::body::OpenAiBody;
 use crate::openai::error::OpenAiError;
 use crate::rest::{IdempotencyHeader, SharedRest};
@@ -45,7 +44,7 @@ pub(super) async fn complete(
         named @ (NamedSession::Id(_) | NamedSession::Thread(_)) => named,
     };
     let conversation = RequestConversation::new(request.take_messages()?);
-    conversation.check("messages")?;
+    super::check_news(&conversation, "messages")?;
     let turn = TurnRequest::new(&rest, &caller, &request.model, tools, &key).await?;
     let held = rest.hold(&caller.user)?;
     let run = ChatRun::begin(&turn, name, conversation, &request).await?;
@@ -76,7 +75,7 @@ impl ChatRun {
         request: &ChatRequest,
     ) -> OpenAiResult<Self> {
         // The ids of calls say which session is meant.
-        let results = conversation.results().iter().map(ToolResult::answer).collect();
+        let results = returned_calls(&conversation).collect();
         let answered = turn.answer(results, &NamedSession::Nothing, conversation.said()).await?;
         let FollowedTurn { session, reader, place } = match answered {
             Some(followed) => followed,

@@ -21,13 +21,12 @@ use serde_json::Value;
 use thoughtwire_proto::{Refusal, RefusalCode};
 
 use super::body::OpenAiBody;
-use super::conversation::{RequestConversation, ToolResult};
 use super::session::NamedSession;
 use super::tools::OfferedTools;
-use super::turn_request::{FollowedTurn, TurnRequest};
+use super::turn_request::{FollowedTurn, TurnRequest, returned_calls};
 use super::{OpenAiRefusal, OpenAiResult};
 use crate::access::Identity;
-use crate::endpoint::{CallAnswer, stream_events};
+use crate::endpoint::{CallAnswer, RequestConversation, stream_events};
 use crate::rest::{IdempotencyHeader, PathParams, QueryParams, RestRefusal, SharedRest};
 use continuing::Continuation;
 use encode::ResponseEncoder;
@@ -122,17 +121,16 @@ async fn begin(
     let ResponseInput { messages, approvals } = input;
     let conversation = RequestConversation::new(messages);
     if approvals.is_empty() {
-        conversation.check("input")?;
+        super::check_news(&conversation, "input")?;
     }
     let of_answers = match &previous {
         Some(previous) => NamedSession::Id(previous.session.id.clone()),
         None => named.clone(),
     };
-    let results = conversation.results().iter().map(ToolResult::answer);
     let decisions = approvals
         .iter()
         .map(|(id, approve)| read_approval(id).map(|call| (call, CallAnswer::Decided(*approve))));
-    let answers = results.chain(decisions).collect();
+    let answers = returned_calls(&conversation).chain(decisions).collect();
     let FollowedTurn { session, reader, place } =
         match turn.answer(answers, &of_answers, conversation.said()).await? {
             Some(followed) => followed,

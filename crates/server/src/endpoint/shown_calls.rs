@@ -1,4 +1,4 @@
-//! Tool calls of the agent as endpoints show them within texts.
+//! Calls that clients of other protocols are shown.
 
 use serde_json::{Map, Value};
 use thoughtwire_proto::CallId;

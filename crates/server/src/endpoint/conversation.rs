@@ -3,15 +3,11 @@
 use std::collections::HashMap;
 
 use thoughtwire_hub::ThreadSeed;
-use thoughtwire_proto::{HistoryEntry, Refusal, RefusalCode, Role};
-
-use super::tools::ClientCall;
-use super::{OpenAiRefusal, OpenAiResult};
-use crate::endpoint::CallAnswer;
+use thoughtwire_proto::{HistoryEntry, Role};
 
 /// One message of a request, in the order of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum RequestMessage {
+pub(crate) enum RequestMessage {
     /// A system's or developer's text.
     Instructions(String),
     User(String),
@@ -31,7 +27,7 @@ pub(super) enum RequestMessage {
 
 /// The messages of a request.
 #[derive(Debug, Default)]
-pub(super) struct RequestConversation {
+pub(crate) struct RequestConversation {
     instructions: Vec<String>,
     /// Messages up to the last one of the assistant.
     history: Vec<HistoryEntry>,
@@ -45,19 +41,14 @@ pub(super) struct RequestConversation {
 
 /// Result of a call.
 #[derive(Debug)]
-pub(super) struct ToolResult {
-    id: String,
+pub(crate) struct ToolResult {
+    pub(crate) id: String,
     /// Name of the tool, if the call is among the messages.
     name: Option<String>,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl ToolResult {
-    /// The result as the answer to a call; `None` if the id is not one of ours.
-    pub(super) fn answer(&self) -> Option<(ClientCall, CallAnswer)> {
-        ClientCall::read(&self.id).map(|call| (call, CallAnswer::Returned(self.text.clone())))
-    }
-
     /// The result as a sentence, for a session that does not know the call.
     fn sentence(&self) -> String {
         format!("{} returned: {}", self.name.as_deref().unwrap_or("The tool"), self.text)
@@ -66,7 +57,7 @@ impl ToolResult {
 
 impl RequestConversation {
     /// Sorts the messages.
-    pub(super) fn new(messages: Vec<RequestMessage>) -> Self {
+    pub(crate) fn new(messages: Vec<RequestMessage>) -> Self {
         let mut conversation = Self::default();
         let is_assistants = |message: &RequestMessage| {
             matches!(message, RequestMessage::Assistant(_) | RequestMessage::Call { .. })
@@ -115,17 +106,14 @@ impl RequestConversation {
         conversation
     }
 
-    /// Checks that something in the messages is new. `param` is their place in the request.
-    pub(super) fn check(&self, param: &str) -> OpenAiResult<()> {
-        if self.said.is_empty() && self.results.is_empty() {
-            if self.has_blank {
-                let refusal = Refusal::new(RefusalCode::EmptyText, "the user's message is empty");
-                return Err(OpenAiRefusal::from(refusal).about(param));
-            }
-            let message = "the last message has to be the user's, or the result of a tool";
-            return Err(OpenAiRefusal::of_param(param, message));
-        }
-        Ok(())
+    /// Whether something in the messages is new.
+    pub(crate) fn has_news(&self) -> bool {
+        !(self.said.is_empty() && self.results.is_empty())
+    }
+
+    /// Whether a new text of the user is blank.
+    pub(crate) fn has_blank(&self) -> bool {
+        self.has_blank
     }
 
     fn remember(&mut self, role: Role, text: String) {
@@ -135,18 +123,18 @@ impl RequestConversation {
     }
 
     /// Results of calls that are new.
-    pub(super) fn results(&self) -> &[ToolResult] {
+    pub(crate) fn results(&self) -> &[ToolResult] {
         &self.results
     }
 
     /// New texts of the user.
-    pub(super) fn said(&self) -> Option<String> {
+    pub(crate) fn said(&self) -> Option<String> {
         (!self.said.is_empty()).then(|| self.said.join("\n\n"))
     }
 
     /// The content of a new session, and the input behind it. Results of calls that the session
     /// does not know are told in words.
-    pub(super) fn into_seed(self) -> (ThreadSeed, String) {
+    pub(crate) fn into_seed(self) -> (ThreadSeed, String) {
         let results = self.results.iter().map(ToolResult::sentence);
         let input: Vec<String> = results.chain(self.said).collect();
         let instructions = (!self.instructions.is_empty()).then(|| self.instructions.join("\n\n"));
@@ -195,7 +183,7 @@ mod tests {
         assert_eq!(input, "look returned: a key\n\nthree");
         let nothing_new = [vec![user("one"), call("c-1")], vec![user(" \n")], Vec::new()];
         for messages in nothing_new {
-            assert!(RequestConversation::new(messages).check("input").is_err());
+            assert!(!RequestConversation::new(messages).has_news());
         }
         let blank = RequestConversation::new(vec![user("one"), user("")]);
         assert_eq!(blank.said().as_deref(), Some("one"));
