@@ -1,6 +1,6 @@
-//! Parts that the protocol endpoints share: callers, the session and the news of a request, what was said before it, a
-//! session's emissions as one request reads them, the turn of one input, texts as they grow, and
-//! server-sent events.
+//! Parts that the protocol endpoints share: callers, the session and the news of a request, what
+//! was said before it, a session's emissions as one request reads them, the turn of one input,
+//! texts as they grow, and server-sent events.
 //!
 //! An endpoint has its own wire types and maps them to these. It knows no other endpoint.
 
