@@ -290,7 +290,8 @@ impl Hub {
     /// Returns when everything that was published before is on disk.
     ///
     /// # Errors
-    /// When there is no such session of this user, another node has it, or nothing can be saved.
+    /// When there is no such session of this user, the node that has it does not answer, or nothing
+    /// can be saved.
     pub async fn save_open_text(&self, user: &UserId, session: &SessionId) -> Result<(), Refusal> {
         let (reply, answer) = oneshot::channel();
         let request = SessionRequest::SaveOpenText { reply };
@@ -449,7 +450,11 @@ async fn take_planned_stop(store: &Store) -> Result<bool, StoreError> {
     Ok(was_stopped)
 }
 
-pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
+/// Checks the name of a tool that a client or a worker runs.
+///
+/// # Errors
+/// The refusal, if model providers would not take it.
+pub fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
     let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
     check_name(&tool.name).map_err(|no| bad(format!("a tool's name: {no}")))?;
     if tool.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {

@@ -25,6 +25,7 @@ use crate::access::{Access, Jwt};
 use crate::cluster::cluster;
 use crate::config::{Auth, Config, ServerLimits};
 use crate::connection_permits::ConnectionPermits;
+use crate::endpoint::SessionLocks;
 use crate::front::front;
 use crate::guard::Guard;
 use crate::listener::{self, Doors};
@@ -373,6 +374,7 @@ fn routes(shared: ConnectionState, archive: Archive) -> Router {
         secure: shared.config.tls.is_some(),
         base_path: shared.config.base_path.clone(),
         keep_completions: shared.config.keep_completions,
+        locks: SessionLocks::default(),
         is_at_rest: false,
     });
     Router::new()

@@ -93,7 +93,7 @@ impl InputSender<'_> {
     ) -> Result<Option<Seq>, Refusal> {
         let mut last = None;
         for (call, answer) in answers {
-            let id = once_id("call_answer", call.as_str())?;
+            let id = call_answer_id(&call)?;
             let command = match answer {
                 CallAnswer::Returned(text) => {
                     let (status, content) = (ToolStatus::Success, None);
@@ -148,6 +148,14 @@ impl InputSender<'_> {
         let user = &self.caller.user;
         self.rest.hub.execute(user, from, id, self.session.clone(), command).await
     }
+}
+
+/// The id under which a call is answered.
+///
+/// # Errors
+/// Never: a digest is a valid id.
+pub(crate) fn call_answer_id(call: &CallId) -> Result<CommandId, Refusal> {
+    once_id("call_answer", call.as_str())
 }
 
 /// An id under which a command takes effect once for each `key`, of any length.
