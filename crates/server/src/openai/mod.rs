@@ -5,7 +5,6 @@
 mod body;
 mod chat;
 mod content;
-mod conversation;
 mod error;
 mod models;
 mod responses;
@@ -21,11 +20,10 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use thoughtwire_store::Scope;
 
 pub(crate) use error::OpenAiRefusal;
 
-use crate::access::{KEY_NEEDED, unauthorized};
+use crate::endpoint::{RequestConversation, admit_caller};
 use crate::rest::{RestState, SharedRest};
 
 /// Beginning of the endpoint's paths.
@@ -59,16 +57,19 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
 
 /// Authenticates the caller of every request and checks its permission.
 async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
-    let identity = match rest.access.request(request.headers(), request.uri()) {
-        Ok(Some(identity)) => identity,
-        Ok(None) => return OpenAiRefusal::from(unauthorized(KEY_NEEDED)).into_response(),
-        Err(refusal) => return OpenAiRefusal::from(refusal).into_response(),
-    };
-    if let Err(refusal) = identity.demand(Scope::Chat) {
+    if let Err(refusal) = admit_caller(&rest, &mut request) {
         return OpenAiRefusal::from(refusal).into_response();
     }
-    request.extensions_mut().insert(identity);
     next.run(request).await
+}
+
+/// Checks that something in a request's messages is new. `param` is their place in it.
+fn check_news(conversation: &RequestConversation, param: &str) -> OpenAiResult<()> {
+    if conversation.has_news() {
+        return Ok(());
+    }
+    let message = "the last message has to be the user's, or the result of a tool";
+    Err(OpenAiRefusal::of_param(param, message))
 }
 
 async fn no_path(request: Request) -> OpenAiRefusal {
