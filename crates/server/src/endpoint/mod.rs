@@ -16,7 +16,7 @@ mod turn_reader;
 
 pub(crate) use caller::admit_caller;
 pub(crate) use conversation::{RequestConversation, RequestMessage};
-pub(crate) use growing_text::GrowingText;
+pub(crate) use growing_text::{GrowingText, common_bytes};
 pub(crate) use input::{CallAnswer, InputSender, once_id};
 pub(crate) use session_opener::{SessionName, SessionOpener};
 pub(crate) use session_reader::SessionReader;
