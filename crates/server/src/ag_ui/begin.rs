@@ -6,12 +6,12 @@ use axum::http::StatusCode;
 use thoughtwire_hub::ThreadSeed;
 use thoughtwire_proto::{
     AgentProfile, CallId, CommandId, Event, InputEvent, Refusal, RefusalCode, Seq, SessionId,
-    ToolDeclaration,
+    ToolDeclaration, ToolStatus,
 };
 use thoughtwire_store::StoredSession;
 
 use super::client_copy::{ClientCopy, ClientResult, SortedMessages};
-use super::ids::TurnCall;
+use super::ids::{self, CallQuestion, TurnCall};
 use super::wire::RunAgentInput;
 use super::{AgUiRefusal, AgUiResult, CLIENT_NAME};
 use crate::access::Identity;
@@ -135,13 +135,15 @@ impl RunBeginning<'_> {
         let mut before = None;
         for entry in self.input.resume() {
             let unknown = || no_interrupt(&entry.interrupt_id);
-            let call = TurnCall::read(&entry.interrupt_id).ok_or_else(unknown)?;
-            let is_known = copy.has_call(&entry.interrupt_id) || is_open(stored, &call);
-            if !is_known || before.is_some_and(|before| before != call.before) {
+            let question = CallQuestion::read(&entry.interrupt_id).ok_or_else(unknown)?;
+            let CallQuestion { of, asked } = question;
+            let is_known = copy.has_call(&ids::call(of.before, &of.call)) || is_open(stored, &of);
+            if !is_known || before.is_some_and(|before| before != of.before) {
                 return Err(unknown());
             }
-            before = Some(call.before);
-            answers.push((call.call, CallAnswer::Decided(entry.is_approved()?)));
+            before = Some(of.before);
+            let approved = entry.is_approved()?;
+            answers.push((of.call, CallAnswer::DecidedAt { asked, approved }));
         }
         let is_resume = before.is_some();
         // A result that stands among older messages may still be awaited.
@@ -157,9 +159,8 @@ impl RunBeginning<'_> {
         let Some(before) = before else { return Ok(None) };
         answers.extend(wanted.into_iter().filter(|result| result.call.before == before).map(
             |ClientResult { call, text, is_error }| {
-                let answer =
-                    if is_error { CallAnswer::Failed(text) } else { CallAnswer::Returned(text) };
-                (call.call, answer)
+                let status = if is_error { ToolStatus::Error } else { ToolStatus::Success };
+                (call.call, CallAnswer::Output { status, text, content: None })
             },
         ));
         Ok(Some(TurnAnswers { before, answers, is_resume }))
@@ -181,11 +182,13 @@ impl RunBeginning<'_> {
             sender.steer(run_id(&self.input.run_id)?, text).await?;
         }
         let mut answered = None;
-        for answer in answers {
-            match sender.answer(vec![answer]).await {
-                Ok(seq) => answered = answered.max(seq),
-                // It was answered in another way before.
-                Err(refusal) if refusal.code == RefusalCode::IdReused => {}
+        for (call, answer) in answers {
+            match sender.answer_call(call, answer).await {
+                Ok(seq) => answered = answered.max(Some(seq)),
+                // Another client was faster, it took too long, or it was answered in another way.
+                Err(refusal)
+                    if matches!(refusal.code, RefusalCode::UnknownCall | RefusalCode::IdReused) => {
+                }
                 Err(refusal) => return Err(refusal.into()),
             }
         }

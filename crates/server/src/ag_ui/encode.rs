@@ -35,6 +35,8 @@ pub(super) struct RunEncoder {
     /// Messages that are open or were cut.
     texts: Vec<TextStream>,
     open: Vec<OpenCall>,
+    /// Calls that the owner was asked about, with the position of the newest question.
+    asked: Vec<(CallId, Seq)>,
     usage: Option<Usage>,
     ready: Vec<AgUiEvent>,
     is_ended: bool,
@@ -43,8 +45,16 @@ pub(super) struct RunEncoder {
 impl RunEncoder {
     /// A run for a client that has `copy`.
     pub(super) fn new(frame: RunFrame, copy: ClientCopy) -> Self {
-        let (texts, open, ready) = (Vec::new(), Vec::new(), Vec::new());
-        Self { frame, copy, texts, open, usage: None, ready, is_ended: false }
+        Self {
+            frame,
+            copy,
+            texts: Vec::new(),
+            open: Vec::new(),
+            asked: Vec::new(),
+            usage: None,
+            ready: Vec::new(),
+            is_ended: false,
+        }
     }
 
     /// Whether the run ended.
@@ -99,11 +109,12 @@ impl RunEncoder {
             return;
         }
         let before = self.frame.before;
-        let interrupts: Vec<Interrupt> = self
-            .open
-            .iter()
-            .filter_map(|open| Some(interrupt(before, open, open.approval?)))
-            .collect();
+        let asked = |open: &OpenCall| {
+            self.asked.iter().find(|(call, _)| *call == open.call).map(|(_, asked)| *asked)
+        };
+        let question =
+            |open: &OpenCall| Some(interrupt(before, asked(open)?, open, open.approval?));
+        let interrupts: Vec<Interrupt> = self.open.iter().filter_map(question).collect();
         let outcome = if interrupts.is_empty() {
             let waiting = self.open.iter();
             let pending_tool_call_ids = waiting.map(|open| ids::call(before, &open.call)).collect();
@@ -173,10 +184,13 @@ impl RunEncoder {
             TurnEvent::ToolReturned { call, name, status, text, .. } => {
                 self.result(call, name, *status, text);
             }
+            TurnEvent::ApprovalAsked { call, .. } => {
+                self.asked.retain(|(known, _)| known != call);
+                self.asked.push((call.clone(), seq));
+            }
             TurnEvent::Usage(usage) => self.usage.get_or_insert_default().add(*usage),
             TurnEvent::Started { .. }
             | TurnEvent::ToolRetried { .. }
-            | TurnEvent::ApprovalAsked { .. }
             | TurnEvent::ApprovalSettled { .. }
             | TurnEvent::ToolAwaited { .. }
             | TurnEvent::Ended { .. } => {}
@@ -272,8 +286,7 @@ impl RunEncoder {
 }
 
 /// The question for the approval of a call.
-fn interrupt(before: Seq, open: &OpenCall, expires_at: Timestamp) -> Interrupt {
-    let id = ids::call(before, &open.call);
+fn interrupt(before: Seq, asked: Seq, open: &OpenCall, expires_at: Timestamp) -> Interrupt {
     let name = &open.name;
     let message = match open.about {
         ApprovalAbout::Run => format!("The agent wants to run {name}."),
@@ -282,10 +295,10 @@ fn interrupt(before: Seq, open: &OpenCall, expires_at: Timestamp) -> Interrupt {
         }
     };
     Interrupt {
-        id: id.clone(),
+        id: ids::interrupt(before, asked, &open.call),
         reason: "tool_call",
         message,
-        tool_call_id: id,
+        tool_call_id: ids::call(before, &open.call),
         response_schema: json!({
             "type": "object",
             "properties": {"approved": {"type": "boolean"}},

@@ -30,7 +30,13 @@ pub(super) fn result(before: Seq, call: &CallId) -> String {
     format!("{PREFIX}{before}-{call}-result")
 }
 
-/// Id of a call, and of the interrupt that asks for its approval.
+/// Id of the interrupt that asks about a call at a position. A call is asked about again if it was
+/// interrupted.
+pub(super) fn interrupt(before: Seq, asked: Seq, call: &CallId) -> String {
+    format!("{PREFIX}{before}-{asked}-{call}")
+}
+
+/// Id of a call.
 pub(super) fn call(before: Seq, call: &CallId) -> String {
     format!("{PREFIX}{before}-{call}")
 }
@@ -51,6 +57,24 @@ impl TurnCall {
     }
 }
 
+/// A question about a call, as the id of its interrupt names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CallQuestion {
+    pub(super) of: TurnCall,
+    /// Position at which it was asked.
+    pub(super) asked: Seq,
+}
+
+impl CallQuestion {
+    /// Reads an id; `None` if it is not one of ours.
+    pub(super) fn read(id: &str) -> Option<Self> {
+        let (before, inner) = read(id)?;
+        let (asked, call) = inner.split_once('-')?;
+        let asked = Seq(asked.parse().ok()?);
+        Some(Self { of: TurnCall { before, call: CallId::new(call).ok()? }, asked })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,11 +82,14 @@ mod tests {
     #[test]
     fn ids_say_where_the_turn_is_and_ids_of_clients_are_told_apart() {
         let known = CallId::new("c-1 é").unwrap();
-        let id = call(Seq(41), &known);
-        assert_eq!(TurnCall::read(&id), Some(TurnCall { before: Seq(41), call: known }));
+        let of = TurnCall { before: Seq(41), call: known.clone() };
+        assert_eq!(TurnCall::read(&call(Seq(41), &known)), Some(of.clone()));
+        let question = CallQuestion { of, asked: Seq(45) };
+        assert_eq!(CallQuestion::read(&interrupt(Seq(41), Seq(45), &known)), Some(question));
         assert_eq!(turn_of(&message(Seq(7), &ItemId::new("i-1").unwrap())), Some(Seq(7)));
         for foreign in ["", "tw-", "tw--1-a", "tw-1", "tw-a-b", "call_1", "tw-+1-a", "41-c"] {
             assert_eq!(TurnCall::read(foreign), None, "{foreign}");
+            assert_eq!(CallQuestion::read(foreign), None, "{foreign}");
         }
     }
 }
