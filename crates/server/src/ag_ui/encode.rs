@@ -20,7 +20,8 @@ pub(super) struct RunFrame {
     pub(super) run: String,
     /// Position before that of the turn's input.
     pub(super) before: Seq,
-    /// Thoughts up to here are not shown: clients may keep them out of their messages.
+    /// Position of the client's last answer to a call. Thoughts before it are not shown, because
+    /// clients may keep them out of their messages.
     pub(super) answered: Option<Seq>,
     /// Names of the tools that the client runs.
     pub(super) tools: HashSet<String>,
@@ -37,6 +38,8 @@ pub(super) struct RunEncoder {
     open: Vec<OpenCall>,
     /// Calls that the owner was asked about, with the position of the newest question.
     asked: Vec<(CallId, Seq)>,
+    /// Position of the turn's last record that was read.
+    seen: Seq,
     usage: Option<Usage>,
     ready: Vec<AgUiEvent>,
     is_ended: bool,
@@ -51,6 +54,7 @@ impl RunEncoder {
             texts: Vec::new(),
             open: Vec::new(),
             asked: Vec::new(),
+            seen: Seq::ZERO,
             usage: None,
             ready: Vec::new(),
             is_ended: false,
@@ -105,7 +109,8 @@ impl RunEncoder {
         let is_ours = |open: &OpenCall| {
             open.approval.is_some() || (open.awaited.is_some() && self.is_clients(&open.name))
         };
-        if self.open.is_empty() || !self.open.iter().all(is_ours) {
+        let has_answers = self.frame.answered.is_none_or(|answered| self.seen >= answered);
+        if !has_answers || self.open.is_empty() || !self.open.iter().all(is_ours) {
             return;
         }
         let before = self.frame.before;
@@ -152,6 +157,7 @@ impl RunEncoder {
     }
 
     fn record(&mut self, record: &Record) {
+        self.seen = record.seq;
         match &record.event {
             Event::Turn(event) => {
                 OpenCall::follow(&mut self.open, event);

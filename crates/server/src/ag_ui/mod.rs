@@ -11,6 +11,8 @@ mod ids;
 mod run;
 mod snapshot;
 mod state;
+#[cfg(test)]
+mod tests;
 mod text_stream;
 mod wire;
 

@@ -109,7 +109,8 @@ async fn a_run_goes_on_after_a_kill_without_loss_or_repetition() {
     let flags = ["--listen", address.as_str()];
     let mut live = Live::on(dir.path(), &flags).await;
     live.agent("slow", "load:items=40,bytes=40,deltas=yes,rate=20").await;
-    let mut reading = module(include_str!("client.mjs"), &[&live.url, "survive"])
+    let url = format!("http://{address}");
+    let mut reading = module(include_str!("client.mjs"), &[&url, "survive"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -121,6 +122,18 @@ async fn a_run_goes_on_after_a_kill_without_loss_or_repetition() {
     let _live = Live::on(dir.path(), &flags).await;
     reading.stdin.take().unwrap().write_all(b"go\n").await.unwrap();
     assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("ok"));
+}
+
+#[tokio::test]
+async fn a_question_outlives_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut live = Live::on(dir.path(), &[]).await;
+    live.agent("ada", "offline").await;
+    ask_for_approval(&live).await;
+    let asked = drive(&live, "ask", &[]).await;
+    live.kill().await;
+    let live = Live::on(dir.path(), &[]).await;
+    drive(&live, "answer", &[&asked]).await;
 }
 
 #[tokio::test]
@@ -205,4 +218,17 @@ async fn wrong_requests_are_refused_in_the_form_of_the_protocol() {
     let plain = Live::start().await;
     let (status, body) = call(&plain, "POST", "/ag-ui/ada", &headers, None).await;
     assert_eq!((status, &body["type"]), (403, &json!("RUN_ERROR")), "{body}");
+}
+
+#[tokio::test]
+async fn the_readmes_example_runs() {
+    let (live, _) = with_ada().await;
+    let readme = include_str!("../../../../../../README.md");
+    let blocks = readme.split("```js\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let blocks: Vec<&str> = blocks.filter(|block| block.contains("/ag-ui/")).collect();
+    assert_eq!(blocks.len(), 1);
+    let block = blocks[0].replace("http://127.0.0.1:8282", &live.url);
+    let output = module(&block, &[]).output().await.unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("42"), "{printed} {}", String::from_utf8_lossy(&output.stderr));
 }
