@@ -3,20 +3,20 @@
 use std::collections::HashSet;
 
 use axum::http::StatusCode;
-use thoughtwire_hub::ThreadSeed;
+use thoughtwire_hub::{ThreadSeed, Threads};
 use thoughtwire_proto::{
     AgentProfile, CallId, CommandId, Event, InputEvent, Refusal, RefusalCode, Seq, SessionId,
     ToolDeclaration, ToolStatus,
 };
 use thoughtwire_store::StoredSession;
 
-use super::client_copy::{ClientCopy, ClientResult, SortedMessages};
-use super::ids::{self, CallQuestion, TurnCall};
+use super::client_copy::{ClientCallResult, ClientCopy, SortedMessages};
+use super::ids::{self, InterruptId, TurnCall};
 use super::wire::RunAgentInput;
 use super::{AgUiRefusal, AgUiResult, CLIENT_NAME};
 use crate::access::Identity;
 use crate::endpoint::{
-    CallAnswer, ClientTools, InputSender, RequestConversation, SessionName, SessionOpener,
+    CallAnswer, ClientTools, InputSender, RequestConversation, SessionOpener, ThreadName,
     TurnPlace, TurnReader, once_id,
 };
 use crate::rest::RestState;
@@ -45,8 +45,9 @@ pub(super) struct FollowedTurn {
 struct TurnAnswers {
     before: Seq,
     answers: Vec<(CallId, CallAnswer)>,
-    /// Whether the client answers an interrupt that it knows. It gets the turn's rest in any case.
-    is_resume: bool,
+    /// Whether the turn goes on for this client in any case: it answers an interrupt, or a call
+    /// that waits. What it says then joins the turn.
+    joins: bool,
 }
 
 impl RunBeginning<'_> {
@@ -128,15 +129,15 @@ impl RunBeginning<'_> {
         &self,
         stored: &StoredSession,
         conversation: &RequestConversation,
-        results: Vec<ClientResult>,
+        results: Vec<ClientCallResult>,
         copy: &ClientCopy,
     ) -> AgUiResult<Option<TurnAnswers>> {
         let mut answers = Vec::new();
         let mut before = None;
         for entry in self.input.resume() {
             let unknown = || no_interrupt(&entry.interrupt_id);
-            let question = CallQuestion::read(&entry.interrupt_id).ok_or_else(unknown)?;
-            let CallQuestion { of, asked } = question;
+            let question = InterruptId::read(&entry.interrupt_id).ok_or_else(unknown)?;
+            let InterruptId { of, asked } = question;
             let is_known = copy.has_call(&ids::call(of.before, &of.call)) || is_open(stored, &of);
             if !is_known || before.is_some_and(|before| before != of.before) {
                 return Err(unknown());
@@ -147,23 +148,24 @@ impl RunBeginning<'_> {
         }
         let is_resume = before.is_some();
         // A result that stands among older messages may still be awaited.
-        let is_last = |result: &ClientResult| {
+        let is_last = |result: &ClientCallResult| {
             let ids = conversation.results().iter().filter_map(|new| TurnCall::read(&new.id));
             ids.into_iter().any(|id| id == result.call)
         };
-        let wanted: Vec<ClientResult> = results
+        let wanted: Vec<ClientCallResult> = results
             .into_iter()
             .filter(|result| is_last(result) || is_open(stored, &result.call))
             .collect();
         let before = before.or_else(|| wanted.last().map(|result| result.call.before));
         let Some(before) = before else { return Ok(None) };
+        let joins = is_resume || wanted.iter().any(|result| is_open(stored, &result.call));
         answers.extend(wanted.into_iter().filter(|result| result.call.before == before).map(
-            |ClientResult { call, text, is_error }| {
+            |ClientCallResult { call, text, is_error }| {
                 let status = if is_error { ToolStatus::Error } else { ToolStatus::Success };
                 (call.call, CallAnswer::Output { status, text, content: None })
             },
         ));
-        Ok(Some(TurnAnswers { before, answers, is_resume }))
+        Ok(Some(TurnAnswers { before, answers, joins }))
     }
 
     /// Answers calls, and follows their turn. `None` if no call waited for a result.
@@ -173,13 +175,18 @@ impl RunBeginning<'_> {
         answers: TurnAnswers,
         said: Option<String>,
     ) -> AgUiResult<Option<(TurnReader, Seq, Option<Seq>)>> {
-        let TurnAnswers { before, answers, is_resume } = answers;
+        let TurnAnswers { before, answers, joins } = answers;
         self.check_place(stored, before).await?;
         let sender = self.sender(stored.id.clone());
         // The client's tools have to be known when the turn goes on.
         let reader = sender.attach(Some(before)).await?;
-        if is_resume && let Some(text) = said {
-            sender.steer(run_id(&self.input.run_id)?, text).await?;
+        let run = run_id(&self.input.run_id)?;
+        let steer = async || match &said {
+            Some(text) => sender.steer(run.clone(), text.clone()).await,
+            None => Ok(()),
+        };
+        if joins {
+            steer().await?;
         }
         let mut answered = None;
         for (call, answer) in answers {
@@ -192,8 +199,12 @@ impl RunBeginning<'_> {
                 Err(refusal) => return Err(refusal.into()),
             }
         }
-        if answered.is_none() && !is_resume {
-            return Ok(None);
+        if !joins {
+            if answered.is_none() {
+                return Ok(None);
+            }
+            // A repetition, whose text has joined the turn before.
+            steer().await?;
         }
         let place = TurnPlace { before, shown_after: before };
         Ok(Some((TurnReader::new(reader, place, no_tools())?, before, answered)))
@@ -232,7 +243,9 @@ impl RunBeginning<'_> {
             turn.is_parked() && turn.calls.iter().any(|call| call.approval.is_some())
         });
         let (user, id) = (&self.caller.user, run_id(&self.input.run_id)?);
-        if !waiting || self.rest.hub.input_sent(user, &stored.id, &id).await?.is_some() {
+        if !waiting
+            || Threads::new(&self.rest.hub).input_sent(user, &stored.id, &id).await?.is_some()
+        {
             return Ok(());
         }
         Err(AgUiRefusal::of_request(
@@ -255,8 +268,8 @@ pub(super) fn run_id(run: &str) -> AgUiResult<CommandId> {
 }
 
 /// The session's name that a thread's id is.
-pub(super) fn thread_name(thread: &str) -> AgUiResult<SessionName> {
-    SessionName::read(thread).ok_or_else(|| AgUiRefusal::bad("`threadId` is empty"))
+pub(super) fn thread_name(thread: &str) -> AgUiResult<ThreadName> {
+    ThreadName::read(thread).ok_or_else(|| AgUiRefusal::bad("`threadId` is empty"))
 }
 
 fn no_interrupt(id: &str) -> AgUiRefusal {

@@ -1,4 +1,4 @@
-//! What a client has of a thread, as the messages of its request tell.
+//! A client's copy of a thread, as the messages of its request tell.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,7 +24,7 @@ pub(super) struct ClientCopy {
 
 /// A client's result of a call of this server.
 #[derive(Debug)]
-pub(super) struct ClientResult {
+pub(super) struct ClientCallResult {
     pub(super) call: TurnCall,
     pub(super) text: String,
     pub(super) is_error: bool,
@@ -37,8 +37,8 @@ pub(super) struct SortedMessages {
     /// The conversation. Where it has messages of this server's turns, older ones are not new.
     pub(super) messages: Vec<RequestMessage>,
     /// Results that the client made of this server's calls.
-    pub(super) results: Vec<ClientResult>,
-    /// Type of a part of the last message that is no text.
+    pub(super) results: Vec<ClientCallResult>,
+    /// Type of a part of the newest messages that is no text.
     pub(super) other_part: Option<String>,
 }
 
@@ -49,7 +49,8 @@ impl SortedMessages {
         for message in messages {
             sorted.take(message)?;
         }
-        sorted.other_part = messages.last().and_then(AgUiMessage::other_part).map(str::to_owned);
+        let newest = messages.iter().rev().take_while(|message| message.role == AgUiRole::User);
+        sorted.other_part = newest.filter_map(AgUiMessage::other_part).next().map(str::to_owned);
         Ok(sorted)
     }
 
@@ -93,7 +94,7 @@ impl SortedMessages {
                         None => text,
                     };
                     if let Some(call) = TurnCall::read(&id) {
-                        self.results.push(ClientResult { call, text: text.clone(), is_error });
+                        self.results.push(ClientCallResult { call, text: text.clone(), is_error });
                     }
                     self.messages.push(RequestMessage::Result { id, text });
                 }

@@ -184,7 +184,7 @@ impl RunEncoder {
             TurnEvent::Message { item, text, complete, continues } => {
                 self.item(StreamKind::Message, item, text, *complete, continues.as_ref());
             }
-            // What was streamed and not saved is lost, and was not sent.
+            // Text that was streamed and not saved is lost, and was not sent.
             TurnEvent::Resumed { .. } => self.texts.retain(TextStream::is_known),
             TurnEvent::ToolCalled { call, name, args } => self.call(call, name, args),
             TurnEvent::ToolReturned { call, name, status, text, .. } => {

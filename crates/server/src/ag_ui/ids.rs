@@ -59,13 +59,13 @@ impl TurnCall {
 
 /// A question about a call, as the id of its interrupt names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CallQuestion {
+pub(super) struct InterruptId {
     pub(super) of: TurnCall,
     /// Position at which it was asked.
     pub(super) asked: Seq,
 }
 
-impl CallQuestion {
+impl InterruptId {
     /// Reads an id; `None` if it is not one of ours.
     pub(super) fn read(id: &str) -> Option<Self> {
         let (before, inner) = read(id)?;
@@ -84,12 +84,12 @@ mod tests {
         let known = CallId::new("c-1 é").unwrap();
         let of = TurnCall { before: Seq(41), call: known.clone() };
         assert_eq!(TurnCall::read(&call(Seq(41), &known)), Some(of.clone()));
-        let question = CallQuestion { of, asked: Seq(45) };
-        assert_eq!(CallQuestion::read(&interrupt(Seq(41), Seq(45), &known)), Some(question));
+        let question = InterruptId { of, asked: Seq(45) };
+        assert_eq!(InterruptId::read(&interrupt(Seq(41), Seq(45), &known)), Some(question));
         assert_eq!(turn_of(&message(Seq(7), &ItemId::new("i-1").unwrap())), Some(Seq(7)));
         for foreign in ["", "tw-", "tw--1-a", "tw-1", "tw-a-b", "call_1", "tw-+1-a", "41-c"] {
             assert_eq!(TurnCall::read(foreign), None, "{foreign}");
-            assert_eq!(CallQuestion::read(foreign), None, "{foreign}");
+            assert_eq!(InterruptId::read(foreign), None, "{foreign}");
         }
     }
 }

@@ -26,6 +26,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use serde::Serialize;
+use thoughtwire_hub::Threads;
 use thoughtwire_proto::{
     AgentProfile, Refusal, RefusalCode, Seq, SessionCommand, SessionId, ToolDeclaration,
 };
@@ -165,7 +166,7 @@ async fn stop(
     })?;
     let stored = rest.own(user, &session).await?;
     let input = match &run {
-        Some(run) => rest.hub.input_sent(user, &session, &run_id(run)?).await?,
+        Some(run) => Threads::new(&rest.hub).input_sent(user, &session, &run_id(run)?).await?,
         None => None,
     };
     let running = stored.state.turn();
@@ -195,7 +196,7 @@ async fn stop(
     Ok(axum::Json(StopAnswer { stopped }).into_response())
 }
 
-/// What the first events of a run are made of.
+/// Maker of the first events of a run.
 struct RunOpening<'a> {
     rest: &'a RestState,
     caller: &'a Identity,

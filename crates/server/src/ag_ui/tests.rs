@@ -1,4 +1,4 @@
-//! What a run shows, in one table of steps and events.
+//! Steps of a turn, and the events that a run shows of them.
 
 use std::collections::HashSet;
 

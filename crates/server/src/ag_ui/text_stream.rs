@@ -20,7 +20,7 @@ pub(super) struct TextStream {
     text: String,
     /// Where the text of `item` begins.
     begin: usize,
-    /// What the client has.
+    /// Text that the client has.
     sent: String,
     /// Whether the client was told that the message begins.
     is_begun: bool,

@@ -6,7 +6,7 @@ use thoughtwire_proto::ToolDeclaration;
 
 use super::{AgUiRefusal, AgUiResult};
 
-/// What a client asks: to run an agent on a thread.
+/// A client's request to run an agent on a thread.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RunAgentInput {
@@ -98,7 +98,7 @@ enum ResumeStatus {
     Cancelled,
 }
 
-/// Names the run that is to be stopped.
+/// A client's request to stop a run.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StopRequest {

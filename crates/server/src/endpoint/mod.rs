@@ -18,7 +18,7 @@ pub(crate) use caller::chat_caller;
 pub(crate) use conversation::{RequestConversation, RequestMessage};
 pub(crate) use growing_text::{GrowingText, common_bytes};
 pub(crate) use input::{CallAnswer, InputSender, once_id};
-pub(crate) use session_opener::{SessionName, SessionOpener};
+pub(crate) use session_opener::{SessionOpener, ThreadName};
 pub(crate) use session_reader::SessionReader;
 pub(crate) use shown::is_shown;
 pub(crate) use sse::{StreamCut, stream_events};

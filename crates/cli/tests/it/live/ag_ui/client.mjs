@@ -250,6 +250,21 @@ const scenarios = {
     await run(agent, { tools: [DOOR] });
     const returned = (await log(session)).filter(({ kind }) => kind === "tool_returned").at(-1);
     assert.deepEqual([returned.status, returned.text], ["error", "it is locked\nit creaks"]);
+    // What is said with a result joins the turn.
+    say(agent, 'use open_door {"side": "top"}');
+    await run(agent, { tools: [DOOR] });
+    const third = agent.messages.flatMap((message) => message.toolCalls ?? []).at(-1);
+    agent.addMessage({ id: "third", role: "tool", toolCallId: third.id, content: "open" });
+    say(agent, "say: thank you");
+    const joined = structuredClone(agent.messages);
+    await run(agent, { tools: [DOOR], runId: "joined" });
+    const thanks = client("ada", { threadId: "door", initialMessages: joined });
+    await run(thanks, { tools: [DOOR], runId: "joined" });
+    const inputs = (await log(session)).filter(({ kind }) => kind === "user_message");
+    assert.equal(inputs.filter(({ text }) => text === "say: thank you").length, 1);
+    const turns = (await log(session)).filter(({ kind }) => kind === "turn_started");
+    assert.equal(turns.length, inputs.length - 1);
+
     // A result of a call that this server does not know is told in words.
     const foreign = client("ada", {
       threadId: "elsewhere",
