@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use thoughtwire_hub::{ThreadSeed, Threads};
 use thoughtwire_proto::{
     AgentProfile, CallId, CommandId, Event, InputEvent, Refusal, RefusalCode, Seq, SessionId,
-    ToolDeclaration, ToolStatus,
+    ToolDeclaration,
 };
 use thoughtwire_store::StoredSession;
 
@@ -16,7 +16,7 @@ use super::wire::RunAgentInput;
 use super::{AgUiRefusal, AgUiResult, CLIENT_NAME};
 use crate::access::Identity;
 use crate::endpoint::{
-    CallAnswer, ClientTools, InputSender, RequestConversation, SessionOpener, ThreadName,
+    CallAnswer, ClientTools, InputSender, RequestConversation, SessionName, SessionOpener,
     TurnPlace, TurnReader, once_id,
 };
 use crate::rest::RestState;
@@ -161,8 +161,9 @@ impl RunBeginning<'_> {
         let joins = is_resume || wanted.iter().any(|result| is_open(stored, &result.call));
         answers.extend(wanted.into_iter().filter(|result| result.call.before == before).map(
             |ClientCallResult { call, text, is_error }| {
-                let status = if is_error { ToolStatus::Error } else { ToolStatus::Success };
-                (call.call, CallAnswer::Output { status, text, content: None })
+                let answer =
+                    if is_error { CallAnswer::Failed(text) } else { CallAnswer::Returned(text) };
+                (call.call, answer)
             },
         ));
         Ok(Some(TurnAnswers { before, answers, joins }))
@@ -189,13 +190,11 @@ impl RunBeginning<'_> {
             steer().await?;
         }
         let mut answered = None;
-        for (call, answer) in answers {
-            match sender.answer_call(call, answer).await {
-                Ok(seq) => answered = answered.max(Some(seq)),
-                // Another client was faster, it took too long, or it was answered in another way.
-                Err(refusal)
-                    if matches!(refusal.code, RefusalCode::UnknownCall | RefusalCode::IdReused) => {
-                }
+        for answer in answers {
+            match sender.answer(vec![answer]).await {
+                Ok(seq) => answered = answered.max(seq),
+                // It was answered in another way before.
+                Err(refusal) if refusal.code == RefusalCode::IdReused => {}
                 Err(refusal) => return Err(refusal.into()),
             }
         }
@@ -268,8 +267,8 @@ pub(super) fn run_id(run: &str) -> AgUiResult<CommandId> {
 }
 
 /// The session's name that a thread's id is.
-pub(super) fn thread_name(thread: &str) -> AgUiResult<ThreadName> {
-    ThreadName::read(thread).ok_or_else(|| AgUiRefusal::bad("`threadId` is empty"))
+pub(super) fn thread_name(thread: &str) -> AgUiResult<SessionName> {
+    SessionName::read(thread).ok_or_else(|| AgUiRefusal::bad("`threadId` is empty"))
 }
 
 fn no_interrupt(id: &str) -> AgUiRefusal {

@@ -35,7 +35,7 @@ pub(crate) use error::AgUiRefusal;
 
 use crate::access::Identity;
 use crate::endpoint::{
-    SessionOpener, SessionReader, TurnPlace, TurnReader, chat_caller, stream_events,
+    SessionOpener, SessionReader, TurnPlace, TurnReader, admit_caller, stream_events,
 };
 use crate::rest::{JsonBody, PathParams, RestRefusal, RestState, SharedRest, read};
 use begin::{FollowedTurn, RunBeginning, no_tools, run_id, thread_name};
@@ -78,11 +78,8 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
 
 /// Authenticates the caller of every request and checks its permission.
 async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
-    match chat_caller(&rest, &request) {
-        Ok(identity) => {
-            request.extensions_mut().insert(identity);
-            next.run(request).await
-        }
+    match admit_caller(&rest, &mut request) {
+        Ok(()) => next.run(request).await,
         Err(refusal) => AgUiRefusal::from(refusal).into_response(),
     }
 }

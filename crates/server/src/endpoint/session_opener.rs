@@ -11,14 +11,14 @@ const ID_DIGITS: usize = 32;
 
 /// Name of a session in another protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ThreadName {
+pub(crate) enum SessionName {
     /// One of the caller's sessions, by its id.
     Id(SessionId),
     /// A name that the client chose.
     Thread(String),
 }
 
-impl ThreadName {
+impl SessionName {
     /// Reads a name; `None` if it is empty. A text in the form of our sessions' ids is an id.
     pub(crate) fn read(name: &str) -> Option<Self> {
         if name.is_empty() {
@@ -47,13 +47,13 @@ impl SessionOpener<'_> {
     ///
     /// # Errors
     /// When an id is not that of a session of the caller and the agent.
-    pub(crate) async fn find(&self, name: &ThreadName) -> Result<Option<SessionId>, Refusal> {
+    pub(crate) async fn find(&self, name: &SessionName) -> Result<Option<SessionId>, Refusal> {
         match name {
-            ThreadName::Id(id) => {
+            SessionName::Id(id) => {
                 self.check(id).await?;
                 Ok(Some(id.clone()))
             }
-            ThreadName::Thread(name) => {
+            SessionName::Thread(name) => {
                 Threads::new(&self.rest.hub).find(&self.caller.user, self.agent, name).await
             }
         }
@@ -66,13 +66,13 @@ impl SessionOpener<'_> {
     /// When an id is not that of a session of the caller and the agent, or nothing can be saved.
     pub(crate) async fn open(
         &self,
-        name: ThreadName,
+        name: SessionName,
         seed: ThreadSeed,
     ) -> Result<SessionId, Refusal> {
         let user = &self.caller.user;
         let id = match name {
-            ThreadName::Id(id) => id,
-            ThreadName::Thread(name) => {
+            SessionName::Id(id) => id,
+            SessionName::Thread(name) => {
                 let threads = Threads::new(&self.rest.hub);
                 let made = threads.named(user, self.agent, &name, seed.clone()).await?;
                 if !made.duplicate {

@@ -6,7 +6,7 @@ use thoughtwire_proto::{AgentProfile, CommandId, SessionId};
 
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
 use crate::access::Identity;
-use crate::endpoint::{SessionOpener, ThreadName, once_id};
+use crate::endpoint::{SessionName, SessionOpener, once_id};
 use crate::rest::{IdempotencyHeader, RestState};
 
 /// The session that a request names.
@@ -32,9 +32,9 @@ impl NamedSession {
 
     /// Reads a name. A text in the form of our sessions' ids is an id.
     pub(super) fn of_text(name: &str, param: &str) -> OpenAiResult<Self> {
-        match ThreadName::read(name) {
-            Some(ThreadName::Id(id)) => Ok(Self::Id(id)),
-            Some(ThreadName::Thread(name)) => Ok(Self::Thread(name)),
+        match SessionName::read(name) {
+            Some(SessionName::Id(id)) => Ok(Self::Id(id)),
+            Some(SessionName::Thread(name)) => Ok(Self::Thread(name)),
             None => Err(OpenAiRefusal::of_param(param, "the name of a session is empty")),
         }
     }
@@ -55,8 +55,8 @@ pub(super) async fn choose(
             let made = threads.fresh(&caller.user, once.cloned(), agent, seed, Some(keep)).await?;
             return Ok(made.thing);
         }
-        NamedSession::Id(id) => ThreadName::Id(id),
-        NamedSession::Thread(name) => ThreadName::Thread(name),
+        NamedSession::Id(id) => SessionName::Id(id),
+        NamedSession::Thread(name) => SessionName::Thread(name),
     };
     Ok(SessionOpener { rest, caller, agent, from: CLIENT_NAME }.open(name, seed).await?)
 }
