@@ -160,9 +160,12 @@ impl RunBeginning<'_> {
         let Some(before) = before else { return Ok(None) };
         let joins = is_resume || wanted.iter().any(|result| is_open(stored, &result.call));
         answers.extend(wanted.into_iter().filter(|result| result.call.before == before).map(
-            |ClientCallResult { call, text, is_error }| {
-                let answer =
-                    if is_error { CallAnswer::Failed(text) } else { CallAnswer::Returned(text) };
+            |ClientCallResult { call, text, parts, is_error }| {
+                let answer = match parts {
+                    _ if is_error => CallAnswer::Failed(text),
+                    Some(content) => CallAnswer::Output { text, content },
+                    None => CallAnswer::Returned(text),
+                };
                 (call.call, answer)
             },
         ));

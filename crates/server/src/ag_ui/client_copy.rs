@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde_json::Value;
 use thoughtwire_proto::Seq;
 
 use super::AgUiResult;
@@ -27,6 +28,8 @@ pub(super) struct ClientCopy {
 pub(super) struct ClientCallResult {
     pub(super) call: TurnCall,
     pub(super) text: String,
+    /// The result in the client's own form, if it is not a text alone.
+    pub(super) parts: Option<Value>,
     pub(super) is_error: bool,
 }
 
@@ -94,7 +97,8 @@ impl SortedMessages {
                         None => text,
                     };
                     if let Some(call) = TurnCall::read(&id) {
-                        self.results.push(ClientCallResult { call, text: text.clone(), is_error });
+                        let (text, parts) = (text.clone(), message.parts());
+                        self.results.push(ClientCallResult { call, text, parts, is_error });
                     }
                     self.messages.push(RequestMessage::Result { id, text });
                 }

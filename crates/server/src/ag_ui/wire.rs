@@ -186,6 +186,11 @@ impl AgUiMessage {
         }
     }
 
+    /// The content, if it is a list of parts.
+    pub(super) fn parts(&self) -> Option<Value> {
+        self.content.is_array().then(|| self.content.clone())
+    }
+
     /// Type of a part that is no text, if there is one.
     pub(super) fn other_part(&self) -> Option<&str> {
         let parts = self.content.as_array()?.iter();
