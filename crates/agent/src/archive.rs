@@ -128,7 +128,7 @@ impl Archive {
         queue.add(agent, of);
         match embedder.embed_query(&query.text).await {
             Ok(vector) => {
-                let meaning = QueryMeaning { model: embedder.name().to_owned(), vector };
+                let meaning = QueryMeaning { model: embedder.vectors_name(), vector };
                 MemoryQuery { meaning: Some(meaning), ..query }
             }
             Err(error) => {

@@ -91,6 +91,16 @@ impl Embedder {
         &self.name
     }
 
+    /// Name of the vectors of its texts: the model's, with the prefix where there is one. Vectors
+    /// of different names cannot be compared, so they are made again.
+    #[must_use]
+    pub fn vectors_name(&self) -> String {
+        match self.prefixes.1.as_str() {
+            "" => self.name.to_string(),
+            prefix => format!("{} with {prefix:?}", self.name),
+        }
+    }
+
     /// Turns a query into a vector of length 1.
     ///
     /// # Errors

@@ -162,7 +162,7 @@ async fn embed_some(
     if *of == SearchedTexts::Said {
         while memory.index_recall().await.map_err(EmbedError::Store)? {}
     }
-    let texts = memory.without_vector(agent, *of, embedder.name(), BATCH).await;
+    let texts = memory.without_vector(agent, *of, &embedder.vectors_name(), BATCH).await;
     let texts = texts.map_err(EmbedError::Store)?;
     let has_more = texts.len() == BATCH;
     if texts.is_empty() {
@@ -171,6 +171,6 @@ async fn embed_some(
     let (ids, texts): (Vec<i64>, Vec<String>) = texts.into_iter().unzip();
     let vectors = embedder.embed(texts).await.map_err(EmbedError::Model)?;
     let vectors = ids.into_iter().zip(vectors).collect();
-    let saved = memory.set_vectors(agent, *of, embedder.name(), vectors).await;
+    let saved = memory.set_vectors(agent, *of, &embedder.vectors_name(), vectors).await;
     saved.map(|()| has_more).map_err(EmbedError::Store)
 }
