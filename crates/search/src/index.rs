@@ -129,12 +129,12 @@ impl SearchIndex {
         }
     }
 
-    /// Sets the vector of a text. Does nothing if there is no such text, or if the vector has
-    /// another length than the others.
-    pub fn set_vector(&mut self, id: i64, vector: &[f32]) {
-        if let Some(text) = self.by_id.get(&id) {
-            self.vectors.set(*text, vector);
-        }
+    /// Sets the vector of a text. Tells whether there is such a text. A vector of another length
+    /// than the others is ignored.
+    pub fn set_vector(&mut self, id: i64, vector: &[f32]) -> bool {
+        let Some(text) = self.by_id.get(&id) else { return false };
+        self.vectors.set(*text, vector);
+        true
     }
 
     /// Measures again how well the vectors tell these texts apart, if there are many more than at

@@ -1,15 +1,18 @@
 //! Embeddings: texts as vectors, so that texts with the same meaning are close together.
 
 mod local;
+mod metrics;
 mod prefixes;
 mod queue;
 mod remote;
+mod schedule;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::model::{ModelError, Providers};
 use local::LocalEmbedder;
+pub(crate) use metrics::EmbeddingMetrics;
 pub use prefixes::EmbeddingPrefixes;
 pub(crate) use queue::EmbeddingQueue;
 use remote::RemoteEmbedder;
