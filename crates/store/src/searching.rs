@@ -223,6 +223,7 @@ impl MemorySearch {
                 .await?;
             }
             if is_last {
+                index.index.added_all();
                 return Ok(index);
             }
         }
