@@ -28,6 +28,8 @@ pub(crate) struct InputSender<'a> {
 pub(crate) enum CallAnswer {
     /// The client ran it, with this result.
     Returned(String),
+    /// The client ran it, and it failed.
+    Failed(String),
     /// Whether it may run.
     Decided(bool),
 }
@@ -67,31 +69,10 @@ impl InputSender<'_> {
         said: Option<String>,
     ) -> Result<(TurnReader, TurnPlace), Refusal> {
         let reader = self.attach(Some(before)).await?;
-        let mut shown_after = before;
-        for (at, (call, answer)) in answers.into_iter().enumerate() {
-            let id = once_id("call_answer", call.as_str())?;
-            let command = match answer {
-                CallAnswer::Returned(text) => {
-                    let (status, content) = (ToolStatus::Success, None);
-                    SessionCommand::ToolReturn { call, status, text, content }
-                }
-                CallAnswer::Decided(approved) => {
-                    let decision = if approved { Verdict::Approved } else { Verdict::Denied };
-                    SessionCommand::Decide { call, decision, result: None }
-                }
-            };
-            match self.execute(Some(id), command).await {
-                Ok(SessionReply::Done { seq: Some(seq), .. }) => {
-                    shown_after = shown_after.max(seq);
-                }
-                Ok(SessionReply::Done { seq: None, .. } | SessionReply::Input { .. }) => {
-                    return Err(mismatch());
-                }
-                // Another client was faster. Answers before this one are in the log.
-                Err(refusal) if refusal.code == RefusalCode::UnknownCall && at > 0 => {}
-                Err(refusal) => return Err(refusal),
-            }
-        }
+        let answered = self.answer(answers).await?;
+        let shown_after = answered.ok_or_else(|| {
+            Refusal::new(RefusalCode::UnknownCall, "no call waits for these answers")
+        })?;
         if let Some(text) = said {
             let command =
                 SessionCommand::Send { text, attachments: Vec::new(), policy: Policy::Steer };
@@ -101,7 +82,59 @@ impl InputSender<'_> {
         Ok((TurnReader::new(reader, place, self.names)?, place))
     }
 
-    async fn attach(&self, after: Option<Seq>) -> Result<SessionReader, Refusal> {
+    /// Answers calls that wait. Returns the position of the last answer; `None` if no call waited
+    /// for one of them. An answer counts once, however often it comes.
+    ///
+    /// # Errors
+    /// The refusal. Answers before the refused one were taken.
+    pub(crate) async fn answer(
+        &self,
+        answers: Vec<(CallId, CallAnswer)>,
+    ) -> Result<Option<Seq>, Refusal> {
+        let mut last = None;
+        for (call, answer) in answers {
+            let id = call_answer_id(&call)?;
+            let command = match answer {
+                CallAnswer::Returned(text) => {
+                    let (status, content) = (ToolStatus::Success, None);
+                    SessionCommand::ToolReturn { call, status, text, content }
+                }
+                CallAnswer::Failed(text) => {
+                    let (status, content) = (ToolStatus::Error, None);
+                    SessionCommand::ToolReturn { call, status, text, content }
+                }
+                CallAnswer::Decided(approved) => {
+                    let decision = if approved { Verdict::Approved } else { Verdict::Denied };
+                    SessionCommand::Decide { call, decision, result: None }
+                }
+            };
+            match self.execute(Some(id), command).await {
+                Ok(SessionReply::Done { seq: Some(seq), .. }) => last = last.max(Some(seq)),
+                Ok(SessionReply::Done { seq: None, .. } | SessionReply::Input { .. }) => {
+                    return Err(mismatch());
+                }
+                // Another client was faster, or the call took too long.
+                Err(refusal) if refusal.code == RefusalCode::UnknownCall => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(last)
+    }
+
+    /// Has a text join the running turn, once for each `id`.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) async fn steer(&self, id: CommandId, text: String) -> Result<(), Refusal> {
+        let command = SessionCommand::Send { text, attachments: Vec::new(), policy: Policy::Steer };
+        self.execute(Some(id), command).await.map(drop)
+    }
+
+    /// Attaches to the session behind a position, or at its head.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) async fn attach(&self, after: Option<Seq>) -> Result<SessionReader, Refusal> {
         let (hub, tools) = (&self.rest.hub, self.tools.clone());
         SessionReader::attach(hub, self.caller, &self.session, after, tools).await
     }
@@ -115,6 +148,14 @@ impl InputSender<'_> {
         let user = &self.caller.user;
         self.rest.hub.execute(user, from, id, self.session.clone(), command).await
     }
+}
+
+/// The id under which a call is answered.
+///
+/// # Errors
+/// Never: a digest is a valid id.
+pub(crate) fn call_answer_id(call: &CallId) -> Result<CommandId, Refusal> {
+    once_id("call_answer", call.as_str())
 }
 
 /// An id under which a command takes effect once for each `key`, of any length.

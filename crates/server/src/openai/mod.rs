@@ -5,13 +5,13 @@
 mod body;
 mod chat;
 mod content;
-mod conversation;
 mod error;
 mod models;
 mod responses;
 mod session;
-mod shown;
 mod tools;
+mod turn_request;
+mod unsupported;
 
 use std::sync::Arc;
 
@@ -21,11 +21,11 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use thoughtwire_store::Scope;
+use thoughtwire_proto::{Refusal, RefusalCode};
 
 pub(crate) use error::OpenAiRefusal;
 
-use crate::access::{KEY_NEEDED, unauthorized};
+use crate::endpoint::{RequestConversation, admit_caller};
 use crate::rest::{RestState, SharedRest};
 
 /// Beginning of the endpoint's paths.
@@ -49,7 +49,8 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
         .route("/models/{model}", get(models::show))
         .route("/chat/completions", post(chat::complete))
         .route("/responses", post(responses::create))
-        .route("/responses/{response}", get(responses::show))
+        .route("/responses/{response}", get(responses::show).delete(responses::delete))
+        .route("/responses/{response}/input_items", get(responses::input_items))
         .route("/responses/{response}/cancel", post(responses::cancel))
         .method_not_allowed_fallback(no_method)
         .fallback(no_path)
@@ -59,16 +60,23 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
 
 /// Authenticates the caller of every request and checks its permission.
 async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
-    let identity = match rest.access.request(request.headers(), request.uri()) {
-        Ok(Some(identity)) => identity,
-        Ok(None) => return OpenAiRefusal::from(unauthorized(KEY_NEEDED)).into_response(),
-        Err(refusal) => return OpenAiRefusal::from(refusal).into_response(),
-    };
-    if let Err(refusal) = identity.demand(Scope::Chat) {
+    if let Err(refusal) = admit_caller(&rest, &mut request).await {
         return OpenAiRefusal::from(refusal).into_response();
     }
-    request.extensions_mut().insert(identity);
     next.run(request).await
+}
+
+/// Checks that something in a request's messages is new. `param` is their place in it.
+fn check_news(conversation: &RequestConversation, param: &str) -> OpenAiResult<()> {
+    if conversation.has_news() {
+        return Ok(());
+    }
+    if conversation.has_blank() {
+        let refusal = Refusal::new(RefusalCode::EmptyText, "the user's message is empty");
+        return Err(OpenAiRefusal::from(refusal).about(param));
+    }
+    let message = "the last message has to be the user's, or the result of a tool";
+    Err(OpenAiRefusal::of_param(param, message))
 }
 
 async fn no_path(request: Request) -> OpenAiRefusal {

@@ -1,16 +1,15 @@
 //! The session that a request is about.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 use thoughtwire_hub::{ThreadSeed, Threads};
-use thoughtwire_proto::{AgentProfile, CommandId, Refusal, RefusalCode, SessionCommand, SessionId};
+use thoughtwire_proto::{CommandId, SessionId};
 
+use super::turn_request::TurnRequest;
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
-use crate::access::Identity;
-use crate::endpoint::once_id;
-use crate::rest::{IdempotencyHeader, RestState};
-
-/// Number of hexadecimal digits of our sessions' ids.
-const ID_DIGITS: usize = 32;
+use crate::endpoint::{SessionName, once_id};
+use crate::rest::IdempotencyHeader;
 
 /// The session that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,64 +34,78 @@ impl NamedSession {
 
     /// Reads a name. A text in the form of our sessions' ids is an id.
     pub(super) fn of_text(name: &str, param: &str) -> OpenAiResult<Self> {
-        if name.is_empty() {
-            return Err(OpenAiRefusal::of_param(param, "the name of a session is empty"));
-        }
-        let is_id = name.len() == ID_DIGITS
-            && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        match SessionId::new(name) {
-            Ok(id) if is_id => Ok(Self::Id(id)),
-            Ok(_) | Err(_) => Ok(Self::Thread(name.to_owned())),
+        match SessionName::read(name) {
+            Some(SessionName::Id(id)) => Ok(Self::Id(id)),
+            Some(SessionName::Thread(name)) => Ok(Self::Thread(name)),
+            None => Err(OpenAiRefusal::of_param(param, "the name of a session is empty")),
         }
     }
 }
 
-/// Finds the session that a request names, or opens one with `seed`.
+/// The session in which a request takes effect.
+pub(super) struct ChosenSession {
+    pub(super) id: SessionId,
+    /// Whether it was opened for the request.
+    pub(super) is_new: bool,
+}
+
+/// Finds the session that a request names, or opens one with `seed`. One without a name is deleted
+/// once it is idle for `keep`.
 pub(super) async fn choose(
-    rest: &RestState,
-    caller: &Identity,
-    agent: &AgentProfile,
+    request: &TurnRequest<'_>,
     name: NamedSession,
     seed: ThreadSeed,
-    once: Option<&CommandId>,
-) -> OpenAiResult<SessionId> {
+    keep: Option<Duration>,
+) -> OpenAiResult<ChosenSession> {
+    let TurnRequest { rest, caller, agent, once, .. } = request;
     let (user, threads) = (&caller.user, Threads::new(&rest.hub));
-    let id = match name {
-        NamedSession::Nothing => {
-            let keep = rest.keep_completions;
-            return Ok(threads.fresh(user, once.cloned(), agent, seed, Some(keep)).await?.thing);
-        }
-        NamedSession::Id(id) => id,
+    let made = match name {
+        NamedSession::Nothing => threads.fresh(user, once.clone(), agent, seed, keep).await?,
+        NamedSession::Id(id) => return entered(request, id, seed).await,
         NamedSession::Thread(name) => {
             let made = threads.named(user, agent, &name, seed.clone()).await?;
-            if !made.duplicate {
-                return Ok(made.thing);
+            if made.duplicate {
+                return entered(request, made.thing, seed).await;
             }
-            made.thing
+            made
         }
     };
-    own(rest, caller, agent, &id).await?;
-    if let Some(instructions) = seed.instructions {
-        let command = SessionCommand::Instruct { instructions };
-        rest.hub.execute(user, Some(CLIENT_NAME.to_owned()), None, id.clone(), command).await?;
-    }
-    Ok(id)
+    Ok(ChosenSession { id: made.thing, is_new: !made.duplicate })
 }
 
-/// Checks that a session is the caller's and the agent's.
-pub(super) async fn own(
-    rest: &RestState,
-    caller: &Identity,
-    agent: &AgentProfile,
-    session: &SessionId,
-) -> OpenAiResult<()> {
-    let stored = rest.own(&caller.user, session).await?;
-    if stored.agent == agent.id {
-        return Ok(());
+/// Goes on in a session that exists, with the seed's instructions if there are any.
+async fn entered(
+    request: &TurnRequest<'_>,
+    id: SessionId,
+    mut seed: ThreadSeed,
+) -> OpenAiResult<ChosenSession> {
+    // A repetition does not bring earlier instructions back.
+    if took_effect(request, &id).await? {
+        seed.instructions = None;
     }
-    let name = &agent.spec.name;
-    let reason = format!("session {session} is not a session of the model {name}");
-    Err(Refusal::new(RefusalCode::UnknownSession, reason).into())
+    let id = request.sessions().open(SessionName::Id(id), seed).await?;
+    Ok(ChosenSession { id, is_new: false })
+}
+
+/// Whether a request with the same key took effect in a session before.
+pub(super) async fn took_effect(
+    request: &TurnRequest<'_>,
+    session: &SessionId,
+) -> OpenAiResult<bool> {
+    match &request.once {
+        Some(id) => has_receipt(request, session, id).await,
+        None => Ok(false),
+    }
+}
+
+/// Whether a command with an id took effect in a session.
+pub(super) async fn has_receipt(
+    request: &TurnRequest<'_>,
+    session: &SessionId,
+    id: &CommandId,
+) -> OpenAiResult<bool> {
+    let logs = request.rest.hub.store().logs();
+    Ok(logs.receipt(&request.caller.user, session, id).await?.is_some())
 }
 
 /// The id under which a request with the header `Idempotency-Key` takes effect once.

@@ -1,4 +1,4 @@
-//! Tool calls of the agent as both APIs show them.
+//! Calls that clients of other protocols are shown.
 
 use serde_json::{Map, Value};
 use thoughtwire_proto::CallId;
@@ -10,17 +10,17 @@ const SEND_MESSAGE: &str = "send_message";
 const MAX_CHARS: usize = 2_000;
 
 /// Whether calls of a tool are shown.
-pub(super) fn is_shown(name: &str) -> bool {
+pub(crate) fn is_shown(name: &str) -> bool {
     name != SEND_MESSAGE
 }
 
 /// Arguments of a call within a text.
-pub(super) fn show_args(args: &Map<String, Value>) -> String {
+pub(crate) fn show_args(args: &Map<String, Value>) -> String {
     shorten(&Value::Object(args.clone()).to_string())
 }
 
 /// A text, cut if it is too long to be shown within another.
-pub(super) fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
@@ -28,6 +28,6 @@ pub(super) fn shorten(text: &str) -> String {
 }
 
 /// Name of an open call's tool.
-pub(super) fn name_of<'a>(calls: &'a [(CallId, String)], call: &CallId) -> &'a str {
+pub(crate) fn name_of<'a>(calls: &'a [(CallId, String)], call: &CallId) -> &'a str {
     calls.iter().find(|(open, _)| open == call).map_or("a tool", |(_, name)| name)
 }

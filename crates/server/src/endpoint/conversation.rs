@@ -5,11 +5,9 @@ use std::collections::HashMap;
 use thoughtwire_hub::ThreadSeed;
 use thoughtwire_proto::{HistoryEntry, Role};
 
-use super::{OpenAiRefusal, OpenAiResult};
-
 /// One message of a request, in the order of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum RequestMessage {
+pub(crate) enum RequestMessage {
     /// A system's or developer's text.
     Instructions(String),
     User(String),
@@ -29,7 +27,7 @@ pub(super) enum RequestMessage {
 
 /// The messages of a request.
 #[derive(Debug, Default)]
-pub(super) struct RequestConversation {
+pub(crate) struct RequestConversation {
     instructions: Vec<String>,
     /// Messages up to the last one of the assistant.
     history: Vec<HistoryEntry>,
@@ -37,15 +35,17 @@ pub(super) struct RequestConversation {
     said: Vec<String>,
     /// Results of calls behind it.
     results: Vec<ToolResult>,
+    /// Whether a text behind it is blank. It is left out.
+    has_blank: bool,
 }
 
 /// Result of a call.
 #[derive(Debug)]
-pub(super) struct ToolResult {
-    pub(super) id: String,
+pub(crate) struct ToolResult {
+    pub(crate) id: String,
     /// Name of the tool, if the call is among the messages.
     name: Option<String>,
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 impl ToolResult {
@@ -57,7 +57,7 @@ impl ToolResult {
 
 impl RequestConversation {
     /// Sorts the messages.
-    pub(super) fn new(messages: Vec<RequestMessage>) -> Self {
+    pub(crate) fn new(messages: Vec<RequestMessage>) -> Self {
         let mut conversation = Self::default();
         let is_assistants = |message: &RequestMessage| {
             matches!(message, RequestMessage::Assistant(_) | RequestMessage::Call { .. })
@@ -80,6 +80,9 @@ impl RequestConversation {
             match message {
                 RequestMessage::Instructions(text) => conversation.instructions.push(text),
                 RequestMessage::User(text) if is_past => conversation.remember(Role::User, text),
+                RequestMessage::User(text) if text.trim().is_empty() => {
+                    conversation.has_blank = true;
+                }
                 RequestMessage::User(text) => conversation.said.push(text),
                 RequestMessage::Assistant(text) => conversation.remember(Role::Assistant, text),
                 RequestMessage::Call { id, name, arguments } => {
@@ -103,13 +106,14 @@ impl RequestConversation {
         conversation
     }
 
-    /// Checks that something in the messages is new. `param` is their place in the request.
-    pub(super) fn check(&self, param: &str) -> OpenAiResult<()> {
-        if self.said.is_empty() && self.results.is_empty() {
-            let message = "the last message has to be the user's, or the result of a tool";
-            return Err(OpenAiRefusal::of_param(param, message));
-        }
-        Ok(())
+    /// Whether something in the messages is new.
+    pub(crate) fn has_news(&self) -> bool {
+        !(self.said.is_empty() && self.results.is_empty())
+    }
+
+    /// Whether a new text of the user is blank.
+    pub(crate) fn has_blank(&self) -> bool {
+        self.has_blank
     }
 
     fn remember(&mut self, role: Role, text: String) {
@@ -119,18 +123,18 @@ impl RequestConversation {
     }
 
     /// Results of calls that are new.
-    pub(super) fn results(&self) -> &[ToolResult] {
+    pub(crate) fn results(&self) -> &[ToolResult] {
         &self.results
     }
 
     /// New texts of the user.
-    pub(super) fn said(&self) -> Option<String> {
+    pub(crate) fn said(&self) -> Option<String> {
         (!self.said.is_empty()).then(|| self.said.join("\n\n"))
     }
 
     /// The content of a new session, and the input behind it. Results of calls that the session
     /// does not know are told in words.
-    pub(super) fn into_seed(self) -> (ThreadSeed, String) {
+    pub(crate) fn into_seed(self) -> (ThreadSeed, String) {
         let results = self.results.iter().map(ToolResult::sentence);
         let input: Vec<String> = results.chain(self.said).collect();
         let instructions = (!self.instructions.is_empty()).then(|| self.instructions.join("\n\n"));
@@ -177,6 +181,11 @@ mod tests {
             ["one", "Called look({}).", "look returned: a door", "I see a door.", "two"]
         );
         assert_eq!(input, "look returned: a key\n\nthree");
-        assert!(RequestConversation::new(vec![user("one"), call("c-1")]).check("input").is_err());
+        let nothing_new = [vec![user("one"), call("c-1")], vec![user(" \n")], Vec::new()];
+        for messages in nothing_new {
+            assert!(!RequestConversation::new(messages).has_news());
+        }
+        let blank = RequestConversation::new(vec![user("one"), user("")]);
+        assert_eq!(blank.said().as_deref(), Some("one"));
     }
 }
