@@ -303,8 +303,9 @@ impl Server {
             (shared.config.limits.handshake, shared.config.limits.connections_per_address);
         let (base_path, keep_idle) =
             (shared.config.base_path.clone(), shared.config.keep_completions);
-        let router = routes(shared, self.archive);
+        let router = routes(shared, self.archive.clone());
         let serving = TaskTracker::new();
+        serving.spawn(embed_missing(self.archive));
         let doors = Doors {
             router,
             tls: self.tls,
@@ -350,6 +351,17 @@ impl Server {
         self.store.close().await;
         drop(self.owner_file);
         Ok(end)
+    }
+}
+
+/// Queues texts that have no vector of the embedding model.
+async fn embed_missing(archive: Archive) {
+    match archive.embed_missing().await {
+        Ok(0) => {}
+        Ok(texts) => tracing::info!(texts, "making vectors of notes and messages"),
+        Err(error) => {
+            tracing::warn!(%error, "texts without vectors are not known; searches will find them");
+        }
     }
 }
 
