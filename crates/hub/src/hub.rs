@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, ApprovalAbout, Attached, CallId, CommandId, ItemId, OpenCall, PeerRef,
+    AgentProfile, AgentSpec, ApprovalAbout, Attached, CallId, CommandId, OpenCall, PeerRef,
     Refusal, RefusalCode, SessionCommand, SessionId, SessionReply, Start, Timestamp,
     ToolDeclaration, UserId, Verdict, check_name,
 };
@@ -290,27 +290,14 @@ impl Hub {
     /// Returns when everything that was published before is on disk.
     ///
     /// # Errors
-    /// When there is no such session of this user, another node has it, or nothing can be saved.
+    /// When there is no such session of this user, the node that has it does not answer, or nothing
+    /// can be saved.
     pub async fn save_open_text(&self, user: &UserId, session: &SessionId) -> Result<(), Refusal> {
         let (reply, answer) = oneshot::channel();
         let request = SessionRequest::SaveOpenText { reply };
         let mail = SessionMail::Request { caller: self.asking(user), request };
         self.sessions.deliver(session, mail).await;
         answer.await.map_err(|_| task_ended())?.map(drop)
-    }
-
-    /// The input that a command of a session has sent; `None` if no command has this id.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn input_sent(
-        &self,
-        user: &UserId,
-        session: &SessionId,
-        id: &CommandId,
-    ) -> Result<Option<ItemId>, Refusal> {
-        let receipt = self.store().logs().receipt(user, session, id).await?;
-        Ok(receipt.as_ref().and_then(receipts::input_of))
     }
 
     /// The call of a session whose approval has waited longest, of those that a verdict can answer.
@@ -449,7 +436,11 @@ async fn take_planned_stop(store: &Store) -> Result<bool, StoreError> {
     Ok(was_stopped)
 }
 
-pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
+/// Checks the name of a tool that a client or a worker runs.
+///
+/// # Errors
+/// The refusal, if model providers would not take it.
+pub fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
     let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
     check_name(&tool.name).map_err(|no| bad(format!("a tool's name: {no}")))?;
     if tool.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {

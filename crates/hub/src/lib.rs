@@ -63,7 +63,7 @@ pub use clock::{Clock, new_id, now};
 pub use cluster::{NodeConnector, NodeLink, NodeSink, OwnerEnd};
 pub use directory::{BlockChange, Directory, Imported, ImportedSession, Made, ThreadSeed, Threads};
 pub use embedded::Embedded;
-pub use hub::{Hub, Presence};
+pub use hub::{Hub, Presence, check_tool};
 pub use interface::{CoreMemory, Interface, ToolCalls, TurnControl};
 pub use item_writer::{Final, ItemDraft, ItemWriter};
 pub use memory::EditError;

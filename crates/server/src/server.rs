@@ -22,9 +22,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Jwt};
+use crate::ag_ui;
 use crate::cluster::cluster;
 use crate::config::{Auth, Config, ServerLimits};
 use crate::connection_permits::ConnectionPermits;
+use crate::endpoint::SessionLocks;
 use crate::front::front;
 use crate::guard::Guard;
 use crate::listener::{self, Doors};
@@ -301,8 +303,9 @@ impl Server {
             (shared.config.limits.handshake, shared.config.limits.connections_per_address);
         let (base_path, keep_idle) =
             (shared.config.base_path.clone(), shared.config.keep_completions);
-        let router = routes(shared, self.archive);
+        let router = routes(shared, self.archive.clone());
         let serving = TaskTracker::new();
+        serving.spawn(embed_missing(self.archive));
         let doors = Doors {
             router,
             tls: self.tls,
@@ -351,6 +354,17 @@ impl Server {
     }
 }
 
+/// Queues texts that have no vector of the embedding model.
+async fn embed_missing(archive: Archive) {
+    match archive.embed_missing().await {
+        Ok(0) => {}
+        Ok(texts) => tracing::info!(texts, "making vectors of notes and messages"),
+        Err(error) => {
+            tracing::warn!(%error, "texts without vectors are not known; searches will find them");
+        }
+    }
+}
+
 /// Resolves when this process has lost its lease; never where there is none.
 async fn lease_lost(store: &Store) {
     match store.lease() {
@@ -373,6 +387,7 @@ fn routes(shared: ConnectionState, archive: Archive) -> Router {
         secure: shared.config.tls.is_some(),
         base_path: shared.config.base_path.clone(),
         keep_completions: shared.config.keep_completions,
+        locks: SessionLocks::default(),
         is_at_rest: false,
     });
     Router::new()
@@ -386,6 +401,7 @@ fn routes(shared: ConnectionState, archive: Archive) -> Router {
         .merge(page::assets())
         .fallback(not_found)
         .with_state(shared.clone())
+        .merge(ag_ui::router(Arc::clone(&rest)))
         .merge(openai::router(Arc::clone(&rest)))
         .merge(router(rest))
         .layer(DefaultBodyLimit::max(limit))

@@ -275,10 +275,11 @@ impl FollowedSession {
                 }
                 None
             }
-            mail @ SessionMail::Request {
-                request: SessionRequest::Begin { .. } | SessionRequest::SaveOpenText { .. },
-                ..
-            } => {
+            SessionMail::Request { request: SessionRequest::SaveOpenText { reply }, .. } => {
+                self.owner.save_open_text(reply);
+                None
+            }
+            mail @ SessionMail::Request { request: SessionRequest::Begin { .. }, .. } => {
                 mail.refuse(another_node_has_it());
                 None
             }

@@ -36,10 +36,13 @@ use thoughtwire_store::Scope;
 use crate::access::{Access, KEY_NEEDED, too_many, unauthorized};
 use crate::base_path::BasePath;
 use crate::connection_permits::{ConnectionPermit, ConnectionPermits};
+use crate::endpoint::SessionLocks;
 use crate::metrics::ServerMetrics;
 
-use reply::{Created, JsonBody, RestResult, WithCookie, read, refuse_idempotency_key};
-pub(crate) use reply::{IdempotencyHeader, PathParams, QueryParams, RestRefusal, status};
+use reply::{Created, RestResult, WithCookie, refuse_idempotency_key};
+pub(crate) use reply::{
+    IdempotencyHeader, JsonBody, PathParams, QueryParams, RestRefusal, read, status,
+};
 
 /// Largest body of an import: an agent with its history, or a batch of notes.
 const IMPORT_BYTES: usize = 256 << 20;
@@ -61,6 +64,8 @@ pub(crate) struct RestState {
     pub(crate) base_path: BasePath,
     /// Time for which the session of a chat completion that names none is kept.
     pub(crate) keep_completions: Duration,
+    /// Locks for requests that go on in a session only if nothing has happened there.
+    pub(crate) locks: SessionLocks,
     /// Whether no server runs on the data directory, so that no turn does.
     pub(crate) is_at_rest: bool,
 }
