@@ -85,6 +85,9 @@ async fn pass(mut client: TcpStream, target: String, mut cut: watch::Receiver<u6
     let both = async {
         // A server that is not there ends the connection.
         if let Ok(mut server) = TcpStream::connect(target).await {
+            // As both ends do: small pieces do not wait for acknowledgements.
+            client.set_nodelay(true).unwrap();
+            server.set_nodelay(true).unwrap();
             drop(copy_bidirectional(&mut client, &mut server).await);
         }
     };
