@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use thoughtwire_proto::rest::ToolListing;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Replay, Seq,
+    AgentId, AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Replay, Seq,
     SessionId, TurnId,
 };
 use thoughtwire_store::{Store, StoreError};
@@ -53,6 +53,9 @@ pub trait Agent: Send + Sync + 'static {
     fn resumes(&self) -> bool {
         false
     }
+
+    /// A turn of an agent has ended, and its events are saved. Must not block.
+    fn turn_ended(&self, _agent: &AgentId) {}
 
     /// A session has left memory or is gone. Data kept for its next turn can be dropped.
     fn left(&self, _session: &SessionId) {}
@@ -206,5 +209,11 @@ impl Turn {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn unread(error: StoreError) -> AgentError {
-    AgentError::new("store_failed", format!("the session's log cannot be read: {error}"))
+    AgentError::new(unread_code(&error), format!("the session's log cannot be read: {error}"))
+}
+
+/// Code of the error of an agent that could not read the store.
+#[must_use]
+pub fn unread_code(error: &StoreError) -> &'static str {
+    if error.is_lost_store() { AgentError::STORE_LOST } else { "store_failed" }
 }

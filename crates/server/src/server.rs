@@ -26,6 +26,7 @@ use crate::ag_ui;
 use crate::cluster::cluster;
 use crate::config::{Auth, Config, ServerLimits};
 use crate::connection_permits::ConnectionPermits;
+use crate::endpoint::SessionLocks;
 use crate::front::front;
 use crate::guard::Guard;
 use crate::listener::{self, Doors};
@@ -302,8 +303,9 @@ impl Server {
             (shared.config.limits.handshake, shared.config.limits.connections_per_address);
         let (base_path, keep_idle) =
             (shared.config.base_path.clone(), shared.config.keep_completions);
-        let router = routes(shared, self.archive);
+        let router = routes(shared, self.archive.clone());
         let serving = TaskTracker::new();
+        serving.spawn(embed_missing(self.archive));
         let doors = Doors {
             router,
             tls: self.tls,
@@ -352,6 +354,17 @@ impl Server {
     }
 }
 
+/// Queues texts that have no vector of the embedding model.
+async fn embed_missing(archive: Archive) {
+    match archive.embed_missing().await {
+        Ok(0) => {}
+        Ok(texts) => tracing::info!(texts, "making vectors of notes and messages"),
+        Err(error) => {
+            tracing::warn!(%error, "texts without vectors are not known; searches will find them");
+        }
+    }
+}
+
 /// Resolves when this process has lost its lease; never where there is none.
 async fn lease_lost(store: &Store) {
     match store.lease() {
@@ -374,6 +387,7 @@ fn routes(shared: ConnectionState, archive: Archive) -> Router {
         secure: shared.config.tls.is_some(),
         base_path: shared.config.base_path.clone(),
         keep_completions: shared.config.keep_completions,
+        locks: SessionLocks::default(),
         is_at_rest: false,
     });
     Router::new()
@@ -416,7 +430,7 @@ async fn ready(State(shared): State<ConnectionState>) -> Response {
 async fn not_found(State(shared): State<ConnectionState>, request: Request) -> Response {
     // Elsewhere than on its own path the sub-protocol chooses the native wire.
     if is_upgrade(request.headers()) && offers_native(request.headers()) {
-        return upgrade(&shared, request, SocketDialect::Native);
+        return upgrade(&shared, request, SocketDialect::Native).await;
     }
     let base = &shared.config.base_path;
     if base.is_bare(request.uri()) {
@@ -457,15 +471,17 @@ async fn root(State(shared): State<ConnectionState>, request: Request) -> Respon
 async fn memgpt(State(shared): State<ConnectionState>, request: Request) -> Response {
     let native = offers_native(request.headers());
     upgrade(&shared, request, if native { SocketDialect::Native } else { SocketDialect::Memgpt })
+        .await
 }
 
 async fn sparky(State(shared): State<ConnectionState>, request: Request) -> Response {
     let native = offers_native(request.headers());
     upgrade(&shared, request, if native { SocketDialect::Native } else { SocketDialect::Sparky })
+        .await
 }
 
 async fn native(State(shared): State<ConnectionState>, request: Request) -> Response {
-    upgrade(&shared, request, SocketDialect::Native)
+    upgrade(&shared, request, SocketDialect::Native).await
 }
 
 fn url_of(address: &SocketAddr, tls: bool) -> String {

@@ -78,7 +78,7 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
 
 /// Authenticates the caller of every request and checks its permission.
 async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
-    match admit_caller(&rest, &mut request) {
+    match admit_caller(&rest, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(refusal) => AgUiRefusal::from(refusal).into_response(),
     }

@@ -10,6 +10,7 @@ mod calls;
 mod clocks;
 mod crash;
 mod durability;
+mod embeddings;
 mod faults;
 mod first_run;
 mod foreign_content;
