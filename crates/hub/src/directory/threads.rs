@@ -67,6 +67,28 @@ impl Threads {
         self.0.shared.begin(opening).await
     }
 
+    /// Finds the session of a thread; `None` if it has none, or its session was deleted.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn find(
+        &self,
+        user: &UserId,
+        agent: &AgentProfile,
+        thread: &str,
+    ) -> Result<Option<SessionId>, Refusal> {
+        let Self(directory) = self;
+        for generation in 0..MAX_GENERATIONS {
+            let key = thread_key(agent, thread, generation)?;
+            let Some(id) = directory.made_before(user, Some(&key)).await? else { break };
+            let session = opened_before(id)?.thing;
+            if directory.shared.store.directory().session(&session).await?.is_some() {
+                return Ok(Some(session));
+            }
+        }
+        Ok(None)
+    }
+
     /// Opens a session, once for each `id`. With `keep_idle` it is deleted once it had no new
     /// record for so long.
     ///

@@ -1,5 +1,6 @@
 //! Inputs and tool results of a request, and the turn that they lead to.
 
+use serde_json::Value;
 use thoughtwire_hub::command_digest;
 use thoughtwire_proto::{
     CallId, CommandId, Policy, Refusal, RefusalCode, Seq, SessionCommand, SessionId, SessionReply,
@@ -28,8 +29,12 @@ pub(crate) struct InputSender<'a> {
 pub(crate) enum CallAnswer {
     /// The client ran it, with this result.
     Returned(String),
+    /// The client ran it. `content` is its result as the client has it.
+    Output { status: ToolStatus, text: String, content: Option<Value> },
     /// Whether it may run.
     Decided(bool),
+    /// Answer to the question at a position. A call is asked about again if it was interrupted.
+    DecidedAt { asked: Seq, approved: bool },
 }
 
 impl InputSender<'_> {
@@ -69,24 +74,8 @@ impl InputSender<'_> {
         let reader = self.attach(Some(before)).await?;
         let mut shown_after = before;
         for (at, (call, answer)) in answers.into_iter().enumerate() {
-            let id = once_id("call_answer", call.as_str())?;
-            let command = match answer {
-                CallAnswer::Returned(text) => {
-                    let (status, content) = (ToolStatus::Success, None);
-                    SessionCommand::ToolReturn { call, status, text, content }
-                }
-                CallAnswer::Decided(approved) => {
-                    let decision = if approved { Verdict::Approved } else { Verdict::Denied };
-                    SessionCommand::Decide { call, decision, result: None }
-                }
-            };
-            match self.execute(Some(id), command).await {
-                Ok(SessionReply::Done { seq: Some(seq), .. }) => {
-                    shown_after = shown_after.max(seq);
-                }
-                Ok(SessionReply::Done { seq: None, .. } | SessionReply::Input { .. }) => {
-                    return Err(mismatch());
-                }
+            match self.answer_call(call, answer).await {
+                Ok(seq) => shown_after = shown_after.max(seq),
                 // Another client was faster. Answers before this one are in the log.
                 Err(refusal) if refusal.code == RefusalCode::UnknownCall && at > 0 => {}
                 Err(refusal) => return Err(refusal),
@@ -101,7 +90,46 @@ impl InputSender<'_> {
         Ok((TurnReader::new(reader, place, self.names)?, place))
     }
 
-    async fn attach(&self, after: Option<Seq>) -> Result<SessionReader, Refusal> {
+    /// Answers a call, once for each call and question. Returns the position of the answer.
+    ///
+    /// # Errors
+    /// The refusal: [`RefusalCode::UnknownCall`] if the call does not wait for such an answer.
+    pub(crate) async fn answer_call(
+        &self,
+        call: CallId,
+        answer: CallAnswer,
+    ) -> Result<Seq, Refusal> {
+        let mut key = call.to_string();
+        let decide = |call, approved| {
+            let decision = if approved { Verdict::Approved } else { Verdict::Denied };
+            SessionCommand::Decide { call, decision, result: None }
+        };
+        let command = match answer {
+            CallAnswer::Returned(text) => {
+                let (status, content) = (ToolStatus::Success, None);
+                SessionCommand::ToolReturn { call, status, text, content }
+            }
+            CallAnswer::Output { status, text, content } => {
+                SessionCommand::ToolReturn { call, status, text, content }
+            }
+            CallAnswer::Decided(approved) => decide(call, approved),
+            CallAnswer::DecidedAt { asked, approved } => {
+                key = format!("{asked} {key}");
+                decide(call, approved)
+            }
+        };
+        let id = once_id("call_answer", &key)?;
+        match self.execute(Some(id), command).await? {
+            SessionReply::Done { seq: Some(seq), .. } => Ok(seq),
+            SessionReply::Done { seq: None, .. } | SessionReply::Input { .. } => Err(mismatch()),
+        }
+    }
+
+    /// Attaches to the session, at its head or behind a position.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) async fn attach(&self, after: Option<Seq>) -> Result<SessionReader, Refusal> {
         let (hub, tools) = (&self.rest.hub, self.tools.clone());
         SessionReader::attach(hub, self.caller, &self.session, after, tools).await
     }

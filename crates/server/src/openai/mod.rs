@@ -21,11 +21,10 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use thoughtwire_store::Scope;
 
 pub(crate) use error::OpenAiRefusal;
 
-use crate::access::{KEY_NEEDED, unauthorized};
+use crate::endpoint::chat_caller;
 use crate::rest::{RestState, SharedRest};
 
 /// Beginning of the endpoint's paths.
@@ -59,16 +58,13 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
 
 /// Authenticates the caller of every request and checks its permission.
 async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
-    let identity = match rest.access.request(request.headers(), request.uri()) {
-        Ok(Some(identity)) => identity,
-        Ok(None) => return OpenAiRefusal::from(unauthorized(KEY_NEEDED)).into_response(),
-        Err(refusal) => return OpenAiRefusal::from(refusal).into_response(),
-    };
-    if let Err(refusal) = identity.demand(Scope::Chat) {
-        return OpenAiRefusal::from(refusal).into_response();
+    match chat_caller(&rest, &request) {
+        Ok(identity) => {
+            request.extensions_mut().insert(identity);
+            next.run(request).await
+        }
+        Err(refusal) => OpenAiRefusal::from(refusal).into_response(),
     }
-    request.extensions_mut().insert(identity);
-    next.run(request).await
 }
 
 async fn no_path(request: Request) -> OpenAiRefusal {

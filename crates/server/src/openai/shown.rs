@@ -3,16 +3,8 @@
 use serde_json::{Map, Value};
 use thoughtwire_proto::CallId;
 
-/// Name of the tool that sends messages. Its messages are shown, so the call itself is not.
-const SEND_MESSAGE: &str = "send_message";
-
 /// Most characters of a call's arguments or result within a text.
 const MAX_CHARS: usize = 2_000;
-
-/// Whether calls of a tool are shown.
-pub(super) fn is_shown(name: &str) -> bool {
-    name != SEND_MESSAGE
-}
 
 /// Arguments of a call within a text.
 pub(super) fn show_args(args: &Map<String, Value>) -> String {

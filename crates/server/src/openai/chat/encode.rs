@@ -4,9 +4,9 @@ use serde_json::Value;
 use thoughtwire_proto::{CallId, Event, ItemId, Outcome, Record, StreamKind, TurnEvent, Usage};
 
 use super::wire::{CalledFunction, ChatToolCall, ChunkDelta, FinishReason};
-use crate::endpoint::{GrowingText, OpenToolCall, TurnStep};
+use crate::endpoint::{GrowingText, OpenToolCall, TurnStep, is_shown};
 use crate::openai::error::OpenAiError;
-use crate::openai::shown::{is_shown, name_of, shorten, show_args};
+use crate::openai::shown::{name_of, shorten, show_args};
 use crate::openai::tools::ClientCall;
 
 /// A completion as it grows.

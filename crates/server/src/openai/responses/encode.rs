@@ -15,8 +15,8 @@ use super::id::ResponseId;
 use super::items;
 use super::live_items::{LiveItem, LiveItems};
 use super::open_text::OutputText;
-use crate::endpoint::{ClientTools, OpenToolCall, TurnStep};
-use crate::openai::shown::{is_shown, name_of};
+use crate::endpoint::{ClientTools, OpenToolCall, TurnStep, is_shown};
+use crate::openai::shown::name_of;
 
 /// Settings of a response that its object repeats.
 pub(super) struct ResponseFrame {

@@ -6,9 +6,7 @@ use thoughtwire_proto::Seq;
 use thoughtwire_store::{NewSession, Retention, StoreError};
 
 use super::on_every_backend;
-use crate::support::{
-    agent, at, log, new_session, search_said, session, stored, turn, user,
-};
+use crate::support::{agent, at, log, new_session, search_said, session, stored, turn, user};
 
 const DAY_MS: i64 = 86_400_000;
 
