@@ -10,8 +10,8 @@ use futures::{Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use thoughtwire_hub::{ThreadSeed, Threads};
 use thoughtwire_proto::{
-    AgentProfile, Refusal, RefusalCode, Seq, SessionCommand, SessionId, State as SessionState,
-    ToolDeclaration,
+    AgentProfile, Event, InputEvent, Record, Refusal, RefusalCode, Seq, SessionCommand, SessionId,
+    State as SessionState, ToolDeclaration,
 };
 
 use super::encode::UiMessageEncoder;
@@ -215,12 +215,19 @@ impl<'a> UiChat<'a> {
         let unknown = || Refusal::new(RefusalCode::UnknownCall, "this chat has no such call");
         let session = self.session().await?.ok_or_else(unknown)?;
         let stored = self.rest.own(&self.caller.user, &session).await?;
+        if stored.state.head() <= before {
+            return Err(unknown().into());
+        }
+        let store = self.rest.hub.store().for_user(self.caller.user.as_str());
+        let input = store.logs().records_after(&session, before, 1).await?;
+        let is_input =
+            |record: &Record| matches!(record.event, Event::Input(InputEvent::UserMessage { .. }));
+        if !input.first().is_some_and(is_input) {
+            return Err(unknown().into());
+        }
         let sender = self.sender(session.clone(), tools);
         let reader = sender.attach(Some(before)).await?;
         let head = reader.head();
-        if head <= before {
-            return Err(unknown().into());
-        }
         let shown = shown.filter(|(of, seq)| *of == session && (before < *seq && *seq <= head));
         let place = TurnPlace { before, shown_after: shown.map_or(head, |(_, seq)| seq) };
         let open = stored.state.turn().map_or(&[][..], |turn| &turn.calls);

@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use thoughtwire_proto::{Refusal, RefusalCode, Retry};
+use thoughtwire_store::StoreError;
 
 use crate::rest::{RestRefusal, status};
 
@@ -31,6 +32,12 @@ impl From<Refusal> for AiSdkRefusal {
     fn from(refusal: Refusal) -> Self {
         let refused = Some(refusal.code);
         Self { refused, ..Self::of_request(status(refusal.code), refusal.reason) }
+    }
+}
+
+impl From<StoreError> for AiSdkRefusal {
+    fn from(error: StoreError) -> Self {
+        Refusal::from(error).into()
     }
 }
 

@@ -44,6 +44,8 @@ function open(id, { agent = "ada", body, key, replay, ...more } = {}) {
 const last = (chat) => chat.messages.at(-1);
 const texts = (message, kind = "text") =>
   message.parts.filter((part) => part.type === kind).map((part) => part.text);
+const written = (chat) =>
+  last(chat)?.role === "assistant" ? texts(last(chat)).join("") : "";
 const tool = (message) => message.parts.find((part) => part.type.startsWith("tool-"));
 
 /** Waits until a condition holds: chats tell nothing to programs without React. */
@@ -262,7 +264,7 @@ const scenarios = {
   async second_reader() {
     const first = open("shared", { agent: "short" });
     const sending = first.sendMessage({ text: "go" });
-    await until(() => last(first).role === "assistant" && texts(last(first)).join("") !== "");
+    await until(() => written(first) !== "");
     const second = open("shared", { agent: "short", messages: first.messages.slice(0, 1) });
     await second.resumeStream();
     await sending;
@@ -333,7 +335,7 @@ const scenarios = {
   async stop() {
     const chat = open("long", { agent: "slow" });
     const sending = chat.sendMessage({ text: "go" });
-    const pieces = () => (last(chat).role === "assistant" ? texts(last(chat)).join("") : "");
+    const pieces = () => written(chat);
     await until(() => pieces().length > 100);
     await chat.stop();
     await sending;
@@ -346,7 +348,7 @@ const scenarios = {
     // While it is answered, a retry follows that answer.
     const retry = open("long", { agent: "slow", messages: chat.messages.slice(0, 1) });
     const retrying = retry.regenerate();
-    await until(() => retry.messages.length === 2 && texts(last(retry)).join("") !== "");
+    await until(() => written(retry) !== "");
     assert.equal(last(retry).id, last(chat).id);
     const stop = async (body) => {
       const response = await fetch(`${url}/ai-sdk/slow/long/stop`, {
@@ -379,7 +381,7 @@ const scenarios = {
     const chat = open("crash", { agent: "slow" });
     const input = createInterface({ input: process.stdin });
     const sending = chat.sendMessage({ text: "go" });
-    const pieces = () => (last(chat).role === "assistant" ? texts(last(chat)).join("") : "");
+    const pieces = () => written(chat);
     await until(() => pieces().length > 200);
     const { id, metadata } = last(chat);
     console.log(metadata.session);
