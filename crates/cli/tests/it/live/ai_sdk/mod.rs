@@ -22,9 +22,48 @@ fn module(text: &str, arguments: &[&str]) -> Command {
     command
 }
 
+/// A server that can be killed, and started again by the test at the same address.
+struct Mortal {
+    dir: tempfile::TempDir,
+    address: String,
+    live: Live,
+}
+
+impl Mortal {
+    async fn start() -> Self {
+        let (dir, address) = (tempfile::tempdir().unwrap(), lasting_address());
+        let live = Live::on(dir.path(), &["--listen", &address]).await;
+        live.agent("slow", "load:items=60,bytes=40,deltas=yes,rate=20").await;
+        Self { dir, address, live }
+    }
+
+    /// Its URL that stays the same.
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Starts a page that prints the session of an answer. Kills the server then, starts it again,
+    /// lets the page go on, and checks the session's log.
+    async fn kill_under(mut self, mut page: Command) {
+        let mut page = page.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(page.stdout.take().unwrap()).lines();
+        let session = lines.next_line().await.unwrap().unwrap();
+        self.live.kill().await;
+        let live = Live::on(self.dir.path(), &["--listen", &self.address]).await;
+        page.stdin.take().unwrap().write_all(b"go on\n").await.unwrap();
+        assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("ok"));
+        let path = format!("/v1/sessions/{session}/events?limit=1000");
+        let (_, page) = call(&live, "GET", &path, &[], None).await;
+        let records = page["events"].as_array().unwrap();
+        let count = |kind| records.iter().filter(|record| record["event"]["kind"] == kind).count();
+        assert!(count("turn_resumed") > 0, "{page}");
+        assert_eq!((count("user_message"), count("turn_ended")), (1, 1), "{page}");
+    }
+}
+
 /// A scenario of `client.mjs`.
-fn scenario(live: &Live, name: &str, arguments: &[&str]) -> Command {
-    let arguments = [&[live.url.as_str(), name], arguments].concat();
+fn scenario(url: &str, name: &str, arguments: &[&str]) -> Command {
+    let arguments = [&[url, name], arguments].concat();
     module(include_str!("client.mjs"), &arguments)
 }
 
@@ -38,7 +77,7 @@ async fn run(mut command: Command) -> String {
 }
 
 async fn drive(live: &Live, name: &str, arguments: &[&str]) -> String {
-    run(scenario(live, name, arguments)).await
+    run(scenario(&live.url, name, arguments)).await
 }
 
 /// A server with the agent `ada`.
@@ -48,11 +87,16 @@ async fn with_ada() -> (Live, String) {
     (live, session)
 }
 
-/// A server with the agent `ada`, which asks before it calculates.
-async fn with_careful_ada() -> Live {
-    let (live, _) = with_ada().await;
+/// Makes the agent `ada`, which asks before it calculates.
+async fn careful_ada(live: &Live) {
+    live.agent("ada", "offline").await;
     let ask = json!({"permissions": {"calculator": "ask"}});
-    assert_eq!(call(&live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
+    assert_eq!(call(live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
+}
+
+async fn with_careful_ada() -> Live {
+    let live = Live::start().await;
+    careful_ada(&live).await;
     live
 }
 
@@ -142,29 +186,32 @@ async fn a_turn_that_fails_is_an_error_of_the_chat() {
 
 #[tokio::test]
 async fn an_answer_resumes_after_a_kill_without_loss_or_repetition() {
-    let dir = tempfile::tempdir().unwrap();
-    let address = lasting_address();
-    let flags = ["--listen", address.as_str()];
-    let mut live = Live::on(dir.path(), &flags).await;
-    live.agent("slow", "load:items=60,bytes=40,deltas=yes,rate=20").await;
-    let mut page = scenario(&live, "killed", &[]);
-    let mut page = page.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(page.stdout.take().unwrap()).lines();
-    let session = lines.next_line().await.unwrap().unwrap();
-    live.kill().await;
-    let live = Live::on(dir.path(), &flags).await;
-    page.stdin.take().unwrap().write_all(b"go on\n").await.unwrap();
-    assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("ok"));
-    let path = format!("/v1/sessions/{session}/events?limit=1000");
-    let (_, page) = call(&live, "GET", &path, &[], None).await;
-    let kinds: Vec<&str> = page["events"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|record| record["event"]["kind"].as_str().unwrap())
-        .collect();
-    assert!(kinds.contains(&"turn_resumed"), "{kinds:?}");
-    assert_eq!(kinds.iter().filter(|kind| **kind == "turn_ended").count(), 1, "{kinds:?}");
+    let mortal = Mortal::start().await;
+    let page = scenario(&mortal.url(), "killed", &[]);
+    mortal.kill_under(page).await;
+}
+
+#[tokio::test]
+async fn a_page_in_chromium_approves_is_loaded_again_and_outlives_a_kill() {
+    let mortal = Mortal::start().await;
+    careful_ada(&mortal.live).await;
+    let url = mortal.url();
+    let page = [url.as_str(), include_str!("page.jsx")];
+    let page = module(include_str!("chromium.mjs"), &page);
+    mortal.kill_under(page).await;
+}
+
+#[tokio::test]
+async fn the_readmes_example_runs() {
+    let (live, _) = with_ada().await;
+    let readme = include_str!("../../../../../../README.md");
+    let blocks = readme.split("```js\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let blocks: Vec<&str> = blocks.filter(|block| block.contains("/ai-sdk/")).collect();
+    let [block] = blocks[..] else { panic!("{blocks:?}") };
+    let block = block.replace("http://127.0.0.1:8282", &live.url);
+    let output = module(&block, &[]).output().await.unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed.matches("42").count(), 1, "{printed} {output:?}", output = output.stderr);
 }
 
 #[tokio::test]
