@@ -79,6 +79,14 @@ pub(crate) fn answer_again(
     }
 }
 
+/// The input that a command sent; `None` if it was another command.
+pub(crate) fn input_of(receipt: &Receipt) -> Option<ItemId> {
+    match serde_json::from_str(&receipt.answer) {
+        Ok(StoredAnswer::Input { input, .. }) => Some(input),
+        Ok(StoredAnswer::Done { .. } | StoredAnswer::Made { .. }) | Err(_) => None,
+    }
+}
+
 /// The id of what the first use of a command id made.
 pub(crate) fn made_before(receipt: &Receipt, key: &IdempotencyKey) -> Result<String, Refusal> {
     if receipt.digest != key.digest {

@@ -67,7 +67,7 @@ impl Threads {
         self.0.shared.begin(opening).await
     }
 
-    /// Finds the session of a thread; `None` if it has none, or its session was deleted.
+    /// Finds the session of a thread, if it has one.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -80,10 +80,10 @@ impl Threads {
         let Self(directory) = self;
         for generation in 0..MAX_GENERATIONS {
             let key = thread_key(agent, thread, generation)?;
-            let Some(id) = directory.made_before(user, Some(&key)).await? else { break };
-            let session = opened_before(id)?.thing;
-            if directory.shared.store.directory().session(&session).await?.is_some() {
-                return Ok(Some(session));
+            let Some(id) = directory.made_before(user, Some(&key)).await? else { return Ok(None) };
+            let id = opened_before(id)?.thing;
+            if directory.shared.store.directory().session(&id).await?.is_some() {
+                return Ok(Some(id));
             }
         }
         Ok(None)

@@ -8,10 +8,10 @@ use axum::response::sse::Event as SseEvent;
 use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
-use thoughtwire_hub::{ThreadSeed, Threads};
+use thoughtwire_hub::ThreadSeed;
 use thoughtwire_proto::{
-    AgentProfile, Event, InputEvent, Record, Refusal, RefusalCode, Seq, SessionCommand, SessionId,
-    State as SessionState, ToolDeclaration,
+    AgentProfile, CallId, Event, InputEvent, Record, Refusal, RefusalCode, Seq, SessionCommand,
+    SessionId, State as SessionState, ToolDeclaration,
 };
 
 use super::encode::UiMessageEncoder;
@@ -21,16 +21,14 @@ use super::ui_message::{UiAnswers, UiRequest, UiTask};
 use super::{AiSdkResult, CLIENT_NAME};
 use crate::access::Identity;
 use crate::endpoint::{
-    ClientTools, InputSender, StreamCut, TurnPlace, TurnReader, once_id, stream_events,
+    CallAnswer, ClientTools, InputSender, SessionName, SessionOpener, StreamCut, TurnPlace,
+    TurnReader, once_id, stream_events,
 };
 use crate::rest::{HeldPermits, JsonBody, PathParams, RestRefusal, RestState, SharedRest, read};
 
 /// Header by which the SDK's clients know the stream.
 const STREAM_HEADER: (HeaderName, &str) =
     (HeaderName::from_static("x-vercel-ai-ui-message-stream"), "v1");
-
-/// Number of hexadecimal digits of our sessions' ids.
-const ID_DIGITS: usize = 32;
 
 type Path<T> = Result<PathParams<T>, RestRefusal>;
 
@@ -151,20 +149,27 @@ impl<'a> UiChat<'a> {
         Ok(Self { rest, caller, agent, id })
     }
 
-    /// The chat's session, if it has one. An id in the form of our sessions' ids may be that of one
-    /// of the caller's sessions with the agent.
-    async fn session(&self) -> AiSdkResult<Option<SessionId>> {
-        let user = &self.caller.user;
-        let is_id = self.id.len() == ID_DIGITS
-            && self.id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if is_id
-            && let Ok(id) = SessionId::new(self.id)
-            && let Ok(stored) = self.rest.own(user, &id).await
-            && stored.agent == self.agent.id
-        {
-            return Ok(Some(id));
+    /// The name of the chat's session. An id in the form of our sessions' ids may be that of one of
+    /// the caller's sessions with the agent.
+    async fn name(&self) -> SessionName {
+        match SessionName::read(self.id) {
+            Some(SessionName::Id(id)) if self.opener().check(&id).await.is_ok() => {
+                SessionName::Id(id)
+            }
+            Some(SessionName::Id(_) | SessionName::Thread(_)) | None => {
+                SessionName::Thread(self.id.to_owned())
+            }
         }
-        Ok(Threads::new(&self.rest.hub).find(user, &self.agent, self.id).await?)
+    }
+
+    /// The chat's session, if it has one.
+    async fn session(&self) -> AiSdkResult<Option<SessionId>> {
+        Ok(self.opener().find(&self.name().await).await?)
+    }
+
+    fn opener(&self) -> SessionOpener<'_> {
+        let (rest, caller, agent, from) = (self.rest, self.caller, &self.agent, CLIENT_NAME);
+        SessionOpener { rest, caller, agent, from }
     }
 
     /// The chat's session and the position of the input that is answered in it, or else of the
@@ -182,14 +187,7 @@ impl<'a> UiChat<'a> {
         text: String,
         tools: (Vec<ToolDeclaration>, ClientTools),
     ) -> AiSdkResult<UiRun> {
-        let session = match self.session().await? {
-            Some(session) => session,
-            None => {
-                let threads = Threads::new(&self.rest.hub);
-                let (user, seed) = (&self.caller.user, ThreadSeed::default());
-                threads.named(user, &self.agent, self.id, seed).await?.thing
-            }
-        };
+        let session = self.opener().open(self.name().await, ThreadSeed::default()).await?;
         let once = key.map(|key| once_id(CLIENT_NAME, key)).transpose()?;
         let (reader, place) = self.sender(session, tools).send(once, text).await?;
         Ok(UiRun::new(reader.ending_at_questions(place.before), place))
@@ -231,17 +229,12 @@ impl<'a> UiChat<'a> {
         let shown = shown.filter(|(of, seq)| *of == session && (before < *seq && *seq <= head));
         let place = TurnPlace { before, shown_after: shown.map_or(head, |(_, seq)| seq) };
         let open = stored.state.turn().map_or(&[][..], |turn| &turn.calls);
-        let mut answered = before;
-        for (call, answer) in answers {
-            // The others were answered before, by this client or by another one.
-            if open.iter().any(|open| open.call == call && open.waits()) {
-                match sender.answer_call(call, answer).await {
-                    Ok(seq) => answered = answered.max(seq),
-                    Err(refusal) if refusal.code == RefusalCode::UnknownCall => {}
-                    Err(refusal) => return Err(refusal.into()),
-                }
-            }
-        }
+        // The others were answered before, by this client or by another one.
+        let waits = |(call, _): &(CallId, CallAnswer)| {
+            open.iter().any(|open| open.call == *call && open.waits())
+        };
+        let answers = answers.into_iter().filter(waits).collect();
+        let answered = sender.answer(answers).await?.unwrap_or(before);
         let reader = TurnReader::new(reader, place, sender.names)?;
         Ok(UiRun::new(reader.ending_at_questions(answered), place))
     }

@@ -21,7 +21,7 @@ use axum::routing::{get, post};
 
 pub(crate) use error::AiSdkRefusal;
 
-use crate::endpoint::chat_caller;
+use crate::endpoint::admit_caller;
 use crate::rest::{RestState, SharedRest};
 
 /// Beginning of the endpoint's paths.
@@ -52,11 +52,8 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
 
 /// Authenticates the caller of every request and checks its permission.
 async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
-    match chat_caller(&rest, &request) {
-        Ok(identity) => {
-            request.extensions_mut().insert(identity);
-            next.run(request).await
-        }
+    match admit_caller(&rest, &mut request) {
+        Ok(()) => next.run(request).await,
         Err(refusal) => AiSdkRefusal::from(refusal).into_response(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use thoughtwire_proto::{CallId, Seq, SessionId, ToolDeclaration, ToolStatus};
+use thoughtwire_proto::{CallId, Seq, SessionId, ToolDeclaration};
 
 use super::ids;
 use super::{AiSdkRefusal, AiSdkResult};
@@ -229,13 +229,9 @@ impl UiPart {
                     Value::String(text) => text.clone(),
                     other => other.to_string(),
                 };
-                let (status, content) = (ToolStatus::Success, Some(self.output));
-                CallAnswer::Output { status, text, content }
+                CallAnswer::Output { text, content: self.output }
             }
-            "output-error" if is_clients => {
-                let text = self.error_text.unwrap_or_default();
-                CallAnswer::Output { status: ToolStatus::Error, text, content: None }
-            }
+            "output-error" if is_clients => CallAnswer::Failed(self.error_text.unwrap_or_default()),
             _ => return None,
         };
         Some((before, call, answer))
@@ -303,7 +299,7 @@ mod tests {
         assert_eq!(found.shown, Some((SessionId::new("s-1").unwrap(), Seq(9))));
         assert!(matches!(
             &found.answers[0].1,
-            CallAnswer::Output { text, content: Some(content), .. }
+            CallAnswer::Output { text, content }
                 if text == r#"{"n":1}"# && *content == json!({"n": 1})
         ));
         assert!(matches!(

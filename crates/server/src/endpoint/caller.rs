@@ -1,21 +1,20 @@
-//! Callers of the endpoints.
+//! Callers of endpoints.
 
 use axum::extract::Request;
 use thoughtwire_proto::Refusal;
 use thoughtwire_store::Scope;
 
-use crate::access::{Identity, KEY_NEEDED, unauthorized};
+use crate::access::{KEY_NEEDED, unauthorized};
 use crate::rest::RestState;
 
-/// Authenticates the caller of a request, who needs the scope `chat`.
+/// Authenticates the caller of a request, who needs the scope `chat`, and notes the identity in it.
 ///
 /// # Errors
-/// When the request has no valid key, or its key has not the scope.
-pub(crate) fn chat_caller(rest: &RestState, request: &Request) -> Result<Identity, Refusal> {
-    let identity = rest
-        .access
-        .request(request.headers(), request.uri())?
-        .ok_or_else(|| unauthorized(KEY_NEEDED))?;
+/// When the key is missing or wrong, or lacks the scope.
+pub(crate) fn admit_caller(rest: &RestState, request: &mut Request) -> Result<(), Refusal> {
+    let identity = rest.access.request(request.headers(), request.uri())?;
+    let identity = identity.ok_or_else(|| unauthorized(KEY_NEEDED))?;
     identity.demand(Scope::Chat)?;
-    Ok(identity)
+    request.extensions_mut().insert(identity);
+    Ok(())
 }

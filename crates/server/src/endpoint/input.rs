@@ -29,8 +29,10 @@ pub(crate) struct InputSender<'a> {
 pub(crate) enum CallAnswer {
     /// The client ran it, with this result.
     Returned(String),
-    /// The client ran it. `content` is its result as the client has it.
-    Output { status: ToolStatus, text: String, content: Option<Value> },
+    /// The client ran it, with a result of any form. `text` is the result for the agent.
+    Output { text: String, content: Value },
+    /// The client ran it, and it failed.
+    Failed(String),
     /// Whether it may run.
     Decided(bool),
     /// Answer to the question at a position. A call is asked about again if it was interrupted.
@@ -72,15 +74,10 @@ impl InputSender<'_> {
         said: Option<String>,
     ) -> Result<(TurnReader, TurnPlace), Refusal> {
         let reader = self.attach(Some(before)).await?;
-        let mut shown_after = before;
-        for (at, (call, answer)) in answers.into_iter().enumerate() {
-            match self.answer_call(call, answer).await {
-                Ok(seq) => shown_after = shown_after.max(seq),
-                // Another client was faster. Answers before this one are in the log.
-                Err(refusal) if refusal.code == RefusalCode::UnknownCall && at > 0 => {}
-                Err(refusal) => return Err(refusal),
-            }
-        }
+        let answered = self.answer(answers).await?;
+        let shown_after = answered.ok_or_else(|| {
+            Refusal::new(RefusalCode::UnknownCall, "no call waits for these answers")
+        })?;
         if let Some(text) = said {
             let command =
                 SessionCommand::Send { text, attachments: Vec::new(), policy: Policy::Steer };
@@ -90,42 +87,65 @@ impl InputSender<'_> {
         Ok((TurnReader::new(reader, place, self.names)?, place))
     }
 
-    /// Answers a call, once for each call and question. Returns the position of the answer.
+    /// Answers calls that wait. Returns the position of the last answer; `None` if no call waited
+    /// for one of them. An answer counts once, however often it comes.
     ///
     /// # Errors
-    /// The refusal: [`RefusalCode::UnknownCall`] if the call does not wait for such an answer.
-    pub(crate) async fn answer_call(
+    /// The refusal. Answers before the refused one were taken.
+    pub(crate) async fn answer(
         &self,
-        call: CallId,
-        answer: CallAnswer,
-    ) -> Result<Seq, Refusal> {
-        let mut key = call.to_string();
-        let decide = |call, approved| {
-            let decision = if approved { Verdict::Approved } else { Verdict::Denied };
-            SessionCommand::Decide { call, decision, result: None }
-        };
-        let command = match answer {
-            CallAnswer::Returned(text) => {
-                let (status, content) = (ToolStatus::Success, None);
-                SessionCommand::ToolReturn { call, status, text, content }
+        answers: Vec<(CallId, CallAnswer)>,
+    ) -> Result<Option<Seq>, Refusal> {
+        let mut last = None;
+        for (call, answer) in answers {
+            let mut key = call.to_string();
+            let decide = |call, approved| {
+                let decision = if approved { Verdict::Approved } else { Verdict::Denied };
+                SessionCommand::Decide { call, decision, result: None }
+            };
+            let command = match answer {
+                CallAnswer::Returned(text) => {
+                    let (status, content) = (ToolStatus::Success, None);
+                    SessionCommand::ToolReturn { call, status, text, content }
+                }
+                CallAnswer::Output { text, content } => {
+                    let (status, content) = (ToolStatus::Success, Some(content));
+                    SessionCommand::ToolReturn { call, status, text, content }
+                }
+                CallAnswer::Failed(text) => {
+                    let (status, content) = (ToolStatus::Error, None);
+                    SessionCommand::ToolReturn { call, status, text, content }
+                }
+                CallAnswer::Decided(approved) => decide(call, approved),
+                CallAnswer::DecidedAt { asked, approved } => {
+                    key = format!("{asked} {key}");
+                    decide(call, approved)
+                }
+            };
+            let id = once_id("call_answer", &key)?;
+            match self.execute(Some(id), command).await {
+                Ok(SessionReply::Done { seq: Some(seq), .. }) => last = last.max(Some(seq)),
+                Ok(SessionReply::Done { seq: None, .. } | SessionReply::Input { .. }) => {
+                    return Err(mismatch());
+                }
+                // Another client was faster, or the call took too long.
+                Err(refusal) if refusal.code == RefusalCode::UnknownCall => {}
+                Err(refusal) => return Err(refusal),
             }
-            CallAnswer::Output { status, text, content } => {
-                SessionCommand::ToolReturn { call, status, text, content }
-            }
-            CallAnswer::Decided(approved) => decide(call, approved),
-            CallAnswer::DecidedAt { asked, approved } => {
-                key = format!("{asked} {key}");
-                decide(call, approved)
-            }
-        };
-        let id = once_id("call_answer", &key)?;
-        match self.execute(Some(id), command).await? {
-            SessionReply::Done { seq: Some(seq), .. } => Ok(seq),
-            SessionReply::Done { seq: None, .. } | SessionReply::Input { .. } => Err(mismatch()),
         }
+        Ok(last)
     }
 
-    /// Attaches to the session, at its head or behind a position.
+    /// Has a text join the running turn, once for each `id`.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) async fn steer(&self, id: CommandId, text: String) -> Result<(), Refusal> {
+        let command = SessionCommand::Send { text, attachments: Vec::new(), policy: Policy::Steer };
+        self.execute(Some(id), command).await.map(drop)
+    }
+
+    /// Attaches to the session behind a position, or at its head.
     ///
     /// # Errors
     /// The refusal.

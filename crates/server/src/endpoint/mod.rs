@@ -1,20 +1,25 @@
-//! Parts that the protocol endpoints share: a session's emissions as one request reads them, the
-//! turn of one input, texts as they grow, and server-sent events.
+//! Parts that the protocol endpoints share: callers, the session and the news of a request, a
+//! session's emissions as one request reads them, the turn of one input, texts as they grow, and
+//! server-sent events.
 //!
 //! An endpoint has its own wire types and maps them to these. It knows no other endpoint.
 
 mod caller;
+mod conversation;
 mod growing_text;
 mod input;
+mod session_opener;
 mod session_reader;
-mod shown;
+mod shown_calls;
 mod sse;
 mod turn_reader;
 
-pub(crate) use caller::chat_caller;
+pub(crate) use caller::admit_caller;
+pub(crate) use conversation::{RequestConversation, RequestMessage};
 pub(crate) use growing_text::GrowingText;
 pub(crate) use input::{CallAnswer, InputSender, once_id};
+pub(crate) use session_opener::{SessionName, SessionOpener};
 pub(crate) use session_reader::SessionReader;
-pub(crate) use shown::is_shown;
+pub(crate) use shown_calls::is_shown;
 pub(crate) use sse::{StreamCut, stream_events};
 pub(crate) use turn_reader::{ClientTools, OpenToolCall, TurnPlace, TurnReader, TurnStep};

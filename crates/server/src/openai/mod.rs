@@ -5,7 +5,6 @@
 mod body;
 mod chat;
 mod content;
-mod conversation;
 mod error;
 mod models;
 mod responses;
@@ -24,7 +23,7 @@ use axum::routing::{get, post};
 
 pub(crate) use error::OpenAiRefusal;
 
-use crate::endpoint::chat_caller;
+use crate::endpoint::{RequestConversation, admit_caller};
 use crate::rest::{RestState, SharedRest};
 
 /// Beginning of the endpoint's paths.
@@ -58,13 +57,19 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
 
 /// Authenticates the caller of every request and checks its permission.
 async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
-    match chat_caller(&rest, &request) {
-        Ok(identity) => {
-            request.extensions_mut().insert(identity);
-            next.run(request).await
-        }
-        Err(refusal) => OpenAiRefusal::from(refusal).into_response(),
+    if let Err(refusal) = admit_caller(&rest, &mut request) {
+        return OpenAiRefusal::from(refusal).into_response();
     }
+    next.run(request).await
+}
+
+/// Checks that something in a request's messages is new. `param` is their place in it.
+fn check_news(conversation: &RequestConversation, param: &str) -> OpenAiResult<()> {
+    if conversation.has_news() {
+        return Ok(());
+    }
+    let message = "the last message has to be the user's, or the result of a tool";
+    Err(OpenAiRefusal::of_param(param, message))
 }
 
 async fn no_path(request: Request) -> OpenAiRefusal {

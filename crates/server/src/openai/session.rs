@@ -2,15 +2,12 @@
 
 use serde_json::{Map, Value};
 use thoughtwire_hub::{ThreadSeed, Threads};
-use thoughtwire_proto::{AgentProfile, CommandId, Refusal, RefusalCode, SessionCommand, SessionId};
+use thoughtwire_proto::{AgentProfile, CommandId, SessionId};
 
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
 use crate::access::Identity;
-use crate::endpoint::once_id;
+use crate::endpoint::{SessionName, SessionOpener, once_id};
 use crate::rest::{IdempotencyHeader, RestState};
-
-/// Number of hexadecimal digits of our sessions' ids.
-const ID_DIGITS: usize = 32;
 
 /// The session that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +32,10 @@ impl NamedSession {
 
     /// Reads a name. A text in the form of our sessions' ids is an id.
     pub(super) fn of_text(name: &str, param: &str) -> OpenAiResult<Self> {
-        if name.is_empty() {
-            return Err(OpenAiRefusal::of_param(param, "the name of a session is empty"));
-        }
-        let is_id = name.len() == ID_DIGITS
-            && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        match SessionId::new(name) {
-            Ok(id) if is_id => Ok(Self::Id(id)),
-            Ok(_) | Err(_) => Ok(Self::Thread(name.to_owned())),
+        match SessionName::read(name) {
+            Some(SessionName::Id(id)) => Ok(Self::Id(id)),
+            Some(SessionName::Thread(name)) => Ok(Self::Thread(name)),
+            None => Err(OpenAiRefusal::of_param(param, "the name of a session is empty")),
         }
     }
 }
@@ -56,27 +49,16 @@ pub(super) async fn choose(
     seed: ThreadSeed,
     once: Option<&CommandId>,
 ) -> OpenAiResult<SessionId> {
-    let (user, threads) = (&caller.user, Threads::new(&rest.hub));
-    let id = match name {
+    let name = match name {
         NamedSession::Nothing => {
-            let keep = rest.keep_completions;
-            return Ok(threads.fresh(user, once.cloned(), agent, seed, Some(keep)).await?.thing);
+            let (threads, keep) = (Threads::new(&rest.hub), rest.keep_completions);
+            let made = threads.fresh(&caller.user, once.cloned(), agent, seed, Some(keep)).await?;
+            return Ok(made.thing);
         }
-        NamedSession::Id(id) => id,
-        NamedSession::Thread(name) => {
-            let made = threads.named(user, agent, &name, seed.clone()).await?;
-            if !made.duplicate {
-                return Ok(made.thing);
-            }
-            made.thing
-        }
+        NamedSession::Id(id) => SessionName::Id(id),
+        NamedSession::Thread(name) => SessionName::Thread(name),
     };
-    own(rest, caller, agent, &id).await?;
-    if let Some(instructions) = seed.instructions {
-        let command = SessionCommand::Instruct { instructions };
-        rest.hub.execute(user, Some(CLIENT_NAME.to_owned()), None, id.clone(), command).await?;
-    }
-    Ok(id)
+    Ok(SessionOpener { rest, caller, agent, from: CLIENT_NAME }.open(name, seed).await?)
 }
 
 /// Checks that a session is the caller's and the agent's.
@@ -86,13 +68,7 @@ pub(super) async fn own(
     agent: &AgentProfile,
     session: &SessionId,
 ) -> OpenAiResult<()> {
-    let stored = rest.own(&caller.user, session).await?;
-    if stored.agent == agent.id {
-        return Ok(());
-    }
-    let name = &agent.spec.name;
-    let reason = format!("session {session} is not a session of the model {name}");
-    Err(Refusal::new(RefusalCode::UnknownSession, reason).into())
+    Ok(SessionOpener { rest, caller, agent, from: CLIENT_NAME }.check(session).await?)
 }
 
 /// The id under which a request with the header `Idempotency-Key` takes effect once.

@@ -239,7 +239,12 @@ impl Asked {
         ]});
         self.json("POST /v1/agents/{agent}/archival", &ada, Some(notes)).await;
         let found = self
-            .json("GET /v1/agents/{agent}/archival?query=clock&offset=0&limit=5", &ada, None)
+            .json(
+                "GET /v1/agents/{agent}/archival?query=clock&from=2026-01-01T00:00:00.000Z\
+                 &to=2126-01-01T00:00:00.000Z&why=true&offset=0&limit=5",
+                &ada,
+                None,
+            )
             .await;
         assert_eq!(found["notes"][0]["source"], "house.md");
         let all = self.json("GET /v1/agents/{agent}/archival?after=0", &ada, None).await;
@@ -287,7 +292,8 @@ impl Asked {
         self.json("GET /v1/sessions/{session}/events?after=1&limit=1000", &of, None).await;
         let found = self
             .json(
-                "GET /v1/agents/{agent}/recall?query=hello&offset=0&limit=5",
+                "GET /v1/agents/{agent}/recall?query=hello&from=2026-01-01T00:00:00.000Z\
+                 &to=2126-01-01T00:00:00.000Z&why=true&offset=0&limit=5",
                 &[("agent", "ada")],
                 None,
             )

@@ -12,12 +12,13 @@ use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, StreamExt as _};
 use thoughtwire_proto::{AgentProfile, CommandId, Refusal, RefusalCode, SessionId};
 
-use super::conversation::RequestConversation;
 use super::session::{self, NamedSession};
 use super::tools::{ClientCall, OfferedTools};
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
 use crate::access::Identity;
-use crate::endpoint::{CallAnswer, InputSender, StreamCut, TurnReader, TurnStep, stream_events};
+use crate::endpoint::{
+    CallAnswer, InputSender, RequestConversation, StreamCut, TurnReader, TurnStep, stream_events,
+};
 use crate::openai::body::OpenAiBody;
 use crate::openai::error::OpenAiError;
 use crate::rest::{IdempotencyHeader, RestState, SharedRest};
@@ -47,7 +48,7 @@ pub(super) async fn complete(
         named @ (NamedSession::Id(_) | NamedSession::Thread(_)) => named,
     };
     let conversation = RequestConversation::new(request.take_messages()?);
-    conversation.check("messages")?;
+    super::check_news(&conversation, "messages")?;
     let agent = rest.hub.directory().find_agent(&caller.user, &request.model).await;
     let agent = agent.map_err(|no| OpenAiRefusal::from(no).about("model"))?;
     let held = rest.hold(&caller.user)?;

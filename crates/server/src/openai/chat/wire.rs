@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thoughtwire_proto::Usage;
 
+use crate::endpoint::RequestMessage;
 use crate::openai::content::text_of;
-use crate::openai::conversation::RequestMessage;
 use crate::openai::tools::FunctionTool;
 use crate::openai::{OpenAiRefusal, OpenAiResult};
 

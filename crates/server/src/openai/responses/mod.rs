@@ -20,13 +20,13 @@ use thoughtwire_hub::{ThreadSeed, Threads};
 use thoughtwire_proto::{AgentProfile, CommandId, Refusal, RefusalCode, SessionId};
 
 use super::body::OpenAiBody;
-use super::conversation::RequestConversation;
 use super::session::{self, NamedSession};
 use super::tools::{ClientCall, OfferedTools};
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
 use crate::access::Identity;
 use crate::endpoint::{
-    CallAnswer, InputSender, SessionReader, TurnPlace, TurnReader, stream_events,
+    CallAnswer, InputSender, RequestConversation, SessionReader, TurnPlace, TurnReader,
+    stream_events,
 };
 use crate::rest::{IdempotencyHeader, PathParams, QueryParams, RestRefusal, RestState, SharedRest};
 use encode::{ResponseEncoder, ResponseFrame};
@@ -152,7 +152,7 @@ impl ResponseBeginning<'_> {
         let ResponseInput { messages, approvals } = input;
         let conversation = RequestConversation::new(messages);
         if approvals.is_empty() {
-            conversation.check("input")?;
+            super::check_news(&conversation, "input")?;
         }
         let followed = match self.answered(&named, &conversation, &approvals).await? {
             Some(followed) => followed,

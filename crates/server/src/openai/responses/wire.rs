@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::endpoint::RequestMessage;
 use crate::openai::content::text_of;
-use crate::openai::conversation::RequestMessage;
 use crate::openai::session::NamedSession;
 use crate::openai::tools::FunctionTool;
 use crate::openai::{OpenAiRefusal, OpenAiResult};

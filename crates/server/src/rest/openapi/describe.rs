@@ -131,7 +131,8 @@ impl<T: JsonSchema> HandlerInput for Result<Option<Json<T>>, JsonRejection> {
 
 impl<T: JsonSchema> HandlerInput for QueryParams<T> {
     fn describe(draft: &mut Draft<'_>) {
-        let settings = SchemaSettings::draft2020_12().for_deserialize();
+        let mut settings = SchemaSettings::draft2020_12().for_deserialize();
+        settings.inline_subschemas = true;
         let schema = settings.into_generator().into_root_schema_for::<T>().to_value();
         let required = schema["required"].as_array().cloned().unwrap_or_default();
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
@@ -142,7 +143,9 @@ impl<T: JsonSchema> HandlerInput for QueryParams<T> {
             }
             let mut parameter = json!({"name": name, "in": "query"});
             if let Some(fields) = property.as_object_mut() {
-                fields.remove("format");
+                if fields.get("type").is_some_and(|kind| kind != "string") {
+                    fields.remove("format");
+                }
                 fields.retain(|_, value| !value.is_null());
                 if let Some(description) = fields.remove("description") {
                     parameter["description"] = description;

@@ -15,6 +15,7 @@ fn as_version_5(dir: &Path) {
         "ALTER TABLE peers DROP COLUMN selected_at; ALTER TABLE chats DROP COLUMN archived_at;
          DROP INDEX events_by_call; ALTER TABLE events DROP COLUMN call; DROP TABLE clock;
          DROP TABLE kept_replies; ALTER TABLE open_items DROP COLUMN continues;
+         DROP INDEX sessions_kept_idle; ALTER TABLE sessions DROP COLUMN keep_idle;
          DROP INDEX said_in_order; ALTER TABLE agents DROP COLUMN erased;
          CREATE TABLE note_vectors (
              note INTEGER PRIMARY KEY, agent TEXT NOT NULL, model TEXT NOT NULL,

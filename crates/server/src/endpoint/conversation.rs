@@ -5,11 +5,9 @@ use std::collections::HashMap;
 use thoughtwire_hub::ThreadSeed;
 use thoughtwire_proto::{HistoryEntry, Role};
 
-use super::{OpenAiRefusal, OpenAiResult};
-
 /// One message of a request, in the order of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum RequestMessage {
+pub(crate) enum RequestMessage {
     /// A system's or developer's text.
     Instructions(String),
     User(String),
@@ -29,7 +27,7 @@ pub(super) enum RequestMessage {
 
 /// The messages of a request.
 #[derive(Debug, Default)]
-pub(super) struct RequestConversation {
+pub(crate) struct RequestConversation {
     instructions: Vec<String>,
     /// Messages up to the last one of the assistant.
     history: Vec<HistoryEntry>,
@@ -41,11 +39,11 @@ pub(super) struct RequestConversation {
 
 /// Result of a call.
 #[derive(Debug)]
-pub(super) struct ToolResult {
-    pub(super) id: String,
+pub(crate) struct ToolResult {
+    pub(crate) id: String,
     /// Name of the tool, if the call is among the messages.
     name: Option<String>,
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 impl ToolResult {
@@ -57,7 +55,7 @@ impl ToolResult {
 
 impl RequestConversation {
     /// Sorts the messages.
-    pub(super) fn new(messages: Vec<RequestMessage>) -> Self {
+    pub(crate) fn new(messages: Vec<RequestMessage>) -> Self {
         let mut conversation = Self::default();
         let is_assistants = |message: &RequestMessage| {
             matches!(message, RequestMessage::Assistant(_) | RequestMessage::Call { .. })
@@ -103,13 +101,9 @@ impl RequestConversation {
         conversation
     }
 
-    /// Checks that something in the messages is new. `param` is their place in the request.
-    pub(super) fn check(&self, param: &str) -> OpenAiResult<()> {
-        if self.said.is_empty() && self.results.is_empty() {
-            let message = "the last message has to be the user's, or the result of a tool";
-            return Err(OpenAiRefusal::of_param(param, message));
-        }
-        Ok(())
+    /// Whether something in the messages is new.
+    pub(crate) fn has_news(&self) -> bool {
+        !(self.said.is_empty() && self.results.is_empty())
     }
 
     fn remember(&mut self, role: Role, text: String) {
@@ -119,18 +113,18 @@ impl RequestConversation {
     }
 
     /// Results of calls that are new.
-    pub(super) fn results(&self) -> &[ToolResult] {
+    pub(crate) fn results(&self) -> &[ToolResult] {
         &self.results
     }
 
     /// New texts of the user.
-    pub(super) fn said(&self) -> Option<String> {
+    pub(crate) fn said(&self) -> Option<String> {
         (!self.said.is_empty()).then(|| self.said.join("\n\n"))
     }
 
     /// The content of a new session, and the input behind it. Results of calls that the session
     /// does not know are told in words.
-    pub(super) fn into_seed(self) -> (ThreadSeed, String) {
+    pub(crate) fn into_seed(self) -> (ThreadSeed, String) {
         let results = self.results.iter().map(ToolResult::sentence);
         let input: Vec<String> = results.chain(self.said).collect();
         let instructions = (!self.instructions.is_empty()).then(|| self.instructions.join("\n\n"));
@@ -177,6 +171,6 @@ mod tests {
             ["one", "Called look({}).", "look returned: a door", "I see a door.", "two"]
         );
         assert_eq!(input, "look returned: a key\n\nthree");
-        assert!(RequestConversation::new(vec![user("one"), call("c-1")]).check("input").is_err());
+        assert!(!RequestConversation::new(vec![user("one"), call("c-1")]).has_news());
     }
 }

@@ -1,4 +1,4 @@
-//! Calls that clients of the endpoints see.
+//! Calls that clients of other protocols are shown.
 
 /// Name of the tool that sends messages. Its messages are shown, so the call itself is not.
 const SEND_MESSAGE: &str = "send_message";
