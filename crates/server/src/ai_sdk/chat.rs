@@ -10,8 +10,8 @@ use futures::{Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use thoughtwire_hub::ThreadSeed;
 use thoughtwire_proto::{
-    AgentProfile, CallId, Event, InputEvent, Record, Refusal, RefusalCode, Seq, SessionCommand,
-    SessionId, State as SessionState, ToolDeclaration,
+    AgentProfile, ApprovalAbout, Event, InputEvent, OpenCall, Record, Refusal, RefusalCode, Seq,
+    SessionCommand, SessionId, State as SessionState, ToolDeclaration, TurnEvent,
 };
 
 use super::encode::UiMessageEncoder;
@@ -29,6 +29,9 @@ use crate::rest::{HeldPermits, JsonBody, PathParams, RestRefusal, RestState, Sha
 /// Header by which the SDK's clients know the stream.
 const STREAM_HEADER: (HeaderName, &str) =
     (HeaderName::from_static("x-vercel-ai-ui-message-stream"), "v1");
+
+/// Number of records that are read at once.
+const PAGE: usize = 1_000;
 
 type Path<T> = Result<PathParams<T>, RestRefusal>;
 
@@ -229,14 +232,48 @@ impl<'a> UiChat<'a> {
         let shown = shown.filter(|(of, seq)| *of == session && (before < *seq && *seq <= head));
         let place = TurnPlace { before, shown_after: shown.map_or(head, |(_, seq)| seq) };
         let open = stored.state.turn().map_or(&[][..], |turn| &turn.calls);
-        // The others were answered before, by this client or by another one.
-        let waits = |(call, _): &(CallId, CallAnswer)| {
-            open.iter().any(|open| open.call == *call && open.waits())
-        };
-        let answers = answers.into_iter().filter(waits).collect();
-        let answered = sender.answer(answers).await?.unwrap_or(before);
+        let mut awaited = Vec::new();
+        for (call, answer) in answers {
+            // The others were answered before, by this client or by another one.
+            if let Some(open) = open.iter().find(|open| open.call == call && open.waits())
+                && self.answers_question(&session, open, &answer).await?
+            {
+                awaited.push((call, answer));
+            }
+        }
+        let answered = sender.answer(awaited).await?.unwrap_or(before);
         let reader = TurnReader::new(reader, place, sender.names)?;
         Ok(UiRun::new(reader.ending_at_questions(answered), place))
+    }
+
+    /// Whether an answer is about the question that waits. If a call was interrupted after its
+    /// approval, an old answer must not run it again.
+    async fn answers_question(
+        &self,
+        session: &SessionId,
+        open: &OpenCall,
+        answer: &CallAnswer,
+    ) -> AiSdkResult<bool> {
+        let CallAnswer::DecidedAt { asked, .. } = answer else { return Ok(true) };
+        if open.about == ApprovalAbout::Run {
+            return Ok(true);
+        }
+        let settles = |record: &Record| {
+            matches!(&record.event, Event::Turn(TurnEvent::ApprovalSettled { call, .. })
+                if *call == open.call)
+        };
+        let store = self.rest.hub.store().for_user(self.caller.user.as_str());
+        let mut after = *asked;
+        loop {
+            let page = store.logs().records_after(session, after, PAGE).await?;
+            if page.iter().any(settles) {
+                return Ok(false);
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = last.seq,
+                Some(_) | None => return Ok(true),
+            }
+        }
     }
 
     fn sender(

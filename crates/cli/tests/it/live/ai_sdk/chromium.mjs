@@ -88,9 +88,10 @@ try {
   // So does one whose server was killed: when the user comes back to it, as the SDK has it.
   const session = await sessionOf("slow");
   const input = createInterface({ input: process.stdin });
+  const lines = input[Symbol.asyncIterator]();
   console.log(session);
   await page.locator('[data-status="error"]').waitFor();
-  await input[Symbol.asyncIterator]().next();
+  await lines.next();
   input.close();
   await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
   await page.locator('[data-status="streaming"]').waitFor();

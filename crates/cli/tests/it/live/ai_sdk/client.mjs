@@ -2,6 +2,7 @@
 // Its text is given to Node.js where they are installed; arguments: URL SCENARIO [ARGUMENT…]
 
 import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
 import { Chat } from "@ai-sdk/react";
 import {
@@ -380,6 +381,7 @@ const scenarios = {
   async killed() {
     const chat = open("crash", { agent: "slow" });
     const input = createInterface({ input: process.stdin });
+    const lines = input[Symbol.asyncIterator]();
     const sending = chat.sendMessage({ text: "go" });
     const pieces = () => written(chat);
     await until(() => pieces().length > 200);
@@ -388,7 +390,7 @@ const scenarios = {
     await sending;
     assert.equal(chat.status, "error");
     const before = pieces();
-    await input[Symbol.asyncIterator]().next();
+    await lines.next();
     input.close();
     await chat.resumeStream();
     assert.equal(chat.error, undefined);
@@ -398,6 +400,44 @@ const scenarios = {
     // It is one text part, and it has what the page had of it.
     assert.equal(texts(last(chat)).length, 1);
     assert.ok(before.startsWith("1 ") && pieces().startsWith("1 "));
+  },
+
+  // A call that a kill interrupts after its approval is asked about again, and the answer to the
+  // first question does not run it again.
+  async interrupted(payments) {
+    const chat = open("pay", {
+      sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses,
+    });
+    const input = createInterface({ input: process.stdin });
+    const lines = input[Symbol.asyncIterator]();
+    await chat.sendMessage({ text: 'use bank__pay {"sum": 1}' });
+    const { session } = last(chat).metadata;
+    const first = tool(last(chat)).approval.id;
+    await chat.addToolApprovalResponse({ id: first, approved: true });
+    await until(() => existsSync(payments) && readFileSync(payments, "utf8") === "1\n");
+    console.log(session);
+    await until(() => chat.status === "error");
+    await lines.next();
+    input.close();
+    await chat.resumeStream();
+    const { state, approval } = tool(last(chat));
+    assert.deepEqual([state, approval.descriptor], ["approval-requested", { about: "retry" }]);
+    assert.notEqual(approval.id, first);
+    const old = structuredClone(chat.messages);
+    const part = tool(old.at(-1));
+    part.state = "approval-responded";
+    part.approval = { id: first, approved: true };
+    const stale = await fetch(`${url}/ai-sdk/ada`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ id: "pay", messages: old }),
+    });
+    assert.match(await stale.text(), /"finishReason":"tool-calls"/);
+    assert.equal(readFileSync(payments, "utf8"), "1\n");
+    await chat.addToolApprovalResponse({ id: approval.id, approved: true });
+    await until(() => chat.status === "ready" && written(chat) !== "");
+    assert.equal(written(chat), "bank__pay says: paid 1");
+    assert.equal(readFileSync(payments, "utf8"), "1\n1\n");
   },
 
   // A turn that fails is an error, and the chat goes on.

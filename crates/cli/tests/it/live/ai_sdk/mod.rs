@@ -2,6 +2,7 @@
 //! by raw requests.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -10,6 +11,7 @@ use tokio::process::Command;
 use super::access::Guarded;
 use super::rest::{call, http};
 use super::support::{Live, events, lasting_address, test_deps};
+use crate::retry_question::PAYMENTS;
 
 /// Folder of the clients, as in the Makefile.
 const CLIENTS: &str = "ai-sdk-7.0.173";
@@ -30,11 +32,22 @@ struct Mortal {
 }
 
 impl Mortal {
+    /// A server with an MCP server `bank`, and with the agent `slow`.
     async fn start() -> Self {
         let (dir, address) = (tempfile::tempdir().unwrap(), lasting_address());
-        let live = Live::on(dir.path(), &["--listen", &address]).await;
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::write(path("bank.py"), PAYMENTS).unwrap();
+        let args = [path("bank.py"), path("payments")];
+        let config = format!("[mcp.bank]\ncommand = \"python3\"\nargs = {args:?}\n");
+        std::fs::write(path("config.toml"), config).unwrap();
+        let live = Self::serve(&dir, &address).await;
         live.agent("slow", "load:items=60,bytes=40,deltas=yes,rate=20").await;
         Self { dir, address, live }
+    }
+
+    async fn serve(dir: &tempfile::TempDir, address: &str) -> Live {
+        let config = dir.path().join("config.toml").display().to_string();
+        Live::on(dir.path(), &["--listen", address, "--config", &config]).await
     }
 
     /// Its URL that stays the same.
@@ -49,7 +62,7 @@ impl Mortal {
         let mut lines = BufReader::new(page.stdout.take().unwrap()).lines();
         let session = lines.next_line().await.unwrap().unwrap();
         self.live.kill().await;
-        let live = Live::on(self.dir.path(), &["--listen", &self.address]).await;
+        let live = Self::serve(&self.dir, &self.address).await;
         page.stdin.take().unwrap().write_all(b"go on\n").await.unwrap();
         assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("ok"));
         let path = format!("/v1/sessions/{session}/events?limit=1000");
@@ -188,6 +201,22 @@ async fn a_turn_that_fails_is_an_error_of_the_chat() {
 async fn an_answer_resumes_after_a_kill_without_loss_or_repetition() {
     let mortal = Mortal::start().await;
     let page = scenario(&mortal.url(), "killed", &[]);
+    mortal.kill_under(page).await;
+}
+
+#[tokio::test]
+async fn the_answer_to_an_earlier_question_does_not_run_an_interrupted_call_again() {
+    let mortal = Mortal::start().await;
+    mortal.live.agent("ada", "offline").await;
+    let ask = json!({"permissions": {"bank__pay": "ask"}});
+    assert_eq!(call(&mortal.live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
+    // The MCP server starts beside the server.
+    let has_tool = |agent: Value| agent["agent"]["tools"].to_string().contains("bank__pay");
+    while !has_tool(call(&mortal.live, "GET", "/v1/agents/ada", &[], None).await.1) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let payments = mortal.dir.path().join("payments").display().to_string();
+    let page = scenario(&mortal.url(), "interrupted", &[&payments]);
     mortal.kill_under(page).await;
 }
 
