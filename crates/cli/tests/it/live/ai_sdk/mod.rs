@@ -211,7 +211,7 @@ async fn the_answer_to_an_earlier_question_does_not_run_an_interrupted_call_agai
     let ask = json!({"permissions": {"bank__pay": "ask"}});
     assert_eq!(call(&mortal.live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
     // The MCP server starts beside the server.
-    let has_tool = |agent: Value| agent["agent"]["tools"].to_string().contains("bank__pay");
+    let has_tool = |agent: Value| agent["tools"].to_string().contains("bank__pay");
     while !has_tool(call(&mortal.live, "GET", "/v1/agents/ada", &[], None).await.1) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
