@@ -173,11 +173,14 @@ mod tests {
     }
 
     fn shown(chunks: &[UiChunk]) -> Vec<String> {
-        let show = |chunk: &UiChunk| match chunk {
-            UiChunk::TextStart { id } => format!("+{id}"),
-            UiChunk::TextDelta { id, delta } => format!("{id}:{delta}"),
-            UiChunk::TextEnd { id } => format!("-{id}"),
-            other => format!("{other:?}"),
+        let show = |chunk: &UiChunk| {
+            let chunk = serde_json::to_value(chunk).unwrap();
+            let id = chunk["id"].as_str().unwrap();
+            match chunk["type"].as_str().unwrap() {
+                "text-start" => format!("+{id}"),
+                "text-end" => format!("-{id}"),
+                _ => format!("{id}:{}", chunk["delta"].as_str().unwrap()),
+            }
         };
         chunks.iter().map(show).collect()
     }

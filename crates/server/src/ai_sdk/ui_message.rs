@@ -225,10 +225,8 @@ impl UiPart {
                 CallAnswer::DecidedAt { asked, approved: approval.approved? }
             }
             "output-available" if is_clients => {
-                let text = match &self.output {
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                };
+                let text = self.output.as_str().map(str::to_owned);
+                let text = text.unwrap_or_else(|| self.output.to_string());
                 CallAnswer::Output { text, content: self.output }
             }
             "output-error" if is_clients => CallAnswer::Failed(self.error_text.unwrap_or_default()),
@@ -253,10 +251,8 @@ mod tests {
     }
 
     fn key(body: Value) -> String {
-        match task(body).unwrap() {
-            UiTask::Say { key, .. } => key,
-            other => panic!("{other:?}"),
-        }
+        let Ok(UiTask::Say { key, .. }) = task(body) else { panic!() };
+        key
     }
 
     #[test]
