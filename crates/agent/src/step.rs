@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Map;
-use thoughtwire_hub::{AgentError, Final, Finish, Turn};
+use thoughtwire_hub::{AgentError, Final, Finish, Turn, unread_code};
 use thoughtwire_proto::{CallId, Event, Style, TurnEvent, Usage};
 
 use crate::calls::{Heartbeat, StepCalls, has_sent};
@@ -398,7 +398,8 @@ impl StepLoop {
     async fn inputs(&self) -> Result<StepInputs, AgentError> {
         let agent = &self.turn.agent;
         let unread = |error| {
-            AgentError::new("store_failed", format!("the agent's memory cannot be read: {error}"))
+            let reason = format!("the agent's memory cannot be read: {error}");
+            AgentError::new(unread_code(&error), reason)
         };
         let known = self.toolbox.store.memory().summary(&agent.id).await.map_err(unread)?;
         let system = SystemPrompt {

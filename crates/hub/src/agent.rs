@@ -206,5 +206,11 @@ impl Turn {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn unread(error: StoreError) -> AgentError {
-    AgentError::new("store_failed", format!("the session's log cannot be read: {error}"))
+    AgentError::new(unread_code(&error), format!("the session's log cannot be read: {error}"))
+}
+
+/// Code of the error of an agent that could not read the store.
+#[must_use]
+pub fn unread_code(error: &StoreError) -> &'static str {
+    if error.is_lost_store() { AgentError::STORE_LOST } else { "store_failed" }
 }

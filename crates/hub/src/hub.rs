@@ -36,9 +36,11 @@ const PROVEN_WITHIN: Duration = Duration::from_millis(250);
 const PROVEN_AT_ONCE: usize = 64;
 /// Name of the clock that a planned stop sets, and that the next start sets back.
 const PLANNED_STOP: &str = "planned_stop";
-/// Sessions of dead nodes that are loaded at once, and milliseconds between two looks for them.
-const ORPHANS_AT_ONCE: usize = 50;
+/// Sessions of dead nodes that are found at once, and milliseconds between two looks for them.
+const ORPHANS_AT_ONCE: usize = 100;
 const ORPHANS_EVERY_MS: std::ops::RangeInclusive<u64> = 250..=750;
+/// Milliseconds until the next look where there may be more. Those found before are taken by then.
+const NEXT_ORPHANS_MS: u64 = 50;
 /// How long a stop waits for the work of agents whose turns have ended.
 const AGENTS_WITHIN: Duration = Duration::from_secs(1);
 /// How long a stop waits until it is on disk that it was planned.
@@ -288,7 +290,8 @@ impl Hub {
     /// Returns when everything that was published before is on disk.
     ///
     /// # Errors
-    /// When there is no such session of this user, another node has it, or nothing can be saved.
+    /// When there is no such session of this user, the node that has it does not answer, or nothing
+    /// can be saved.
     pub async fn save_open_text(&self, user: &UserId, session: &SessionId) -> Result<(), Refusal> {
         let (reply, answer) = oneshot::channel();
         let request = SessionRequest::SaveOpenText { reply };
@@ -419,16 +422,19 @@ impl Hub {
 /// Loads sessions with work whose node has died or left, as long as this hub runs.
 async fn pick_up(services: Arc<Services>, sessions: Arc<SessionRegistry>) {
     while services.stopping().is_none() {
+        // Drawn, so that nodes that were started at once do not ask at once.
+        let mut pause = fastrand::u64(ORPHANS_EVERY_MS);
         match services.store.logs().orphans(ORPHANS_AT_ONCE).await {
             Ok(orphans) => {
+                if orphans.len() == ORPHANS_AT_ONCE {
+                    pause = NEXT_ORPHANS_MS;
+                }
                 for session in orphans {
                     drop(sessions.wake(&session));
                 }
             }
             Err(error) => tracing::debug!(%error, "sessions of dead nodes could not be looked for"),
         }
-        // Drawn, so that nodes that were started at once do not ask at once.
-        let pause = fastrand::u64(ORPHANS_EVERY_MS);
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }
@@ -444,7 +450,11 @@ async fn take_planned_stop(store: &Store) -> Result<bool, StoreError> {
     Ok(was_stopped)
 }
 
-pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
+/// Checks the name of a tool that a client or a worker runs.
+///
+/// # Errors
+/// The refusal, if model providers would not take it.
+pub fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
     let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
     check_name(&tool.name).map_err(|no| bad(format!("a tool's name: {no}")))?;
     if tool.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use thoughtwire_proto::{AgentId, nfc};
-use thoughtwire_store::{Block, Store};
+use thoughtwire_store::{Block, Store, StoreError};
 
 use crate::turn_message::TurnError;
 
@@ -48,8 +48,12 @@ impl Memory {
     }
 
     pub(crate) async fn blocks(&self, agent: &AgentId) -> Result<Vec<Block>, EditError> {
-        let blocks = self.store.memory().blocks(agent).await;
+        let blocks = self.read_blocks(agent).await;
         blocks.map_err(|error| EditError::Refused(format!("The memory cannot be read: {error}.")))
+    }
+
+    pub(crate) async fn read_blocks(&self, agent: &AgentId) -> Result<Vec<Block>, StoreError> {
+        self.store.memory().blocks(agent).await
     }
 
     pub(crate) async fn block(&self, agent: &AgentId, label: &str) -> Result<Block, EditError> {

@@ -16,6 +16,7 @@ use crate::services::Services;
 use crate::session::{
     AttachRequest, LiveEnd, MAILBOX, MailUser, NotLoaded, SessionDriver, SessionMail,
 };
+use crate::store_wait::{StoreWait, WaitEnd};
 use crate::tail::Tail;
 
 /// Pause after the first attempt to reach the owner of a session. Each later one is twice as long.
@@ -142,19 +143,33 @@ impl SessionRegistry {
         // Clients that waited to attach there.
         let mut attaching: Vec<AttachRequest> = Vec::new();
         let mut waiting: Option<WaitingForOwner> = None;
+        let mut store_wait: Option<StoreWait> = None;
         let mut gone = self.gone.subscribe();
         loop {
             gone.mark_unchanged();
             let loaded = SessionDriver::load(&self.services, &session, clients, tail.clone()).await;
             let refusal = match loaded {
                 Ok(mut driver) => {
+                    drop(store_wait.take());
                     attaching.drain(..).for_each(|request| driver.attach(request));
                     let end = driver.run(&mut mailbox, retire).await;
-                    driver.close(end);
-                    if end != LiveEnd::Idle {
-                        self.forget(&session, &mut mailbox);
+                    if end != LiveEnd::StoreLost {
+                        driver.close(end);
+                        if end != LiveEnd::Idle {
+                            self.forget(&session, &mut mailbox);
+                        }
+                        break;
                     }
-                    break;
+                    let lost = driver.into_lost();
+                    let wait = StoreWait::begin(&lost.tail, Some(lost.user));
+                    tail = Some(lost.tail);
+                    match wait.refuse_until(lost.settled, &mut mailbox).await {
+                        WaitEnd::Due => {
+                            store_wait = Some(wait);
+                            continue;
+                        }
+                        WaitEnd::Stopped => stopping(),
+                    }
                 }
                 // Woken for its work only, which its owner does.
                 Err(NotLoaded::Elsewhere(_)) if tail.is_none() && mailbox.is_empty() => {
@@ -173,6 +188,7 @@ impl SessionRegistry {
                     };
                     match opened {
                         Ok(mut followed) => {
+                            drop(store_wait.take());
                             attaching.drain(..).for_each(|request| followed.attach(request));
                             match followed.run(&mut mailbox, retire).await {
                                 FollowEnd::Idle => break,
@@ -202,9 +218,31 @@ impl SessionRegistry {
                             drop(timeout(waiting.pause(), gone.changed()).await);
                             continue;
                         }
-                        Err(refusal) => refusal,
+                        Err(refusal) => match &tail {
+                            Some(tail) if refusal.code == RefusalCode::StoreFailed => {
+                                let wait =
+                                    store_wait.get_or_insert_with(|| StoreWait::begin(tail, None));
+                                match wait.pause(&mut mailbox).await {
+                                    WaitEnd::Due => continue,
+                                    WaitEnd::Stopped => stopping(),
+                                }
+                            }
+                            Some(_) | None => refusal,
+                        },
                     }
                 }
+                // The next owner goes on with it.
+                Err(NotLoaded::StoreLost(_)) if self.services.stopping().is_some() => stopping(),
+                Err(NotLoaded::StoreLost(refusal)) => match &tail {
+                    Some(tail) => {
+                        let wait = store_wait.get_or_insert_with(|| StoreWait::begin(tail, None));
+                        match wait.pause(&mut mailbox).await {
+                            WaitEnd::Due => continue,
+                            WaitEnd::Stopped => stopping(),
+                        }
+                    }
+                    None => refusal,
+                },
                 Err(NotLoaded::Refused(refusal)) => refusal,
             };
             self.forget(&session, &mut mailbox);

@@ -51,6 +51,11 @@ pub enum NodeRequest {
         /// The edit.
         edit: NodeBlockEdit,
     },
+    /// Save the text of the session's open items. The answer comes when it is on disk.
+    SaveOpenText {
+        /// Number of the request on this connection.
+        number: u64,
+    },
     /// Something about offers of workers that are connected to the node.
     Offers {
         /// The frame.

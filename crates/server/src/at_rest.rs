@@ -19,6 +19,7 @@ use crate::access::Access;
 use crate::base_path::BasePath;
 use crate::config::Auth;
 use crate::connection_permits::ConnectionPermits;
+use crate::endpoint::SessionLocks;
 use crate::guard::Guard;
 use crate::metrics::ServerMetrics;
 use crate::rest::{RestState, router};
@@ -93,6 +94,7 @@ impl AtRest {
             secure: false,
             base_path: BasePath::default(),
             keep_completions: Duration::MAX,
+            locks: SessionLocks::default(),
             is_at_rest: true,
         }));
         Ok(Self { store, hub, router })

@@ -26,6 +26,7 @@ use crate::ai_sdk;
 use crate::cluster::cluster;
 use crate::config::{Auth, Config, ServerLimits};
 use crate::connection_permits::ConnectionPermits;
+use crate::endpoint::SessionLocks;
 use crate::front::front;
 use crate::guard::Guard;
 use crate::listener::{self, Doors};
@@ -374,6 +375,7 @@ fn routes(shared: ConnectionState, archive: Archive) -> Router {
         secure: shared.config.tls.is_some(),
         base_path: shared.config.base_path.clone(),
         keep_completions: shared.config.keep_completions,
+        locks: SessionLocks::default(),
         is_at_rest: false,
     });
     Router::new()
@@ -416,7 +418,7 @@ async fn ready(State(shared): State<ConnectionState>) -> Response {
 async fn not_found(State(shared): State<ConnectionState>, request: Request) -> Response {
     // Elsewhere than on its own path the sub-protocol chooses the native wire.
     if is_upgrade(request.headers()) && offers_native(request.headers()) {
-        return upgrade(&shared, request, SocketDialect::Native);
+        return upgrade(&shared, request, SocketDialect::Native).await;
     }
     let base = &shared.config.base_path;
     if base.is_bare(request.uri()) {
@@ -457,15 +459,17 @@ async fn root(State(shared): State<ConnectionState>, request: Request) -> Respon
 async fn memgpt(State(shared): State<ConnectionState>, request: Request) -> Response {
     let native = offers_native(request.headers());
     upgrade(&shared, request, if native { SocketDialect::Native } else { SocketDialect::Memgpt })
+        .await
 }
 
 async fn sparky(State(shared): State<ConnectionState>, request: Request) -> Response {
     let native = offers_native(request.headers());
     upgrade(&shared, request, if native { SocketDialect::Native } else { SocketDialect::Sparky })
+        .await
 }
 
 async fn native(State(shared): State<ConnectionState>, request: Request) -> Response {
-    upgrade(&shared, request, SocketDialect::Native)
+    upgrade(&shared, request, SocketDialect::Native).await
 }
 
 fn url_of(address: &SocketAddr, tls: bool) -> String {

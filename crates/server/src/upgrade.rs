@@ -75,7 +75,7 @@ struct UpgradeQuery {
 }
 
 /// Answers an upgrade and hands the socket to its connection.
-pub(crate) fn upgrade(
+pub(crate) async fn upgrade(
     shared: &ConnectionState,
     mut request: Request,
     dialect: SocketDialect,
@@ -102,7 +102,7 @@ pub(crate) fn upgrade(
         .into_response();
     }
     // On MemGPT's wire only the request can bear a credential; on the others the first frame does.
-    let entrant = match shared.access.request(headers, request.uri()) {
+    let entrant = match shared.access.request(headers, request.uri()).await {
         Ok(Some(identity)) => Entrant { identity, trusted: true },
         Ok(None) if dialect == SocketDialect::Memgpt => {
             return RestRefusal(unauthorized(KEY_NEEDED)).into_response();

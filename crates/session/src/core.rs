@@ -169,6 +169,7 @@ impl<H: SessionHost> SessionCore<H> {
             }
             SessionInput::Saved => self.saved(),
             SessionInput::SaveFailed(refusal) => self.save_failed(refusal),
+            SessionInput::StoreLost(refusal) => self.store_lost(refusal),
             SessionInput::CheckpointSettled(outcome) => {
                 if let Some(running) = &mut self.turns.running {
                     running.items.checkpoint_settled(&outcome, now.elapsed);
@@ -227,7 +228,7 @@ impl<H: SessionHost> SessionCore<H> {
                 return self.held.push_back(request);
             }
             LifePhase::Live => return self.run(request, now),
-            LifePhase::Settling(SessionEnd::Stopped) => stopping(),
+            LifePhase::Settling(SessionEnd::Stopped | SessionEnd::StoreLost) => stopping(),
             LifePhase::Settling(SessionEnd::Deleted) | LifePhase::Ended => {
                 unknown_session(&self.id)
             }
@@ -328,6 +329,15 @@ impl<H: SessionHost> SessionCore<H> {
             self.reload = Some(Reload { refusal, retry_at: None });
             self.turns.log.emit(Effect::Reload);
         }
+    }
+
+    /// The store was lost. A session that ends anyway, or waits for its deletion, tries on.
+    fn store_lost(&mut self, refusal: Refusal) {
+        if self.life != LifePhase::Live || self.turns.deletion.is_some() {
+            return self.save_failed(refusal);
+        }
+        self.turns.log.discard(&refusal);
+        self.end(SessionEnd::StoreLost, &refusal);
     }
 
     fn reloaded(&mut self, result: Result<Option<StoredState>, Refusal>, now: Now) {
@@ -432,24 +442,24 @@ impl<H: SessionHost> SessionCore<H> {
         if let LifePhase::Settling(end) = self.life
             && self.is_settled()
         {
-            self.end(end);
+            let refusal = match end {
+                SessionEnd::Deleted => unknown_session(&self.id),
+                SessionEnd::Stopped | SessionEnd::StoreLost => stopping(),
+            };
+            self.end(end, &refusal);
         }
     }
 
-    fn end(&mut self, end: SessionEnd) {
+    fn end(&mut self, end: SessionEnd, refusal: &Refusal) {
         self.life = LifePhase::Ended;
         self.turns.drop_running();
-        let refusal = match end {
-            SessionEnd::Deleted => unknown_session(&self.id),
-            SessionEnd::Stopped => stopping(),
-        };
         if let Some(reply) = self.turns.deletion.take() {
             self.turns.log.reply(CoreReply::Command(reply, Err(refusal.clone())));
         }
         if let Some(request) = self.lookup.take() {
             self.turns.log.reply(SessionRequest::Command(request).refused(refusal.clone()));
         }
-        self.refuse_held(&refusal);
+        self.refuse_held(refusal);
         self.turns.log.emit(Effect::End(end));
     }
 

@@ -149,4 +149,6 @@ pub enum SessionEnd {
     Deleted,
     /// The server stops.
     Stopped,
+    /// The store was lost. The session has to be loaded again, from what is on disk.
+    StoreLost,
 }

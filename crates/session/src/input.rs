@@ -40,6 +40,10 @@ pub enum SessionInput<H: SessionHost> {
     /// The oldest batch under way was not saved, or it is unknown whether it was; the refusal's
     /// code says which.
     SaveFailed(Refusal),
+    /// A store that other processes share was lost in the middle of a write or of the agent's work.
+    /// Everything under way is refused, and the session's life in memory ends: who has it next goes
+    /// on as after a crash.
+    StoreLost(Refusal),
     /// All texts of the checkpoint under way were saved, or some of them were not.
     CheckpointSettled(Result<(), Refusal>),
     /// Result of [`Effect::LookUpReceipt`](crate::Effect::LookUpReceipt): the answer for a

@@ -45,6 +45,10 @@ pub struct AgentError {
 }
 
 impl AgentError {
+    /// Code of an agent that could not go on because a shared store was lost. The turn does not end
+    /// with it: it goes on as after a crash once the store is back.
+    pub const STORE_LOST: &'static str = "store_lost";
+
     /// Makes an error of a code and a sentence.
     #[must_use]
     pub fn new(code: impl Into<String>, reason: impl Into<String>) -> Self {

@@ -141,6 +141,13 @@ impl StoreError {
         matches!(self, Self::Away(_))
     }
 
+    /// Whether it says that the store cannot be used at present, whatever is asked of it: a shared
+    /// database is away, it broke off a write, or this node has lost its lease.
+    #[must_use]
+    pub fn is_lost_store(&self) -> bool {
+        matches!(self, Self::Away(_) | Self::Unknown(_) | Self::Fenced)
+    }
+
     /// A database that did not answer within a limit.
     pub(crate) fn slow_database(limit: Duration) -> Self {
         Self::Away(format!("it did not answer in {} seconds", limit.as_secs()))

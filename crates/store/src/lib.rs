@@ -58,6 +58,7 @@ mod searching;
 mod shares;
 mod sqlite;
 mod store;
+mod tickets;
 mod upkeep;
 
 pub use batch::{Batch, BatchError, BatchExtras, BlockEdit, Receipt};
@@ -82,4 +83,5 @@ pub use searching::{MemoryHit, MemoryQuery, MemorySearch, QueryMeaning, WhyFound
 pub use sqlite::Contents;
 pub use store::{Store, StoreRead};
 pub use thoughtwire_proto::{Key, KeyId, Scope};
+pub use tickets::NewTicket;
 pub use upkeep::{Overlong, Retention, UpkeepStore};

@@ -12,6 +12,7 @@ use thoughtwire_proto::{
     TurnEvent, TurnId,
 };
 use thoughtwire_session::{SessionRequest, unknown_session};
+use thoughtwire_store::StoreError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -178,9 +179,9 @@ impl FollowedSession {
         match answer {
             NodeAnswer::Emission(shown) => match self.show(shown.emission).await {
                 Ok(()) => None,
-                Err(refusal) => {
+                Err(error) => {
                     let session = &self.storage.id;
-                    tracing::warn!(%session, %refusal, "records of another node are missing");
+                    tracing::warn!(%session, %error, "records of another node are missing");
                     Some(FollowEnd::Moved)
                 }
             },
@@ -227,7 +228,7 @@ impl FollowedSession {
 
     /// Publishes an emission to the clients of this node. Records that are missing before it are
     /// read from the database, where they are before anybody is shown them.
-    async fn show(&mut self, emission: Emission) -> Result<(), Refusal> {
+    async fn show(&mut self, emission: Emission) -> Result<(), StoreError> {
         if let Emission::Record(record) = &emission {
             self.turn = turn_behind(record, self.turn.take());
             if record.seq <= self.tail.head() {
@@ -274,10 +275,11 @@ impl FollowedSession {
                 }
                 None
             }
-            mail @ SessionMail::Request {
-                request: SessionRequest::Begin { .. } | SessionRequest::SaveOpenText { .. },
-                ..
-            } => {
+            SessionMail::Request { request: SessionRequest::SaveOpenText { reply }, .. } => {
+                self.owner.save_open_text(reply);
+                None
+            }
+            mail @ SessionMail::Request { request: SessionRequest::Begin { .. }, .. } => {
                 mail.refuse(another_node_has_it());
                 None
             }
@@ -379,16 +381,13 @@ impl AttachPoint {
 ///
 /// # Errors
 /// When they cannot be read, or are not all there.
-pub(crate) async fn fill(services: &Services, tail: &Arc<Tail>, to: Seq) -> Result<(), Refusal> {
+pub(crate) async fn fill(services: &Services, tail: &Arc<Tail>, to: Seq) -> Result<(), StoreError> {
     while tail.head() < to {
         let logs = services.store.logs();
         let records = logs.records_after(tail.session(), tail.head(), RECORDS_AT_ONCE).await?;
         let next = tail.head().next();
         if records.first().is_none_or(|record| record.seq != next) {
-            return Err(Refusal::new(
-                RefusalCode::StoreFailed,
-                format!("the log has no record {next}"),
-            ));
+            return Err(StoreError::Failed(format!("the log has no record {next}")));
         }
         tail.publish(records.into_iter().filter(|one| one.seq <= to).map(Emission::Record));
     }

@@ -72,6 +72,12 @@ impl OwnerLink {
         self.send(&NodeRequest::EditBlock { number, edit });
     }
 
+    /// Has the owner save the text of open items. The caller is told when it is on disk.
+    pub(super) fn save_open_text(&mut self, reply: ReplySender) {
+        let number = self.expect(reply);
+        self.send(&NodeRequest::SaveOpenText { number });
+    }
+
     /// Expects a reply. Returns its number.
     fn expect(&mut self, reply: ReplySender) -> u64 {
         self.next += 1;

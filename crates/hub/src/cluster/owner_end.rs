@@ -119,6 +119,20 @@ impl OwnerEnd {
                 self.expect(number, reply);
                 Ok(())
             }
+            NodeRequest::SaveOpenText { number } => {
+                let Some(FollowedHere { user, session, .. }) = &self.followed else {
+                    return refuse_unfollowed(sink, number).await;
+                };
+                let (hub, user, session) = (self.hub.clone(), user.clone(), session.clone());
+                let done = SessionReply::Done { seq: None, duplicate: false };
+                self.expect(
+                    number,
+                    Box::pin(
+                        async move { hub.save_open_text(&user, &session).await.map(|()| done) },
+                    ),
+                );
+                Ok(())
+            }
             NodeRequest::Offers { frame } => {
                 self.workers.get_or_insert_with(|| self.hub.remote_workers()).take(frame);
                 Ok(())

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::JoinAll;
-use thoughtwire_proto::{Refusal, ResumeReason, Seq, SessionId, UserId};
+use futures::future::{BoxFuture, JoinAll, join_all};
+use thoughtwire_proto::{Refusal, RefusalCode, ResumeReason, Seq, SessionId, UserId};
 use thoughtwire_session::{
-    LoadedSession, SessionCore, SessionInput, SessionOptions, unknown_session,
+    AgentError, AgentExit, LoadedSession, SessionCore, SessionInput, SessionOptions,
+    unknown_session,
 };
 use thoughtwire_store::{Commit, StoreError};
 use tokio::sync::mpsc;
@@ -23,6 +24,7 @@ use super::storage::{NotLoaded, ReadSession, SessionStorage};
 use crate::clients::Clients;
 use crate::cluster::fill;
 use crate::services::Services;
+use crate::store_wait::store_is_away;
 use crate::tail::{DELETED, Tail};
 use crate::workers::is_offered;
 
@@ -53,6 +55,14 @@ pub(crate) struct SessionDriver {
     pub(super) end: Option<LiveEnd>,
 }
 
+/// A session whose driver lost the store.
+pub(crate) struct LostSession {
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) user: UserId,
+    /// Resolves when no write of the driver can be saved any more.
+    pub(crate) settled: BoxFuture<'static, ()>,
+}
+
 /// Why a driver ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LiveEnd {
@@ -62,6 +72,8 @@ pub(crate) enum LiveEnd {
     Deleted,
     /// The server stops.
     Stopped,
+    /// The store was lost: the session has to be loaded again.
+    StoreLost,
 }
 
 /// One thing that a driver receives.
@@ -169,7 +181,26 @@ impl SessionDriver {
             LiveEnd::Idle => {}
             LiveEnd::Deleted => self.tail.close(DELETED),
             LiveEnd::Stopped => self.tail.close("the server is stopping"),
+            LiveEnd::StoreLost => {}
         }
+    }
+
+    /// Ends the agent's work after the store was lost, and refuses clients that wait to attach.
+    pub(crate) fn into_lost(mut self) -> LostSession {
+        self.attaching.drain(..).for_each(|request| request.refuse(store_is_away()));
+        let (tail, user) = (Arc::clone(&self.tail), self.storage.user.clone());
+        let mut writes = std::mem::take(&mut self.discarded);
+        writes.extend(self.commits.drain(..));
+        let texts = self.checkpoint.take();
+        self.close(LiveEnd::StoreLost);
+        let settled = async move {
+            // A log that is read before they are settled may grow.
+            drop(join_all(writes).await);
+            if let Some(texts) = texts {
+                drop(texts.await);
+            }
+        };
+        LostSession { tail, user, settled: Box::pin(settled) }
     }
 
     async fn receive(&mut self, mailbox: &mut mpsc::Receiver<SessionMail>) -> DriverEvent {
@@ -202,7 +233,12 @@ impl SessionDriver {
                     Err(error) => {
                         let session = &self.storage.id;
                         tracing::error!(%session, %error, "events could not be saved");
-                        self.handle(SessionInput::SaveFailed(Refusal::from(&error)));
+                        let refusal = Refusal::from(&error);
+                        let is_shared = self.services.store.lease().is_some();
+                        self.handle(match is_shared && error.is_lost_store() {
+                            true => SessionInput::StoreLost(refusal),
+                            false => SessionInput::SaveFailed(refusal),
+                        });
                     }
                 }
             }
@@ -211,6 +247,12 @@ impl SessionDriver {
                 self.handle(match news {
                     TurnNews::Message(message) => {
                         SessionInput::Agent { turn: message.turn, verb: message.verb }
+                    }
+                    TurnNews::Exited(AgentExit::Failed(error))
+                        if error.code == AgentError::STORE_LOST =>
+                    {
+                        let refusal = Refusal::new(RefusalCode::StoreFailed, error.reason);
+                        SessionInput::StoreLost(refusal)
                     }
                     TurnNews::Exited(exit) => SessionInput::AgentExited { turn, exit },
                 });

@@ -63,6 +63,7 @@ impl SessionDriver {
                 self.end = Some(match end {
                     SessionEnd::Deleted => LiveEnd::Deleted,
                     SessionEnd::Stopped => LiveEnd::Stopped,
+                    SessionEnd::StoreLost => LiveEnd::StoreLost,
                 });
             }
             Effect::Reply(answer) => reply(answer),

@@ -71,6 +71,8 @@ impl Cut {
 pub(crate) enum NotLoaded {
     /// Another node has it, at this URL if it says one.
     Elsewhere(Option<String>),
+    /// The store cannot be used at present.
+    StoreLost(Refusal),
     Refused(Refusal),
 }
 
@@ -78,6 +80,9 @@ impl From<StoreError> for NotLoaded {
     fn from(error: StoreError) -> Self {
         if let StoreError::Elsewhere { url, .. } = error {
             return Self::Elsewhere(url);
+        }
+        if error.is_lost_store() {
+            return Self::StoreLost(error.into());
         }
         Self::Refused(error.into())
     }

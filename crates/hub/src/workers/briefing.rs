@@ -11,6 +11,7 @@ use thoughtwire_store::Block;
 use super::turn::WorkerTurn;
 use super::worker::{KnownPosition, OfferTerms};
 use super::worker_lost;
+use crate::agent::unread_code;
 use crate::turn_message::AgentError;
 
 /// Most bytes of history that come with a turn.
@@ -156,8 +157,9 @@ impl Briefing<'_> {
     /// The agent's memory blocks.
     async fn memory(&self) -> Result<Vec<MemoryBlock>, AgentError> {
         let turn = &self.turn.turn;
-        let blocks = turn.interface.memory.blocks(&turn.agent.id).await;
-        let blocks = blocks.map_err(|error| AgentError::new("store_failed", error.to_string()))?;
+        let blocks = turn.interface.memory.read_blocks(&turn.agent.id).await;
+        let blocks =
+            blocks.map_err(|error| AgentError::new(unread_code(&error), error.to_string()))?;
         let shown = |block: Block| MemoryBlock {
             label: block.label,
             text: block.text,

@@ -56,9 +56,6 @@ impl Access {
 
     async fn reload(&self, store: &Store) -> Result<(), StoreError> {
         self.keyring.reload().await?;
-        if self.login.reload(store).await? {
-            self.tickets.clear();
-        }
-        Ok(())
+        self.login.reload(store).await
     }
 }

@@ -244,7 +244,8 @@ impl Keyring {
     }
 }
 
-fn digest(opens: &str) -> String {
+/// Digest under which a credential is stored.
+pub(super) fn digest(opens: &str) -> String {
     format!("{:x}", Sha256::digest(opens))
 }
 

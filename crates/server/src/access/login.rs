@@ -51,6 +51,38 @@ impl Signer {
             logins: HashMap::new(),
         }
     }
+
+    fn identity(&mut self, caller: Caller, keyring: &Keyring) -> Result<Identity, Refusal> {
+        let Caller { user, scopes, key, until } = caller;
+        let Some(id) = key else {
+            let revoked = self.logins.entry(None).or_default().clone();
+            return Ok(Identity { user, scopes, key: None, until, revoked });
+        };
+        let identity = keyring.by_id(&id)?.ok_or_else(|| {
+            unauthorized("the key of this login was revoked; log in with another one")
+        })?;
+        // The login ends with its key, and with the secret.
+        let login = self.logins.entry(Some(id)).or_insert_with(|| identity.revoked.child_token());
+        let revoked = login.clone();
+        Ok(Identity { until: identity.until.min(until).or(until), revoked, ..identity })
+    }
+}
+
+/// A caller as it was known before. Its key may have been revoked since.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Caller {
+    user: UserId,
+    scopes: Vec<Scope>,
+    key: Option<KeyId>,
+    /// End of its credential by the wall clock.
+    until: Option<Timestamp>,
+}
+
+impl From<&Identity> for Caller {
+    fn from(identity: &Identity) -> Self {
+        let Identity { user, scopes, key, until, .. } = identity.clone();
+        Self { user, scopes, key, until }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,15 +115,15 @@ impl Login {
         Ok(())
     }
 
-    /// Takes over a secret that another node has replaced. Tells whether one has.
-    pub(super) async fn reload(&self, store: &Store) -> Result<bool, StoreError> {
+    /// Takes over a secret that another node has replaced.
+    pub(super) async fn reload(&self, store: &Store) -> Result<(), StoreError> {
         let _turn = self.changing.lock().await;
         let secret = store.keys().secret(SECRET, fresh().map_err(StoreError::Io)?).await?;
         let is_new = self.signer.lock().secret != secret;
         if is_new {
             self.replace(secret);
         }
-        Ok(is_new)
+        Ok(())
     }
 
     fn replace(&self, secret: Vec<u8>) {
@@ -140,23 +172,13 @@ impl Login {
             return Err(ended());
         }
         let until = Some(Timestamp::from_millis(until.saturating_sub(self.clock.ahead_ms())));
-        let Some(id) = claims.key else {
-            let login = signer.logins.entry(None).or_default();
-            return Ok(Identity {
-                user: claims.sub,
-                scopes: claims.scopes,
-                key: None,
-                until,
-                revoked: login.clone(),
-            });
-        };
-        let identity = keyring.by_id(&id)?.ok_or_else(|| {
-            unauthorized("the key of this login was revoked; log in with another one")
-        })?;
-        // The login ends with its key, and with the secret.
-        let login = signer.logins.entry(Some(id)).or_insert_with(|| identity.revoked.child_token());
-        let revoked = login.clone();
-        Ok(Identity { until: identity.until.min(until).or(until), revoked, ..identity })
+        let CookieClaims { sub: user, scopes, key, .. } = claims;
+        signer.identity(Caller { user, scopes, key, until }, keyring)
+    }
+
+    /// Returns the identity of a caller that was known before, as a login of it would.
+    pub(super) fn recall(&self, caller: Caller, keyring: &Keyring) -> Result<Identity, Refusal> {
+        self.signer.lock().identity(caller, keyring)
     }
 }
 

@@ -216,7 +216,7 @@ impl Access {
             local,
             login: Login::open(store, keyring.clock().clone()).await?,
             keyring,
-            tickets: Tickets::default(),
+            tickets: Tickets::new(Arc::clone(store)),
             jwt: jwt.map(Arc::new),
         })
     }
@@ -227,9 +227,7 @@ impl Access {
     /// # Errors
     /// When the new secret cannot be saved; then everything is as it was.
     pub(crate) async fn rotate(&self, store: &Store) -> Result<(), Refusal> {
-        self.login.rotate(store).await?;
-        self.tickets.clear();
-        Ok(())
+        self.login.rotate(store).await
     }
 
     /// Tells whether anyone but the owner's own commands could authenticate.
@@ -239,7 +237,7 @@ impl Access {
 
     /// Returns the identity of a request by its bearer token, its ticket or its cookie, in this
     /// order; `None` if it has none of them.
-    pub(crate) fn request(
+    pub(crate) async fn request(
         &self,
         headers: &HeaderMap,
         uri: &Uri,
@@ -249,9 +247,7 @@ impl Access {
         } else if let Some(token) = bearer(headers) {
             self.token(token)?
         } else if let Some(ticket) = ticket_of(uri) {
-            self.tickets.take(&ticket).ok_or_else(|| {
-                unauthorized("the ticket is unknown, was used or is older than 30 seconds")
-            })?
+            self.tickets.take(&ticket, &self.login, &self.keyring).await?
         } else if let Some(cookie) = cookie_of(headers) {
             // Browsers send cookies with the requests of any page.
             self.guard.same_origin(headers)?;

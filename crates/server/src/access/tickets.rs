@@ -1,51 +1,75 @@
 //! Tickets: credentials for one connection that expire soon, so a URL may contain them.
+//!
+//! The store keeps them until they are used, so that each node of a cluster takes the tickets of
+//! all. A ticket is worth what a login of its caller is: it ends with the caller's key, and with the
+//! secret of the logins.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use thoughtwire_proto::{Refusal, RefusalCode};
-use tokio::time::Instant;
+use thoughtwire_store::{NewTicket, Store};
 
-use super::{Identity, random};
+use super::keyring::digest;
+use super::login::Caller;
+use super::{Identity, Keyring, Login, random, unauthorized};
 
 /// Life of a ticket.
 pub(crate) const TICKET_LASTS: Duration = Duration::from_secs(30);
 /// Most unused tickets.
 const MOST: usize = 10_000;
 
-/// Tickets that are not used yet. A restart ends them.
-#[derive(Clone, Default)]
-pub(crate) struct Tickets(Arc<Mutex<HashMap<String, (Identity, Instant)>>>);
+#[derive(Clone)]
+pub(crate) struct Tickets(Arc<Store>);
 
 impl Tickets {
-    pub(crate) fn give(&self, identity: Identity) -> Result<String, Refusal> {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self(store)
+    }
+
+    /// Makes a ticket for a caller.
+    ///
+    /// # Errors
+    /// When there are too many that nobody used, or it cannot be saved.
+    pub(crate) async fn give(&self, caller: &Identity) -> Result<String, Refusal> {
         let ticket = random()?;
-        let mut given = self.0.lock();
-        if given.len() >= MOST {
-            let now = Instant::now();
-            given.retain(|_, (_, until)| *until > now);
-        }
-        if given.len() >= MOST {
+        let new = NewTicket {
+            digest: digest(&ticket),
+            bearer: serde_json::to_string(&Caller::from(caller)).map_err(unreadable)?,
+            lasts: TICKET_LASTS,
+        };
+        if !self.0.keys().add_ticket(new, MOST).await? {
             return Err(Refusal::new(
                 RefusalCode::TooFast,
                 "there are too many tickets that nobody used; come again in half a minute",
             ));
         }
-        given.insert(ticket.clone(), (identity, Instant::now() + TICKET_LASTS));
         Ok(ticket)
     }
 
-    /// Ends all unused tickets.
-    pub(super) fn clear(&self) {
-        self.0.lock().clear();
-    }
-
     /// Takes a ticket; it cannot be used again.
-    pub(super) fn take(&self, ticket: &str) -> Option<Identity> {
-        let (identity, until) = self.0.lock().remove(ticket)?;
-        // The key may have been revoked since.
-        (until > Instant::now() && !identity.revoked.is_cancelled()).then_some(identity)
+    ///
+    /// # Errors
+    /// When it is not valid, or the store cannot be reached.
+    pub(super) async fn take(
+        &self,
+        ticket: &str,
+        login: &Login,
+        keyring: &Keyring,
+    ) -> Result<Identity, Refusal> {
+        let bearer = self.0.keys().take_ticket(digest(ticket)).await?.ok_or_else(|| {
+            unauthorized("the ticket is unknown, was used or is older than 30 seconds")
+        })?;
+        let caller = || serde_json::from_str(&bearer).map_err(unreadable);
+        if let Ok(identity) = login.recall(caller()?, keyring) {
+            return Ok(identity);
+        }
+        // Another node may have just added the key.
+        keyring.reload().await?;
+        login.recall(caller()?, keyring)
     }
+}
+
+fn unreadable(error: serde_json::Error) -> Refusal {
+    Refusal::new(RefusalCode::Internal, format!("the ticket's caller: {error}"))
 }

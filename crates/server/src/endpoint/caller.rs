@@ -11,8 +11,8 @@ use crate::rest::RestState;
 ///
 /// # Errors
 /// When the key is missing or wrong, or lacks the scope.
-pub(crate) fn admit_caller(rest: &RestState, request: &mut Request) -> Result<(), Refusal> {
-    let identity = rest.access.request(request.headers(), request.uri())?;
+pub(crate) async fn admit_caller(rest: &RestState, request: &mut Request) -> Result<(), Refusal> {
+    let identity = rest.access.request(request.headers(), request.uri()).await?;
     let identity = identity.ok_or_else(|| unauthorized(KEY_NEEDED))?;
     identity.demand(Scope::Chat)?;
     request.extensions_mut().insert(identity);

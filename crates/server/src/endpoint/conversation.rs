@@ -35,6 +35,8 @@ pub(crate) struct RequestConversation {
     said: Vec<String>,
     /// Results of calls behind it.
     results: Vec<ToolResult>,
+    /// Whether a text behind it is blank. It is left out.
+    has_blank: bool,
 }
 
 /// Result of a call.
@@ -78,6 +80,9 @@ impl RequestConversation {
             match message {
                 RequestMessage::Instructions(text) => conversation.instructions.push(text),
                 RequestMessage::User(text) if is_past => conversation.remember(Role::User, text),
+                RequestMessage::User(text) if text.trim().is_empty() => {
+                    conversation.has_blank = true;
+                }
                 RequestMessage::User(text) => conversation.said.push(text),
                 RequestMessage::Assistant(text) => conversation.remember(Role::Assistant, text),
                 RequestMessage::Call { id, name, arguments } => {
@@ -104,6 +109,11 @@ impl RequestConversation {
     /// Whether something in the messages is new.
     pub(crate) fn has_news(&self) -> bool {
         !(self.said.is_empty() && self.results.is_empty())
+    }
+
+    /// Whether a new text of the user is blank.
+    pub(crate) fn has_blank(&self) -> bool {
+        self.has_blank
     }
 
     fn remember(&mut self, role: Role, text: String) {
@@ -171,6 +181,11 @@ mod tests {
             ["one", "Called look({}).", "look returned: a door", "I see a door.", "two"]
         );
         assert_eq!(input, "look returned: a key\n\nthree");
-        assert!(!RequestConversation::new(vec![user("one"), call("c-1")]).has_news());
+        let nothing_new = [vec![user("one"), call("c-1")], vec![user(" \n")], Vec::new()];
+        for messages in nothing_new {
+            assert!(!RequestConversation::new(messages).has_news());
+        }
+        let blank = RequestConversation::new(vec![user("one"), user("")]);
+        assert_eq!(blank.said().as_deref(), Some("one"));
     }
 }

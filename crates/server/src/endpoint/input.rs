@@ -98,7 +98,7 @@ impl InputSender<'_> {
     ) -> Result<Option<Seq>, Refusal> {
         let mut last = None;
         for (call, answer) in answers {
-            let mut key = call.to_string();
+            let mut id = call_answer_id(&call)?;
             let decide = |call, approved| {
                 let decision = if approved { Verdict::Approved } else { Verdict::Denied };
                 SessionCommand::Decide { call, decision, result: None }
@@ -118,11 +118,10 @@ impl InputSender<'_> {
                 }
                 CallAnswer::Decided(approved) => decide(call, approved),
                 CallAnswer::DecidedAt { asked, approved } => {
-                    key = format!("{asked} {key}");
+                    id = once_id("call_answer", &format!("{asked} {call}"))?;
                     decide(call, approved)
                 }
             };
-            let id = once_id("call_answer", &key)?;
             match self.execute(Some(id), command).await {
                 Ok(SessionReply::Done { seq: Some(seq), .. }) => last = last.max(Some(seq)),
                 Ok(SessionReply::Done { seq: None, .. } | SessionReply::Input { .. }) => {
@@ -163,6 +162,14 @@ impl InputSender<'_> {
         let user = &self.caller.user;
         self.rest.hub.execute(user, from, id, self.session.clone(), command).await
     }
+}
+
+/// The id under which a call is answered.
+///
+/// # Errors
+/// Never: a digest is a valid id.
+pub(crate) fn call_answer_id(call: &CallId) -> Result<CommandId, Refusal> {
+    once_id("call_answer", call.as_str())
 }
 
 /// An id under which a command takes effect once for each `key`, of any length.

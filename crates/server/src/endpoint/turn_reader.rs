@@ -151,9 +151,16 @@ impl TurnReader {
         self.turn.as_ref()
     }
 
-    /// Position of the last record of the log that was read.
+    /// Position of the last record that was read.
     pub(crate) fn seen(&self) -> Seq {
         self.seen
+    }
+
+    /// Calls that the request's client was asked to run and that have not returned, as far as the
+    /// turn was read. There are none once it has ended.
+    pub(crate) fn awaited_calls(&self) -> Vec<CallId> {
+        let awaited = self.calls.iter().filter(|open| open.is_awaited);
+        awaited.map(|open| open.call.clone()).collect()
     }
 
     /// The next step. [`TurnStep::Quiet`] comes before each wait.
@@ -240,6 +247,7 @@ impl TurnReader {
         }
         self.note_call(&record.event);
         if let Event::Turn(TurnEvent::Ended { outcome, code, reason, .. }) = &record.event {
+            self.calls.clear();
             let (code, reason) = (code.clone(), reason.clone());
             return Some(TurnStep::Ended { outcome: *outcome, code, reason });
         }

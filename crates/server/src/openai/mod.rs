@@ -9,8 +9,9 @@ mod error;
 mod models;
 mod responses;
 mod session;
-mod shown;
 mod tools;
+mod turn_request;
+mod unsupported;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use thoughtwire_proto::{Refusal, RefusalCode};
 
 pub(crate) use error::OpenAiRefusal;
 
@@ -47,7 +49,8 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
         .route("/models/{model}", get(models::show))
         .route("/chat/completions", post(chat::complete))
         .route("/responses", post(responses::create))
-        .route("/responses/{response}", get(responses::show))
+        .route("/responses/{response}", get(responses::show).delete(responses::delete))
+        .route("/responses/{response}/input_items", get(responses::input_items))
         .route("/responses/{response}/cancel", post(responses::cancel))
         .method_not_allowed_fallback(no_method)
         .fallback(no_path)
@@ -57,7 +60,7 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
 
 /// Authenticates the caller of every request and checks its permission.
 async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
-    if let Err(refusal) = admit_caller(&rest, &mut request) {
+    if let Err(refusal) = admit_caller(&rest, &mut request).await {
         return OpenAiRefusal::from(refusal).into_response();
     }
     next.run(request).await
@@ -67,6 +70,10 @@ async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) ->
 fn check_news(conversation: &RequestConversation, param: &str) -> OpenAiResult<()> {
     if conversation.has_news() {
         return Ok(());
+    }
+    if conversation.has_blank() {
+        let refusal = Refusal::new(RefusalCode::EmptyText, "the user's message is empty");
+        return Err(OpenAiRefusal::from(refusal).about(param));
     }
     let message = "the last message has to be the user's, or the result of a tool";
     Err(OpenAiRefusal::of_param(param, message))

@@ -1,13 +1,15 @@
 //! The session that a request is about.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 use thoughtwire_hub::{ThreadSeed, Threads};
-use thoughtwire_proto::{AgentProfile, CommandId, SessionId};
+use thoughtwire_proto::{CommandId, SessionId};
 
+use super::turn_request::TurnRequest;
 use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
-use crate::access::Identity;
-use crate::endpoint::{SessionName, SessionOpener, once_id};
-use crate::rest::{IdempotencyHeader, RestState};
+use crate::endpoint::{SessionName, once_id};
+use crate::rest::IdempotencyHeader;
 
 /// The session that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,35 +42,70 @@ impl NamedSession {
     }
 }
 
-/// Finds the session that a request names, or opens one with `seed`.
-pub(super) async fn choose(
-    rest: &RestState,
-    caller: &Identity,
-    agent: &AgentProfile,
-    name: NamedSession,
-    seed: ThreadSeed,
-    once: Option<&CommandId>,
-) -> OpenAiResult<SessionId> {
-    let name = match name {
-        NamedSession::Nothing => {
-            let (threads, keep) = (Threads::new(&rest.hub), rest.keep_completions);
-            let made = threads.fresh(&caller.user, once.cloned(), agent, seed, Some(keep)).await?;
-            return Ok(made.thing);
-        }
-        NamedSession::Id(id) => SessionName::Id(id),
-        NamedSession::Thread(name) => SessionName::Thread(name),
-    };
-    Ok(SessionOpener { rest, caller, agent, from: CLIENT_NAME }.open(name, seed).await?)
+/// The session in which a request takes effect.
+pub(super) struct ChosenSession {
+    pub(super) id: SessionId,
+    /// Whether it was opened for the request.
+    pub(super) is_new: bool,
 }
 
-/// Checks that a session is the caller's and the agent's.
-pub(super) async fn own(
-    rest: &RestState,
-    caller: &Identity,
-    agent: &AgentProfile,
+/// Finds the session that a request names, or opens one with `seed`. One without a name is deleted
+/// once it is idle for `keep`.
+pub(super) async fn choose(
+    request: &TurnRequest<'_>,
+    name: NamedSession,
+    seed: ThreadSeed,
+    keep: Option<Duration>,
+) -> OpenAiResult<ChosenSession> {
+    let TurnRequest { rest, caller, agent, once, .. } = request;
+    let (user, threads) = (&caller.user, Threads::new(&rest.hub));
+    let made = match name {
+        NamedSession::Nothing => threads.fresh(user, once.clone(), agent, seed, keep).await?,
+        NamedSession::Id(id) => return entered(request, id, seed).await,
+        NamedSession::Thread(name) => {
+            let made = threads.named(user, agent, &name, seed.clone()).await?;
+            if made.duplicate {
+                return entered(request, made.thing, seed).await;
+            }
+            made
+        }
+    };
+    Ok(ChosenSession { id: made.thing, is_new: !made.duplicate })
+}
+
+/// Goes on in a session that exists, with the seed's instructions if there are any.
+async fn entered(
+    request: &TurnRequest<'_>,
+    id: SessionId,
+    mut seed: ThreadSeed,
+) -> OpenAiResult<ChosenSession> {
+    // A repetition does not bring earlier instructions back.
+    if took_effect(request, &id).await? {
+        seed.instructions = None;
+    }
+    let id = request.sessions().open(SessionName::Id(id), seed).await?;
+    Ok(ChosenSession { id, is_new: false })
+}
+
+/// Whether a request with the same key took effect in a session before.
+pub(super) async fn took_effect(
+    request: &TurnRequest<'_>,
     session: &SessionId,
-) -> OpenAiResult<()> {
-    Ok(SessionOpener { rest, caller, agent, from: CLIENT_NAME }.check(session).await?)
+) -> OpenAiResult<bool> {
+    match &request.once {
+        Some(id) => has_receipt(request, session, id).await,
+        None => Ok(false),
+    }
+}
+
+/// Whether a command with an id took effect in a session.
+pub(super) async fn has_receipt(
+    request: &TurnRequest<'_>,
+    session: &SessionId,
+    id: &CommandId,
+) -> OpenAiResult<bool> {
+    let logs = request.rest.hub.store().logs();
+    Ok(logs.receipt(&request.caller.user, session, id).await?.is_some())
 }
 
 /// The id under which a request with the header `Idempotency-Key` takes effect once.

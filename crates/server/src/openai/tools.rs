@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
+use thoughtwire_hub::check_tool;
 use thoughtwire_proto::{CallId, Seq, SessionId, ToolDeclaration};
 
 use super::{OpenAiRefusal, OpenAiResult};
@@ -10,6 +11,9 @@ use crate::endpoint::ClientTools;
 
 /// Beginning of the ids of calls.
 const CALL_PREFIX: &str = "call_";
+
+/// Most functions of a request, as OpenAI's API has it.
+const MAX_FUNCTIONS: usize = 128;
 
 /// A function as both APIs describe it.
 #[derive(Debug, serde::Deserialize)]
@@ -91,11 +95,19 @@ impl OfferedTools {
                 "the agent may call several tools at once; leave `parallel_tool_calls` out",
             ));
         }
+        if functions.len() > MAX_FUNCTIONS {
+            let message = format!("a request has at most {MAX_FUNCTIONS} tools");
+            return Err(OpenAiRefusal::of_param("tools", message));
+        }
         let names: HashSet<String> = functions.iter().map(|tool| tool.name.clone()).collect();
         if names.len() < functions.len() {
             return Err(OpenAiRefusal::of_param("tools", "two tools have the same name"));
         }
-        let declarations = functions.into_iter().map(FunctionTool::declaration).collect();
+        let declarations: Vec<ToolDeclaration> =
+            functions.into_iter().map(FunctionTool::declaration).collect();
+        for declaration in &declarations {
+            check_tool(declaration).map_err(|no| OpenAiRefusal::from(no).about("tools"))?;
+        }
         Ok(Self { declarations, names: ClientTools::Named(names) })
     }
 }

@@ -65,7 +65,7 @@ pub(super) async fn ticket(
         &headers,
         "a ticket opens once, and ends by itself; ask for another one",
     )?;
-    let ticket = rest.access.tickets.give(caller)?;
+    let ticket = rest.access.tickets.give(&caller).await?;
     Ok(Created(TicketCreated { ticket, expires_in_seconds: TICKET_LASTS.as_secs() }))
 }
 

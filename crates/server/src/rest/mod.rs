@@ -36,6 +36,7 @@ use thoughtwire_store::Scope;
 use crate::access::{Access, KEY_NEEDED, too_many, unauthorized};
 use crate::base_path::BasePath;
 use crate::connection_permits::{ConnectionPermit, ConnectionPermits};
+use crate::endpoint::SessionLocks;
 use crate::metrics::ServerMetrics;
 
 use reply::{Created, RestResult, WithCookie, refuse_idempotency_key};
@@ -63,6 +64,8 @@ pub(crate) struct RestState {
     pub(crate) base_path: BasePath,
     /// Time for which the session of a chat completion that names none is kept.
     pub(crate) keep_completions: Duration,
+    /// Locks for requests that go on in a session only if nothing has happened there.
+    pub(crate) locks: SessionLocks,
     /// Whether no server runs on the data directory, so that no turn does.
     pub(crate) is_at_rest: bool,
 }
@@ -212,7 +215,7 @@ async fn authorize(
         }
     };
     if need != RequiredScope::Open {
-        let identity = match rest.access.request(request.headers(), request.uri()) {
+        let identity = match rest.access.request(request.headers(), request.uri()).await {
             Ok(Some(identity)) => identity,
             Ok(None) => return refuse(unauthorized(KEY_NEEDED)),
             Err(refusal) => return refuse(refusal),

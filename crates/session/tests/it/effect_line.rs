@@ -73,6 +73,7 @@ pub(crate) fn line(effect: &Effect<ScriptHost>) -> String {
         Effect::CountClients => "count clients".to_owned(),
         Effect::End(SessionEnd::Deleted) => "end deleted".to_owned(),
         Effect::End(SessionEnd::Stopped) => "end stopped".to_owned(),
+        Effect::End(SessionEnd::StoreLost) => "end store lost".to_owned(),
     }
 }
 

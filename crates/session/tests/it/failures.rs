@@ -57,6 +57,23 @@ fn what_was_saved_although_nobody_knew_is_published() {
 }
 
 #[test]
+fn a_lost_store_ends_the_session_in_memory_and_leaves_the_turn_open() {
+    let lost = || SessionInput::StoreLost(Refusal::new(RefusalCode::StoreFailed, "away"));
+    SessionScript::new()
+        .skip(send("s1"))
+        .on(lost(), &["s1: store_failed", "discard", "drop turn", "end store lost"])
+        .on(lost(), &[]);
+    // A session that reads the log again, or stands still, ends as well.
+    SessionScript::new()
+        .skip(send("s1"))
+        .skip(failed(RefusalCode::StoreFailed))
+        .skip(send("s2"))
+        .on(lost(), &["discard", "drop turn", "s2: store_failed", "end store lost"]);
+    SessionScript::after(&asked(Some("t-1")))
+        .on(lost(), &["discard", "drop turn", "end store lost"]);
+}
+
+#[test]
 fn a_session_that_is_gone_when_it_is_read_again_ends() {
     SessionScript::new()
         .skip(send("s1"))

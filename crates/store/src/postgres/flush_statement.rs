@@ -44,14 +44,19 @@ pub(super) async fn head_moved(sql: &Client, batch: &Batch) -> Result<StoreError
     })
 }
 
-/// Appends a batch as part of a transaction, whose fence is checked by the transaction.
-pub(super) async fn append(sql: &Client, node: i64, batch: &Batch) -> Result<(), StoreError> {
+/// Appends batches of different sessions as part of a transaction, whose fence is checked by the
+/// transaction.
+pub(super) async fn append(sql: &Client, node: i64, batches: &[Batch]) -> Result<(), StoreError> {
+    if batches.is_empty() {
+        return Ok(());
+    }
     let mut statement = FlushStatement::within_transaction(node);
-    statement.add_sessions([std::slice::from_ref(batch)].into_iter())?;
-    statement.add_records([batch].into_iter())?;
-    match statement.run(sql).await? {
-        Some(moved) if moved.0.contains(&1) => Ok(()),
-        Some(_) | None => Err(head_moved(sql, batch).await?),
+    statement.add_sessions(batches.iter().map(std::slice::from_ref))?;
+    statement.add_records(batches.iter())?;
+    let moved = statement.run(sql).await?.map(|Moved(places)| places).unwrap_or_default();
+    match (1_i64..).zip(batches).find(|(at, _)| !moved.contains(at)) {
+        None => Ok(()),
+        Some((_, batch)) => Err(head_moved(sql, batch).await?),
     }
 }
 

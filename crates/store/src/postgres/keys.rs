@@ -5,9 +5,10 @@ use tokio_postgres::Row;
 
 use super::PostgresHandle;
 use super::sql::{
-    Text, args, execute, find_text, find_time, get_id, get_json, get_text, get_time, only_row, rows,
+    Text, args, count_to_i64, execute, find_text, find_time, first_row, get_id, get_json, get_text,
+    get_time, only_row, rows,
 };
-use crate::{Commit, Key, KeyId, KeyStore, StoreChange, StoreError, StoreRead};
+use crate::{Commit, Key, KeyId, KeyStore, NewTicket, StoreChange, StoreError, StoreRead};
 
 /// [`KeyStore`] in PostgreSQL.
 pub(super) struct PostgresKeys(pub(super) PostgresHandle);
@@ -88,7 +89,47 @@ impl KeyStore for PostgresKeys {
                     args![Text(name), fresh],
                 )
                 .await?;
+                execute(sql, "DELETE FROM tickets", args![]).await?;
                 recorder.record(sql, &StoreChange::Keys).await
+            })
+        })
+    }
+
+    fn add_ticket(&self, ticket: NewTicket, most: usize) -> Commit<bool> {
+        self.0.write(move |sql| {
+            Box::pin(async move {
+                let NewTicket { digest, bearer, lasts } = ticket;
+                let expired = "DELETE FROM tickets WHERE until <= clock_timestamp()";
+                execute(sql, expired, args![]).await?;
+                let added = execute(
+                    sql,
+                    "INSERT INTO tickets (digest, bearer, until)
+                     SELECT $1, $2, clock_timestamp() + $3 * interval '1 millisecond'
+                     WHERE (SELECT count(*) FROM tickets) < $4",
+                    args![
+                        Text(&digest),
+                        Text(&bearer),
+                        i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX),
+                        count_to_i64(most)
+                    ],
+                )
+                .await?;
+                Ok(added > 0)
+            })
+        })
+    }
+
+    fn take_ticket(&self, digest: String) -> Commit<Option<String>> {
+        self.0.write(move |sql| {
+            Box::pin(async move {
+                let taken = first_row(
+                    sql,
+                    "DELETE FROM tickets WHERE digest = $1
+                     RETURNING CASE WHEN until > clock_timestamp() THEN bearer END",
+                    args![Text(&digest)],
+                )
+                .await?;
+                taken.map_or(Ok(None), |row| find_text(&row, 0))
             })
         })
     }

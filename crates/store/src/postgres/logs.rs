@@ -2,23 +2,19 @@
 
 use std::time::Duration;
 
-use thoughtwire_proto::{CallId, CommandId, Record, Seq, SessionId, StreamKind, Timestamp, UserId};
+use thoughtwire_proto::{CallId, CommandId, Record, Seq, SessionId, Timestamp, UserId};
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
 use super::flush::FlushJob;
-use super::flush_statement;
+use super::loading::LoadAttempt;
 use super::node::LeaseState;
-use super::sessions::TakenSession;
 use super::sql::{
-    Text, args, count_to_i64, execute, find_text, first_row, get_id, get_seq, get_text, rows,
-    to_i64,
+    Text, args, count_to_i64, find_text, first_row, get_id, get_seq, get_text, rows, to_i64,
 };
-use super::{PostgresHandle, node, pages, receipts, sessions};
-use crate::logs::kind_name;
+use super::{PostgresHandle, node, pages, receipts};
 use crate::{
     Batch, Commit, LogPage, LogStore, OpenItem, Receipt, StoreError, StoreRead, StoredSession,
-    recovery,
 };
 
 /// Pause before a session is loaded again that another node was taking. Each later one is twice as
@@ -42,17 +38,15 @@ impl LogStore for PostgresLogs {
     }
 
     fn load(&self, session: &SessionId, now: Timestamp) -> StoreRead<Option<StoredSession>> {
-        let (handle, id) = (self.0.clone(), session.clone());
-        let (node, lease) = (handle.node(), handle.store.lease.clone());
+        let (handle, session) = (self.0.clone(), session.clone());
         Box::pin(async move {
             let mut pause = BUSY_PAUSE;
             loop {
-                let (id, lease) = (id.clone(), lease.clone());
-                let loading = handle.write(move |sql| {
-                    Box::pin(async move { load(sql, (node, &lease), &id, now).await })
-                });
-                match loading.await? {
+                match handle.writer().load(session.clone(), now).await? {
                     LoadAttempt::Done(stored) => return Ok(stored.map(|stored| *stored)),
+                    LoadAttempt::Elsewhere { url } => {
+                        return Err(StoreError::Elsewhere { session, url });
+                    }
                     LoadAttempt::Busy => {
                         sleep(pause).await;
                         pause = (2 * pause).min(LONGEST_BUSY_PAUSE);
@@ -217,47 +211,6 @@ async fn tool_output(
     Ok(body.get("text").and_then(serde_json::Value::as_str).map(str::to_owned))
 }
 
-/// Outcome of an attempt to load a session.
-enum LoadAttempt {
-    /// The session, if it exists.
-    Done(Option<Box<StoredSession>>),
-    /// Another node is taking or changing it at this moment.
-    Busy,
-}
-
-/// Loads a session: takes it for this node, and recovers it if it has a turn.
-async fn load(
-    sql: &Client,
-    (node, lease): (i64, &LeaseState),
-    id: &SessionId,
-    now: Timestamp,
-) -> Result<LoadAttempt, StoreError> {
-    let TakenSession::Taken(taken_from) = sessions::take(sql, node, id, lease).await? else {
-        return Ok(LoadAttempt::Busy);
-    };
-    let Some(stored) = sessions::read(sql, id).await? else {
-        return Ok(LoadAttempt::Done(None));
-    };
-    let stored = StoredSession { taken_from, ..stored };
-    if stored.state.turn().is_none() {
-        return Ok(LoadAttempt::Done(Some(Box::new(stored))));
-    }
-    let open = open_items(sql, &stored).await?;
-    let (records, state) = recovery::recover(&stored.state, open, now)?;
-    execute(
-        sql,
-        "DELETE FROM open_items WHERE session = (SELECT num FROM sessions WHERE id = $1)",
-        args![Text(id.as_str())],
-    )
-    .await?;
-    if !records.is_empty() {
-        tracing::info!(session = %id, "kept the text of a turn that a crash cut");
-        let batch = Batch::new(id.clone(), stored.state.head(), records, state.clone())?;
-        flush_statement::append(sql, node, &batch).await?;
-    }
-    Ok(LoadAttempt::Done(Some(Box::new(StoredSession { state, ..stored }))))
-}
-
 /// Finds sessions with work whose owner is dead: this node's part of them, so that not all nodes
 /// take the same ones at once.
 async fn orphans(
@@ -279,27 +232,4 @@ async fn orphans(
     )
     .await?;
     found.iter().map(|row| get_id(row, 0)).collect()
-}
-
-/// Checkpoints of the turn's open items, in the order of their ids.
-async fn open_items(sql: &Client, session: &StoredSession) -> Result<Vec<OpenItem>, StoreError> {
-    let Some(turn) = session.state.turn().map(|turn| &turn.id) else { return Ok(Vec::new()) };
-    let found = rows(
-        sql,
-        "SELECT item, kind, text, continues FROM open_items
-         WHERE session = (SELECT num FROM sessions WHERE id = $1) AND turn = $2
-         ORDER BY item COLLATE \"C\"",
-        args![Text(session.id.as_str()), Text(turn.as_str())],
-    )
-    .await?;
-    let mut items = Vec::new();
-    for row in found {
-        let name = get_text(&row, 1)?;
-        let kinds = [StreamKind::Thought, StreamKind::Message, StreamKind::ToolArgs];
-        let Some(kind) = kinds.into_iter().find(|kind| kind_name(*kind) == name) else { continue };
-        let (item, text) = (get_id(&row, 0)?, get_text(&row, 2)?);
-        let continues = find_text(&row, 3)?.map(|_| get_id(&row, 3)).transpose()?;
-        items.push(OpenItem { item, turn: turn.clone(), kind, text, continues });
-    }
-    Ok(items)
 }

@@ -158,27 +158,42 @@ async fn prove(
     proof: &[Proven],
     closed_at: Option<Timestamp>,
 ) -> Result<(), StoreError> {
-    for proven in proof {
-        let Some(num) = find_peer(sql, &proven.user, &proven.peer).await? else { continue };
-        execute(
-            sql,
-            // Positions in a session that was deleted meanwhile are not stored.
-            "INSERT INTO proven (peer, session, connection, seq, closed_at, node)
-             SELECT $1, $2, $3, $4, $5, $6 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = $2)
-             ON CONFLICT (peer, session, connection) DO UPDATE
-             SET seq = greatest(proven.seq, excluded.seq), closed_at = excluded.closed_at,
-                 node = excluded.node",
-            args![
-                num,
-                Text(proven.session.as_str()),
-                Text(&proven.connection),
-                to_i64(proven.seq.0),
-                closed_at.map(Timestamp::as_millis),
-                node
-            ],
-        )
-        .await?;
+    let (mut owners, mut wires, mut spaces, mut names) = (vec![], vec![], vec![], vec![]);
+    let (mut sessions, mut connections, mut seqs) = (vec![], vec![], vec![]);
+    for Proven { user, peer, session, connection, seq } in proof {
+        owners.push(Text(user.as_str()));
+        wires.push(Text(wire_name(peer.wire)));
+        spaces.push(Text(&peer.space));
+        names.push(Text(&peer.name));
+        sessions.push(Text(session.as_str()));
+        connections.push(Text(connection));
+        seqs.push(to_i64(seq.0));
     }
+    execute(
+        sql,
+        // Positions in a session that was deleted meanwhile are not stored.
+        "INSERT INTO proven (peer, session, connection, seq, closed_at, node)
+         SELECT peers.num, one.session, one.connection, max(one.seq), $8, $9
+         FROM unnest($1, $2, $3, $4, $5, $6, $7)
+            AS one (owner, wire, space, name, session, connection, seq)
+         JOIN peers USING (owner, wire, space, name) JOIN sessions ON sessions.id = one.session
+         GROUP BY peers.num, one.session, one.connection
+         ON CONFLICT (peer, session, connection) DO UPDATE
+         SET seq = greatest(proven.seq, excluded.seq), closed_at = excluded.closed_at,
+             node = excluded.node",
+        args![
+            owners,
+            wires,
+            spaces,
+            names,
+            sessions,
+            connections,
+            seqs,
+            closed_at.map(Timestamp::as_millis),
+            node
+        ],
+    )
+    .await?;
     if let Some(now) = closed_at {
         let before = now.as_millis().saturating_sub(PROOF_KEPT_MS);
         execute(sql, "DELETE FROM proven WHERE closed_at < $1", args![before]).await?;

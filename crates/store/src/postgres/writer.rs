@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use thoughtwire_proto::{SessionId, Timestamp};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -21,9 +22,11 @@ use super::connecting::Connections;
 use super::flush::{Flush, FlushJob};
 use super::flush_statement::Fence;
 use super::lineage::{self, TIMELINE};
+use super::loading::{LoadAttempt, LoadBatch, LoadJob};
 use super::node::LeaseState;
 use super::sql::{SqlFuture, args, first_row, get_i64};
-use crate::commit::{CommitSender, settled};
+use super::transactions::{QueuedTransaction, TransactionJob, run_all};
+use crate::commit::CommitSender;
 use crate::{Commit, StoreChanges, StoreError, StoreMetrics};
 
 /// Maximum number of writes per flush.
@@ -42,51 +45,17 @@ const AWAY_LIMIT: Duration = Duration::from_secs(3);
 /// Delay between two attempts to connect.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// A write with statements of its own: run under a savepoint, answered when its transaction has
-/// ended.
-pub(super) trait TransactionJob: Send {
-    fn run<'a>(&'a mut self, sql: &'a Client) -> SqlFuture<'a, ()>;
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
-}
-
-struct QueuedTransaction<F, T> {
-    work: Option<F>,
-    outcome: Option<Result<T, StoreError>>,
-    reply: CommitSender<T>,
-}
-
-impl<T, F> TransactionJob for QueuedTransaction<F, T>
-where
-    T: Send + Sync,
-    F: for<'a> FnOnce(&'a Client) -> SqlFuture<'a, T> + Send,
-{
-    fn run<'a>(&'a mut self, sql: &'a Client) -> SqlFuture<'a, ()> {
-        let work = self.work.take();
-        Box::pin(async move {
-            let Some(work) = work else { return Err(StoreError::Stopped) };
-            let outcome = work(sql).await;
-            let result = outcome.as_ref().map(drop).map_err(Clone::clone);
-            self.outcome = Some(outcome);
-            result
-        })
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        // A caller that no longer waits needs no answer.
-        drop(self.reply.send(settled(self.outcome, committed)));
-    }
-}
-
 /// A write in the queue.
 enum Job {
     Flush(FlushJob),
     Transaction { job: Box<dyn TransactionJob>, can_wait: bool },
+    Load(LoadJob),
 }
 
 impl Job {
     fn can_wait(&self) -> bool {
         match self {
-            Self::Flush(FlushJob::Append { .. }) => false,
+            Self::Flush(FlushJob::Append { .. }) | Self::Load(_) => false,
             Self::Flush(FlushJob::Checkpoint { .. }) => true,
             Self::Transaction { can_wait, .. } => *can_wait,
         }
@@ -154,13 +123,20 @@ impl PostgresWriter {
         self.push_transaction(true, work)
     }
 
+    /// Queues the loading of a session.
+    pub(super) fn load(&self, id: SessionId, now: Timestamp) -> Commit<LoadAttempt> {
+        let (reply, commit) = Commit::channel();
+        self.push(Job::Load(LoadJob { id, now, reply }));
+        commit
+    }
+
     fn push_transaction<T: Send + Sync + 'static>(
         &self,
         can_wait: bool,
         work: impl for<'a> FnOnce(&'a Client) -> SqlFuture<'a, T> + Send + 'static,
     ) -> Commit<T> {
         let (reply, commit) = Commit::channel();
-        let job = Box::new(QueuedTransaction { work: Some(work), outcome: None, reply });
+        let job = Box::new(QueuedTransaction::new(work, reply));
         self.push(Job::Transaction { job, can_wait });
         commit
     }
@@ -232,9 +208,10 @@ impl WriterTask {
         }
     }
 
-    /// Saves writes in the order of their calls, and answers their callers.
+    /// Saves writes in the order of their calls, and answers their callers. Sessions are loaded
+    /// behind them, many at once: nobody writes to a session before it is loaded.
     async fn commit(&mut self, jobs: Vec<Job>) {
-        let mut flush = Flush::default();
+        let (mut flush, mut loads) = (Flush::default(), Vec::new());
         let mut transactions: Vec<Box<dyn TransactionJob>> = Vec::new();
         for job in jobs {
             match job {
@@ -250,10 +227,14 @@ impl WriterTask {
                     self.flush(std::mem::take(&mut flush)).await;
                     transactions.push(job);
                 }
+                Job::Load(job) => loads.push(job),
             }
         }
         self.flush(flush).await;
         self.transact(transactions).await;
+        for batch in LoadBatch::split(self.fence.node, &self.lease, loads) {
+            self.transact(vec![Box::new(batch)]).await;
+        }
     }
 
     /// Saves a flush. One that the database refuses is tried again write by write.
@@ -320,8 +301,7 @@ impl WriterTask {
         }
     }
 
-    /// Runs writes in one transaction, each under its own savepoint, so that one that fails aborts
-    /// only itself.
+    /// Runs writes in one transaction.
     async fn transact(&mut self, mut jobs: Vec<Box<dyn TransactionJob>>) {
         if jobs.is_empty() {
             return;
@@ -457,36 +437,4 @@ async fn raise(sql: &Client, node: i64) -> Result<Option<i64>, StoreError> {
     )
     .await?;
     raised.map(|row| get_i64(&row, 0)).transpose()
-}
-
-/// Runs jobs in one transaction. False when the fence does not hold.
-async fn run_all(
-    sql: &Client,
-    fence: Fence,
-    jobs: &mut [Box<dyn TransactionJob>],
-) -> Result<bool, StoreError> {
-    sql.batch_execute("BEGIN").await?;
-    let held = first_row(
-        sql,
-        &format!(
-            "UPDATE fences SET number = $2 WHERE incarnation = $1 AND number = $2 - 1
-             AND NOT closed AND timeline = {TIMELINE} RETURNING 1::bigint"
-        ),
-        args![fence.node, fence.number],
-    )
-    .await?;
-    if held.is_none() {
-        sql.batch_execute("ROLLBACK").await?;
-        return Ok(false);
-    }
-    for job in jobs {
-        sql.batch_execute("SAVEPOINT job").await?;
-        match job.run(sql).await {
-            Ok(()) => sql.batch_execute("RELEASE job").await?,
-            Err(error) if error.is_lost_database() => return Err(error),
-            Err(_) => sql.batch_execute("ROLLBACK TO job; RELEASE job").await?,
-        }
-    }
-    sql.batch_execute("COMMIT").await?;
-    Ok(true)
 }

@@ -2,7 +2,7 @@
 
 use super::RamHandle;
 use super::faults::WriteUse;
-use crate::{Commit, Key, KeyId, KeyStore, StoreChange, StoreError, StoreRead};
+use crate::{Commit, Key, KeyId, KeyStore, NewTicket, StoreChange, StoreError, StoreRead};
 
 /// [`KeyStore`] in memory.
 pub(super) struct RamKeys(pub(super) RamHandle);
@@ -49,8 +49,17 @@ impl KeyStore for RamKeys {
     fn replace_secret(&self, name: &'static str, fresh: Vec<u8>) -> Commit<()> {
         self.0.write(WriteUse::nothing(), move |tables| {
             tables.secrets.insert(name, fresh);
+            tables.tickets.clear();
             tables.record(StoreChange::Keys);
             Ok(())
         })
+    }
+
+    fn add_ticket(&self, ticket: NewTicket, most: usize) -> Commit<bool> {
+        self.0.write(WriteUse::nothing(), move |tables| Ok(tables.tickets.add(ticket, most)))
+    }
+
+    fn take_ticket(&self, digest: String) -> Commit<Option<String>> {
+        self.0.write(WriteUse::nothing(), move |tables| Ok(tables.tickets.take(&digest)))
     }
 }

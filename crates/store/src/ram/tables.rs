@@ -10,6 +10,7 @@ use thoughtwire_proto::{
 };
 
 use super::nodes::{ChangeRow, NodeRow};
+use crate::tickets::LocalTickets;
 use crate::{
     Batch, Block, Key, Note, OpenItem, Receipt, Retention, SearchedTexts, StoreError, StoredSession,
 };
@@ -43,6 +44,7 @@ pub(super) struct Tables {
     pub(super) proven: HashMap<(PeerKey, SessionId, String), ProvenRow>,
     pub(super) keys: Vec<(String, Key)>,
     pub(super) secrets: HashMap<&'static str, Vec<u8>>,
+    pub(super) tickets: Arc<LocalTickets>,
     pub(super) clocks: HashMap<&'static str, Timestamp>,
     /// Time of the disk's clock, by which leases go.
     pub(super) time: Duration,

@@ -1,11 +1,13 @@
 //! Keys and secrets in SQLite.
 
+use std::sync::Arc;
+
 use rusqlite::{OptionalExtension as _, Row, params};
 use thoughtwire_proto::Timestamp;
 
 use super::Handle;
 use super::row::get_id;
-use crate::{Commit, Key, KeyId, KeyStore, StoreRead};
+use crate::{Commit, Key, KeyId, KeyStore, NewTicket, StoreRead};
 
 /// [`KeyStore`] in SQLite.
 pub(super) struct SqliteKeys(pub(super) Handle);
@@ -64,13 +66,23 @@ impl KeyStore for SqliteKeys {
     }
 
     fn replace_secret(&self, name: &'static str, fresh: Vec<u8>) -> Commit<()> {
+        let database = Arc::clone(&self.0.database);
         self.0.writer().write(move |connection| {
+            database.tickets.clear();
             connection.execute(
                 "INSERT OR REPLACE INTO secrets (name, value) VALUES (?, ?)",
                 params![name, fresh],
             )?;
             Ok(())
         })
+    }
+
+    fn add_ticket(&self, ticket: NewTicket, most: usize) -> Commit<bool> {
+        Commit::done(self.0.database.tickets.add(ticket, most))
+    }
+
+    fn take_ticket(&self, digest: String) -> Commit<Option<String>> {
+        Commit::done(self.0.database.tickets.take(&digest))
     }
 }
 

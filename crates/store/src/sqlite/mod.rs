@@ -45,6 +45,7 @@ pub(crate) use backup::{inspect, restore};
 pub(crate) use moving::read_all;
 
 use crate::store::{Backend, Nouns};
+use crate::tickets::LocalTickets;
 use crate::{StoreError, StoreMetrics, StoreRead, StoredNode};
 use data_file::{DataFile, FILE};
 pub(crate) use data_file::{DirLock, make_dir};
@@ -62,6 +63,7 @@ pub(crate) struct Database {
     rows: Arc<RowCache>,
     /// Held while a copy is made.
     copying: Mutex<()>,
+    tickets: LocalTickets,
 }
 
 /// Opens the data file of a directory.
@@ -84,6 +86,7 @@ pub(crate) fn open(dir: &Path, now: Timestamp) -> Result<Arc<dyn Backend>, Store
         lock: Mutex::new(Some(lock)),
         rows: Arc::default(),
         copying: Mutex::new(()),
+        tickets: LocalTickets::default(),
     }))))
 }
 

@@ -3,9 +3,11 @@
 mod chaos;
 mod clients;
 mod deaths;
+mod lost_database;
 mod pooler;
 mod relay;
 mod support;
+mod tickets;
 mod workers;
 
 pub(crate) use support::SharedDatabase;

@@ -1,5 +1,6 @@
 //! A database that several servers share.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -37,9 +38,19 @@ impl SharedDatabase {
         self.node_through(name, &self.url).await
     }
 
+    /// Starts a node that asks for keys.
+    pub(super) async fn guarded(&self, name: &str) -> Live {
+        Live::on(&self.dir(name), &["--store", &self.url, "--auth", "keys"]).await
+    }
+
+    /// The data directory of a node.
+    pub(super) fn dir(&self, name: &str) -> PathBuf {
+        self.dirs.path().join(name)
+    }
+
     /// Starts a node that reaches the database at another address.
     pub(super) async fn node_through(&self, name: &str, url: &str) -> Live {
-        Live::on(&self.dirs.path().join(name), &["--store", url]).await
+        Live::on(&self.dir(name), &["--store", url]).await
     }
 }
 

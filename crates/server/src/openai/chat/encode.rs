@@ -4,22 +4,25 @@ use serde_json::Value;
 use thoughtwire_proto::{CallId, Event, ItemId, Outcome, Record, StreamKind, TurnEvent, Usage};
 
 use super::wire::{CalledFunction, ChatToolCall, ChunkDelta, FinishReason};
-use crate::endpoint::{GrowingText, OpenToolCall, TurnStep, is_shown};
+use crate::endpoint::{
+    ClientTools, GrowingText, OpenToolCall, TurnStep, is_shown, name_of, shorten, show_args,
+};
 use crate::openai::error::OpenAiError;
-use crate::openai::shown::{name_of, shorten, show_args};
+
 use crate::openai::tools::ClientCall;
 
 /// A completion as it grows.
 pub(super) struct ChatEncoder {
     content: GrowingText,
     reasoning: GrowingText,
-    /// Calls whose tools the client runs; they are no part of the reasoning.
+    /// Cost of the turn so far.
     usage: Option<Usage>,
     /// Names of calls that have not returned.
     calls: Vec<(CallId, String)>,
     /// Makes the id of a call that the client runs.
     client_call: Box<dyn Fn(CallId) -> ClientCall + Send>,
-    client_tools: crate::endpoint::ClientTools,
+    /// Tools that the client runs. Their calls are no part of the reasoning.
+    client_tools: ClientTools,
 }
 
 /// How a completion ends.
@@ -31,7 +34,7 @@ pub(super) enum ChatEnd {
 impl ChatEncoder {
     pub(super) fn new(
         client_call: impl Fn(CallId) -> ClientCall + Send + 'static,
-        client_tools: crate::endpoint::ClientTools,
+        client_tools: ClientTools,
     ) -> Self {
         Self {
             content: GrowingText::default(),

@@ -3,25 +3,22 @@
 mod encode;
 mod wire;
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::response::sse::Event as SseEvent;
 use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, StreamExt as _};
-use thoughtwire_proto::{AgentProfile, CommandId, Refusal, RefusalCode, SessionId};
+use thoughtwire_proto::{Refusal, SessionId};
 
-use super::session::{self, NamedSession};
+use super::session::NamedSession;
 use super::tools::{ClientCall, OfferedTools};
-use super::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
+use super::turn_request::{FollowedTurn, TurnRequest, returned_calls};
+use super::{OpenAiRefusal, OpenAiResult};
 use crate::access::Identity;
-use crate::endpoint::{
-    CallAnswer, InputSender, RequestConversation, StreamCut, TurnReader, TurnStep, stream_events,
-};
+use crate::endpoint::{RequestConversation, StreamCut, TurnReader, TurnStep, stream_events};
 use crate::openai::body::OpenAiBody;
 use crate::openai::error::OpenAiError;
-use crate::rest::{IdempotencyHeader, RestState, SharedRest};
+use crate::rest::{IdempotencyHeader, SharedRest};
 use encode::{ChatEncoder, ChatEnd};
 use wire::{
     ChatChoice, ChatChunk, ChatCompletion, ChatReply, ChatRequest, ChunkChoice, ChunkDelta,
@@ -36,7 +33,6 @@ pub(super) async fn complete(
     OpenAiBody(mut request): OpenAiBody<ChatRequest>,
 ) -> OpenAiResult<Response> {
     request.check()?;
-    let once = session::once(&key)?;
     let functions = request.take_functions()?;
     let tools =
         OfferedTools::new(functions, request.tool_choice.as_ref(), request.parallel_tool_calls)?;
@@ -49,24 +45,13 @@ pub(super) async fn complete(
     };
     let conversation = RequestConversation::new(request.take_messages()?);
     super::check_news(&conversation, "messages")?;
-    let agent = rest.hub.directory().find_agent(&caller.user, &request.model).await;
-    let agent = agent.map_err(|no| OpenAiRefusal::from(no).about("model"))?;
+    let turn = TurnRequest::new(&rest, &caller, &request.model, tools, &key).await?;
     let held = rest.hold(&caller.user)?;
-    let begin = ChatBeginning { rest: &rest, caller: &caller, agent: &agent, tools, once };
-    let run = begin.run(name, conversation, &request).await?;
+    let run = ChatRun::begin(&turn, name, conversation, &request).await?;
     if request.stream == Some(true) {
         return Ok(stream_events(chunks(run), held));
     }
     run.whole().await
-}
-
-/// Everything that a completion begins with.
-struct ChatBeginning<'a> {
-    rest: &'a Arc<RestState>,
-    caller: &'a Identity,
-    agent: &'a AgentProfile,
-    tools: OfferedTools,
-    once: Option<CommandId>,
 }
 
 /// A completion under way.
@@ -81,94 +66,39 @@ struct ChatRun {
     created: i64,
 }
 
-impl ChatBeginning<'_> {
+impl ChatRun {
     /// Sends what is new in the messages, and follows the turn.
-    async fn run(
-        self,
+    async fn begin(
+        turn: &TurnRequest<'_>,
         name: NamedSession,
         conversation: RequestConversation,
         request: &ChatRequest,
-    ) -> OpenAiResult<ChatRun> {
-        let names = self.tools.names.clone();
-        let (session, reader, place) = match self.answered_calls(&conversation).await? {
-            Some(going_on) => going_on,
+    ) -> OpenAiResult<Self> {
+        // The ids of calls say which session is meant.
+        let results = returned_calls(&conversation).collect();
+        let answered = turn.answer(results, &NamedSession::Nothing, conversation.said()).await?;
+        let FollowedTurn { session, reader, place } = match answered {
+            Some(followed) => followed,
             None => {
                 let (seed, input) = conversation.into_seed();
-                let session = session::choose(
-                    self.rest,
-                    self.caller,
-                    self.agent,
-                    name,
-                    seed,
-                    self.once.as_ref(),
-                )
-                .await?;
-                let sender = self.sender(session.clone());
-                let (reader, place) = sender.send(self.once.clone(), input).await?;
-                (session, reader, place)
+                turn.say(name, seed, Some(turn.rest.keep_completions), input).await?
             }
         };
         let of_call = session.clone();
         let client_call =
             move |call| ClientCall { session: of_call.clone(), before: place.before, call };
-        Ok(ChatRun {
+        let options = request.stream_options.as_ref();
+        Ok(Self {
             reader,
-            encoder: ChatEncoder::new(client_call, names),
+            encoder: ChatEncoder::new(client_call, turn.tools.names.clone()),
             id: format!("chatcmpl-{session}-{}", place.shown_after),
             session,
             model: request.model.clone(),
-            includes_usage: request
-                .stream_options
-                .as_ref()
-                .is_some_and(|options| options.include_usage == Some(true)),
+            includes_usage: options.is_some_and(|options| options.include_usage == Some(true)),
             created: 0,
         })
     }
 
-    /// Returns results of tools to the turn that waits for them. `None` if no turn does.
-    async fn answered_calls(
-        &self,
-        conversation: &RequestConversation,
-    ) -> OpenAiResult<Option<(SessionId, TurnReader, crate::endpoint::TurnPlace)>> {
-        let results = conversation.results();
-        let calls: Option<Vec<ClientCall>> =
-            results.iter().map(|result| ClientCall::read(&result.id)).collect();
-        let Some(calls) = calls else { return Ok(None) };
-        let Some(first) = calls.first().cloned() else { return Ok(None) };
-        let is_one_turn =
-            calls.iter().all(|call| (&call.session, call.before) == (&first.session, first.before));
-        if !is_one_turn
-            || session::own(self.rest, self.caller, self.agent, &first.session).await.is_err()
-        {
-            return Ok(None);
-        }
-        let returns = calls
-            .into_iter()
-            .zip(results)
-            .map(|(call, result)| (call.call, CallAnswer::Returned(result.text.clone())))
-            .collect();
-        let sender = self.sender(first.session.clone());
-        match sender.answer_calls(first.before, returns, conversation.said()).await {
-            Ok((reader, place)) => Ok(Some((first.session, reader, place))),
-            // The call took too long, or its turn was cancelled: the messages tell the story.
-            Err(refusal) if refusal.code == RefusalCode::UnknownCall => Ok(None),
-            Err(refusal) => Err(refusal.into()),
-        }
-    }
-
-    fn sender(&self, session: SessionId) -> InputSender<'_> {
-        InputSender {
-            rest: self.rest,
-            caller: self.caller,
-            from: CLIENT_NAME,
-            session,
-            tools: self.tools.declarations.clone(),
-            names: self.tools.names.clone(),
-        }
-    }
-}
-
-impl ChatRun {
     /// The next pieces, and the end if it comes with them.
     async fn next(&mut self) -> Result<(Option<ChunkDelta>, Option<ChatEnd>), Refusal> {
         let step = self.reader.next().await?;

@@ -7,6 +7,7 @@ use thoughtwire_proto::Usage;
 use crate::endpoint::RequestMessage;
 use crate::openai::content::text_of;
 use crate::openai::tools::FunctionTool;
+use crate::openai::unsupported::{NO_LOGPROBS, ONLY_TEXT, is_set, not_a_function, refuse_used};
 use crate::openai::{OpenAiRefusal, OpenAiResult};
 
 /// A request. Keys that only tune the reply, such as `temperature`, are ignored.
@@ -111,46 +112,36 @@ fn function_kind() -> String {
 impl ChatRequest {
     /// Refuses parameters that change the meaning of the reply and that no agent here follows.
     pub(super) fn check(&self) -> OpenAiResult<()> {
-        let is_set = |value: &Option<Value>| value.as_ref().is_some_and(|value| !value.is_null());
-        let has_stop = is_set(&self.stop) && self.stop.as_ref() != Some(&Value::Array(Vec::new()));
+        let has_stop =
+            is_set(self.stop.as_ref()) && self.stop.as_ref() != Some(&Value::Array(Vec::new()));
         let format = self.response_format.as_ref().and_then(|format| format.get("type"));
         let only_text = |kinds: &Vec<String>| kinds.iter().all(|kind| kind == "text");
-        for (param, is_wrong, message) in [
+        refuse_used(&[
             ("n", self.n.is_some_and(|n| n != 1), "an agent gives one reply; leave `n` out"),
             (
                 "logprobs",
                 self.logprobs == Some(true) || self.top_logprobs.is_some_and(|top| top > 0),
-                "agents do not tell log probabilities",
+                NO_LOGPROBS,
             ),
-            (
-                "response_format",
-                format.is_some_and(|kind| kind != "text"),
-                "agents reply in text; describe the form in a message, or offer a tool whose \
-                 arguments have it",
-            ),
+            ("response_format", format.is_some_and(|kind| kind != "text"), ONLY_TEXT),
             (
                 "modalities",
                 self.modalities.as_ref().is_some_and(|kinds| !only_text(kinds))
-                    || is_set(&self.audio),
+                    || is_set(self.audio.as_ref()),
                 "agents reply in text only",
             ),
             (
                 "functions",
-                is_set(&self.functions) || is_set(&self.function_call),
+                is_set(self.functions.as_ref()) || is_set(self.function_call.as_ref()),
                 "`functions` and `function_call` are replaced by `tools` and `tool_choice`",
             ),
             ("stop", has_stop, "agents do not stop at given texts"),
             (
                 "web_search_options",
-                is_set(&self.web_search_options),
+                is_set(self.web_search_options.as_ref()),
                 "an agent has its own tools; this server has no web search",
             ),
-        ] {
-            if is_wrong {
-                return Err(OpenAiRefusal::unsupported(param, message));
-            }
-        }
-        Ok(())
+        ])
     }
 
     /// Takes the messages.
@@ -184,10 +175,7 @@ impl ChatRequest {
     pub(super) fn take_functions(&mut self) -> OpenAiResult<Vec<FunctionTool>> {
         let function = |tool: ChatTool| match tool {
             ChatTool { kind, function: Some(function) } if kind == "function" => Ok(function),
-            ChatTool { kind, .. } => Err(OpenAiRefusal::unsupported(
-                "tools",
-                format!("a tool of the type {kind:?} is not possible here; functions are"),
-            )),
+            ChatTool { kind, .. } => Err(not_a_function(&kind)),
         };
         self.tools.take().unwrap_or_default().into_iter().map(function).collect()
     }

@@ -6,27 +6,14 @@
 use std::collections::VecDeque;
 
 use serde_json::{Map, Value, json};
-use thoughtwire_proto::{
-    CallId, Event, ItemId, Outcome, Record, StreamKind, ToolStatus, TurnEvent, Usage,
-};
+use thoughtwire_proto::{CallId, Event, ItemId, Record, StreamKind, ToolStatus, TurnEvent, Usage};
 
 use super::events::{EventLog, ResponseEvent};
-use super::id::ResponseId;
 use super::items;
 use super::live_items::{LiveItem, LiveItems};
+use super::object::{ResponseEnd, ResponseFrame, response_object};
 use super::open_text::OutputText;
-use crate::endpoint::{ClientTools, OpenToolCall, TurnStep, is_shown};
-use crate::openai::shown::name_of;
-
-/// Settings of a response that its object repeats.
-pub(super) struct ResponseFrame {
-    pub(super) id: ResponseId,
-    pub(super) model: String,
-    pub(super) background: bool,
-    pub(super) store: bool,
-    pub(super) instructions: Option<String>,
-    pub(super) previous: Option<String>,
-}
+use crate::endpoint::{ClientTools, OpenToolCall, TurnStep, is_shown, name_of};
 
 /// A response as it grows.
 pub(super) struct ResponseEncoder {
@@ -50,13 +37,6 @@ pub(super) struct ResponseEncoder {
     held: VecDeque<Record>,
     usage: Option<Usage>,
     end: Option<ResponseEnd>,
-}
-
-/// How a response ended.
-struct ResponseEnd {
-    status: &'static str,
-    error: Value,
-    incomplete: Value,
 }
 
 impl ResponseEncoder {
@@ -330,78 +310,19 @@ impl ResponseEncoder {
     }
 
     fn finish(&mut self, end: ResponseEnd) {
-        let (kind, status) = match end.status {
-            "completed" => ("response.completed", "completed"),
-            "failed" => ("response.failed", "failed"),
-            status => ("response.incomplete", status),
+        let kind = match end.status {
+            "completed" => "response.completed",
+            "failed" => "response.failed",
+            _ => "response.incomplete",
         };
+        let status = end.status;
         self.end = Some(end);
         self.log.push(kind, json!({"response": self.object(status)}));
     }
 
     /// The response as it is now; `status` if it has not ended.
     pub(super) fn object(&self, status: &str) -> Value {
-        let null = Value::Null;
-        let end = self.end.as_ref();
-        let status = end.map_or(status, |end| end.status);
         let output: Vec<&Value> = self.output.iter().filter(|item| !item.is_null()).collect();
-        let ResponseFrame { id, model, background, store, instructions, previous } = &self.frame;
-        json!({
-            "id": id.text(),
-            "object": "response",
-            "created_at": self.created,
-            "status": status,
-            "background": background,
-            "conversation": {"id": id.session},
-            "error": end.map_or(&null, |end| &end.error),
-            "incomplete_details": end.map_or(&null, |end| &end.incomplete),
-            "instructions": instructions,
-            "max_output_tokens": null,
-            "metadata": {"session": id.session},
-            "model": model,
-            "output": output,
-            "parallel_tool_calls": true,
-            "previous_response_id": previous,
-            "reasoning": {"effort": null, "summary": null},
-            "store": store,
-            "temperature": null,
-            "text": {"format": {"type": "text"}},
-            "tool_choice": "auto",
-            "tools": [],
-            "top_p": null,
-            "truncation": "disabled",
-            "usage": self.usage.map(items::usage),
-        })
-    }
-}
-
-impl ResponseEnd {
-    fn completed() -> Self {
-        Self { status: "completed", error: Value::Null, incomplete: Value::Null }
-    }
-
-    fn of_turn(outcome: Outcome, code: Option<&str>, reason: Option<&str>) -> Self {
-        let incomplete = |reason: &str| Self {
-            status: "incomplete",
-            error: Value::Null,
-            incomplete: json!({"reason": reason}),
-        };
-        match (outcome, code) {
-            // A refusal's words are the message.
-            (Outcome::Completed, _) | (Outcome::Failed, Some("model_refused")) => Self::completed(),
-            (Outcome::Failed, Some("model_length")) => incomplete("max_output_tokens"),
-            (Outcome::Failed, Some("model_filtered")) => incomplete("content_filter"),
-            (Outcome::Cancelled, _) => {
-                Self { status: "cancelled", error: Value::Null, incomplete: Value::Null }
-            }
-            (Outcome::Failed | Outcome::Interrupted, code) => Self {
-                status: "failed",
-                error: json!({
-                    "code": code.unwrap_or("server_error"),
-                    "message": reason.unwrap_or("the turn did not complete"),
-                }),
-                incomplete: Value::Null,
-            },
-        }
+        response_object(&self.frame, self.created, status, self.end.as_ref(), &output, self.usage)
     }
 }

@@ -4,7 +4,9 @@ use axum::response::sse::Event as SseEvent;
 use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 use thoughtwire_hub::Hub;
-use thoughtwire_proto::{AgentProfile, Refusal, SessionCommand, SessionId, UserId};
+use thoughtwire_proto::{
+    AgentProfile, CallId, ItemId, Refusal, Seq, SessionCommand, SessionId, TurnId, UserId,
+};
 
 use super::encode::ResponseEncoder;
 use super::events::ResponseEvent;
@@ -45,8 +47,29 @@ impl ResponseRun {
         }
     }
 
-    pub(super) fn session(&self) -> &SessionId {
-        &self.session
+    /// Whether the response ended, as far as it was read.
+    pub(super) fn is_ended(&self) -> bool {
+        self.encoder.is_ended()
+    }
+
+    /// Its turn, once it has started.
+    pub(super) fn turn(&self) -> Option<&TurnId> {
+        self.reader.turn()
+    }
+
+    /// Its input, once it was read.
+    pub(super) fn input(&self) -> Option<&ItemId> {
+        self.reader.input()
+    }
+
+    /// Position of the last record that was read.
+    pub(super) fn seen(&self) -> Seq {
+        self.reader.seen()
+    }
+
+    /// Calls that the client was asked to run, if the response waits for them.
+    pub(super) fn awaited_calls(&self) -> Vec<CallId> {
+        self.reader.awaited_calls()
     }
 
     /// Takes what is there, without waiting.
@@ -101,7 +124,7 @@ impl ResponseRun {
         {
             match self.hub.save_open_text(&self.user, &self.session).await {
                 Ok(()) => self.encoder.saved(&live),
-                // Another node has the session, or the disk does not take it now.
+                // The disk does not take it now, or the node that has the session is gone.
                 Err(_) => self.is_live = false,
             }
         }

@@ -7,6 +7,7 @@ use crate::endpoint::RequestMessage;
 use crate::openai::content::text_of;
 use crate::openai::session::NamedSession;
 use crate::openai::tools::FunctionTool;
+use crate::openai::unsupported::{NO_LOGPROBS, ONLY_TEXT, is_set, not_a_function, refuse_used};
 use crate::openai::{OpenAiRefusal, OpenAiResult};
 
 /// A request. Keys that only tune the reply, such as `temperature`, are ignored.
@@ -75,36 +76,29 @@ pub(super) struct ResponseInput {
 impl ResponseRequest {
     /// Refuses parameters that change the meaning of the reply and that no agent here follows.
     pub(super) fn check(&self) -> OpenAiResult<()> {
-        let is_set = |value: &Option<Value>| value.as_ref().is_some_and(|value| !value.is_null());
         let format = self.text.as_ref().and_then(|text| text.get("format"));
         let kind = format.and_then(|format| format.get("type"));
         let wants_logprobs = self.top_logprobs.is_some_and(|top| top > 0)
             || self.include.iter().flatten().any(|part| part.contains("logprobs"));
-        for (param, is_wrong, message) in [
-            (
-                "text.format",
-                kind.is_some_and(|kind| kind != "text"),
-                "agents reply in text; describe the form in a message, or offer a tool whose \
-                 arguments have it",
-            ),
-            ("top_logprobs", wants_logprobs, "agents do not tell log probabilities"),
+        refuse_used(&[
+            ("text.format", kind.is_some_and(|kind| kind != "text"), ONLY_TEXT),
+            ("top_logprobs", wants_logprobs, NO_LOGPROBS),
             (
                 "max_tool_calls",
-                is_set(&self.max_tool_calls),
+                is_set(self.max_tool_calls.as_ref()),
                 "the agent's own limits count here; leave `max_tool_calls` out",
             ),
-            ("prompt", is_set(&self.prompt), "an agent has its own prompt; leave `prompt` out"),
+            (
+                "prompt",
+                is_set(self.prompt.as_ref()),
+                "an agent has its own prompt; leave `prompt` out",
+            ),
             (
                 "background",
                 self.background == Some(true) && self.store == Some(false),
                 "a response in the background has to be stored; leave `store` out",
             ),
-        ] {
-            if is_wrong {
-                return Err(OpenAiRefusal::unsupported(param, message));
-            }
-        }
-        Ok(())
+        ])
     }
 
     /// Takes the client's functions.
@@ -114,10 +108,7 @@ impl ResponseRequest {
                 let read = serde_json::from_value(Value::Object(rest));
                 return read.map_err(|bad| OpenAiRefusal::of_param("tools", bad.to_string()));
             }
-            Err(OpenAiRefusal::unsupported(
-                "tools",
-                format!("a tool of the type {kind:?} is not possible here; functions are"),
-            ))
+            Err(not_a_function(&kind))
         };
         self.tools.take().unwrap_or_default().into_iter().map(function).collect()
     }

@@ -104,6 +104,8 @@ CREATE TABLE keys (
     id text PRIMARY KEY, digest text NOT NULL UNIQUE, owner text NOT NULL, name text, scopes text NOT NULL,
     created_at bigint NOT NULL, expires_at bigint
 );
+-- Credentials that are used once, in whichever node.
+CREATE TABLE tickets (digest text PRIMARY KEY, bearer text NOT NULL, until timestamptz NOT NULL);
 CREATE TABLE secrets (name text PRIMARY KEY, value bytea NOT NULL);
 CREATE TABLE erased_sessions (session bigint PRIMARY KEY);
 CREATE TABLE erased_agents (agent text PRIMARY KEY);

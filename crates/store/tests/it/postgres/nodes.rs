@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use thoughtwire_proto::SessionId;
-use thoughtwire_store::{NodeIdentity, Store, StoreError};
+use thoughtwire_proto::{Event, SessionId, StreamKind, TurnEvent, TurnId};
+use thoughtwire_store::{NodeIdentity, OpenItem, Store, StoreError};
+use tokio_postgres::NoTls;
 
 use super::relay::Relay;
-use crate::support::{NOW, TestDatabase, agent, append, batch, log, new_session, says, session};
+use crate::support::{
+    NOW, TestDatabase, agent, append, batch, log, new_session, says, session, started,
+};
 
 #[tokio::test]
 async fn a_live_nodes_session_is_elsewhere_and_free_when_the_node_leaves() {
@@ -105,4 +108,68 @@ async fn nodes_that_take_the_same_sessions_do_not_wait_for_each_other() {
         };
         assert!(matches!(refused, StoreError::Elsewhere { .. }), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn many_sessions_are_taken_at_once_and_each_keeps_its_own_text() {
+    let database = TestDatabase::create();
+    let gone = database.open("one", NOW).await;
+    let ada = agent(&gone, "ada").await;
+    let mut ids = Vec::new();
+    for number in 0..120 {
+        let new = new_session(&ada, &format!("s-{number}"));
+        let mut made = gone.directory().create_session(new).await.unwrap();
+        gone.logs().load(&made.id, NOW).await.unwrap();
+        // Every other session has an open turn, and every third of all of them a text in it.
+        if number % 2 == 0 {
+            let turn: TurnId = format!("t-{number}").parse().unwrap();
+            let input = format!("i-{number}");
+            let events = vec![(None, says(&input, "go")), (Some(&turn), started(&input))];
+            append(&gone, &mut made, events).await;
+            if number % 3 == 0 {
+                let (item, text) = ("m".parse().unwrap(), format!("half of {number}"));
+                let kind = StreamKind::Message;
+                let open = OpenItem { item, turn, kind, text, continues: None };
+                gone.logs().checkpoint(&made.id, open).await.unwrap();
+            }
+        }
+        ids.push(made.id);
+    }
+    // One session's row cannot be read.
+    let broken = ids[7].clone();
+    let (beside, connection) = tokio_postgres::connect(&database.url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let breaking = format!("UPDATE sessions SET state = '{{' WHERE id = '{broken}'");
+    beside.batch_execute(&breaking).await.unwrap();
+    gone.close().await;
+    let two = database.open("two", NOW).await;
+    let nobody: SessionId = "s-none".parse().unwrap();
+    ids.push(nobody.clone());
+    let loads: Vec<_> = ids.iter().map(|id| two.logs().load(id, NOW)).collect();
+    let loaded = futures::future::join_all(loads).await;
+    for (number, (id, loaded)) in ids.iter().zip(loaded).enumerate() {
+        if *id == broken {
+            assert!(matches!(loaded, Err(StoreError::Corrupt(_))), "{loaded:?}");
+            continue;
+        }
+        let loaded = loaded.unwrap();
+        if *id == nobody {
+            assert!(loaded.is_none());
+            continue;
+        }
+        let loaded = loaded.unwrap();
+        assert_eq!((&loaded.id, loaded.state.turn().is_some()), (id, number % 2 == 0));
+        assert!(loaded.taken_from.is_some_and(|from| from.was_stopped && from.is_other_node));
+        let kept = format!("half of {number}");
+        let texts = log(&two, id).await.iter().filter(|one| is_cut_text(one, &kept)).count();
+        assert_eq!(texts, usize::from(number % 6 == 0), "{id}");
+    }
+}
+
+/// Whether an event is a message that was cut, with this text.
+fn is_cut_text(event: &Event, kept: &str) -> bool {
+    matches!(
+        event,
+        Event::Turn(TurnEvent::Message { text, complete: false, .. }) if text == kept
+    )
 }

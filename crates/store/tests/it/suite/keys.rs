@@ -1,6 +1,8 @@
 //! Keys and secrets.
 
-use thoughtwire_store::{Key, Scope};
+use std::time::Duration;
+
+use thoughtwire_store::{Key, NewTicket, Scope};
 
 use super::on_every_backend;
 use crate::support::{at, user};
@@ -43,6 +45,33 @@ async fn a_secret_is_the_same_until_it_is_replaced() {
         assert_eq!(store.keys().secret("other", b"two".to_vec()).await.unwrap(), b"two");
         store.keys().replace_secret("login", b"three".to_vec()).await.unwrap();
         assert_eq!(store.keys().secret("login", Vec::new()).await.unwrap(), b"three");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_ticket_is_taken_once_while_it_lasts() {
+    on_every_backend(async |place| {
+        let store = place.open().await;
+        let ticket = |digest: &str, seconds: u64| NewTicket {
+            digest: digest.into(),
+            bearer: "{\"user\":\"ada\"}".into(),
+            lasts: Duration::from_secs(seconds),
+        };
+        let take = async |digest: &str| store.keys().take_ticket(digest.into()).await.unwrap();
+        assert!(store.keys().add_ticket(ticket("one", 60), 2).await.unwrap());
+        assert!(store.keys().add_ticket(ticket("two", 60), 2).await.unwrap());
+        assert!(!store.keys().add_ticket(ticket("three", 60), 2).await.unwrap(), "there are two");
+        assert_eq!(take("one").await.as_deref(), Some("{\"user\":\"ada\"}"));
+        assert_eq!((take("one").await, take("three").await), (None, None));
+        // One that has ended makes room.
+        assert!(store.keys().add_ticket(ticket("short", 0), 2).await.unwrap());
+        assert!(store.keys().add_ticket(ticket("three", 60), 2).await.unwrap());
+        assert_eq!(take("short").await, None);
+        assert!(take("three").await.is_some());
+        // A new secret ends all.
+        store.keys().replace_secret("login", b"new".to_vec()).await.unwrap();
+        assert_eq!(take("two").await, None);
     })
     .await;
 }

@@ -73,6 +73,83 @@ const scenarios = {
     assert.equal(next.conversation.id, whole.conversation.id);
   },
 
+  // A function of the client, over both APIs.
+  async tools() {
+    const parameters = { type: "object", properties: { side: { type: "string" } } };
+    const open = { name: "open_door", description: "Opens the door.", parameters };
+    const tools = [{ type: "function", function: open }];
+    const messages = [user('use open_door {"side": "left"}')];
+    const asked = await client.chat.completions.create({ model: "ada", messages, tools });
+    assert.equal(asked.choices[0].finish_reason, "tool_calls");
+    const [call] = asked.choices[0].message.tool_calls;
+    assert.deepEqual(JSON.parse(call.function.arguments), { side: "left" });
+    messages.push(asked.choices[0].message);
+    messages.push({ role: "tool", tool_call_id: call.id, content: "it is open" });
+    const reply = await client.chat.completions.create({ model: "ada", messages, tools });
+    assert.equal(reply.choices[0].message.content, "open_door says: it is open");
+    assert.equal(reply.metadata.session, asked.metadata.session);
+
+    const offered = { model: "ada", tools: [{ type: "function", strict: false, ...open }] };
+    const first = await client.responses.create({ ...offered, input: messages[0].content });
+    const { call_id } = first.output.find((item) => item.type === "function_call");
+    const output = { type: "function_call_output", call_id, output: "it is open" };
+    const second = await client.responses.create({
+      ...offered,
+      input: [output],
+      previous_response_id: first.id,
+    });
+    assert.equal(second.output_text, "open_door says: it is open");
+    const items = [];
+    for await (const item of client.responses.inputItems.list(second.id)) items.push(item.type);
+    assert.deepEqual(items, ["function_call_output", "message"]);
+  },
+
+  // A branch, and the deletion of a response that is alone in its session.
+  async branch() {
+    const ask = (input, previous_response_id) =>
+      client.responses.create({ model: "ada", input, previous_response_id });
+    const first = await ask("remember that tea is hot");
+    const second = await ask("remember that ice is cold", first.id);
+    assert.equal(second.conversation.id, first.conversation.id);
+    const branch = await ask("remember that snow is white", first.id);
+    assert.notEqual(branch.conversation.id, first.conversation.id);
+    await client.responses.delete(branch.id);
+    await assert.rejects(client.responses.retrieve(branch.id), OpenAI.NotFoundError);
+    await assert.rejects(client.responses.delete(second.id), OpenAI.ConflictError);
+  },
+
+  // How turns end. The worker ends them as their inputs say.
+  async ends() {
+    const model = "bob";
+    const ask = (text) => client.chat.completions.create({ model, messages: [user(text)] });
+    for (const [code, reason, detail] of [
+      ["model_length", "length", "max_output_tokens"],
+      ["model_filtered", "content_filter", "content_filter"],
+      ["done", "stop", undefined],
+    ]) {
+      assert.equal((await ask(code)).choices[0].finish_reason, reason);
+      const response = await client.responses.create({ model, input: code });
+      assert.equal(response.status, detail ? "incomplete" : "completed");
+      assert.equal(response.incomplete_details?.reason, detail);
+      assert.equal(response.usage.total_tokens, 128);
+    }
+    await assert.rejects(ask("out_of_tea"), OpenAI.InternalServerError);
+    const failed = await client.responses.create({ model, input: "out_of_tea" });
+    assert.deepEqual([failed.status, failed.error.code], ["failed", "out_of_tea"]);
+  },
+
+  // Goes on with a response after the server was killed; `begun` is what a reader has of it.
+  async resume(response, begun) {
+    let { text, last } = JSON.parse(begun);
+    const stream = await client.responses.retrieve(response, { stream: true, starting_after: last });
+    for await (const event of stream) {
+      assert.equal(event.sequence_number, last + 1);
+      last = event.sequence_number;
+      if (event.type === "response.output_text.delta") text += event.delta;
+    }
+    assert.equal(text, (await client.responses.retrieve(response)).output_text);
+  },
+
   // Reads the beginning of a slow response and cancels it from beside.
   async cancel() {
     const stream = await client.responses.create({ model: "slow", input: "go", stream: true });

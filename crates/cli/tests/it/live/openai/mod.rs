@@ -1,10 +1,12 @@
 //! The OpenAI-compatible endpoint, driven by PyPI's and npm's `openai` and by raw requests.
 
+mod ends;
+
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::access::Guarded;
 use super::rest::{call, http};
@@ -79,11 +81,20 @@ async fn an_approval_comes_from_beside() {
 }
 
 #[tokio::test]
-async fn two_clients_share_a_session_and_a_native_client_sees_the_same() {
+async fn two_completions_share_a_session_and_a_native_client_sees_the_same() {
+    two_share_a_session("together").await;
+}
+
+#[tokio::test]
+async fn two_responses_share_a_session_and_a_native_client_sees_the_same() {
+    two_share_a_session("response_together").await;
+}
+
+async fn two_share_a_session(scenario: &str) {
     let (live, session) = with_ada().await;
     let mut native = live.native().await;
     native.attach(&session, Some(0)).await;
-    let printed = drive(&live, "together", &[&session]).await;
+    let printed = drive(&live, scenario, &[&session]).await;
     let replies: Value = serde_json::from_str(&printed).unwrap();
     let frames = [native.turn().await, native.turn().await].concat();
     let mut asked = Vec::new();
@@ -222,13 +233,35 @@ async fn responses_run_in_the_background_and_are_cancelled() {
 }
 
 #[tokio::test]
-async fn a_stream_resumes_after_a_kill() {
-    let dir = tempfile::tempdir().unwrap();
-    let address = lasting_address();
-    let flags = ["--listen", address.as_str()];
-    let mut live = Live::on(dir.path(), &flags).await;
-    live.agent("slow", "load:items=40,bytes=40,deltas=yes,rate=20").await;
-    let mut reading = scenario(&live, "begin_slowly", &[])
+async fn a_response_behind_an_older_one_is_in_a_branch() {
+    let (live, _) = with_ada().await;
+    live.agent("slow", "load:items=100000,bytes=40,deltas=yes,rate=20").await;
+    for scenario in ["branches", "branches_at_once", "branches_of_open_turns"] {
+        drive(&live, scenario, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn responses_list_their_input_and_are_deleted() {
+    let (live, _) = with_ada().await;
+    live.agent("slow", "load:items=100000,bytes=40,deltas=yes,rate=20").await;
+    for scenario in ["input_items", "deletion"] {
+        drive(&live, scenario, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn input_that_no_client_makes_changes_nothing() {
+    let guarded = Guarded::start().await;
+    let (_, ada) = guarded.key("ada", &["chat", "agents"]).await;
+    let draft = json!({"name": "ada", "model": "offline"});
+    assert_eq!(guarded.call(&ada, "POST", "/v1/agents", Some(draft)).await.0, 201);
+    drive(&guarded.live, "odd_input", &[&ada]).await;
+}
+
+/// Reads the beginning of a slow response. Returns the reader, the response's id, and the text.
+async fn begin_slowly(live: &Live, arguments: &[&str]) -> (Child, String, String) {
+    let mut reading = scenario(live, "begin_slowly", arguments)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -236,9 +269,22 @@ async fn a_stream_resumes_after_a_kill() {
     let mut lines = BufReader::new(reading.stdout.take().unwrap()).lines();
     let response = lines.next_line().await.unwrap().unwrap();
     let begun = lines.next_line().await.unwrap().unwrap();
+    (reading, response, begun)
+}
+
+#[tokio::test]
+async fn a_stream_resumes_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let address = lasting_address();
+    let flags = ["--listen", address.as_str()];
+    let mut live = Live::on(dir.path(), &flags).await;
+    live.agent("slow", "load:items=40,bytes=40,deltas=yes,rate=20").await;
+    let (_reading, response, begun) = begin_slowly(&live, &[]).await;
     live.kill().await;
     let live = Live::on(dir.path(), &flags).await;
     drive(&live, "go_on", &[&response, &begun]).await;
+    let resumed = [live.url.as_str(), "resume", &response, &begun];
+    assert_eq!(run_module(include_str!("client.mjs"), &resumed).await, "ok\n");
     let session = response.split('_').nth(1).unwrap();
     let path = format!("/v1/sessions/{session}/events?limit=1000");
     let (_, page) = call(&live, "GET", &path, &[], None).await;
@@ -257,7 +303,7 @@ async fn npms_client_converses_resumes_and_cancels() {
     live.agent("slow", "load:items=100000,bytes=40,deltas=yes,rate=20").await;
     let ask = json!({"permissions": {"calculator": "ask"}});
     assert_eq!(call(&live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
-    for scenario in ["chat", "responses", "cancel"] {
+    for scenario in ["chat", "responses", "tools", "branch", "cancel"] {
         let printed = run_module(include_str!("client.mjs"), &[&live.url, scenario]).await;
         assert_eq!(printed, "ok\n", "{scenario}");
     }

@@ -76,15 +76,8 @@ fn transcripts(log: &[Value], transcripts: &[Vec<String>], breaches: &mut Vec<St
     }
 }
 
-/// Whether a frame is the end of a turn that failed because the database was away.
-pub(super) fn failed_to_save(frame: &Value) -> bool {
-    let code = frame["event"]["code"].as_str().unwrap_or_default();
-    frame["event"]["outcome"] == "failed" && matches!(code, "store_failed" | "store_unknown")
-}
-
-/// Each input has one turn, which has one end, and completes with its message. With two exceptions:
-/// a turn of a client that could not know of it may be cancelled by the next input, and one that
-/// could not save for longer than writes wait for the database fails.
+/// Each input has one turn, which has one end, and completes with its message. With one exception:
+/// a turn of a client that could not know of it may be cancelled by the next input.
 fn turns(log: &[Value], written: &Written, breaches: &mut Vec<String>) {
     let of_kind = |kind: &str| -> Vec<&Value> {
         log.iter().filter(|frame| frame["event"]["kind"] == kind).collect()
@@ -103,9 +96,6 @@ fn turns(log: &[Value], written: &Written, breaches: &mut Vec<String>) {
             && may_be_cancelled > 0
         {
             may_be_cancelled -= 1;
-            continue;
-        }
-        if matches!(ends[..], [end] if failed_to_save(end)) {
             continue;
         }
         if ends.len() != 1 || ends[0]["event"]["outcome"] != "completed" {

@@ -212,7 +212,6 @@ struct Totals {
     /// Inputs of older wires whose answers did not come.
     unsure: usize,
     turns_resumed: usize,
-    turns_that_could_not_save: usize,
     messages_streamed: usize,
     messages_streamed_in_part: usize,
     attachments: usize,
@@ -227,8 +226,6 @@ impl Totals {
         self.acknowledged_as_duplicates += written.duplicates;
         self.unsure += written.unsure.len();
         self.turns_resumed += resumed.count();
-        let failed = log.iter().filter(|frame| checks::failed_to_save(frame));
-        self.turns_that_could_not_save += failed.count();
         self.messages_streamed += read.streamed;
         self.messages_streamed_in_part += read.streamed_in_part;
         self.attachments += read.attached;
