@@ -52,7 +52,7 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
 
 /// Authenticates the caller of every request and checks its permission.
 async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
-    match admit_caller(&rest, &mut request) {
+    match admit_caller(&rest, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(refusal) => AiSdkRefusal::from(refusal).into_response(),
     }
