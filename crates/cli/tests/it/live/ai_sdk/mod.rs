@@ -41,7 +41,7 @@ impl Mortal {
         let config = format!("[mcp.bank]\ncommand = \"python3\"\nargs = {args:?}\n");
         std::fs::write(path("config.toml"), config).unwrap();
         let live = Self::serve(&dir, &address).await;
-        live.agent("slow", "load:items=60,bytes=40,deltas=yes,rate=20").await;
+        live.agent("slow", "load:items=240,bytes=40,deltas=yes,rate=20").await;
         Self { dir, address, live }
     }
 
