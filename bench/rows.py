@@ -11,6 +11,7 @@ import servers
 from events import events
 from lasting import flat, idle, resume
 from measure import faults, median, ms, spread
+from searching import search
 from servers import SERVER_CORE
 from shared import attach, nodes, postgres
 
@@ -473,6 +474,7 @@ ROWS = {
         nodes,
         attach,
         codec,
+        search,
         slow,
         size,
     )

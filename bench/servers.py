@@ -104,12 +104,20 @@ LOAD = object()
 
 
 def thoughtwire(
-    binary, dialect="native", folder=None, port=PORT, tls=None, shares=False, store=None
+    binary,
+    dialect="native",
+    folder=None,
+    port=PORT,
+    tls=None,
+    shares=False,
+    store=None,
+    settings=None,
 ):
     """Starts Thoughtwire on a temporary data directory, or on `folder`.
 
     `store` is the address of a database that it uses, if it uses one. `tls` is a folder
     with a certificate. With `shares` the server and the generator both use both cores.
+    `settings` are variables of its configuration.
     """
 
     def start(_load):
@@ -124,7 +132,7 @@ def thoughtwire(
                 "--tls-key",
                 f"{tls}/key.pem",
             ]
-        process = spawn(BOTH if shares else SERVER_CORE, command, "listening")
+        process = spawn(BOTH if shares else SERVER_CORE, command, "listening", **settings or {})
         url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         trusted = {"SSL_CERT_FILE": f"{tls}/certificate.pem"} if tls else None
         beside = BOTH if shares else OTHER_CORE

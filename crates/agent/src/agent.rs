@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use thoughtwire_hub::{Agent, AgentError, ToolListing, Turn};
-use thoughtwire_proto::{AgentSpec, OFFERED, Permission, Replay, SessionId, Timestamp};
+use thoughtwire_proto::{AgentId, AgentSpec, OFFERED, Permission, Replay, SessionId, Timestamp};
 use thoughtwire_store::Store;
 
 use crate::archive::Archive;
@@ -163,6 +163,7 @@ impl MemoryAgent {
             clock: options.clock,
         };
         let archive = Archive::new(Arc::clone(&store), options.embedder, options.archival_bytes);
+        let metrics = ModelMetrics::default().with_embeddings(archive.embedding_metrics());
         let toolbox = Toolbox {
             store,
             archive,
@@ -179,7 +180,7 @@ impl MemoryAgent {
             default_model: options.default_model,
             fallbacks: options.fallbacks,
             load_models: options.load_models,
-            metrics: ModelMetrics::default(),
+            metrics,
             past_cache: Arc::new(PastCache::new(options.past_bytes)),
         }
     }
@@ -242,6 +243,10 @@ impl Agent for MemoryAgent {
             steps.run().await
         }
         .boxed()
+    }
+
+    fn turn_ended(&self, agent: &AgentId) {
+        self.archive().embed_said(agent);
     }
 
     fn left(&self, session: &SessionId) {

@@ -2,14 +2,18 @@
 //! an embedding model, by meaning.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use thoughtwire_proto::{AgentId, Timestamp};
 use thoughtwire_store::{
-    Added, MemoryHit, MemoryQuery, NewNote, Note, Page, QueryMeaning, Recalled, Receipt,
-    SearchedTexts, Store, StoreError,
+    Added, MemoryHit, MemoryQuery, MemorySearch, NewNote, Note, Page, QueryMeaning, Recalled,
+    Receipt, SearchedTexts, Store, StoreError,
 };
 
-use crate::embedding::{Embedder, EmbeddingQueue};
+use crate::embedding::{Embedder, EmbeddingMetrics, EmbeddingQueue};
+
+/// Time for which a node keeps the work on missing vectors to itself.
+const CLAIMED_FOR: Duration = Duration::from_secs(600);
 
 /// Search in the memory of all agents.
 #[derive(Clone)]
@@ -53,7 +57,7 @@ impl Archive {
         let memory = self.store.memory();
         let added = memory.add_notes(agent, notes, self.max_bytes, receipt).await?;
         if added.added > 0 {
-            self.embed_new(agent).await;
+            self.embed_new(agent, added.added).await;
         }
         Ok(added)
     }
@@ -70,18 +74,43 @@ impl Archive {
         Ok(())
     }
 
-    /// Makes the vectors of an agent's new notes. Returns when they are made, when the model fails,
-    /// or after some seconds; then they are made in the background.
-    pub async fn embed_new(&self, agent: &AgentId) {
+    /// Makes the vectors of a number of new notes of an agent. Returns when they are made, when the
+    /// model fails, or after some seconds; then they are made in the background.
+    pub async fn embed_new(&self, agent: &AgentId, count: usize) {
         if let Some(queue) = &self.queue {
-            queue.add_and_wait(agent, SearchedTexts::Notes).await;
+            queue.add_and_wait(agent, SearchedTexts::Notes, count).await;
         }
     }
 
-    /// Number of agents whose texts wait for their vectors.
+    /// Makes the vectors of an agent's new messages in the background.
+    pub(crate) fn embed_said(&self, agent: &AgentId) {
+        if let Some(queue) = &self.queue {
+            queue.add(agent, SearchedTexts::Said, 0);
+        }
+    }
+
+    /// Makes the vectors that are missing, of all agents, in the background: for texts of a time
+    /// without this embedding model. Of several nodes, one does it. Returns the number of texts.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub async fn embed_missing(&self) -> Result<usize, StoreError> {
+        let Some(queue) = &self.queue else { return Ok(0) };
+        if !self.store.upkeep().claim("embedding", CLAIMED_FOR).await? {
+            return Ok(0);
+        }
+        queue.add_all().await
+    }
+
+    /// Number of an agent's notes and messages that wait for their vectors, as far as they were
+    /// counted. `None` without an embedding model.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.queue.as_ref().map_or(0, EmbeddingQueue::waiting)
+    pub fn unembedded(&self, agent: &AgentId) -> Option<usize> {
+        self.queue.as_ref().map(|queue| queue.waiting(agent))
+    }
+
+    pub(crate) fn embedding_metrics(&self) -> Option<EmbeddingMetrics> {
+        self.queue.as_ref().map(|queue| queue.metrics().clone())
     }
 
     /// Creates a note that was written at `at`.
@@ -99,8 +128,11 @@ impl Archive {
         agent: &AgentId,
         query: MemoryQuery,
     ) -> Result<Page<MemoryHit<Note>>, StoreError> {
-        let query = self.with_meaning(agent, SearchedTexts::Notes, query).await;
-        self.store.for_user(agent.as_str()).search().notes(agent, &query).await
+        let query = self.with_meaning(query).await;
+        let search = self.store.for_user(agent.as_str()).search();
+        let found = search.notes(agent, &query).await?;
+        self.embed_unembedded(&search, agent, SearchedTexts::Notes);
+        Ok(found)
     }
 
     /// Searches the messages of all sessions of an agent by words and by meaning, best first.
@@ -112,23 +144,28 @@ impl Archive {
         agent: &AgentId,
         query: MemoryQuery,
     ) -> Result<Page<MemoryHit<Recalled>>, StoreError> {
-        let query = self.with_meaning(agent, SearchedTexts::Said, query).await;
-        self.store.for_user(agent.as_str()).search().said(agent, &query).await
+        let query = self.with_meaning(query).await;
+        let search = self.store.for_user(agent.as_str()).search();
+        let found = search.said(agent, &query).await?;
+        self.embed_unembedded(&search, agent, SearchedTexts::Said);
+        Ok(found)
     }
 
-    /// Adds the query's vector, if there is an embedding model and it answers. Texts without a
-    /// vector get theirs in the background.
-    async fn with_meaning(
-        &self,
-        agent: &AgentId,
-        of: SearchedTexts,
-        query: MemoryQuery,
-    ) -> MemoryQuery {
-        let (Some(embedder), Some(queue)) = (&self.embedder, &self.queue) else { return query };
-        queue.add(agent, of);
+    /// Makes the vectors in the background that a search missed.
+    fn embed_unembedded(&self, search: &MemorySearch, agent: &AgentId, of: SearchedTexts) {
+        let Some(queue) = &self.queue else { return };
+        let count = search.unembedded(agent, of);
+        if count > 0 {
+            queue.add_missing(agent, of, count);
+        }
+    }
+
+    /// Adds the query's vector, if there is an embedding model and it answers.
+    async fn with_meaning(&self, query: MemoryQuery) -> MemoryQuery {
+        let Some(embedder) = &self.embedder else { return query };
         match embedder.embed_query(&query.text).await {
             Ok(vector) => {
-                let meaning = QueryMeaning { model: embedder.name().to_owned(), vector };
+                let meaning = QueryMeaning { model: embedder.vectors_name(), vector };
                 MemoryQuery { meaning: Some(meaning), ..query }
             }
             Err(error) => {

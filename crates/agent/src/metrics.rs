@@ -1,18 +1,22 @@
-//! Metrics of model calls.
+//! Metrics of model calls and of embeddings.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::embedding::EmbeddingMetrics;
+
 type Labelled<M> = Family<[(&'static str, String); 1], M, fn() -> M>;
 
-/// Metrics of model calls, by provider. Clones share the same counters.
+/// Metrics of model calls, by provider, and of the embedding queue. Clones share the same counters.
 #[derive(Debug, Clone)]
 pub struct ModelMetrics {
     first: Labelled<Histogram>,
     whole: Labelled<Histogram>,
     failures: Labelled<Counter>,
+    /// Metrics of the embedding queue, if there is an embedding model.
+    embeddings: Option<EmbeddingMetrics>,
 }
 
 impl Default for ModelMetrics {
@@ -22,6 +26,7 @@ impl Default for ModelMetrics {
             first: Labelled::new_with_constructor(seconds),
             whole: Labelled::new_with_constructor(seconds),
             failures: Labelled::new_with_constructor(Counter::default),
+            embeddings: None,
         }
     }
 }
@@ -44,6 +49,14 @@ impl ModelMetrics {
             "Replies that did not come to their end",
             self.failures.clone(),
         );
+        if let Some(embeddings) = &self.embeddings {
+            embeddings.register(registry);
+        }
+    }
+
+    /// Adds the metrics of the embedding queue.
+    pub(crate) fn with_embeddings(self, embeddings: Option<EmbeddingMetrics>) -> Self {
+        Self { embeddings, ..self }
     }
 
     /// Records one model call: the seconds until its first output and until its end.

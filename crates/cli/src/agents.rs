@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use thoughtwire_proto::rest::{AgentDetails, AgentPatch, ToolListing, ToolSource};
+use thoughtwire_proto::rest::{AgentDetails, AgentPatch, MemoryCounts, ToolListing, ToolSource};
 use thoughtwire_proto::{
     AgentProfile, AgentSettings, AgentSpec, OnCrash, Permission, Replay, Style,
 };
@@ -263,6 +263,15 @@ fn confirmed(page: &AgentDetails) -> anyhow::Result<bool> {
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }
 
+/// The sizes of an agent's memories, and how much of them is not embedded yet.
+fn memory(MemoryCounts { archival, recall, unembedded }: MemoryCounts) -> String {
+    let waiting = match unembedded {
+        Some(0) | None => String::new(),
+        Some(texts) => format!(", {texts} of them not searched by meaning yet"),
+    };
+    format!("{recall} messages, {archival} notes{waiting}")
+}
+
 fn row(agent: &AgentProfile) -> [String; 5] {
     let AgentProfile { id, spec, main_session } = agent;
     let model = spec.model.clone().unwrap_or_else(|| "(the server's)".to_owned());
@@ -285,10 +294,7 @@ fn show(page: &AgentDetails) -> std::io::Result<()> {
             ["model".to_owned(), model],
             ["style".to_owned(), style],
             ["main session".to_owned(), session],
-            [
-                "memory".to_owned(),
-                format!("{} messages, {} notes", page.memory.recall, page.memory.archival),
-            ],
+            ["memory".to_owned(), memory(page.memory)],
         ],
     )?;
     let settings = serde_json::to_value(&page.agent.spec.settings).unwrap_or_default();

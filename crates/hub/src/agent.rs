@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use thoughtwire_proto::rest::ToolListing;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Replay, Seq,
+    AgentId, AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Replay, Seq,
     SessionId, TurnId,
 };
 use thoughtwire_store::{Store, StoreError};
@@ -53,6 +53,9 @@ pub trait Agent: Send + Sync + 'static {
     fn resumes(&self) -> bool {
         false
     }
+
+    /// A turn of an agent has ended, and its events are saved. Must not block.
+    fn turn_ended(&self, _agent: &AgentId) {}
 
     /// A session has left memory or is gone. Data kept for its next turn can be dropped.
     fn left(&self, _session: &SessionId) {}

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::analysis::{Analyzer, TermRole};
+use crate::analysis::{AnalyzedText, Analyzer, MOST_TERMS, TermRole};
 use crate::query::SearchQuery;
 use crate::ranking::{self, FoundTexts, SearchFilter};
 use crate::vectors::VectorTable;
 
 /// Texts of one thread are neighbours if no more time than this is between them: one hour.
 const NEIGHBOUR_MILLIS: u64 = 3_600_000;
+/// Maximum number of words whose terms are kept while texts are added: about 10 MB.
+const MOST_KNOWN: usize = 50_000;
 /// Stands for a text that there is not.
 const NONE: u32 = u32::MAX;
 
@@ -36,7 +38,7 @@ pub struct SearchIndex {
     /// Number of words of each text that count.
     lengths: Vec<f32>,
     /// The texts before and after each text in its thread, or `NONE`.
-    links: Vec<[u32; 2]>,
+    pub(crate) links: Vec<[u32; 2]>,
     by_id: HashMap<i64, u32>,
     last_of_thread: HashMap<i64, u32>,
     numbers: HashMap<Box<str>, u32>,
@@ -48,6 +50,14 @@ pub struct SearchIndex {
     posting_count: usize,
     pub(crate) vectors: VectorTable,
     analyzer: Analyzer,
+    /// The terms of words that came before, while many texts are added.
+    known_words: HashMap<Box<[char]>, Box<[KnownTerm]>>,
+}
+
+/// A term of a word that came before.
+struct KnownTerm {
+    number: u32,
+    is_word: bool,
 }
 
 /// A text in the index.
@@ -77,19 +87,58 @@ impl SearchIndex {
             return;
         }
         self.by_id.insert(new.id, here);
-        let mut length = 0_u16;
-        for term in self.analyzer.terms(new.text) {
-            length = length.saturating_add(u16::from(term.role == TermRole::Word));
-            let number = self.number_of(term.text);
-            self.terms.push(number);
-            self.post(number, here);
-        }
+        let length = self.add_terms(new.text, here);
         self.words += u64::from(length);
         let previous = self.last_of_thread.insert(new.thread, here).unwrap_or(NONE);
         let previous = self.link(previous, here, new.at);
         self.links.push([previous, NONE]);
         self.lengths.push(f32::from(length));
         self.texts.push(IndexedText { id: new.id, at: new.at, first_term });
+    }
+
+    /// Adds the terms of a text. Gives the number of words that count.
+    fn add_terms(&mut self, text: &str, here: u32) -> u16 {
+        let first = self.terms.len();
+        let text = AnalyzedText::new(text);
+        let mut length = 0_u16;
+        let mut from = 0;
+        let mut known = std::mem::take(&mut self.known_words);
+        while let Some(run) = text.run_from(from).filter(|_| self.terms.len() < first + MOST_TERMS)
+        {
+            from = run.end;
+            let word = text.word(run.clone());
+            if let Some(found) = word.and_then(|word| known.get(word)) {
+                length = length.saturating_add(self.add_numbers(found, here));
+                continue;
+            }
+            let terms = self.analyzer.run_terms(&text, run);
+            let numbers: Vec<KnownTerm> = terms
+                .into_iter()
+                .map(|term| KnownTerm {
+                    is_word: term.role == TermRole::Word,
+                    number: self.number_of(term.text),
+                })
+                .collect();
+            length = length.saturating_add(self.add_numbers(&numbers, here));
+            if let Some(word) = word.filter(|_| known.len() < MOST_KNOWN) {
+                known.insert(word.into(), numbers.into());
+            }
+        }
+        self.known_words = known;
+        length
+    }
+
+    fn add_numbers(&mut self, terms: &[KnownTerm], here: u32) -> u16 {
+        for term in terms {
+            self.terms.push(term.number);
+            self.post(term.number, here);
+        }
+        terms.iter().map(|term| u16::from(term.is_word)).fold(0, u16::saturating_add)
+    }
+
+    /// Forgets what only makes adding many texts faster. To be called behind the last of them.
+    pub fn added_all(&mut self) {
+        self.known_words = HashMap::new();
     }
 
     fn number_of(&mut self, term: String) -> u32 {
@@ -129,12 +178,12 @@ impl SearchIndex {
         }
     }
 
-    /// Sets the vector of a text. Does nothing if there is no such text, or if the vector has
-    /// another length than the others.
-    pub fn set_vector(&mut self, id: i64, vector: &[f32]) {
-        if let Some(text) = self.by_id.get(&id) {
-            self.vectors.set(*text, vector);
-        }
+    /// Sets the vector of a text. Tells whether there is such a text. A vector of another length
+    /// than the others is ignored.
+    pub fn set_vector(&mut self, id: i64, vector: &[f32]) -> bool {
+        let Some(text) = self.by_id.get(&id) else { return false };
+        self.vectors.set(*text, vector);
+        true
     }
 
     /// Measures again how well the vectors tell these texts apart, if there are many more than at

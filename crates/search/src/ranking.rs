@@ -103,19 +103,23 @@ pub(crate) fn search(
     let phrases = with_phrases(index, query);
     let meaning = meaning.and_then(|vector| MeaningScores::of(index, vector, &words));
     let mut hits = Vec::new();
-    for (at, text) in index.texts.iter().enumerate() {
-        let own = words.own.get(at).copied().unwrap_or(0.0);
-        let (signal, is_near) = meaning.as_ref().map_or((0.0, false), |found| found.of_text(at));
-        if (own <= 0.0 && !is_near)
-            || !filter.admits(text.at)
-            || phrases.as_ref().is_some_and(|texts| !texts.contains(&at))
-        {
-            continue;
+    let mut consider = |at: usize, words: &WordScores| {
+        let Some(text) = index.texts.get(at) else { return };
+        if !filter.admits(text.at) || phrases.as_ref().is_some_and(|texts| !texts.contains(&at)) {
+            return;
         }
+        let own = words.own.get(at).copied().unwrap_or(0.0);
         let all = words.all.get(at).copied().unwrap_or(0.0);
+        let signal = meaning.as_ref().map_or(0.0, |found| found.of_text(at));
         let (own, neighbours) = (own / words.most, (all - own) / words.most);
         let score = own + neighbours + signal;
         hits.push(SearchHit { id: text.id, score, words: own, meaning: signal, neighbours });
+    };
+    words.found.iter().for_each(|text| consider(*text as usize, &words));
+    for at in meaning.iter().flat_map(MeaningScores::found) {
+        if words.own.get(at).is_none_or(|own| *own <= 0.0) {
+            consider(at, &words);
+        }
     }
     let best = hits.iter().map(|hit| hit.score).fold(0.0, f32::max);
     hits.retain(|hit| hit.score >= best * FLOOR);
@@ -128,14 +132,17 @@ struct WordScores {
     own: Vec<f32>,
     /// From terms in the text and its neighbours.
     all: Vec<f32>,
-    /// The largest of them; 1 where there is none.
+    /// The texts that have terms themselves, in no order.
+    found: Vec<u32>,
+    /// The largest of all scores of those; 1 where there is none.
     most: f32,
 }
 
 impl WordScores {
     fn of(index: &SearchIndex, query: &SearchQuery) -> Self {
         let count = index.texts.len();
-        let mut scores = Self { own: vec![0.0; count], all: vec![0.0; count], most: 0.0 };
+        let (own, all) = (vec![0.0; count], vec![0.0; count]);
+        let mut scores = Self { own, all, found: Vec::new(), most: 0.0 };
         let mean = index.mean_length();
         // The times of one term: in the text itself, and with its neighbours.
         let mut times = vec![0.0_f32; count];
@@ -158,6 +165,9 @@ impl WordScores {
                     }
                 }
                 if let Some(own) = scores.own.get_mut(posting.text as usize) {
+                    if *own == 0.0 {
+                        scores.found.push(posting.text);
+                    }
                     *own += weight * saturated(here, index, posting.text, mean);
                 }
             }
@@ -170,8 +180,8 @@ impl WordScores {
                 *times = 0.0;
             }
         }
-        let own = scores.own.iter().zip(&scores.all).filter(|(own, _)| **own > 0.0);
-        scores.most = own.map(|(_, all)| *all).fold(0.0, f32::max);
+        let found = scores.found.iter().filter_map(|text| scores.all.get(*text as usize));
+        scores.most = found.copied().fold(0.0, f32::max);
         if scores.most <= 0.0 {
             scores.most = 1.0;
         }
@@ -181,11 +191,16 @@ impl WordScores {
     /// The best texts by words.
     fn best(&self, limit: usize) -> Vec<usize> {
         let mut best: Vec<(f32, usize)> = Vec::new();
-        for (at, (own, all)) in self.own.iter().zip(&self.all).enumerate() {
-            let is_better = best.len() < limit || best.last().is_some_and(|(least, _)| all > least);
-            if *own > 0.0 && is_better {
-                let place = best.partition_point(|(score, _)| score >= all);
-                best.insert(place, (*all, at));
+        for at in self.found.iter().map(|text| *text as usize) {
+            let all = self.all.get(at).copied().unwrap_or(0.0);
+            let is_better =
+                best.len() < limit || best.last().is_some_and(|(least, _)| all > *least);
+            if is_better {
+                // Of equal ones, the first text.
+                let place = best.partition_point(|(score, other)| {
+                    *score > all || (*score == all && *other < at)
+                });
+                best.insert(place, (all, at));
                 best.truncate(limit);
             }
         }
@@ -241,18 +256,7 @@ impl MeaningScores {
     fn of(index: &SearchIndex, vector: &[f32], words: &WordScores) -> Option<Self> {
         let mut own = index.vectors.similarities(vector, index.texts.len())?;
         standardize(&mut own);
-        let mut all = own.clone();
-        for (text, place) in (0_u32..).zip(&mut all) {
-            let (mut before, mut behind) = (Some(text), Some(text));
-            for share in NEAR_MEANING {
-                before = before.and_then(|text| index.previous(text));
-                behind = behind.and_then(|text| index.next(text));
-                let near = before.into_iter().chain(behind);
-                // A neighbour about something else is no reason against a text.
-                let near = near.filter_map(|text| own.get(text as usize)).map(|near| near.max(0.0));
-                *place += share * near.sum::<f32>();
-            }
-        }
+        let mut all = with_neighbours(index, &own);
         standardize(&mut all);
         let trust = index.vectors.quality().map_or(UNMEASURED, |found| ramp(found, QUALITY));
         let (count, low, high) = AGREEMENT;
@@ -266,39 +270,88 @@ impl MeaningScores {
         };
         let weight = MEANING_WEIGHT * trust.max(if best.is_empty() { UNMEASURED } else { 0.0 });
         let (least, most_found) = FOUND_BY_MEANING;
-        let mut sorted = own.clone();
-        let at = most_found.min(sorted.len().saturating_sub(1));
-        let last = *sorted.select_nth_unstable_by(at, |one, other| other.total_cmp(one)).1;
+        let last = highest(&own, most_found + 1).unwrap_or(f32::MAX);
         // Among few texts, none can stand out that far.
         let least = if own.len() < 2 * most_found { 0.0 } else { least };
         Some(Self { own, all, weight: weight * agreement, found_from: last.max(least) })
     }
 
-    /// The part of the score of a text, and whether it is found by it alone.
-    fn of_text(&self, at: usize) -> (f32, bool) {
-        let own = self.own.get(at).copied().unwrap_or(0.0);
-        let all = self.all.get(at).copied().unwrap_or(0.0);
-        (all * self.weight, self.weight > 0.0 && own > 0.0 && own >= self.found_from)
+    /// The part of the score of a text.
+    fn of_text(&self, at: usize) -> f32 {
+        self.all.get(at).copied().unwrap_or(0.0) * self.weight
     }
+
+    /// The texts that are found by meaning alone.
+    fn found(&self) -> impl Iterator<Item = usize> {
+        let is_counted = self.weight > 0.0;
+        let found = move |own: f32| is_counted && own > 0.0 && own >= self.found_from;
+        self.own.iter().enumerate().filter(move |(_, own)| found(**own)).map(|(at, _)| at)
+    }
+}
+
+/// The meaning of each text with that of its neighbours.
+fn with_neighbours(index: &SearchIndex, own: &[f32]) -> Vec<f32> {
+    // A neighbour about something else is no reason against a text. The last entry stands for a
+    // neighbour that there is not.
+    let mut near: Vec<f32> = Vec::with_capacity(own.len() + 1);
+    near.extend(own.iter().map(|own| own.max(0.0)));
+    near.push(0.0);
+    let nowhere = own.len();
+    let of = |text: usize| near.get(text).copied().unwrap_or(0.0);
+    let previous = |text: usize| index.links.get(text).map_or(nowhere, |[text, _]| *text as usize);
+    let next = |text: usize| index.links.get(text).map_or(nowhere, |[_, text]| *text as usize);
+    let [first, second] = NEAR_MEANING;
+    let texts = own.iter().zip(&index.links);
+    texts
+        .map(|(own, [before, behind])| {
+            let (before, behind) = (*before as usize, *behind as usize);
+            let further = of(previous(before)) + of(next(behind));
+            own + first * (of(before) + of(behind)) + second * further
+        })
+        .collect()
+}
+
+/// The number that is at a place if numbers are ordered from the highest down; the lowest if there
+/// are fewer.
+fn highest(numbers: &[f32], place: usize) -> Option<f32> {
+    let mut best: Vec<f32> = Vec::with_capacity(place + 1);
+    let mut least = f32::NEG_INFINITY;
+    for number in numbers {
+        if best.len() < place || *number > least {
+            let at = best.partition_point(|other| other >= number);
+            best.insert(at, *number);
+            best.truncate(place);
+            least = best.last().copied().unwrap_or(f32::NEG_INFINITY);
+        }
+    }
+    best.last().copied()
 }
 
 /// Changes numbers to standard deviations from their mean. Missing ones become 0.
 fn standardize(numbers: &mut [f32]) {
-    let (mut count, mut sum, mut squares) = (0.0_f64, 0.0_f64, 0.0_f64);
-    for number in numbers.iter().filter(|number| !number.is_nan()) {
-        count += 1.0;
-        sum += f64::from(*number);
-        squares += f64::from(*number).powi(2);
-    }
-    let mean = sum / count.max(1.0);
-    let deviation = (squares / count.max(1.0) - mean * mean).max(0.0).sqrt();
+    let count = sum(numbers, |number| if number.is_nan() { 0.0 } else { 1.0 }).max(1.0);
+    let mean = sum(numbers, |number| if number.is_nan() { 0.0 } else { number }) / count;
+    let mean = mean as f32;
+    let from_mean = |number: f32| if number.is_nan() { 0.0 } else { number - mean };
+    let deviation = (sum(numbers, |number| from_mean(number).powi(2)) / count).sqrt();
+    let factor = if deviation <= 1e-6 { 0.0 } else { 1.0 / deviation } as f32;
     for number in numbers {
-        *number = if number.is_nan() || deviation <= 1e-9 {
-            0.0
-        } else {
-            ((f64::from(*number) - mean) / deviation) as f32
-        };
+        *number = from_mean(*number) * factor;
     }
+}
+
+/// Adds up something of each number. Sums of a few hundred are exact enough, and quick.
+fn sum(numbers: &[f32], of: impl Fn(f32) -> f32) -> f64 {
+    let part = |part: &[f32]| {
+        let mut sums = [0.0_f32; 8];
+        let (lanes, rest) = part.as_chunks::<8>();
+        for lane in lanes {
+            sums.iter_mut().zip(lane).for_each(|(sum, number)| *sum += of(*number));
+        }
+        let rest: f32 = rest.iter().map(|number| of(*number)).sum();
+        f64::from(sums.into_iter().sum::<f32>() + rest)
+    };
+    numbers.chunks(256).map(part).sum()
 }
 
 /// 0 up to a number, 1 from another on, and even between them.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
-use thoughtwire_agent::{Embedder, ModelError, check_model, try_model};
+use thoughtwire_agent::{ModelError, check_model, try_model};
 use thoughtwire_hub::now;
 use thoughtwire_store::{Contents, Store, StoreError};
 use tokio::net::TcpListener;
@@ -113,9 +113,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     for name in std::iter::once(&config.model).chain(&config.agents.fallbacks) {
         findings.push(model(config, name).await);
     }
-    if let Some(name) = &config.embedding {
-        findings.push(embedding(config, name).await);
-    }
+    findings.extend(embedding(config).await);
     findings.push(clock(contents));
     findings
 }
@@ -340,26 +338,37 @@ async fn model(config: &Config, name: &str) -> Finding {
     }
 }
 
-async fn embedding(config: &Config, name: &str) -> Finding {
-    let subject = format!("embedding {name}");
-    let (wanted, providers) = (name.to_owned(), config.providers.clone());
-    let opened = tokio::task::spawn_blocking(move || Embedder::open(&wanted, &providers)).await;
-    let embedder = match opened {
-        Ok(Ok(embedder)) => embedder,
-        Ok(Err(error)) => return unusable(subject, &error),
+/// Asks the embedding model, if there is one, for the vectors of a text and of a query.
+async fn embedding(config: &Config) -> Option<Finding> {
+    let subject = format!("embedding {}", config.embedding.as_ref()?);
+    let wanted = config.clone();
+    let embedder = match tokio::task::spawn_blocking(move || wanted.embedder()).await {
+        Ok(Ok(embedder)) => embedder?,
+        Ok(Err(error)) => return Some(unusable(subject, &error)),
         Err(error) => {
-            return Finding::bad(subject, error.to_string(), "report this: it is a defect");
+            let mend = "report this: it is a defect";
+            return Some(Finding::bad(subject, error.to_string(), mend));
         }
     };
-    match tokio::time::timeout(PATIENCE, embedder.embed(vec!["Are you there?".to_owned()])).await {
-        Ok(Ok(_)) => Finding::good(subject, "it answered"),
+    let asking = async {
+        let texts = embedder.embed(vec!["Are you there?".to_owned()]).await?;
+        let query = embedder.embed_query("Are you there?").await?;
+        Ok((texts.first().map_or(0, Vec::len), query.len()))
+    };
+    Some(match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(Ok((text, query))) if text != query => Finding::bad(
+            subject,
+            format!("vectors of texts have {text} numbers and those of queries {query}"),
+            "name another embedding model: these two cannot be compared",
+        ),
+        Ok(Ok((text, _))) => Finding::good(subject, format!("it answered with {text} numbers")),
         Ok(Err(error)) => unusable(subject, &error),
         Err(_) => Finding::bad(
             subject,
             format!("it did not answer within {} s", PATIENCE.as_secs()),
             "check its address and its load",
         ),
-    }
+    })
 }
 
 fn unusable(subject: String, error: &ModelError) -> Finding {

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 use thoughtwire_proto::RefusalCode;
 
+use crate::ag_ui::{self, AgUiRefusal};
 use crate::ai_sdk::{self, AiSdkRefusal};
 use crate::body::Late;
 use crate::cors;
@@ -32,6 +33,9 @@ pub(crate) async fn front(
     let mut response = match guard.admit(&request, surface) {
         Err(refusal) if openai::is_path(request.uri().path()) => {
             OpenAiRefusal::from(refusal).into_response()
+        }
+        Err(refusal) if ag_ui::is_path(request.uri().path()) => {
+            AgUiRefusal::from(refusal).into_response()
         }
         Err(refusal) if ai_sdk::is_path(request.uri().path()) => {
             AiSdkRefusal::from(refusal).into_response()

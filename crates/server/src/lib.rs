@@ -15,6 +15,7 @@
 //! It does not interpret frames: the dialects' machines in `thoughtwire-proto` do.
 
 mod access;
+mod ag_ui;
 mod ai_sdk;
 mod at_rest;
 mod base_path;

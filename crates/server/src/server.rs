@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Jwt};
+use crate::ag_ui;
 use crate::ai_sdk;
 use crate::cluster::cluster;
 use crate::config::{Auth, Config, ServerLimits};
@@ -303,8 +304,9 @@ impl Server {
             (shared.config.limits.handshake, shared.config.limits.connections_per_address);
         let (base_path, keep_idle) =
             (shared.config.base_path.clone(), shared.config.keep_completions);
-        let router = routes(shared, self.archive);
+        let router = routes(shared, self.archive.clone());
         let serving = TaskTracker::new();
+        serving.spawn(embed_missing(self.archive));
         let doors = Doors {
             router,
             tls: self.tls,
@@ -353,6 +355,17 @@ impl Server {
     }
 }
 
+/// Queues texts that have no vector of the embedding model.
+async fn embed_missing(archive: Archive) {
+    match archive.embed_missing().await {
+        Ok(0) => {}
+        Ok(texts) => tracing::info!(texts, "making vectors of notes and messages"),
+        Err(error) => {
+            tracing::warn!(%error, "texts without vectors are not known; searches will find them");
+        }
+    }
+}
+
 /// Resolves when this process has lost its lease; never where there is none.
 async fn lease_lost(store: &Store) {
     match store.lease() {
@@ -389,6 +402,7 @@ fn routes(shared: ConnectionState, archive: Archive) -> Router {
         .merge(page::assets())
         .fallback(not_found)
         .with_state(shared.clone())
+        .merge(ag_ui::router(Arc::clone(&rest)))
         .merge(ai_sdk::router(Arc::clone(&rest)))
         .merge(openai::router(Arc::clone(&rest)))
         .merge(router(rest))

@@ -73,7 +73,7 @@ pub use keys::KeyStore;
 pub use logs::{LogPage, LogStore, OpenItem};
 pub use memory::{
     Added, Block, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled, SearchMarks,
-    SearchedTexts, StoredVector,
+    SearchedTexts, StoredVector, UnembeddedTexts,
 };
 pub use metrics::StoreMetrics;
 pub use node::{NodeIdentity, StoredNode};

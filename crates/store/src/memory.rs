@@ -51,15 +51,24 @@ pub trait MemoryStore: Send + Sync {
     /// Reads what tells whether an index over an agent's texts is up to date.
     fn search_marks(&self, agent: &AgentId) -> StoreRead<SearchMarks>;
 
-    /// Lists some texts of an agent that have no vector of a model yet, oldest first, each with its
-    /// number.
+    /// Lists some texts of an agent behind a number that have no vector of a model yet, by number,
+    /// each with its number.
     fn without_vector(
         &self,
         agent: &AgentId,
         of: SearchedTexts,
         model: &str,
+        after: i64,
         limit: usize,
     ) -> StoreRead<Vec<(i64, String)>>;
+
+    /// Counts the texts of one agent, or of all, that have no vector of a model yet. Leaves out
+    /// agents without such texts. Reads a row for each text.
+    fn count_without_vector(
+        &self,
+        agent: Option<&AgentId>,
+        model: &str,
+    ) -> StoreRead<Vec<UnembeddedTexts>>;
 
     /// Sets the vectors of texts, and replaces those of another model.
     fn set_vectors(
@@ -169,6 +178,17 @@ impl SearchedTexts {
             Self::Said => 1,
         }
     }
+}
+
+/// Texts of an agent that have no vector yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnembeddedTexts {
+    /// The agent.
+    pub agent: AgentId,
+    /// The kind of texts.
+    pub of: SearchedTexts,
+    /// Number of the texts.
+    pub count: usize,
 }
 
 /// Figures of an agent's texts. An index that has read all numbers, and has as many texts since the

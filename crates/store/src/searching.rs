@@ -24,6 +24,8 @@ const TEXTS: usize = 1_000;
 const VECTORS: usize = 500;
 /// Numbers that are read again where a text is missing: it was committed behind a higher number.
 const OVERLAP: i64 = 10_000;
+/// Most vectors that are kept for texts that were not read yet.
+const EARLY: usize = 1_000;
 /// Times that an index is brought up to date while the agent's texts change.
 const ROUNDS: usize = 5;
 
@@ -137,16 +139,22 @@ impl MemorySearch {
             to: query.to.map(Timestamp::as_millis),
         };
         let (offset, limit) = (query.offset, query.limit);
-        let (found, bytes) = blocking(move || {
+        let (found, figures) = blocking(move || {
             let found = index.index.search(&words, vector.as_deref(), &filter);
             let total = found.total();
             let hits = found.page(offset, limit).into_iter();
             let hits = hits.map(|hit| IndexHit { near: index.index.neighbours(hit.id), hit });
-            ((hits.collect(), total), index.index.bytes())
+            ((hits.collect(), total), index.figures())
         })
         .await?;
-        self.indexes.shrink(agent, of, bytes);
+        self.indexes.shrink(agent, of, figures);
         Ok(found)
+    }
+
+    /// Number of an agent's texts that had no vector at the last search by meaning.
+    #[must_use]
+    pub fn unembedded(&self, agent: &AgentId, of: SearchedTexts) -> usize {
+        self.indexes.figures(agent, of).unembedded
     }
 
     /// The index over an agent's texts, with everything that is in the store.
@@ -215,6 +223,7 @@ impl MemorySearch {
                 .await?;
             }
             if is_last {
+                index.index.added_all();
                 return Ok(index);
             }
         }
@@ -229,15 +238,16 @@ impl MemorySearch {
     ) -> Result<OwnedMutexGuard<AgentIndex>, StoreError> {
         if index.model.as_deref() != Some(model) {
             index.index.clear_vectors();
+            index.early_vectors.clear();
             (index.model, index.last_vector) = (Some(model.to_owned()), 0);
         }
         loop {
             let last = index.last_vector;
             let vectors = self.memory.vectors(agent, of, model, last, VECTORS).await?;
             let is_last = vectors.len() < VECTORS;
-            if !vectors.is_empty() {
+            if !vectors.is_empty() || !index.early_vectors.is_empty() {
                 index = blocking(move || {
-                    index.set_vectors(&vectors);
+                    index.set_vectors(vectors);
                     if is_last {
                         index.index.calibrate();
                     }
@@ -263,6 +273,8 @@ struct AgentIndex {
     erased: i64,
     /// The model of its vectors.
     model: Option<String>,
+    /// Vectors of texts that were committed after the index last read texts.
+    early_vectors: Vec<StoredVector>,
     /// Numbers of sessions within the index.
     threads: HashMap<SessionId, i64>,
 }
@@ -277,12 +289,31 @@ impl AgentIndex {
         }
     }
 
-    fn set_vectors(&mut self, vectors: &[StoredVector]) {
-        for vector in vectors {
-            self.index.set_vector(vector.text, &vector.vector);
-            self.last_vector = self.last_vector.max(vector.id);
+    fn set_vectors(&mut self, new: Vec<StoredVector>) {
+        self.last_vector = new.iter().map(|vector| vector.id).fold(self.last_vector, i64::max);
+        let vectors = std::mem::take(&mut self.early_vectors).into_iter().chain(new);
+        let early = vectors.filter(|vector| !self.index.set_vector(vector.text, &vector.vector));
+        // Those of texts that were deleted never find theirs.
+        self.early_vectors = early.take(EARLY).collect();
+    }
+
+    fn figures(&self) -> IndexFigures {
+        let has_vectors = self.model.is_some();
+        let unembedded = self.index.len() - self.index.vector_count();
+        IndexFigures {
+            bytes: self.index.bytes(),
+            unembedded: if has_vectors { unembedded } else { 0 },
         }
     }
+}
+
+/// Figures of an index after a search.
+#[derive(Debug, Clone, Copy, Default)]
+struct IndexFigures {
+    /// Its size in memory.
+    bytes: usize,
+    /// Number of texts without a vector of its model.
+    unembedded: usize,
 }
 
 /// A text on its way into an index.
@@ -349,7 +380,7 @@ struct CachedIndexes {
 
 struct CachedIndex {
     index: Arc<tokio::sync::Mutex<AgentIndex>>,
-    bytes: usize,
+    figures: IndexFigures,
     used: u64,
 }
 
@@ -361,21 +392,26 @@ impl SearchIndexes {
         let used = cached.uses;
         let entry = cached.entries.entry((agent.clone(), of)).or_insert_with(|| CachedIndex {
             index: Arc::default(),
-            bytes: 0,
+            figures: IndexFigures::default(),
             used,
         });
         entry.used = used;
         Arc::clone(&entry.index)
     }
 
-    /// Notes the size of an index that was used, and drops others where there are too many.
-    fn shrink(&self, agent: &AgentId, of: SearchedTexts, bytes: usize) {
+    fn figures(&self, agent: &AgentId, of: SearchedTexts) -> IndexFigures {
+        let cached = self.0.lock();
+        cached.entries.get(&(agent.clone(), of)).map(|entry| entry.figures).unwrap_or_default()
+    }
+
+    /// Notes the figures of an index that was used, and drops others where they are too large.
+    fn shrink(&self, agent: &AgentId, of: SearchedTexts, figures: IndexFigures) {
         let mut cached = self.0.lock();
         let key = (agent.clone(), of);
         if let Some(entry) = cached.entries.get_mut(&key) {
-            entry.bytes = bytes;
+            entry.figures = figures;
         }
-        while cached.entries.values().map(|entry| entry.bytes).sum::<usize>() > MOST_BYTES {
+        while cached.entries.values().map(|entry| entry.figures.bytes).sum::<usize>() > MOST_BYTES {
             let others = cached.entries.iter().filter(|(other, _)| **other != key);
             let Some(oldest) = others.min_by_key(|(_, entry)| entry.used) else { return };
             let oldest = oldest.0.clone();

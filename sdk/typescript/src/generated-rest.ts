@@ -641,7 +641,12 @@ archival: number,
 /**
  * Number of messages that can be searched.
  */
-recall: number, };
+recall: number, 
+/**
+ * Number of notes and messages that this server has yet to embed, as far as they were counted.
+ * Until then they are found by words alone. Absent without an embedding model.
+ */
+unembedded?: number, };
 
 export type NewKey = { 
 /**

@@ -1,15 +1,18 @@
 //! Embeddings: texts as vectors, so that texts with the same meaning are close together.
 
 mod local;
+mod metrics;
 mod prefixes;
 mod queue;
 mod remote;
+mod schedule;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::model::{ModelError, Providers};
 use local::LocalEmbedder;
+pub(crate) use metrics::EmbeddingMetrics;
 pub use prefixes::EmbeddingPrefixes;
 pub(crate) use queue::EmbeddingQueue;
 use remote::RemoteEmbedder;
@@ -89,6 +92,16 @@ impl Embedder {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Name of the vectors of its texts: the model's, with the prefix where there is one. Vectors
+    /// of different names cannot be compared, so they are made again.
+    #[must_use]
+    pub fn vectors_name(&self) -> String {
+        match self.prefixes.1.as_str() {
+            "" => self.name.to_string(),
+            prefix => format!("{} with {prefix:?}", self.name),
+        }
     }
 
     /// Turns a query into a vector of length 1.

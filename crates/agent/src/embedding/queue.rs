@@ -1,15 +1,17 @@
 //! Vectors made in the background, a few texts of each agent at a time.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use thoughtwire_proto::AgentId;
-use thoughtwire_store::{SearchedTexts, Store, StoreError};
-use tokio::sync::watch;
+use thoughtwire_store::{SearchedTexts, Store, StoreError, UnembeddedTexts};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::metrics::EmbeddingMetrics;
+use super::schedule::{EmbeddingSchedule, QueuedTexts, Work};
 use super::{BATCH, Embedder};
 use crate::model::ModelError;
 
@@ -28,67 +30,105 @@ const PAUSES: [Duration; 4] = [
 pub(crate) struct EmbeddingQueue(Arc<QueueShared>);
 
 struct QueueShared {
-    work: Arc<QueuedWork>,
-    store: Arc<Store>,
-    embedder: Embedder,
-    task: Mutex<Option<AbortOnDropHandle<()>>>,
+    worker: EmbeddingWorker,
+    task: OnceLock<AbortOnDropHandle<()>>,
 }
 
-/// Texts of one agent.
-type AgentTexts = (AgentId, SearchedTexts);
+/// What the queue and its task share.
+#[derive(Clone)]
+struct EmbeddingWorker {
+    schedule: Arc<Mutex<EmbeddingSchedule>>,
+    added: Arc<Notify>,
+    progress: watch::Sender<QueueProgress>,
+    metrics: EmbeddingMetrics,
+    store: Arc<Store>,
+    embedder: Embedder,
+}
 
-struct QueuedWork {
-    /// Each agent is in it at most once; the first one is worked at.
-    agents: Mutex<VecDeque<AgentTexts>>,
-    /// Rises when an agent's texts have their vectors, and when the model fails.
-    progress: watch::Sender<u64>,
+/// Numbers that rise while the queue is worked at.
+#[derive(Debug, Clone, Copy, Default)]
+struct QueueProgress {
+    steps: u64,
+    failures: u64,
 }
 
 impl EmbeddingQueue {
     pub(crate) fn new(store: Arc<Store>, embedder: Embedder) -> Self {
-        let work = QueuedWork { agents: Mutex::default(), progress: watch::Sender::new(0) };
-        Self(Arc::new(QueueShared {
-            work: Arc::new(work),
+        let worker = EmbeddingWorker {
+            schedule: Arc::default(),
+            added: Arc::default(),
+            progress: watch::Sender::default(),
+            metrics: EmbeddingMetrics::default(),
             store,
             embedder,
-            task: Mutex::default(),
-        }))
+        };
+        Self(Arc::new(QueueShared { worker, task: OnceLock::new() }))
     }
 
-    /// Number of agents in the queue.
-    pub(crate) fn waiting(&self) -> usize {
-        self.0.work.agents.lock().len()
+    pub(crate) fn metrics(&self) -> &EmbeddingMetrics {
+        &self.0.worker.metrics
     }
 
-    /// Adds an agent's texts, unless they are in the queue.
-    pub(crate) fn add(&self, agent: &AgentId, of: SearchedTexts) {
-        let entry = (agent.clone(), of);
-        {
-            let mut agents = self.0.work.agents.lock();
-            if !agents.contains(&entry) {
-                agents.push_back(entry);
+    /// Number of an agent's texts that wait for their vectors, as far as they were counted.
+    pub(crate) fn waiting(&self, agent: &AgentId) -> usize {
+        let schedule = self.0.worker.schedule.lock();
+        schedule.waiting_of(agent, SearchedTexts::Notes)
+            + schedule.waiting_of(agent, SearchedTexts::Said)
+    }
+
+    /// Adds new texts of an agent. `count` is their number as far as it is known.
+    pub(crate) fn add(&self, agent: &AgentId, of: SearchedTexts, count: usize) {
+        self.change(|schedule| schedule.add((agent.clone(), of), count, Instant::now()));
+    }
+
+    /// Adds texts that a search found without a vector. They may be anywhere among the agent's
+    /// texts, so all of these are looked at, but not more often than every ten minutes.
+    pub(crate) fn add_missing(&self, agent: &AgentId, of: SearchedTexts, count: usize) {
+        self.change(|schedule| schedule.add_missing((agent.clone(), of), count, Instant::now()));
+    }
+
+    /// Adds the texts of all agents that have no vector of this model. Gives their number.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn add_all(&self) -> Result<usize, StoreError> {
+        let worker = &self.0.worker;
+        let memory = worker.store.memory();
+        while memory.index_recall().await? {}
+        let missing = memory.count_without_vector(None, &worker.embedder.vectors_name()).await?;
+        let total = missing.iter().map(|texts| texts.count).sum();
+        self.change(|schedule| {
+            for UnembeddedTexts { agent, of, count } in missing {
+                schedule.add_missing((agent, of), count, Instant::now());
             }
-        }
-        let mut task = self.0.task.lock();
-        if task.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
-            let work = Arc::clone(&self.0.work);
-            let (store, embedder) = (Arc::clone(&self.0.store), self.0.embedder.clone());
-            let run = async move { work.run(&store, &embedder).await };
-            *task = Some(AbortOnDropHandle::new(tokio::spawn(run)));
-        }
+        });
+        Ok(total)
     }
 
-    /// Adds an agent's texts, and waits until they have their vectors, the model fails, or some
-    /// seconds are over.
-    pub(crate) async fn add_and_wait(&self, agent: &AgentId, of: SearchedTexts) {
-        let mut progress = self.0.work.progress.subscribe();
-        self.add(agent, of);
-        let entry = (agent.clone(), of);
+    fn change(&self, change: impl FnOnce(&mut EmbeddingSchedule)) {
+        let worker = &self.0.worker;
+        worker.change(change);
+        worker.added.notify_one();
+        self.0.task.get_or_init(|| {
+            let worker = worker.clone();
+            AbortOnDropHandle::new(tokio::spawn(async move { worker.run().await }))
+        });
+    }
+
+    /// Adds new texts of an agent, and waits until all of its texts have their vectors, the model
+    /// fails, or some seconds are over.
+    pub(crate) async fn add_and_wait(&self, agent: &AgentId, of: SearchedTexts, count: usize) {
+        let worker = &self.0.worker;
+        let mut progress = worker.progress.subscribe();
+        let failures = progress.borrow_and_update().failures;
+        self.add(agent, of, count);
+        let texts = (agent.clone(), of);
         let done = async {
             // Progress of others wakes it too; a failure is for all.
-            while self.0.work.agents.lock().contains(&entry) {
-                let failures = *progress.borrow_and_update() & FAILED;
-                if progress.changed().await.is_err() || *progress.borrow() & FAILED != failures {
+            while worker.schedule.lock().contains(&texts) {
+                if progress.changed().await.is_err()
+                    || progress.borrow_and_update().failures != failures
+                {
                     return;
                 }
             }
@@ -98,79 +138,145 @@ impl EmbeddingQueue {
     }
 }
 
-/// Bit of the progress that changes with each failure.
-const FAILED: u64 = 1 << 63;
-
-impl QueuedWork {
-    /// Works until nothing is queued.
-    async fn run(&self, store: &Store, embedder: &Embedder) {
+impl EmbeddingWorker {
+    /// Works as long as the queue exists.
+    async fn run(&self) {
         let mut failures = 0;
         loop {
-            let Some(first) = self.agents.lock().front().cloned() else { return };
-            match embed_some(store, embedder, &first).await {
-                Ok(has_more) => {
+            let work = self.schedule.lock().next(Instant::now());
+            let texts = match work {
+                Work::Now(texts) => texts,
+                Work::Later(at) => {
+                    tokio::select! {
+                        () = self.added.notified() => {}
+                        () = tokio::time::sleep_until(at) => {}
+                    }
+                    continue;
+                }
+                Work::None => {
+                    self.added.notified().await;
+                    continue;
+                }
+            };
+            let key = texts.key.clone();
+            match self.embed_some(&texts).await {
+                Ok(step) => {
                     failures = 0;
-                    self.next(&first, has_more);
+                    self.metrics.made.inc_by(step.count as u64);
+                    self.change(|schedule| {
+                        schedule.passed(&key, step.last, step.count, step.waiting);
+                    });
+                    self.progress.send_modify(|progress| progress.steps += 1);
                 }
                 Err(EmbedError::Store(error)) => {
                     // The next search of this agent queues it again.
-                    tracing::warn!(%error, agent = %first.0, "vectors could not be stored");
-                    self.next(&first, false);
+                    tracing::warn!(%error, agent = %key.0, "vectors could not be stored");
+                    self.change(|schedule| schedule.drop_texts(&key));
+                    self.progress.send_modify(|progress| progress.steps += 1);
                 }
                 Err(EmbedError::Model(error)) => {
-                    let pause = PAUSES.get(failures).or(PAUSES.last()).copied();
+                    self.metrics.failures.inc();
+                    // A text that the model refuses holds up its agent only.
+                    let is_own = error.may_depend_on_text();
+                    let earlier = if is_own { texts.failures } else { failures };
+                    let pause = PAUSES.get(earlier).or(PAUSES.last()).copied();
                     let pause = pause.unwrap_or_default();
                     tracing::warn!(
                         %error,
                         seconds = pause.as_secs(),
                         "the embedding model failed; texts are found by words until it works again"
                     );
-                    failures += 1;
-                    self.progress.send_modify(|progress| *progress ^= FAILED);
-                    tokio::time::sleep(pause).await;
+                    self.change(|schedule| {
+                        schedule.failed(&key, is_own.then(|| Instant::now() + pause));
+                    });
+                    self.progress.send_modify(|progress| progress.failures += 1);
+                    if !is_own {
+                        failures += 1;
+                        tokio::time::sleep(pause).await;
+                    }
                 }
             }
         }
     }
 
-    /// Passes on to the next agent. One with more texts takes its turn again.
-    fn next(&self, done: &AgentTexts, has_more: bool) {
-        {
-            let mut agents = self.agents.lock();
-            agents.retain(|entry| entry != done);
-            if has_more {
-                agents.push_back(done.clone());
+    fn change(&self, change: impl FnOnce(&mut EmbeddingSchedule)) {
+        let mut schedule = self.schedule.lock();
+        change(&mut schedule);
+        self.metrics.waiting.set(i64::try_from(schedule.waiting()).unwrap_or(i64::MAX));
+    }
+
+    /// Makes the vectors of some texts.
+    async fn embed_some(&self, queued: &QueuedTexts) -> Result<EmbeddingStep, EmbedError> {
+        let memory = self.store.memory();
+        let ((agent, of), model) = (&queued.key, self.embedder.vectors_name());
+        if *of == SearchedTexts::Said {
+            while memory.index_recall().await.map_err(EmbedError::Store)? {}
+        }
+        let texts = memory.without_vector(agent, *of, &model, queued.after, BATCH).await;
+        let texts = texts.map_err(EmbedError::Store)?;
+        let count = texts.len();
+        if count == 0 {
+            return Ok(EmbeddingStep { last: None, count, waiting: Some(0) });
+        }
+        // A full batch of texts that nobody counted, such as a long conversation.
+        let waiting = if count == BATCH && queued.waiting <= BATCH {
+            Some(self.count(agent, *of, &model).await?.saturating_sub(count))
+        } else {
+            None
+        };
+        let (ids, texts): (Vec<i64>, Vec<String>) = texts.into_iter().unzip();
+        let last = ids.last().copied().filter(|_| count == BATCH);
+        let vectors = self.embed_each(texts).await.map_err(EmbedError::Model)?;
+        let vectors = ids.into_iter().zip(vectors).collect();
+        memory.set_vectors(agent, *of, &model, vectors).await.map_err(EmbedError::Store)?;
+        Ok(EmbeddingStep { last, count, waiting })
+    }
+
+    async fn count(
+        &self,
+        agent: &AgentId,
+        of: SearchedTexts,
+        model: &str,
+    ) -> Result<usize, EmbedError> {
+        let counted = self.store.memory().count_without_vector(Some(agent), model).await;
+        let counted = counted.map_err(EmbedError::Store)?;
+        Ok(counted.into_iter().filter(|texts| texts.of == of).map(|texts| texts.count).sum())
+    }
+
+    /// Makes the vectors of texts. A text that the model refuses by itself gets a vector of zeros:
+    /// it is found by words, and asked for again with another model.
+    async fn embed_each(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ModelError> {
+        let error = match self.embedder.embed(texts.clone()).await {
+            Ok(vectors) => return Ok(vectors),
+            Err(error) if error.may_depend_on_text() => error,
+            Err(error) => return Err(error),
+        };
+        let mut found: Vec<Option<Vec<f32>>> = Vec::with_capacity(texts.len());
+        for text in texts {
+            match self.embedder.embed(vec![text]).await {
+                Ok(vectors) => found.extend(vectors.into_iter().map(Some)),
+                Err(error) if error.may_depend_on_text() => found.push(None),
+                Err(error) => return Err(error),
             }
         }
-        self.progress
-            .send_modify(|progress| *progress = (*progress & FAILED) | ((*progress & !FAILED) + 1));
+        // If it refuses all texts, they are hardly the reason.
+        let Some(length) = found.iter().flatten().next().map(Vec::len) else { return Err(error) };
+        let refused = found.iter().filter(|vector| vector.is_none()).count();
+        tracing::warn!(%error, refused, "texts without meaning: the embedding model refused them");
+        Ok(found.into_iter().map(|found| found.unwrap_or_else(|| vec![0.0; length])).collect())
     }
+}
+
+/// A batch of texts that have their vectors now.
+struct EmbeddingStep {
+    /// Number of the last text; `None` if there are no more.
+    last: Option<i64>,
+    count: usize,
+    /// Number of texts that still wait, where they were counted.
+    waiting: Option<usize>,
 }
 
 enum EmbedError {
     Store(StoreError),
     Model(ModelError),
-}
-
-/// Makes the vectors of some texts. Tells whether there may be more.
-async fn embed_some(
-    store: &Store,
-    embedder: &Embedder,
-    (agent, of): &AgentTexts,
-) -> Result<bool, EmbedError> {
-    let memory = store.memory();
-    if *of == SearchedTexts::Said {
-        while memory.index_recall().await.map_err(EmbedError::Store)? {}
-    }
-    let texts = memory.without_vector(agent, *of, embedder.name(), BATCH).await;
-    let texts = texts.map_err(EmbedError::Store)?;
-    let has_more = texts.len() == BATCH;
-    if texts.is_empty() {
-        return Ok(false);
-    }
-    let (ids, texts): (Vec<i64>, Vec<String>) = texts.into_iter().unzip();
-    let vectors = embedder.embed(texts).await.map_err(EmbedError::Model)?;
-    let vectors = ids.into_iter().zip(vectors).collect();
-    let saved = memory.set_vectors(agent, *of, embedder.name(), vectors).await;
-    saved.map(|()| has_more).map_err(EmbedError::Store)
 }

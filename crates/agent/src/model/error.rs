@@ -135,6 +135,27 @@ impl ModelError {
         }
     }
 
+    /// Whether the same request with other texts may succeed.
+    pub(crate) const fn may_depend_on_text(&self) -> bool {
+        match self {
+            Self::TooLong(_)
+            | Self::Length(_)
+            | Self::Filtered(_)
+            | Self::Refused(_)
+            | Self::TooMuch(_)
+            | Self::Failed(_) => true,
+            Self::Unknown(_)
+            | Self::Unset(_)
+            | Self::RefusedKey(_)
+            | Self::Unreachable(_)
+            | Self::Busy { .. }
+            | Self::Faulty { .. }
+            | Self::TimedOut { .. }
+            | Self::Cut(_)
+            | Self::MalformedCall(_) => false,
+        }
+    }
+
     /// Whether another model may succeed with the same prompt.
     pub(crate) const fn is_elsewhere_better(&self) -> bool {
         !matches!(self, Self::TooLong(_))

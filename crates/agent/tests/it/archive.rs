@@ -91,7 +91,7 @@ async fn words_and_meaning_are_merged_into_one_ranking() {
         .add_notes(&agent, vec![Archive::note("Coffee at noon", now(), None)], u64::MAX, None)
         .await
         .unwrap();
-    archive.embed_new(&agent).await;
+    archive.embed_new(&agent, 1).await;
     let found = notes_for(&archive, &agent, "beverage", 0, 2).await;
     assert_eq!(
         found.items.iter().map(|hit| hit.item.text.as_str()).collect::<Vec<_>>(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use thoughtwire_agent::{Embedder, Providers};
+use thoughtwire_agent::{Embedder, EmbeddingPrefixes, Providers};
 
 use crate::canned::{CannedProvider, CannedReply};
 use crate::mock::{MockProvider, free_port, providers};
@@ -78,6 +78,33 @@ async fn vectors_have_the_order_of_their_texts_over_batches() {
             [64, 64, 1],
             "{name}: the first was refused"
         );
+    }
+}
+
+#[tokio::test]
+async fn prefixes_are_those_of_the_model_or_of_the_configuration() {
+    let set = EmbeddingPrefixes { query: Some("ask: ".into()), document: Some(String::new()) };
+    let known = EmbeddingPrefixes::default();
+    for (prefixes, query, document, vectors) in [
+        (
+            known,
+            "search_query: tea",
+            "search_document: tea",
+            "ollama/nomic-embed-text with \"search_document: \"",
+        ),
+        (set, "ask: tea", "tea", "ollama/nomic-embed-text"),
+    ] {
+        let one = json!({"embeddings": [[1.0, 0.0]]}).to_string();
+        let replies = [CannedReply::new(one.clone()), CannedReply::new(one)];
+        let canned = CannedProvider::play(replies).await;
+        let at = providers(&canned.host);
+        let embedder = Embedder::open_with("ollama/nomic-embed-text", &at, prefixes).unwrap();
+        embedder.embed_query("tea").await.unwrap();
+        embedder.embed(texts(&["tea"])).await.unwrap();
+        let inputs: Vec<Value> =
+            canned.requests().iter().map(|body| body["input"][0].clone()).collect();
+        assert_eq!(inputs, [query, document]);
+        assert_eq!(embedder.vectors_name(), vectors);
     }
 }
 

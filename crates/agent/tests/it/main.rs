@@ -12,6 +12,8 @@ mod archive;
 mod canned;
 mod compaction;
 mod embedding;
+mod embedding_queue;
+mod embedding_server;
 mod endless;
 mod harness;
 mod http_request;

@@ -159,3 +159,21 @@ fn the_configuration_is_shown_with_its_sources() {
     assert_eq!(missing.code, 1);
     assert!(missing.err.contains("nowhere.toml"), "{missing:?}");
 }
+
+#[test]
+fn prefixes_of_embedded_texts_are_configured_as_they_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.toml");
+    let lines = ["embedding_query_prefix = \"ask: \"", "embedding_document_prefix = \"\""];
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let file = file.to_str().unwrap();
+    let ran = thoughtwire(&["config", "show", "--json", "--config", file], b"");
+    let shown: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let setting = |name: &str| {
+        let mut settings = shown["settings"].as_array().unwrap().iter();
+        let found = settings.find(|setting| setting["name"] == name).unwrap();
+        (found["value"].clone(), found["source"].clone())
+    };
+    assert_eq!(setting("embedding_query_prefix"), ("ask: ".into(), file.into()));
+    assert_eq!(setting("embedding_document_prefix"), ("".into(), file.into()));
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use thoughtwire_proto::Emission;
+use thoughtwire_proto::{Emission, Event, Record, TurnEvent};
 use thoughtwire_session::{Effect, Runner, SessionEnd, SessionInput, TurnStart};
 use tokio::sync::mpsc;
 
@@ -25,6 +25,9 @@ impl SessionDriver {
             Effect::DiscardAppends => self.discarded.extend(self.commits.drain(..)),
             Effect::Publish { records, then } => {
                 self.services.committed(&self.storage.user, &self.storage.id, &records);
+                if records.iter().any(ends_turn) {
+                    self.services.agent.turn_ended(&self.storage.agent);
+                }
                 let records = records.into_iter().map(Emission::Record);
                 self.tail.publish(records.chain(then));
             }
@@ -121,4 +124,8 @@ impl SessionDriver {
         };
         self.turn = Some(LiveTurn::new(id, messages, worker));
     }
+}
+
+const fn ends_turn(record: &Record) -> bool {
+    matches!(record.event, Event::Turn(TurnEvent::Ended { .. }))
 }

@@ -39,13 +39,17 @@ pub struct AgentDetails {
 }
 
 /// Sizes of an agent's archival and recall memory.
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryCounts {
     /// Number of notes.
     pub archival: usize,
     /// Number of messages that can be searched.
     pub recall: usize,
+    /// Number of notes and messages that this server has yet to embed, as far as they were counted.
+    /// Until then they are found by words alone. Absent without an embedding model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unembedded: Option<usize>,
 }
 
 /// A tool of an agent.

@@ -31,7 +31,7 @@ pub(super) fn terms(chars: &[char], stemmer: &Stemmer, out: &mut TermList) {
                 }
                 gaps.push(*char);
             }
-            CharKind::Nothing => {}
+            CharKind::Nothing | CharKind::Space => {}
             CharKind::Letter
             | CharKind::Ideograph
             | CharKind::Hiragana

@@ -15,7 +15,9 @@ use unicode_normalization::UnicodeNormalization as _;
 use scripts::{CharKind, kind};
 
 /// Maximum number of terms of one text. Texts behind them are not found by words.
-const MOST_TERMS: usize = 20_000;
+pub(crate) const MOST_TERMS: usize = 20_000;
+/// Maximum number of characters of words that come again and again.
+const COMMON_CHARS: usize = 24;
 /// Number of characters of Thai and its neighbours that are compared together.
 const DICTIONARY_PART: usize = 3;
 
@@ -53,26 +55,61 @@ impl Default for Analyzer {
 impl Analyzer {
     /// The terms of a text, in order. A word is followed by its parts.
     pub(crate) fn terms(&self, text: &str) -> Vec<Term> {
-        let mut out = TermList::default();
-        let text: Vec<char> = text.nfkc().collect();
-        let kinds: Vec<CharKind> = text.iter().map(|char| kind(*char)).collect();
+        let (text, mut out) = (AnalyzedText::new(text), TermList::default());
         let mut from = 0;
-        while from < text.len() && out.0.len() < MOST_TERMS {
-            let run = run_at(&kinds, from);
-            let chars = text.get(run.clone()).unwrap_or_default();
-            match kinds.get(from).copied().unwrap_or(CharKind::Gap) {
-                CharKind::Letter => latin::terms(chars, &self.stemmer, &mut out),
-                CharKind::Ideograph | CharKind::Hiragana => {
-                    ideographs(chars, kinds.get(run.clone()).unwrap_or_default(), &mut out);
-                }
-                CharKind::Hangul => hangul(chars, &mut out),
-                CharKind::Dictionary => dictionary(chars, &mut out),
-                CharKind::Symbol => out.push(chars.iter().collect(), TermRole::Word),
-                CharKind::Nothing | CharKind::Gap => {}
-            }
-            from = run.end.max(from + 1);
+        while let Some(run) = text.run_from(from).filter(|_| out.0.len() < MOST_TERMS) {
+            from = run.end;
+            self.add_terms(&text, run, &mut out);
         }
         out.0
+    }
+
+    /// The terms of a run of a text.
+    pub(crate) fn run_terms(&self, text: &AnalyzedText, run: Range<usize>) -> Vec<Term> {
+        let mut out = TermList::default();
+        self.add_terms(text, run, &mut out);
+        out.0
+    }
+
+    fn add_terms(&self, text: &AnalyzedText, run: Range<usize>, out: &mut TermList) {
+        let kinds = text.kinds.get(run.clone()).unwrap_or_default();
+        let chars = text.chars.get(run).unwrap_or_default();
+        match kinds.first().copied().unwrap_or(CharKind::Gap) {
+            CharKind::Letter => latin::terms(chars, &self.stemmer, out),
+            CharKind::Ideograph | CharKind::Hiragana => ideographs(chars, kinds, out),
+            CharKind::Hangul => hangul(chars, out),
+            CharKind::Dictionary => dictionary(chars, out),
+            CharKind::Symbol => out.push(chars.iter().collect(), TermRole::Word),
+            CharKind::Nothing | CharKind::Gap | CharKind::Space => {}
+        }
+    }
+}
+
+/// A text as characters, which are analysed run by run.
+pub(crate) struct AnalyzedText {
+    chars: Vec<char>,
+    kinds: Vec<CharKind>,
+}
+
+impl AnalyzedText {
+    pub(crate) fn new(text: &str) -> Self {
+        // ASCII has one form only.
+        let chars: Vec<char> =
+            if text.is_ascii() { text.chars().collect() } else { text.nfkc().collect() };
+        let kinds = chars.iter().map(|char| kind(*char)).collect();
+        Self { chars, kinds }
+    }
+
+    /// The characters from an index on that are analysed together; `None` behind the last.
+    pub(crate) fn run_from(&self, from: usize) -> Option<Range<usize>> {
+        (from < self.chars.len()).then(|| run_at(&self.kinds, from))
+    }
+
+    /// A word of a script with spaces, with the punctuation inside it. Others are no words or are
+    /// too long to come often.
+    pub(crate) fn word(&self, run: Range<usize>) -> Option<&[char]> {
+        let is_word = self.kinds.get(run.start) == Some(&CharKind::Letter);
+        self.chars.get(run).filter(|word| is_word && word.len() <= COMMON_CHARS)
     }
 }
 
@@ -91,7 +128,7 @@ fn run_at(kinds: &[CharKind], from: usize) -> Range<usize> {
     let rest = kinds.get(from..).unwrap_or_default();
     let Some(first) = rest.first() else { return from..from };
     let length = match first {
-        CharKind::Symbol | CharKind::Nothing | CharKind::Gap => 1,
+        CharKind::Symbol | CharKind::Nothing | CharKind::Gap | CharKind::Space => 1,
         // Punctuation inside an identifier, an address or a number belongs to it.
         CharKind::Letter => {
             let mut length = 0;
@@ -213,6 +250,7 @@ mod tests {
             ("INV-2024-0815", &["inv-2024-0815", "inv", "2024", "0815"]),
             ("1,000,000", &["1000000"]),
             ("v2.10.3", &["v2.10.3", "v2", "10", "3"]),
+            ("see INV-7, please", &["see", "inv-7", "inv", "7"]),
         ] {
             let found = all(text);
             for part in parts {

@@ -19,13 +19,18 @@ pub(super) enum CharKind {
     Symbol,
     /// Changes only how the character before it looks.
     Nothing,
-    /// Space or punctuation.
+    /// Punctuation, and what else is no part of a word.
     Gap,
+    /// White space.
+    Space,
 }
 
 pub(super) fn kind(char: char) -> CharKind {
     if char.is_ascii_alphanumeric() {
         return CharKind::Letter;
+    }
+    if char.is_whitespace() {
+        return CharKind::Space;
     }
     if char.is_ascii() {
         return CharKind::Gap;

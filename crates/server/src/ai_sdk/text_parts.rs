@@ -3,6 +3,7 @@
 use thoughtwire_proto::{ItemId, StreamKind};
 
 use super::ui_chunk::UiChunk;
+use crate::endpoint::common_bytes;
 
 /// The parts that are open, oldest first. Items may overlap: each has a part of its own.
 #[derive(Debug, Default)]
@@ -132,9 +133,7 @@ impl TextPart {
     /// The rest of a text behind the beginning that was sent. If they differ, it is what follows
     /// their common beginning: what was sent cannot be taken back.
     fn unsent<'a>(&self, text: &'a str) -> &'a str {
-        let pairs = self.sent.chars().zip(text.chars());
-        let common: usize = pairs.take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
-        text.get(common..).unwrap_or_default()
+        text.get(common_bytes(&self.sent, text)..).unwrap_or_default()
     }
 
     fn start(&self) -> UiChunk {

@@ -17,6 +17,8 @@ const SETTINGS: &[&str] = &[
     "model",
     "fallbacks",
     "embedding",
+    "embedding_query_prefix",
+    "embedding_document_prefix",
     "auth",
     "jwt.algorithm",
     "jwt.key",

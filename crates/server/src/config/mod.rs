@@ -12,7 +12,8 @@ use std::time::Duration;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use thoughtwire_agent::{
-    AgentOptions, Embedder, McpConfig, McpServers, ModelError, Providers, Timeouts,
+    AgentOptions, Embedder, EmbeddingPrefixes, McpConfig, McpServers, ModelError, Providers,
+    Timeouts,
 };
 pub use thoughtwire_proto::rest::Auth;
 use thoughtwire_proto::{Permission, Replay};
@@ -118,8 +119,10 @@ pub struct Config {
     pub providers: Providers,
     /// Defaults for agents' settings.
     pub agents: Agents,
-    /// Embedding model for notes, if there is one.
+    /// Embedding model for notes and messages, if there is one.
     pub embedding: Option<String>,
+    /// Text in front of queries and of what is searched, before they are embedded.
+    pub embedding_prefixes: EmbeddingPrefixes,
     /// The MCP servers.
     pub mcp: Vec<McpConfig>,
 }
@@ -289,6 +292,10 @@ impl Config {
         let model = reading.text_or("model", "offline");
         let fallbacks = reading.texts("fallbacks");
         let embedding = reading.text("embedding");
+        let embedding_prefixes = EmbeddingPrefixes {
+            query: reading.raw_text("embedding_query_prefix"),
+            document: reading.raw_text("embedding_document_prefix"),
+        };
         let tls = reading.tls()?;
         let trust_proxy = reading.flag("trust_proxy")?;
         let base_path = reading.base_path()?;
@@ -346,6 +353,7 @@ impl Config {
             providers,
             agents,
             embedding,
+            embedding_prefixes,
             mcp,
         };
         Ok((config, reading.settings))
@@ -370,11 +378,7 @@ impl Config {
             fetch_proxy,
             load_models,
         } = self.agents.clone();
-        let embedder = self
-            .embedding
-            .as_deref()
-            .map(|name| Embedder::open(name, &self.providers))
-            .transpose()?;
+        let embedder = self.embedder()?;
         Ok(AgentOptions {
             fallbacks,
             context_window,
@@ -395,5 +399,13 @@ impl Config {
             mcp: McpServers::start(self.mcp.clone()),
             ..AgentOptions::new(&self.model, self.providers.clone())
         })
+    }
+
+    /// Opens the embedding model, if one is configured. Reads a local one, which blocks.
+    pub(crate) fn embedder(&self) -> Result<Option<Embedder>, ModelError> {
+        let open = |name: &String| {
+            Embedder::open_with(name, &self.providers, self.embedding_prefixes.clone())
+        };
+        self.embedding.as_ref().map(open).transpose()
     }
 }

@@ -47,6 +47,14 @@ impl SettingsReader {
         value
     }
 
+    /// Reads a text that may be empty, such as a prefix.
+    pub(super) fn raw_text(&mut self, name: &'static str) -> Option<String> {
+        let found = self.layers.find(name);
+        let value = found.as_ref().map(text);
+        self.note(name, value.clone().unwrap_or_default(), found.as_ref());
+        value
+    }
+
     pub(super) fn secret(&mut self, name: &'static str) -> Option<String> {
         let found = self.layers.find(name);
         let value = found.as_ref().map(text).filter(|value| !value.is_empty());

@@ -36,7 +36,8 @@ pub(super) async fn show(
     let archival = memory.note_count(&profile.id).await?;
     let recall = memory.recall_count(&profile.id).await?;
     let tools = rest.hub.tools_of(&profile);
-    let memory = MemoryCounts { archival, recall };
+    let unembedded = rest.archive.unembedded(&profile.id);
+    let memory = MemoryCounts { archival, recall, unembedded };
     Ok(Json(AgentDetails { agent: profile, blocks, memory, tools, mcp }))
 }
 

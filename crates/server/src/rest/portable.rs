@@ -134,7 +134,7 @@ pub(super) async fn import(
     };
     let count = imported.notes.len();
     let profile = rest.hub.directory().import_agent(&user, imported, once).await?;
-    rest.archive.embed_new(&profile.id).await;
+    rest.archive.embed_new(&profile.id, count).await;
     tracing::debug!(agent = %profile.id, notes = count, "took an agent in");
     Ok(Created(AgentBody { agent: profile }))
 }

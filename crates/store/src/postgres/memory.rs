@@ -7,7 +7,7 @@ use thoughtwire_proto::{AgentId, Seq, SessionId, Timestamp};
 use super::{PostgresHandle, agents, blocks, notes, recall, receipts, vectors};
 use crate::{
     Added, Block, Commit, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled, Receipt,
-    SearchMarks, SearchedTexts, StoreError, StoreRead, StoredVector,
+    SearchMarks, SearchedTexts, StoreError, StoreRead, StoredVector, UnembeddedTexts,
 };
 
 /// [`MemoryStore`] in PostgreSQL.
@@ -100,11 +100,23 @@ impl MemoryStore for PostgresMemory {
         agent: &AgentId,
         of: SearchedTexts,
         model: &str,
+        after: i64,
         limit: usize,
     ) -> StoreRead<Vec<(i64, String)>> {
         let (agent, model) = (agent.clone(), model.to_owned());
         self.0.read(move |sql| {
-            Box::pin(async move { vectors::missing(sql, &agent, of, &model, limit).await })
+            Box::pin(async move { vectors::missing(sql, &agent, of, &model, (after, limit)).await })
+        })
+    }
+
+    fn count_without_vector(
+        &self,
+        agent: Option<&AgentId>,
+        model: &str,
+    ) -> StoreRead<Vec<UnembeddedTexts>> {
+        let (agent, model) = (agent.cloned(), model.to_owned());
+        self.0.read(move |sql| {
+            Box::pin(async move { vectors::count_missing(sql, agent.as_ref(), &model).await })
         })
     }
 

@@ -3,29 +3,60 @@
 use thoughtwire_proto::AgentId;
 use tokio_postgres::Client;
 
-use super::sql::{Text, args, count_to_i64, execute, get_i64, get_text, rows};
-use crate::{SearchedTexts, StoreError, StoredVector};
+use super::sql::{Text, args, count_to_i64, execute, get_count, get_i64, get_id, get_text, rows};
+use crate::{SearchedTexts, StoreError, StoredVector, UnembeddedTexts};
 
-/// Lists some texts that have no vector of a model yet, oldest first.
+/// The rows of texts, without those that are being erased.
+const fn rows_of(of: SearchedTexts) -> &'static str {
+    match of {
+        SearchedTexts::Notes => "notes AS one",
+        SearchedTexts::Said => "said AS one JOIN sessions ON sessions.num = one.session",
+    }
+}
+
+/// Counts the texts of one agent, or of all, that have no vector of a model yet.
+pub(super) async fn count_missing(
+    sql: &Client,
+    agent: Option<&AgentId>,
+    model: &str,
+) -> Result<Vec<UnembeddedTexts>, StoreError> {
+    let mut counted = Vec::new();
+    for of in [SearchedTexts::Notes, SearchedTexts::Said] {
+        let from = rows_of(of);
+        let select = format!(
+            "SELECT agents.id, count(*) FROM agents, {from}
+             WHERE one.agent = agents.id AND ($3 = '' OR agents.id = $3) AND NOT EXISTS (
+                SELECT 1 FROM vectors WHERE texts = $1 AND vectors.text = one.id AND model = $2
+             ) GROUP BY agents.id"
+        );
+        let agent = Text(agent.map_or("", AgentId::as_str));
+        let found = rows(sql, &select, args![of.number(), Text(model), agent]).await?;
+        for row in &found {
+            let (agent, count) = (get_id(row, 0)?, get_count(row, 1)?);
+            counted.push(UnembeddedTexts { agent, of, count });
+        }
+    }
+    Ok(counted)
+}
+
+/// Lists some texts behind a number that have no vector of a model yet, by number.
 pub(super) async fn missing(
     sql: &Client,
     agent: &AgentId,
     of: SearchedTexts,
     model: &str,
-    limit: usize,
+    (after, limit): (i64, usize),
 ) -> Result<Vec<(i64, String)>, StoreError> {
-    let from = match of {
-        SearchedTexts::Notes => "notes AS one",
-        SearchedTexts::Said => "said AS one JOIN sessions ON sessions.num = one.session",
-    };
+    let from = rows_of(of);
     let select = format!(
-        "SELECT one.id, one.text FROM {from} WHERE one.agent = $1 AND NOT EXISTS (
+        "SELECT one.id, one.text FROM {from}
+         WHERE one.agent = $1 AND one.id > $4 AND NOT EXISTS (
             SELECT 1 FROM vectors WHERE texts = $2 AND vectors.text = one.id AND model = $3
-         ) ORDER BY one.id LIMIT $4"
+         ) ORDER BY one.id LIMIT $5"
     );
     let (agent, of) = (Text(agent.as_str()), of.number());
     let (model, limit) = (Text(model), count_to_i64(limit));
-    let found = rows(sql, &select, args![agent, of, model, limit]).await?;
+    let found = rows(sql, &select, args![agent, of, model, after, limit]).await?;
     found.iter().map(|row| Ok((get_i64(row, 0)?, get_text(row, 1)?))).collect()
 }
 

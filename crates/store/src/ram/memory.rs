@@ -1,5 +1,6 @@
 //! Memory of agents in memory.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use thoughtwire_proto::{AgentId, Role, Seq, SessionId, Timestamp};
@@ -9,7 +10,7 @@ use super::faults::WriteUse;
 use super::tables::{AgentRow, Tables, VectorRow, add_receipt};
 use crate::{
     Added, Block, Commit, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled, Receipt,
-    SearchMarks, SearchedTexts, StoreError, StoreRead, StoredVector,
+    SearchMarks, SearchedTexts, StoreError, StoreRead, StoredVector, UnembeddedTexts,
 };
 
 /// [`MemoryStore`] in memory.
@@ -121,28 +122,36 @@ impl MemoryStore for RamMemory {
         agent: &AgentId,
         of: SearchedTexts,
         model: &str,
+        after: i64,
         limit: usize,
     ) -> StoreRead<Vec<(i64, String)>> {
         let (agent, model) = (agent.clone(), model.to_owned());
         self.0.read(&[], move |tables| {
-            let has_one = |text: i64| {
-                let mut rows = tables.vectors.values();
-                rows.any(|row| row.of == of && row.text == text && row.model == model)
-            };
-            let mut texts: Vec<(i64, String)> = match of {
-                SearchedTexts::Notes => {
-                    let notes = tables.agent(&agent).map(|row| row.notes.as_slice());
-                    let notes = notes.unwrap_or_default().iter();
-                    notes.map(|note| (note.id, note.text.clone())).collect()
-                }
-                SearchedTexts::Said => {
-                    said(tables, &agent).map(|message| (message.id, message.text)).collect()
-                }
-            };
-            texts.retain(|(text, _)| !has_one(*text));
+            let mut texts = without_vector(tables, &agent, of, &model);
+            texts.retain(|(text, _)| *text > after);
             texts.sort();
             texts.truncate(limit);
             Ok(texts)
+        })
+    }
+
+    fn count_without_vector(
+        &self,
+        agent: Option<&AgentId>,
+        model: &str,
+    ) -> StoreRead<Vec<UnembeddedTexts>> {
+        let (agent, model) = (agent.cloned(), model.to_owned());
+        self.0.read(&[], move |tables| {
+            let agents = tables.agents.iter().map(|row| &row.profile.id);
+            let agents = agents.filter(|id| agent.as_ref().is_none_or(|one| one == *id));
+            let texts = agents.flat_map(|agent| {
+                [SearchedTexts::Notes, SearchedTexts::Said].map(|of| UnembeddedTexts {
+                    agent: agent.clone(),
+                    of,
+                    count: without_vector(tables, agent, of, &model).len(),
+                })
+            });
+            Ok(texts.filter(|texts| texts.count > 0).collect())
         })
     }
 
@@ -217,6 +226,29 @@ impl MemoryStore for RamMemory {
 }
 
 /// The messages of all sessions of an agent. Numbers are those of records among all logs, plus one.
+/// The texts of an agent that have no vector of a model, with their numbers, in no order.
+fn without_vector(
+    tables: &Tables,
+    agent: &AgentId,
+    of: SearchedTexts,
+    model: &str,
+) -> Vec<(i64, String)> {
+    let rows = tables.vectors.values().filter(|row| row.of == of && row.model == model);
+    let having: HashSet<i64> = rows.map(|row| row.text).collect();
+    let mut texts: Vec<(i64, String)> = match of {
+        SearchedTexts::Notes => {
+            let notes = tables.agent(agent).map(|row| row.notes.as_slice());
+            let notes = notes.unwrap_or_default().iter();
+            notes.map(|note| (note.id, note.text.clone())).collect()
+        }
+        SearchedTexts::Said => {
+            said(tables, agent).map(|message| (message.id, message.text)).collect()
+        }
+    };
+    texts.retain(|(text, _)| !having.contains(text));
+    texts
+}
+
 fn said(tables: &Tables, agent: &AgentId) -> impl Iterator<Item = Recalled> {
     tables.sessions.values().filter(move |row| row.agent == *agent).flat_map(|row| {
         row.records.iter().filter_map(|(number, record)| {

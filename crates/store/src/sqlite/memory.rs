@@ -9,7 +9,7 @@ use super::summary::Invalidates;
 use super::{Handle, agents, blocks, notes, recall, vectors};
 use crate::{
     Added, Block, Commit, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled, Receipt,
-    SearchMarks, SearchedTexts, StoreError, StoreRead, StoredVector,
+    SearchMarks, SearchedTexts, StoreError, StoreRead, StoredVector, UnembeddedTexts,
 };
 
 /// [`MemoryStore`] in SQLite.
@@ -88,10 +88,22 @@ impl MemoryStore for SqliteMemory {
         agent: &AgentId,
         of: SearchedTexts,
         model: &str,
+        after: i64,
         limit: usize,
     ) -> StoreRead<Vec<(i64, String)>> {
         let (agent, model) = (agent.clone(), model.to_owned());
-        self.0.read(move |connection| vectors::missing(connection, &agent, of, &model, limit))
+        self.0.read(move |connection| {
+            vectors::missing(connection, &agent, of, &model, (after, limit))
+        })
+    }
+
+    fn count_without_vector(
+        &self,
+        agent: Option<&AgentId>,
+        model: &str,
+    ) -> StoreRead<Vec<UnembeddedTexts>> {
+        let (agent, model) = (agent.cloned(), model.to_owned());
+        self.0.read(move |connection| vectors::count_missing(connection, agent.as_ref(), &model))
     }
 
     fn set_vectors(

@@ -3,28 +3,60 @@
 use rusqlite::{Connection, params};
 use thoughtwire_proto::AgentId;
 
-use crate::{SearchedTexts, StoreError, StoredVector};
+use super::row::get_id;
+use crate::{SearchedTexts, StoreError, StoredVector, UnembeddedTexts};
 
-/// Lists some texts that have no vector of a model yet, oldest first.
+/// The rows of texts, without those that are being erased.
+const fn rows_of(of: SearchedTexts) -> &'static str {
+    match of {
+        SearchedTexts::Notes => "notes AS one",
+        SearchedTexts::Said => "said AS one JOIN sessions ON sessions.num = one.session",
+    }
+}
+
+/// Lists some texts behind a number that have no vector of a model yet, by number.
 pub(super) fn missing(
     connection: &Connection,
     agent: &AgentId,
     of: SearchedTexts,
     model: &str,
-    limit: usize,
+    (after, limit): (i64, usize),
 ) -> Result<Vec<(i64, String)>, StoreError> {
-    let from = match of {
-        SearchedTexts::Notes => "notes AS one",
-        SearchedTexts::Said => "said AS one JOIN sessions ON sessions.num = one.session",
-    };
+    let from = rows_of(of);
     let mut select = connection.prepare_cached(&format!(
-        "SELECT one.id, one.text FROM {from} WHERE one.agent = ?1 AND NOT EXISTS (
+        "SELECT one.id, one.text FROM {from}
+         WHERE one.agent = ?1 AND one.id > ?4 AND NOT EXISTS (
             SELECT 1 FROM vectors WHERE texts = ?2 AND vectors.text = one.id AND model = ?3
-         ) ORDER BY one.id LIMIT ?4"
+         ) ORDER BY one.id LIMIT ?5"
     ))?;
-    let arguments = params![agent.as_str(), of.number(), model, limit];
+    let arguments = params![agent.as_str(), of.number(), model, after, limit];
     let rows = select.query_map(arguments, |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Counts the texts of one agent, or of all, that have no vector of a model yet.
+pub(super) fn count_missing(
+    connection: &Connection,
+    agent: Option<&AgentId>,
+    model: &str,
+) -> Result<Vec<UnembeddedTexts>, StoreError> {
+    let mut found = Vec::new();
+    for of in [SearchedTexts::Notes, SearchedTexts::Said] {
+        let from = rows_of(of);
+        let own = if agent.is_some() { "agents.id = ?3 AND" } else { "?3 IS NULL AND" };
+        let mut select = connection.prepare_cached(&format!(
+            "SELECT agents.id, count(*) FROM agents, {from}
+             WHERE one.agent = agents.id AND {own} NOT EXISTS (
+                SELECT 1 FROM vectors WHERE texts = ?1 AND vectors.text = one.id AND model = ?2
+             ) GROUP BY agents.id"
+        ))?;
+        let arguments = params![of.number(), model, agent.map(AgentId::as_str)];
+        let mut rows = select.query(arguments)?;
+        while let Some(row) = rows.next()? {
+            found.push(UnembeddedTexts { agent: get_id(row, 0)?, of, count: row.get(1)? });
+        }
+    }
+    Ok(found)
 }
 
 /// Sets the vectors of texts, by their numbers.

@@ -1,6 +1,7 @@
 //! The real binary behind real sockets: every promise that a user could hold us to.
 
 mod access;
+mod ag_ui;
 mod ai_sdk;
 mod approvals;
 mod backups;
@@ -10,6 +11,7 @@ mod calls;
 mod clocks;
 mod crash;
 mod durability;
+mod embeddings;
 mod faults;
 mod first_run;
 mod foreign_content;

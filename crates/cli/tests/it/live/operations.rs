@@ -11,7 +11,7 @@ use super::rest::http;
 use super::support::{Live, events};
 
 /// The figures, as `name{labels} value` lines.
-async fn figures(live: &Live, key: Option<&str>) -> (u16, String) {
+pub(super) async fn figures(live: &Live, key: Option<&str>) -> (u16, String) {
     let mut request = http().get(format!("{}/metrics", live.url));
     if let Some(key) = key {
         request = request.bearer_auth(key);
@@ -20,7 +20,7 @@ async fn figures(live: &Live, key: Option<&str>) -> (u16, String) {
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
-fn figure(text: &str, name: &str) -> Option<f64> {
+pub(super) fn figure(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 

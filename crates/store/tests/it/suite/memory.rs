@@ -1,6 +1,6 @@
 //! Blocks, notes, and what was said.
 
-use thoughtwire_proto::{AgentProfile, Event, Seq, SessionEvent};
+use thoughtwire_proto::{AgentId, AgentProfile, Event, Seq, SessionEvent};
 use thoughtwire_store::{
     BatchExtras, Block, BlockEdit, MemoryQuery, NewNote, QueryMeaning, Receipt, SearchedTexts,
     StoreError,
@@ -153,14 +153,31 @@ async fn imported_notes_are_known_again_and_lie_near_what_they_mean() {
         assert_eq!(nearest("m", 5).await, ["north"], "what is further away than most is left out");
         assert_eq!(nearest("m", 1).await, ["north"]);
         assert!(nearest("other", 5).await.is_empty());
-        let without = async || {
-            memory.without_vector(&profile.id, SearchedTexts::Notes, "m", 9).await.unwrap()
+        let without = async |after| {
+            let of = SearchedTexts::Notes;
+            memory.without_vector(&profile.id, of, "m", after, 9).await.unwrap()
         };
-        let missing = without().await;
+        let count = async |agent, model: &str| -> Vec<(AgentId, usize)> {
+            let counted = memory.count_without_vector(agent, model).await.unwrap();
+            assert!(counted.iter().all(|texts| texts.of == SearchedTexts::Notes));
+            counted.into_iter().map(|texts| (texts.agent, texts.count)).collect()
+        };
+        let missing = without(0).await;
         assert_eq!(missing.len(), 1);
+        assert!(without(missing[0].0).await.is_empty());
+        let other = agent(&store, "bob").await;
+        memory.add_notes(&other.id, vec![note("west")], u64::MAX, None).await.unwrap();
+        assert_eq!(count(Some(&profile.id), "m").await, [(profile.id.clone(), 1)]);
+        assert_eq!(count(Some(&profile.id), "other").await, [(profile.id.clone(), 3)]);
+        let mut all = count(None, "m").await;
+        all.sort_by_key(|(agent, _)| agent.to_string());
+        let mut expected = vec![(profile.id.clone(), 1), (other.id.clone(), 1)];
+        expected.sort_by_key(|(agent, _)| agent.to_string());
+        assert_eq!(all, expected);
         let vectors = vec![(missing[0].0, vec![0.7, 0.7])];
         memory.set_vectors(&profile.id, SearchedTexts::Notes, "m", vectors).await.unwrap();
-        assert!(without().await.is_empty());
+        assert!(without(0).await.is_empty());
+        assert_eq!(count(Some(&profile.id), "m").await, []);
         assert_eq!(nearest("m", 5).await, ["east"]);
     })
     .await;
