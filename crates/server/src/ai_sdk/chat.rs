@@ -52,7 +52,7 @@ struct UiRun {
 /// Body of a request that ends an answer.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct StopRequest {
+pub(super) struct UiStopRequest {
     /// The assistant's message as the client has it. A newer answer is not ended.
     #[serde(default)]
     assistant_message: Option<StoppedMessage>,
@@ -65,7 +65,7 @@ struct StoppedMessage {
 
 /// Answer to a request that ends an answer.
 #[derive(Debug, Serialize)]
-struct StopReply {
+struct UiStopReply {
     success: bool,
 }
 
@@ -115,10 +115,10 @@ pub(super) async fn stop(
     State(rest): SharedRest,
     caller: Identity,
     path: Path<(String, String)>,
-    body: Result<Option<Json<StopRequest>>, JsonRejection>,
+    body: Result<Option<Json<UiStopRequest>>, JsonRejection>,
 ) -> AiSdkResult<Response> {
     let PathParams((agent, id)) = path?;
-    let StopRequest { assistant_message } = read(body.map(Option::unwrap_or_default))?;
+    let UiStopRequest { assistant_message } = read(body.map(Option::unwrap_or_default))?;
     let chat = UiChat::find(&rest, &caller, &agent, &id).await?;
     if let Some(session) = chat.session().await? {
         let stored = rest.own(&caller.user, &session).await?;
@@ -138,7 +138,7 @@ pub(super) async fn stop(
             }
         }
     }
-    Ok(Json(StopReply { success: true }).into_response())
+    Ok(Json(UiStopReply { success: true }).into_response())
 }
 
 impl<'a> UiChat<'a> {
