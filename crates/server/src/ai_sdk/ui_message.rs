@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use thoughtwire_proto::{CallId, Seq, SessionId, ToolDeclaration};
+use thoughtwire_proto::{CallId, Refusal, RefusalCode, Seq, SessionId, ToolDeclaration};
 
 use super::ids;
 use super::{AiSdkRefusal, AiSdkResult};
@@ -189,7 +189,12 @@ impl UiMessage {
                 }
             }
         }
-        Ok(texts.join("\n"))
+        let text = texts.join("\n");
+        // Before a session is opened for it.
+        if text.trim().is_empty() {
+            return Err(Refusal::new(RefusalCode::EmptyText, "the message has no text").into());
+        }
+        Ok(text)
     }
 
     /// The answers in an assistant message, to calls of its newest turn.
