@@ -8,7 +8,7 @@ use axum::response::sse::Event as SseEvent;
 use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
-use thoughtwire_hub::ThreadSeed;
+use thoughtwire_hub::{ThreadSeed, check_tool};
 use thoughtwire_proto::{
     AgentProfile, ApprovalAbout, Event, InputEvent, OpenCall, Record, Refusal, RefusalCode, Seq,
     SessionCommand, SessionId, State as SessionState, ToolDeclaration, TurnEvent,
@@ -79,6 +79,7 @@ pub(super) async fn send(
     let PathParams(agent) = agent?;
     let mut request = read(body)?;
     let tools = request.take_tools();
+    tools.0.iter().try_for_each(check_tool)?;
     let id = request.id.clone();
     let task = request.task()?;
     let chat = UiChat::find(&rest, &caller, &agent, &id).await?;
