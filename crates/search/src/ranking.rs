@@ -196,7 +196,7 @@ impl WordScores {
             let is_better =
                 best.len() < limit || best.last().is_some_and(|(least, _)| all > *least);
             if is_better {
-                // Of equal ones, the first text.
+                // The first of equal ones.
                 let place = best.partition_point(|(score, other)| {
                     *score > all || (*score == all && *other < at)
                 });
