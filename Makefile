@@ -116,7 +116,7 @@ $(BENCH_DEPS)/better-sse-%: | $(BENCH_DEPS)/socket.io-4.8.4
 	touch $@
 
 # The third-party clients and servers that the tests talk to, below $(DEPS).
-test-deps: $(DEPS)/websockets-12.0 $(DEPS)/pyyaml-6.0.4 $(DEPS)/pymemgpt-0.2.5 $(DEPS)/pymemgpt-0.2.11 $(DEPS)/aimock-1.43.0 $(DEPS)/server-everything-2026.8.31 $(DEPS)/openai-3.57.0 $(DEPS)/openai-js-7.59.0
+test-deps: $(DEPS)/websockets-12.0 $(DEPS)/pyyaml-6.0.4 $(DEPS)/pymemgpt-0.2.5 $(DEPS)/pymemgpt-0.2.11 $(DEPS)/aimock-1.43.0 $(DEPS)/server-everything-2026.8.31 $(DEPS)/openai-3.57.0 $(DEPS)/openai-js-7.59.0 $(DEPS)/ag-ui-1.0.0
 
 $(DEPS)/venv:
 	@command -v $(PYTHON) >/dev/null || { echo "The tests need Python 3 with venv: install it, or say PYTHON=…"; exit 1; }
@@ -144,6 +144,13 @@ $(DEPS)/openai-js-%:
 	mkdir -p $(DEPS)
 	npm install --silent --no-audit --no-fund --prefix $(DEPS) openai@$*
 	touch $@
+
+# Client of the AG-UI endpoint.
+$(DEPS)/ag-ui-%:
+	@command -v npm >/dev/null || { echo "The tests need Node.js with npm: install it, and run this again."; exit 1; }
+	mkdir -p $@.part
+	npm install --silent --no-audit --no-fund --prefix $@.part @ag-ui/client@$*
+	mv $@.part $@
 
 $(DEPS)/aimock-%:
 	@command -v npm >/dev/null || { echo "The tests need Node.js with npm: install it, and run this again."; exit 1; }

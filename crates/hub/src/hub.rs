@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, ApprovalAbout, Attached, CallId, CommandId, ItemId, OpenCall, PeerRef,
+    AgentProfile, AgentSpec, ApprovalAbout, Attached, CallId, CommandId, OpenCall, PeerRef,
     Refusal, RefusalCode, SessionCommand, SessionId, SessionReply, Start, Timestamp,
     ToolDeclaration, UserId, Verdict, check_name,
 };
@@ -298,20 +298,6 @@ impl Hub {
         let mail = SessionMail::Request { caller: self.asking(user), request };
         self.sessions.deliver(session, mail).await;
         answer.await.map_err(|_| task_ended())?.map(drop)
-    }
-
-    /// The input that a command of a session has sent; `None` if no command has this id.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn input_sent(
-        &self,
-        user: &UserId,
-        session: &SessionId,
-        id: &CommandId,
-    ) -> Result<Option<ItemId>, Refusal> {
-        let receipt = self.store().logs().receipt(user, session, id).await?;
-        Ok(receipt.as_ref().and_then(receipts::input_of))
     }
 
     /// The call of a session whose approval has waited longest, of those that a verdict can answer.

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 use thoughtwire_proto::RefusalCode;
 
+use crate::ag_ui::{self, AgUiRefusal};
 use crate::body::Late;
 use crate::cors;
 use crate::guard::Surface;
@@ -31,6 +32,9 @@ pub(crate) async fn front(
     let mut response = match guard.admit(&request, surface) {
         Err(refusal) if openai::is_path(request.uri().path()) => {
             OpenAiRefusal::from(refusal).into_response()
+        }
+        Err(refusal) if ag_ui::is_path(request.uri().path()) => {
+            AgUiRefusal::from(refusal).into_response()
         }
         Err(refusal) => RestRefusal(refusal).into_response(),
         Ok(()) if reader.is_some() && cors::is_preflight(request.method(), request.headers()) => {

@@ -15,6 +15,7 @@
 //! It does not interpret frames: the dialects' machines in `thoughtwire-proto` do.
 
 mod access;
+mod ag_ui;
 mod at_rest;
 mod base_path;
 mod body;

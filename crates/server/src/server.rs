@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Jwt};
+use crate::ag_ui;
 use crate::cluster::cluster;
 use crate::config::{Auth, Config, ServerLimits};
 use crate::connection_permits::ConnectionPermits;
@@ -400,6 +401,7 @@ fn routes(shared: ConnectionState, archive: Archive) -> Router {
         .merge(page::assets())
         .fallback(not_found)
         .with_state(shared.clone())
+        .merge(ag_ui::router(Arc::clone(&rest)))
         .merge(openai::router(Arc::clone(&rest)))
         .merge(router(rest))
         .layer(DefaultBodyLimit::max(limit))

@@ -17,7 +17,7 @@ pub(crate) enum BenchWire {
 
 /// A session as its protocol names it: a session's id, an agent's name or a chat's id.
 #[derive(Debug, Clone)]
-pub(crate) struct SessionName(pub(crate) String);
+pub(crate) struct BenchSessionName(pub(crate) String);
 
 /// The position at which a reader resumes after its connection broke.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ impl BenchWire {
     /// its own Sparky session, and therefore its own confirmed position.
     pub(crate) fn greeting(
         &self,
-        place: &SessionName,
+        place: &BenchSessionName,
         known_as: Option<&str>,
         cursor: Option<&ResumePoint>,
     ) -> Vec<String> {
@@ -99,7 +99,7 @@ impl BenchWire {
     }
 
     /// The frame of an input.
-    pub(crate) fn input(&self, place: &SessionName, number: u64) -> String {
+    pub(crate) fn input(&self, place: &BenchSessionName, number: u64) -> String {
         match self {
             Self::Native => json!({"type": "send", "id": format!("b{number}"), "session": place.0,
                 "text": "go"})

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use thoughtwire_proto::AgentSpec;
 use thoughtwire_proto::rest::{AgentPatch, SessionPatch};
 
-use super::dialect::{BenchWire, SessionName};
+use super::dialect::{BenchSessionName, BenchWire};
 use super::plan::BenchPlan;
 use crate::rest::RestClient;
 
@@ -27,7 +27,7 @@ pub(crate) struct BenchFixtures {
     agents: Vec<String>,
     /// The change that restores the model of a borrowed agent.
     borrowed: Option<AgentPatch>,
-    pub(crate) sessions: Vec<SessionName>,
+    pub(crate) sessions: Vec<BenchSessionName>,
 }
 
 impl BenchFixtures {
@@ -37,7 +37,7 @@ impl BenchFixtures {
             (0..plan.sessions).map(|number| format!("{prefix}{number}")).collect::<Vec<_>>()
         };
         let Some(rest) = rest else {
-            let sessions = numbered("").into_iter().map(SessionName).collect();
+            let sessions = numbered("").into_iter().map(BenchSessionName).collect();
             return Ok(Self { rest, agents: Vec::new(), borrowed: None, sessions });
         };
         let agents = match &plan.wire {
@@ -78,7 +78,7 @@ impl BenchFixtures {
             rest: Some(rest),
             agents,
             borrowed: None,
-            sessions: sessions.into_iter().map(SessionName).collect(),
+            sessions: sessions.into_iter().map(BenchSessionName).collect(),
         };
         if matches!(plan.wire, BenchWire::Sparky) {
             fixtures.take_sparky(plan).await?;

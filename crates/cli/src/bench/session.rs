@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::dialect::SessionName;
+use super::dialect::BenchSessionName;
 use super::plan::InputLimit;
 
 /// One session of a run. Its first reader sends its inputs.
 pub(crate) struct BenchSession {
-    pub(crate) place: SessionName,
+    pub(crate) place: BenchSessionName,
     /// Number of inputs that were sent.
     pub(crate) asked: Cell<u64>,
     /// Number of turns that ended, with any outcome.
@@ -24,7 +24,7 @@ pub(crate) struct BenchSession {
 }
 
 impl BenchSession {
-    pub(crate) fn new(place: SessionName) -> Self {
+    pub(crate) fn new(place: BenchSessionName) -> Self {
         Self {
             place,
             asked: Cell::new(0),

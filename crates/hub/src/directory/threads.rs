@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    AgentProfile, CommandId, HistoryEntry, Refusal, RefusalCode, SessionId, UserId,
+    AgentProfile, CommandId, HistoryEntry, ItemId, Refusal, RefusalCode, SessionId, UserId,
 };
 use thoughtwire_session::IdempotencyKey;
 
@@ -87,6 +87,21 @@ impl Threads {
             }
         }
         Ok(None)
+    }
+
+    /// The input that a command of a session has sent; `None` if no command has this id.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn input_sent(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        id: &CommandId,
+    ) -> Result<Option<ItemId>, Refusal> {
+        let Self(directory) = self;
+        let receipt = directory.shared.store.logs().receipt(user, session, id).await?;
+        Ok(receipt.as_ref().and_then(receipts::input_of))
     }
 
     /// Opens a session, once for each `id`. With `keep_idle` it is deleted once it had no new

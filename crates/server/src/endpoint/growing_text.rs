@@ -44,7 +44,7 @@ impl GrowingText {
     ) -> Option<String> {
         match &mut self.open {
             Some((open, sent)) if open == item => {
-                let new = text.get(common(sent, text)..).unwrap_or_default().to_owned();
+                let new = text.get(common_bytes(sent, text)..).unwrap_or_default().to_owned();
                 text.clone_into(sent);
                 Some(new)
             }
@@ -62,7 +62,7 @@ impl GrowingText {
         continues: Option<&ItemId>,
     ) -> Option<String> {
         let new = match self.open.take_if(|(open, _)| open == item) {
-            Some((_, sent)) => text.get(common(&sent, text)..).unwrap_or_default().to_owned(),
+            Some((_, sent)) => text.get(common_bytes(&sent, text)..).unwrap_or_default().to_owned(),
             None => {
                 let open = self.open.take();
                 let new = self.begin(item, text, continues);
@@ -94,7 +94,7 @@ impl GrowingText {
 }
 
 /// Number of bytes that two texts have in common at their beginning, in whole characters.
-fn common(one: &str, other: &str) -> usize {
+pub(crate) fn common_bytes(one: &str, other: &str) -> usize {
     let pairs = one.chars().zip(other.chars());
     pairs.take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
 }

@@ -1,5 +1,6 @@
 //! Inputs and tool results of a request, and the turn that they lead to.
 
+use serde_json::Value;
 use thoughtwire_hub::command_digest;
 use thoughtwire_proto::{
     CallId, CommandId, Policy, Refusal, RefusalCode, Seq, SessionCommand, SessionId, SessionReply,
@@ -28,10 +29,14 @@ pub(crate) struct InputSender<'a> {
 pub(crate) enum CallAnswer {
     /// The client ran it, with this result.
     Returned(String),
+    /// The client ran it, with a result of any form. `text` is the result for the agent.
+    Output { text: String, content: Value },
     /// The client ran it, and it failed.
     Failed(String),
     /// Whether it may run.
     Decided(bool),
+    /// Answer to the question at a position. A call is asked about again if it was interrupted.
+    DecidedAt { asked: Seq, approved: bool },
 }
 
 impl InputSender<'_> {
@@ -93,19 +98,28 @@ impl InputSender<'_> {
     ) -> Result<Option<Seq>, Refusal> {
         let mut last = None;
         for (call, answer) in answers {
-            let id = call_answer_id(&call)?;
+            let mut id = call_answer_id(&call)?;
+            let decide = |call, approved| {
+                let decision = if approved { Verdict::Approved } else { Verdict::Denied };
+                SessionCommand::Decide { call, decision, result: None }
+            };
             let command = match answer {
                 CallAnswer::Returned(text) => {
                     let (status, content) = (ToolStatus::Success, None);
+                    SessionCommand::ToolReturn { call, status, text, content }
+                }
+                CallAnswer::Output { text, content } => {
+                    let (status, content) = (ToolStatus::Success, Some(content));
                     SessionCommand::ToolReturn { call, status, text, content }
                 }
                 CallAnswer::Failed(text) => {
                     let (status, content) = (ToolStatus::Error, None);
                     SessionCommand::ToolReturn { call, status, text, content }
                 }
-                CallAnswer::Decided(approved) => {
-                    let decision = if approved { Verdict::Approved } else { Verdict::Denied };
-                    SessionCommand::Decide { call, decision, result: None }
+                CallAnswer::Decided(approved) => decide(call, approved),
+                CallAnswer::DecidedAt { asked, approved } => {
+                    id = once_id("call_answer", &format!("{asked} {call}"))?;
+                    decide(call, approved)
                 }
             };
             match self.execute(Some(id), command).await {

@@ -18,7 +18,7 @@ mod turn_reader;
 
 pub(crate) use caller::admit_caller;
 pub(crate) use conversation::{RequestConversation, RequestMessage};
-pub(crate) use growing_text::GrowingText;
+pub(crate) use growing_text::{GrowingText, common_bytes};
 pub(crate) use input::{CallAnswer, InputSender, call_answer_id, once_id};
 pub(crate) use past::past_through;
 pub(crate) use session_locks::SessionLocks;

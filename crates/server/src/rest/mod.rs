@@ -39,8 +39,10 @@ use crate::connection_permits::{ConnectionPermit, ConnectionPermits};
 use crate::endpoint::SessionLocks;
 use crate::metrics::ServerMetrics;
 
-use reply::{Created, JsonBody, RestResult, WithCookie, read, refuse_idempotency_key};
-pub(crate) use reply::{IdempotencyHeader, PathParams, QueryParams, RestRefusal, status};
+use reply::{Created, RestResult, WithCookie, refuse_idempotency_key};
+pub(crate) use reply::{
+    IdempotencyHeader, JsonBody, PathParams, QueryParams, RestRefusal, read, status,
+};
 
 /// Largest body of an import: an agent with its history, or a batch of notes.
 const IMPORT_BYTES: usize = 256 << 20;

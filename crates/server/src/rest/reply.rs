@@ -105,10 +105,10 @@ impl<T: IntoResponse> IntoResponse for WithCookie<T> {
 }
 
 /// A JSON body, or the reason why it cannot be read. A handler unpacks it with [`read`].
-pub(super) type JsonBody<T> = Result<Json<T>, JsonRejection>;
+pub(crate) type JsonBody<T> = Result<Json<T>, JsonRejection>;
 
 /// Unpacks a JSON body.
-pub(super) fn read<T>(body: JsonBody<T>) -> Result<T, RestRefusal> {
+pub(crate) fn read<T>(body: JsonBody<T>) -> Result<T, RestRefusal> {
     match body {
         Ok(Json(body)) => Ok(body),
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {

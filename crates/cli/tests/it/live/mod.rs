@@ -1,6 +1,7 @@
 //! The real binary behind real sockets: every promise that a user could hold us to.
 
 mod access;
+mod ag_ui;
 mod approvals;
 mod backups;
 mod bad_input;
