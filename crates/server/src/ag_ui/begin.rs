@@ -94,6 +94,12 @@ impl RunBeginning<'_> {
             return Err(Refusal::new(RefusalCode::Unsupported, message).into());
         }
         let (mut seed, text) = conversation.into_seed();
+        if text.trim().is_empty() {
+            return Err(Refusal::new(RefusalCode::EmptyText, "the user's message is empty").into());
+        }
+        if let Some(stored) = &stored {
+            self.abandon_calls(stored, &copy).await?;
+        }
         seed.instructions = self.instructions(&seed);
         let session = opener.open(name, seed).await?;
         let id = run_id(&self.input.run_id)?;
@@ -256,6 +262,26 @@ impl RunBeginning<'_> {
             "a call of the thread waits for approval; answer it with `resume`, or connect to the \
              thread to learn which one it is",
         ))
+    }
+
+    /// Returns calls that the client was to run, and goes on without, as failed. Otherwise the new
+    /// input would wait behind them.
+    async fn abandon_calls(&self, stored: &StoredSession, copy: &ClientCopy) -> AgUiResult<()> {
+        let Some(turn) = stored.state.turn().filter(|turn| turn.is_parked()) else {
+            return Ok(());
+        };
+        let before = Seq(turn.asked.0.saturating_sub(1));
+        let is_left = |call: &CallId| copy.has_call(&ids::call(before, call));
+        let left = turn.calls.iter().filter(|open| open.awaited.is_some() && is_left(&open.call));
+        let failed = CallAnswer::Failed("the client went on without running it".to_owned());
+        let answers: Vec<_> = left.map(|open| (open.call.clone(), failed.clone())).collect();
+        if !answers.is_empty() {
+            let sender = self.sender(stored.id.clone());
+            // A request whose tools are refused changes nothing.
+            let _reader = sender.attach(None).await?;
+            sender.answer(answers).await?;
+        }
+        Ok(())
     }
 }
 

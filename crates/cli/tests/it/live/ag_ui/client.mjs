@@ -265,6 +265,15 @@ const scenarios = {
     const turns = (await log(session)).filter(({ kind }) => kind === "turn_started");
     assert.equal(turns.length, inputs.length - 1);
 
+    // A client that goes on without a result has left the call.
+    say(agent, 'use open_door {"side": "back"}');
+    await run(agent, { tools: [DOOR] });
+    say(agent, "say: never mind");
+    await run(agent, { tools: [DOOR] });
+    assert.equal(last(agent).content, "never mind");
+    const left = (await log(session)).filter(({ kind }) => kind === "tool_returned").at(-1);
+    assert.deepEqual([left.status, left.text], ["error", "the client went on without running it"]);
+
     // A result of a call that this server does not know is told in words.
     const foreign = client("ada", {
       threadId: "elsewhere",
