@@ -116,7 +116,7 @@ $(BENCH_DEPS)/better-sse-%: | $(BENCH_DEPS)/socket.io-4.8.4
 	touch $@
 
 # The third-party clients and servers that the tests talk to, below $(DEPS).
-test-deps: $(DEPS)/websockets-12.0 $(DEPS)/pyyaml-6.0.4 $(DEPS)/pymemgpt-0.2.5 $(DEPS)/pymemgpt-0.2.11 $(DEPS)/aimock-1.43.0 $(DEPS)/server-everything-2026.8.31 $(DEPS)/openai-3.57.0 $(DEPS)/openai-js-7.59.0 $(DEPS)/ag-ui-1.0.0
+test-deps: $(DEPS)/websockets-12.0 $(DEPS)/pyyaml-6.0.4 $(DEPS)/pymemgpt-0.2.5 $(DEPS)/pymemgpt-0.2.11 $(DEPS)/aimock-1.43.0 $(DEPS)/server-everything-2026.8.31 $(DEPS)/openai-3.57.0 $(DEPS)/openai-js-7.59.0 $(DEPS)/ag-ui-1.0.0 $(DEPS)/ai-sdk-7.0.173
 
 $(DEPS)/venv:
 	@command -v $(PYTHON) >/dev/null || { echo "The tests need Python 3 with venv: install it, or say PYTHON=…"; exit 1; }
@@ -150,6 +150,13 @@ $(DEPS)/ag-ui-%:
 	@command -v npm >/dev/null || { echo "The tests need Node.js with npm: install it, and run this again."; exit 1; }
 	mkdir -p $@.part
 	npm install --silent --no-audit --no-fund --prefix $@.part @ag-ui/client@$*
+	mv $@.part $@
+
+# Clients of the AI SDK endpoint, and what runs a page of theirs in Chromium.
+$(DEPS)/ai-sdk-%:
+	@command -v npm >/dev/null || { echo "The tests need Node.js with npm: install it, and run this again."; exit 1; }
+	mkdir -p $@.part
+	npm install --silent --no-audit --no-fund --prefix $@.part ai@$* @ai-sdk/react@4.0.177 react@19.3.1 react-dom@19.3.1 esbuild@0.28.2 playwright-core@1.64.1
 	mv $@.part $@
 
 $(DEPS)/aimock-%:

@@ -22,7 +22,7 @@ const NEAR_MEANING: [f32; 2] = [0.4, 0.2];
 /// Largest weight of a standard deviation of meaning, where the best text by words counts 1.
 const MEANING_WEIGHT: f32 = 0.2;
 /// Measured quality of a model below which it does not count, and above which it counts fully.
-const QUALITY: (f32, f32) = (0.27, 0.34);
+const QUALITY: (f32, f32) = (0.28, 0.34);
 /// Number of the best texts by words that the meaning must agree with, and the mean number of
 /// standard deviations below which it does not count, and above which it counts fully.
 const AGREEMENT: (usize, f32, f32) = (5, 0.8, 1.6);
@@ -196,7 +196,7 @@ impl WordScores {
             let is_better =
                 best.len() < limit || best.last().is_some_and(|(least, _)| all > *least);
             if is_better {
-                // Of equal ones, the first text.
+                // The first of equal ones.
                 let place = best.partition_point(|(score, other)| {
                     *score > all || (*score == all && *other < at)
                 });

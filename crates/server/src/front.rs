@@ -9,6 +9,7 @@ use serde_json::json;
 use thoughtwire_proto::RefusalCode;
 
 use crate::ag_ui::{self, AgUiRefusal};
+use crate::ai_sdk::{self, AiSdkRefusal};
 use crate::body::Late;
 use crate::cors;
 use crate::guard::Surface;
@@ -35,6 +36,9 @@ pub(crate) async fn front(
         }
         Err(refusal) if ag_ui::is_path(request.uri().path()) => {
             AgUiRefusal::from(refusal).into_response()
+        }
+        Err(refusal) if ai_sdk::is_path(request.uri().path()) => {
+            AiSdkRefusal::from(refusal).into_response()
         }
         Err(refusal) => RestRefusal(refusal).into_response(),
         Ok(()) if reader.is_some() && cors::is_preflight(request.method(), request.headers()) => {

@@ -16,6 +16,7 @@
 
 mod access;
 mod ag_ui;
+mod ai_sdk;
 mod at_rest;
 mod base_path;
 mod body;

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Jwt};
 use crate::ag_ui;
+use crate::ai_sdk;
 use crate::cluster::cluster;
 use crate::config::{Auth, Config, ServerLimits};
 use crate::connection_permits::ConnectionPermits;
@@ -402,6 +403,7 @@ fn routes(shared: ConnectionState, archive: Archive) -> Router {
         .fallback(not_found)
         .with_state(shared.clone())
         .merge(ag_ui::router(Arc::clone(&rest)))
+        .merge(ai_sdk::router(Arc::clone(&rest)))
         .merge(openai::router(Arc::clone(&rest)))
         .merge(router(rest))
         .layer(DefaultBodyLimit::max(limit))

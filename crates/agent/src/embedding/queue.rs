@@ -34,7 +34,7 @@ struct QueueShared {
     task: OnceLock<AbortOnDropHandle<()>>,
 }
 
-/// What the queue and its task share.
+/// The part that the queue and its task share.
 #[derive(Clone)]
 struct EmbeddingWorker {
     schedule: Arc<Mutex<EmbeddingSchedule>>,

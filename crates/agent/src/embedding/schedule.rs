@@ -23,7 +23,7 @@ pub(super) type AgentTexts = (AgentId, SearchedTexts);
 #[derive(Default)]
 pub(super) struct EmbeddingSchedule {
     order: VecDeque<AgentTexts>,
-    entries: HashMap<AgentTexts, Entry>,
+    entries: HashMap<AgentTexts, QueueEntry>,
     /// Agents whose texts all had a vector.
     done: HashMap<AgentTexts, DoneTexts>,
     /// Number of texts of all entries.
@@ -31,7 +31,7 @@ pub(super) struct EmbeddingSchedule {
 }
 
 #[derive(Default)]
-struct Entry {
+struct QueueEntry {
     /// Number of the last text that has its vector.
     after: i64,
     /// Number of texts that wait, as far as they were counted.
@@ -90,14 +90,14 @@ impl EmbeddingSchedule {
             return;
         }
         let entry = match self.done.get(&key) {
-            Some(done) => Entry {
+            Some(done) => QueueEntry {
                 after: done.last - OVERLAP,
                 looked_at_all: done.looked_at_all,
-                ..Entry::default()
+                ..QueueEntry::default()
             },
-            None => Entry { looked_at_all: Some(now), ..Entry::default() },
+            None => QueueEntry { looked_at_all: Some(now), ..QueueEntry::default() },
         };
-        self.insert(key, Entry { waiting: count, ..entry });
+        self.insert(key, QueueEntry { waiting: count, ..entry });
     }
 
     /// Adds texts that may have any number, unless all were looked at not long ago.
@@ -108,11 +108,12 @@ impl EmbeddingSchedule {
             return;
         }
         self.waiting += count;
-        let entry = Entry { waiting: count, looked_at_all: Some(now), ..Entry::default() };
+        let entry =
+            QueueEntry { waiting: count, looked_at_all: Some(now), ..QueueEntry::default() };
         self.insert(key, entry);
     }
 
-    fn insert(&mut self, key: AgentTexts, entry: Entry) {
+    fn insert(&mut self, key: AgentTexts, entry: QueueEntry) {
         self.order.push_back(key.clone());
         self.entries.insert(key, entry);
     }
@@ -132,7 +133,7 @@ impl EmbeddingSchedule {
         };
         let Some(entry) = self.entries.get_mut(&key) else { return Work::None };
         entry.is_added_to = false;
-        let Entry { after, waiting, failures, .. } = *entry;
+        let QueueEntry { after, waiting, failures, .. } = *entry;
         Work::Now(QueuedTexts { key, after, waiting, failures })
     }
 

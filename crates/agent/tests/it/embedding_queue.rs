@@ -1,4 +1,4 @@
-//! Vectors made in the background: at the start, after failures, and anew for another model.
+//! Vectors made in the background: at the start, after failures, and again for another model.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,7 @@ async fn found(archive: &Archive, agent: &AgentId, text: &str) -> Vec<(String, f
 }
 
 #[tokio::test]
-async fn texts_of_a_time_without_the_model_are_embedded_at_the_start_and_anew_for_another() {
+async fn texts_of_a_time_without_the_model_are_embedded_at_the_start_and_again_for_another() {
     let server = EmbeddingServer::start().await;
     let harness = AgentHarness::new(options("offline")).await;
     let (tess, session) = harness.agent("tess", Style::Native).await;
@@ -71,7 +71,7 @@ async fn texts_of_a_time_without_the_model_are_embedded_at_the_start_and_anew_fo
     let hits = found(&first, &tess, "beverage").await;
     assert_eq!(hits.first().map(|(text, _)| text.as_str()), Some("She likes tea"));
     assert!(hits[0].1 > 0.0, "{hits:?}");
-    // Of several nodes one does it. This one did it a moment ago, and there is nothing to do.
+    // This node did it a moment ago, and there is nothing to do.
     assert_eq!(first.embed_missing().await.unwrap(), 0);
 
     let second = archive(&harness, embedder(&server, "second"));

@@ -10,7 +10,7 @@ use super::terminal::{ChatProcess, PATIENCE, ServerProcess};
 
 /// An MCP server whose tool `pay` writes each sum into a file, and returns from the second call
 /// with a sum on.
-const PAYMENTS: &str = r#"
+pub(crate) const PAYMENTS: &str = r#"
 import json, os, sys
 def result(asked):
     if asked["method"] == "initialize":

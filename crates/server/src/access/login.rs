@@ -52,8 +52,8 @@ impl Signer {
         }
     }
 
-    fn identity(&mut self, caller: Caller, keyring: &Keyring) -> Result<Identity, Refusal> {
-        let Caller { user, scopes, key, until } = caller;
+    fn identity(&mut self, caller: KnownCaller, keyring: &Keyring) -> Result<Identity, Refusal> {
+        let KnownCaller { user, scopes, key, until } = caller;
         let Some(id) = key else {
             let revoked = self.logins.entry(None).or_default().clone();
             return Ok(Identity { user, scopes, key: None, until, revoked });
@@ -70,7 +70,7 @@ impl Signer {
 
 /// A caller as it was known before. Its key may have been revoked since.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Caller {
+pub(super) struct KnownCaller {
     user: UserId,
     scopes: Vec<Scope>,
     key: Option<KeyId>,
@@ -78,7 +78,7 @@ pub(super) struct Caller {
     until: Option<Timestamp>,
 }
 
-impl From<&Identity> for Caller {
+impl From<&Identity> for KnownCaller {
     fn from(identity: &Identity) -> Self {
         let Identity { user, scopes, key, until, .. } = identity.clone();
         Self { user, scopes, key, until }
@@ -173,11 +173,15 @@ impl Login {
         }
         let until = Some(Timestamp::from_millis(until.saturating_sub(self.clock.ahead_ms())));
         let CookieClaims { sub: user, scopes, key, .. } = claims;
-        signer.identity(Caller { user, scopes, key, until }, keyring)
+        signer.identity(KnownCaller { user, scopes, key, until }, keyring)
     }
 
     /// Returns the identity of a caller that was known before, as a login of it would.
-    pub(super) fn recall(&self, caller: Caller, keyring: &Keyring) -> Result<Identity, Refusal> {
+    pub(super) fn recall(
+        &self,
+        caller: KnownCaller,
+        keyring: &Keyring,
+    ) -> Result<Identity, Refusal> {
         self.signer.lock().identity(caller, keyring)
     }
 }

@@ -1,8 +1,8 @@
 //! Tickets: credentials for one connection that expire soon, so a URL may contain them.
 //!
 //! The store keeps them until they are used, so that each node of a cluster takes the tickets of
-//! all. A ticket is worth what a login of its caller is: it ends with the caller's key, and with the
-//! secret of the logins.
+//! all. Like a login, a ticket and its connection end with the caller's key, and with the secret of
+//! the logins.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use thoughtwire_proto::{Refusal, RefusalCode};
 use thoughtwire_store::{NewTicket, Store};
 
 use super::keyring::digest;
-use super::login::Caller;
+use super::login::KnownCaller;
 use super::{Identity, Keyring, Login, random, unauthorized};
 
 /// Life of a ticket.
@@ -35,7 +35,8 @@ impl Tickets {
         let ticket = random()?;
         let new = NewTicket {
             digest: digest(&ticket),
-            bearer: serde_json::to_string(&Caller::from(caller)).map_err(unreadable)?,
+            bearer: serde_json::to_string(&KnownCaller::from(caller))
+                .map_err(|error| unreadable(&error))?,
             lasts: TICKET_LASTS,
         };
         if !self.0.keys().add_ticket(new, MOST).await? {
@@ -60,7 +61,7 @@ impl Tickets {
         let bearer = self.0.keys().take_ticket(digest(ticket)).await?.ok_or_else(|| {
             unauthorized("the ticket is unknown, was used or is older than 30 seconds")
         })?;
-        let caller = || serde_json::from_str(&bearer).map_err(unreadable);
+        let caller = || serde_json::from_str(&bearer).map_err(|error| unreadable(&error));
         if let Ok(identity) = login.recall(caller()?, keyring) {
             return Ok(identity);
         }
@@ -70,6 +71,6 @@ impl Tickets {
     }
 }
 
-fn unreadable(error: serde_json::Error) -> Refusal {
+fn unreadable(error: &serde_json::Error) -> Refusal {
     Refusal::new(RefusalCode::Internal, format!("the ticket's caller: {error}"))
 }

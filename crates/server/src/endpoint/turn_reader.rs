@@ -37,7 +37,9 @@ pub(crate) struct OpenToolCall {
     pub(crate) name: String,
     pub(crate) args: Map<String, Value>,
     /// Whether the request's client is asked to run it.
-    is_awaited: bool,
+    pub(crate) is_awaited: bool,
+    /// Whether it waits for the owner's approval.
+    is_asked: bool,
 }
 
 /// One step of the turn.
@@ -53,6 +55,7 @@ pub(crate) enum TurnStep {
     /// Nothing more is there at the moment.
     Quiet,
     /// Every open call waits for the request's client, so the request is answered. Nothing follows.
+    /// See [`TurnReader::ending_at_questions`].
     Waits(Vec<OpenToolCall>),
     /// The turn ended. Nothing follows.
     Ended {
@@ -78,6 +81,10 @@ pub(crate) struct TurnReader {
     held: Option<Arc<TailEntry>>,
     /// Position of the last record of the log that was read.
     seen: Seq,
+    /// Position up to which nothing ends the request but the turn's end.
+    ends_after: Seq,
+    /// Whether calls that wait for approval end the request, as those of its client do.
+    ends_at_questions: bool,
     was_quiet: bool,
 }
 
@@ -115,8 +122,19 @@ impl TurnReader {
             calls: Vec::new(),
             held: None,
             seen: place.before,
+            ends_after: place.shown_after,
+            ends_at_questions: false,
             was_quiet: false,
         })
+    }
+
+    /// Ends the request as well when all open calls wait for the owner's approval or for the
+    /// request's client. Calls that were answered up to `answered`, or before the reader attached,
+    /// do not end it.
+    pub(crate) fn ending_at_questions(mut self, answered: Seq) -> Self {
+        self.ends_at_questions = true;
+        self.ends_after = self.reader.head().max(answered);
+        self
     }
 
     pub(crate) fn session(&self) -> &SessionId {
@@ -240,13 +258,16 @@ impl TurnReader {
         match event {
             Event::Turn(TurnEvent::ToolCalled { call, name, args }) => {
                 let (call, name, args) = (call.clone(), name.clone(), args.clone());
-                self.calls.push(OpenToolCall { call, name, args, is_awaited: false });
+                let (is_awaited, is_asked) = (false, false);
+                self.calls.push(OpenToolCall { call, name, args, is_awaited, is_asked });
             }
             Event::Turn(TurnEvent::ToolAwaited { call, .. }) => {
                 if let Some(open) = self.calls.iter_mut().find(|open| open.call == *call) {
                     open.is_awaited = self.tools.has(&open.name);
                 }
             }
+            Event::Turn(TurnEvent::ApprovalAsked { call, .. }) => self.note_question(call, true),
+            Event::Turn(TurnEvent::ApprovalSettled { call, .. }) => self.note_question(call, false),
             Event::Turn(TurnEvent::ToolReturned { call, .. }) => {
                 self.calls.retain(|open| open.call != *call);
             }
@@ -254,16 +275,30 @@ impl TurnReader {
         }
     }
 
-    /// The end of the request, if nothing happens until its client has run the open calls.
+    fn note_question(&mut self, call: &CallId, is_asked: bool) {
+        if let Some(open) = self.calls.iter_mut().find(|open| open.call == *call) {
+            open.is_asked = is_asked;
+        }
+    }
+
+    /// The end of the request, if nothing happens until its client has answered the open calls.
     fn waits_for_client(&self) -> Option<TurnStep> {
-        let is_due = self.seen >= self.place.shown_after
-            && !self.calls.is_empty()
-            && self.calls.iter().all(|open| open.is_awaited);
+        let waits =
+            |open: &OpenToolCall| open.is_awaited || (self.ends_at_questions && open.is_asked);
+        let is_due =
+            self.seen >= self.ends_after && !self.calls.is_empty() && self.calls.iter().all(waits);
         is_due.then(|| TurnStep::Waits(self.calls.clone()))
     }
 }
 
-/// Whether a record tells of a call that is made, or of one that a client is asked to run.
+/// Whether a record tells of a call that is made, or of one about which somebody is asked.
 fn is_announcement(event: &Event) -> bool {
-    matches!(event, Event::Turn(TurnEvent::ToolCalled { .. } | TurnEvent::ToolAwaited { .. }))
+    matches!(
+        event,
+        Event::Turn(
+            TurnEvent::ToolCalled { .. }
+                | TurnEvent::ToolAwaited { .. }
+                | TurnEvent::ApprovalAsked { .. }
+        )
+    )
 }

@@ -54,8 +54,8 @@ where
 /// Runs jobs in one transaction, each under its own savepoint, so that one that fails aborts only
 /// itself. False when the fence does not hold.
 ///
-/// What brackets a job is sent together with a statement: each wait for the database counts, since
-/// all writes of the node stand behind it.
+/// Savepoints are sent together with the first statement of their job: all writes of the node wait
+/// for each answer of the database.
 pub(super) async fn run_all(
     sql: &Client,
     fence: Fence,

@@ -148,7 +148,7 @@ async fn a_hit_says_whether_words_meaning_or_neighbours_found_it() {
     assert!(meaning.trim().starts_with("words 0, meaning "), "{ran:?}");
     assert!(meaning.ends_with("neighbours 0") && !meaning.contains("meaning 0"), "{ran:?}");
 
-    // What is said is embedded and found by meaning, too.
+    // Messages are embedded and found by meaning as well.
     let (mut client, session) = live.agent("bob", "offline").await;
     client.attach(&session, None).await;
     for text in ["I came by tram", "It is late", "Good night"] {

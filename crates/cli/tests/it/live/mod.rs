@@ -2,6 +2,7 @@
 
 mod access;
 mod ag_ui;
+mod ai_sdk;
 mod approvals;
 mod backups;
 mod bad_input;
