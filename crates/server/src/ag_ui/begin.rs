@@ -58,6 +58,13 @@ impl RunBeginning<'_> {
         let SortedMessages { copy, messages, results, other_part } =
             SortedMessages::new(&self.input.messages)?;
         let conversation = RequestConversation::new(messages);
+        if let Some(kind) = other_part {
+            let message = format!(
+                "a part of the type {kind:?} cannot be taken yet: this server stores no images, \
+                 sound or files; send text"
+            );
+            return Err(Refusal::new(RefusalCode::Unsupported, message).into());
+        }
         let opener = self.opener();
         let session = opener.find(&name).await?;
         let stored = match &session {
@@ -82,13 +89,6 @@ impl RunBeginning<'_> {
             self.refuse_before_interrupt(stored).await?;
         } else if let Some(entry) = self.input.resume().first() {
             return Err(no_interrupt(&entry.interrupt_id));
-        }
-        if let Some(kind) = other_part {
-            let message = format!(
-                "a part of the type {kind:?} cannot be taken yet: this server stores no images, \
-                 sound or files; send text"
-            );
-            return Err(Refusal::new(RefusalCode::Unsupported, message).into());
         }
         if !conversation.has_news() {
             return Err(no_news(&conversation));

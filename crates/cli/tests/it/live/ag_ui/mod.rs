@@ -253,7 +253,10 @@ async fn endless(live: &Live, key: &str) -> reqwest::Response {
 
 #[tokio::test]
 async fn a_run_ends_with_its_key_and_says_so() {
-    let guarded = Guarded::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.toml");
+    std::fs::write(&config, "load_models = true\n").unwrap();
+    let guarded = Guarded::with(&["--config", &config.display().to_string()]).await;
     let (id, key) = guarded.key("ada", &["chat", "agents"]).await;
     let draft = json!({"name": "endless", "model": ENDLESS});
     let (status, made) = guarded.call(&key, "POST", "/v1/agents", Some(draft)).await;
