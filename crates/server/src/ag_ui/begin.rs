@@ -31,7 +31,7 @@ pub(super) struct RunBeginning<'a> {
 }
 
 /// A turn that a run follows.
-pub(super) struct FollowedTurn {
+pub(super) struct FollowedRun {
     pub(super) session: SessionId,
     pub(super) reader: TurnReader,
     /// Position before that of the turn's input.
@@ -52,12 +52,19 @@ struct TurnAnswers {
 
 impl RunBeginning<'_> {
     /// Starts the turn of what is new, or goes on with the one that the client has left.
-    pub(super) async fn begin(self) -> AgUiResult<FollowedTurn> {
+    pub(super) async fn begin(self) -> AgUiResult<FollowedRun> {
         let name = thread_name(&self.input.thread_id)?;
         run_id(&self.input.run_id)?;
         let SortedMessages { copy, messages, results, other_part } =
             SortedMessages::new(&self.input.messages)?;
         let conversation = RequestConversation::new(messages);
+        if let Some(kind) = other_part {
+            let message = format!(
+                "a part of the type {kind:?} cannot be taken yet: this server stores no images, \
+                 sound or files; send text"
+            );
+            return Err(Refusal::new(RefusalCode::Unsupported, message).into());
+        }
         let opener = self.opener();
         let session = opener.find(&name).await?;
         let stored = match &session {
@@ -70,33 +77,23 @@ impl RunBeginning<'_> {
                 match self.go_on(stored, answers, text).await? {
                     Some((reader, before, answered)) => {
                         let session = stored.id.clone();
-                        return Ok(FollowedTurn { session, reader, before, answered, copy });
+                        return Ok(FollowedRun { session, reader, before, answered, copy });
                     }
                     // The calls took too long: their results are told in words.
                     None if conversation.has_news() => {}
-                    None => return self.follow(stored, copy).await,
+                    None => return self.follow(stored, &conversation, copy).await,
                 }
             } else if !conversation.has_news() {
-                return self.follow(stored, copy).await;
+                return self.follow(stored, &conversation, copy).await;
             }
             self.refuse_before_interrupt(stored).await?;
         } else if let Some(entry) = self.input.resume().first() {
             return Err(no_interrupt(&entry.interrupt_id));
         }
         if !conversation.has_news() {
-            return Err(AgUiRefusal::bad(NO_NEWS));
-        }
-        if let Some(kind) = other_part {
-            let message = format!(
-                "a part of the type {kind:?} cannot be taken yet: this server stores no images, \
-                 sound or files; send text"
-            );
-            return Err(Refusal::new(RefusalCode::Unsupported, message).into());
+            return Err(no_news(&conversation));
         }
         let (mut seed, text) = conversation.into_seed();
-        if text.trim().is_empty() {
-            return Err(Refusal::new(RefusalCode::EmptyText, "the user's message is empty").into());
-        }
         if let Some(stored) = &stored {
             self.abandon_calls(stored, &copy).await?;
         }
@@ -104,7 +101,7 @@ impl RunBeginning<'_> {
         let session = opener.open(name, seed).await?;
         let id = run_id(&self.input.run_id)?;
         let (reader, place) = self.sender(session.clone()).send(Some(id), text).await?;
-        Ok(FollowedTurn { session, reader, before: place.before, answered: None, copy })
+        Ok(FollowedRun { session, reader, before: place.before, answered: None, copy })
     }
 
     fn opener(&self) -> SessionOpener<'_> {
@@ -219,14 +216,20 @@ impl RunBeginning<'_> {
     }
 
     /// Follows the turn of the client's last message, which it may have seen in part.
-    async fn follow(&self, stored: &StoredSession, copy: ClientCopy) -> AgUiResult<FollowedTurn> {
-        let before = copy.last_turn().ok_or_else(|| AgUiRefusal::bad(NO_NEWS))?;
+    async fn follow(
+        &self,
+        stored: &StoredSession,
+        conversation: &RequestConversation,
+        copy: ClientCopy,
+    ) -> AgUiResult<FollowedRun> {
+        let last = copy.last_turn().filter(|_| !conversation.has_blank());
+        let before = last.ok_or_else(|| no_news(conversation))?;
         self.check_place(stored, before).await?;
         let session = stored.id.clone();
         let reader = self.sender(session.clone()).attach(Some(before)).await?;
         let place = TurnPlace { before, shown_after: before };
         let reader = TurnReader::new(reader, place, no_tools())?;
-        Ok(FollowedTurn { session, reader, before, answered: None, copy })
+        Ok(FollowedRun { session, reader, before, answered: None, copy })
     }
 
     /// Checks that an input follows a position.
@@ -285,7 +288,12 @@ impl RunBeginning<'_> {
     }
 }
 
-const NO_NEWS: &str = "the last message has to be the user's, or the result of a tool";
+fn no_news(conversation: &RequestConversation) -> AgUiRefusal {
+    if conversation.has_blank() {
+        return Refusal::new(RefusalCode::EmptyText, "the user's message is empty").into();
+    }
+    AgUiRefusal::bad("the last message has to be the user's, or the result of a tool")
+}
 
 /// The id under which a run sends its input once.
 pub(super) fn run_id(run: &str) -> AgUiResult<CommandId> {

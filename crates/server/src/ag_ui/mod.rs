@@ -38,7 +38,7 @@ use crate::endpoint::{
     SessionOpener, SessionReader, TurnPlace, TurnReader, admit_caller, stream_events,
 };
 use crate::rest::{JsonBody, PathParams, RestRefusal, RestState, SharedRest, read};
-use begin::{FollowedTurn, RunBeginning, no_tools, run_id, thread_name};
+use begin::{FollowedRun, RunBeginning, no_tools, run_id, thread_name};
 use client_copy::ClientCopy;
 use encode::{RunEncoder, RunFrame};
 use event::{AgUiEvent, AgUiMetadata, PROTOCOL_VERSION, RunFacts, RunOutcome};
@@ -226,11 +226,11 @@ impl RunOpening<'_> {
     /// Adds the state to the first events, and makes the run.
     async fn follow(
         &self,
-        followed: FollowedTurn,
+        followed: FollowedRun,
         tools: HashSet<String>,
         events: &mut Vec<AgUiEvent>,
     ) -> AgUiResult<AgUiRun> {
-        let FollowedTurn { session, reader, before, answered, copy } = followed;
+        let FollowedRun { session, reader, before, answered, copy } = followed;
         // Edits up to here are in the snapshot.
         let head = self.rest.own(&self.caller.user, &session).await?.state.head();
         let state =
@@ -248,7 +248,7 @@ impl RunOpening<'_> {
         session: SessionId,
         tools: Vec<ToolDeclaration>,
         events: &mut Vec<AgUiEvent>,
-    ) -> AgUiResult<Option<FollowedTurn>> {
+    ) -> AgUiResult<Option<FollowedRun>> {
         let stored = self.rest.own(&self.caller.user, &session).await?;
         let before = stored.state.turn().map(|turn| Seq(turn.asked.0.saturating_sub(1)));
         let logs = self.rest.hub.store().logs();
@@ -262,7 +262,7 @@ impl RunOpening<'_> {
         let reader = SessionReader::attach(hub, caller, &session, Some(before), tools).await?;
         let place = TurnPlace { before, shown_after: before };
         let reader = TurnReader::new(reader, place, no_tools())?;
-        Ok(Some(FollowedTurn { session, reader, before, answered: None, copy }))
+        Ok(Some(FollowedRun { session, reader, before, answered: None, copy }))
     }
 }
 

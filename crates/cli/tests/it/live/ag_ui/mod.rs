@@ -13,6 +13,9 @@ use super::support::{Live, events, lasting_address, test_deps};
 /// The client's folder, as in the Makefile.
 const CLIENT: &str = "ag-ui-1.0.0";
 
+/// Model of an agent whose turns do not end.
+const ENDLESS: &str = "load:items=100000,bytes=40,deltas=yes,rate=20";
+
 /// Runs a module where npm's client is installed.
 fn module(text: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("node");
@@ -139,7 +142,7 @@ async fn a_question_outlives_a_kill() {
 #[tokio::test]
 async fn a_client_that_leaves_cancels_nothing_and_stop_does() {
     let live = Live::start().await;
-    live.agent("endless", "load:items=100000,bytes=40,deltas=yes,rate=20").await;
+    live.agent("endless", ENDLESS).await;
     drive(&live, "stop", &[]).await;
 }
 
@@ -231,4 +234,54 @@ async fn the_readmes_example_runs() {
     let output = module(&block, &[]).output().await.unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.contains("42"), "{printed} {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Begins a run of an endless turn. Returns its answer, of which some text was read.
+async fn endless(live: &Live, key: &str) -> reqwest::Response {
+    let said = json!([{"id": "m", "role": "user", "content": "go"}]);
+    let input = json!({"threadId": "t", "runId": "r", "messages": said});
+    let request = http().post(format!("{}/ag-ui/endless", live.url)).bearer_auth(key);
+    let request = request.header("content-type", "application/json").body(input.to_string());
+    let mut answer = request.send().await.unwrap();
+    let mut read = String::new();
+    while !read.contains("TEXT_MESSAGE_CONTENT") {
+        let chunk = answer.chunk().await.unwrap().expect("the run goes on");
+        read.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    answer
+}
+
+#[tokio::test]
+async fn a_run_ends_with_its_key_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.toml");
+    std::fs::write(&config, "load_models = true\n").unwrap();
+    let guarded = Guarded::with(&["--config", &config.display().to_string()]).await;
+    let (id, key) = guarded.key("ada", &["chat", "agents"]).await;
+    let draft = json!({"name": "endless", "model": ENDLESS});
+    let (status, made) = guarded.call(&key, "POST", "/v1/agents", Some(draft)).await;
+    assert_eq!(status, 201, "{made}");
+    let mut run = endless(&guarded.live, &key).await;
+    let (status, _) = guarded.call(&guarded.owner, "DELETE", &format!("/v1/keys/{id}"), None).await;
+    assert_eq!(status, 204);
+    let mut rest = String::new();
+    while let Some(chunk) = run.chunk().await.unwrap() {
+        rest.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    let last: Value = serde_json::from_str(rest.trim().rsplit("data: ").next().unwrap()).unwrap();
+    assert_eq!((&last["type"], &last["code"]), (&json!("RUN_ERROR"), &json!("unauthorized")));
+}
+
+#[tokio::test]
+async fn a_stop_of_the_server_breaks_the_stream_off_without_an_end() {
+    let mut live = Live::start().await;
+    live.agent("endless", ENDLESS).await;
+    let mut run = endless(&live, "none").await;
+    live.signal();
+    let mut rest = String::new();
+    while let Ok(Some(chunk)) = run.chunk().await {
+        rest.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    assert!(!rest.contains("RUN_"), "{rest}");
+    assert_eq!(live.end().await.code(), Some(0));
 }
