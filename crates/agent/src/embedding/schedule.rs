@@ -164,7 +164,7 @@ impl EmbeddingSchedule {
             self.done.insert(key.clone(), done);
             return;
         }
-        self.to_the_back(key);
+        self.move_to_back(key);
     }
 
     /// Notes a failure. The texts are tried again, from `due` on if that is given.
@@ -173,7 +173,7 @@ impl EmbeddingSchedule {
             entry.failures += 1;
             entry.due = due;
         }
-        self.to_the_back(key);
+        self.move_to_back(key);
     }
 
     /// Removes texts.
@@ -186,7 +186,7 @@ impl EmbeddingSchedule {
         }
     }
 
-    fn to_the_back(&mut self, key: &AgentTexts) {
+    fn move_to_back(&mut self, key: &AgentTexts) {
         if let Some(at) = self.order.iter().position(|known| known == key) {
             let key = self.order.remove(at);
             self.order.extend(key);
