@@ -177,8 +177,12 @@ async fn a_worker_gets_its_turn_back_through_another_node() {
     let run = program.told("run").await;
     one.kill().await;
     let mut back = OfferingProgram::offer(&three, "w", json!({})).await;
-    assert_eq!(back.turns, json!([run["turn"]]));
-    assert_eq!(back.told("run").await["resumed"], true);
+    // The answer names the turn only if the session's node has noticed the death by then; the turn
+    // comes in any case.
+    let turns = back.turns.as_array().unwrap();
+    assert!(turns.iter().all(|turn| *turn == run["turn"]), "{turns:?}");
+    let again = back.told("run").await;
+    assert_eq!((&again["turn"], &again["resumed"]), (&run["turn"], &json!(true)));
     // Its place is still taken.
     let mut second = two.native().await;
     let made = second.ask(json!({"type": "create_session", "id": "s", "agent": "bob"})).await;
