@@ -135,7 +135,7 @@ impl Turn {
     /// When the turn was ended, or the store cannot be read.
     pub async fn so_far(&self) -> Result<Vec<Record>, AgentError> {
         self.interface.committed(self.log.launched).await?;
-        let before = Seq(self.log.started.0.saturating_sub(1));
+        let before = self.log.started.previous();
         let most = usize::try_from(self.log.launched.0 - before.0).unwrap_or(usize::MAX);
         self.records_after(before, most).await
     }

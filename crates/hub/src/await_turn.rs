@@ -36,7 +36,7 @@ impl Hub {
         input: &ItemId,
     ) -> Result<AwaitedTurn, Refusal> {
         let wake = Arc::new(Notify::new());
-        let start = Start::After(Cursor { epoch: None, seq: Seq(seq.0.saturating_sub(1)) });
+        let start = Start::After(Cursor { epoch: None, seq: seq.previous() });
         let (attached, mut subscription) =
             self.attach(user, session, start, Arc::clone(&wake), Presence::Unseen).await?;
         // Retention keeps what a running turn or a queued input needs, so this turn has ended.

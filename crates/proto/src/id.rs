@@ -201,6 +201,26 @@ impl Seq {
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
+
+    /// The position before this one. [`Self::ZERO`] stays as it is.
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
+    /// Reads a position from decimal digits; `None` for anything else, also for a number with a
+    /// sign.
+    ///
+    /// ```
+    /// use thoughtwire_proto::Seq;
+    /// assert_eq!(Seq::from_digits("41"), Some(Seq(41)));
+    /// assert_eq!(Seq::from_digits("+41"), None);
+    /// ```
+    #[must_use]
+    pub fn from_digits(text: &str) -> Option<Self> {
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| is_number).map(Self)
+    }
 }
 
 impl fmt::Display for Seq {

@@ -72,6 +72,6 @@ impl LogView<'_> {
     }
 
     fn before_first(&self) -> Seq {
-        Seq(self.first.0.saturating_sub(1))
+        self.first.previous()
     }
 }

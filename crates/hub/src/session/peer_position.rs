@@ -54,7 +54,7 @@ impl SentInputs<'_> {
         let mut unended = Vec::new();
         for (seq, input) in running.into_iter().chain(queued).filter(|(seq, _)| *seq <= self.after)
         {
-            let before = Seq(seq.0.saturating_sub(1));
+            let before = seq.previous();
             let asked = self.storage.records_after(before, 1).await?;
             if asked.iter().any(|record| self.sent(record) == Some((&input, true))) {
                 unended.push(input);

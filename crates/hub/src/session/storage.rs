@@ -61,7 +61,7 @@ impl Cut {
     pub(crate) fn new(state: &State, is_settled: bool, through: Seq) -> Self {
         let turn = state.turn().into_iter().flat_map(|turn| [turn.asked, turn.started]);
         let needed = turn.chain(state.queue().iter().map(|queued| queued.seq));
-        let through = needed.map(|seq| Seq(seq.0.saturating_sub(1))).fold(through, Seq::min);
+        let through = needed.map(Seq::previous).fold(through, Seq::min);
         let is_whole = state.turn().is_none() && is_settled && through == state.head();
         if is_whole { Self::At(through) } else { Self::Within(through) }
     }
@@ -253,7 +253,7 @@ async fn read_time_spent(
     turn_within: Duration,
 ) -> Result<Duration, StoreError> {
     let Some(turn) = stored.state.turn() else { return Ok(Duration::ZERO) };
-    let (mut after, mut records) = (Seq(turn.started.0.saturating_sub(1)), Vec::new());
+    let (mut after, mut records) = (turn.started.previous(), Vec::new());
     loop {
         let page = store.logs().records_after(&stored.id, after, RECORDS_AT_ONCE).await?;
         let Some(last) = page.last() else {
@@ -273,7 +273,7 @@ async fn read_inputs(
     let open =
         stored.state.turn().map(|turn| QueuedInput { input: turn.input.clone(), seq: turn.asked });
     for queued in stored.state.queue().iter().chain(&open) {
-        let before = Seq(queued.seq.0.saturating_sub(1));
+        let before = queued.seq.previous();
         for record in store.logs().records_after(&stored.id, before, 1).await? {
             if let Event::Input(InputEvent::UserMessage { item, text, attachments, .. }) =
                 record.event

@@ -114,7 +114,7 @@ impl Briefing<'_> {
             (_, _) => false,
         });
         records.extend(new);
-        Ok((Some(Seq(begin.0.saturating_sub(1))), records))
+        Ok((Some(begin.previous()), records))
     }
 
     /// Number of records at the beginning that the worker knows.

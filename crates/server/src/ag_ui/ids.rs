@@ -10,9 +10,7 @@ const PREFIX: &str = "tw-";
 /// `None` if the client has made the id.
 fn read(id: &str) -> Option<(Seq, &str)> {
     let (before, inner) = id.strip_prefix(PREFIX)?.split_once('-')?;
-    let is_number = !before.is_empty() && before.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then_some(())?;
-    Some((Seq(before.parse().ok()?), inner))
+    Some((Seq::from_digits(before)?, inner))
 }
 
 /// Position before that of the input of a message's turn; `None` if the client has made the id.

@@ -49,7 +49,7 @@ impl SnapshotFold {
                 }
             }
             Event::Input(InputEvent::UserMessage { item, text, .. }) => {
-                let own = Seq(record.seq.0.saturating_sub(1));
+                let own = record.seq.previous();
                 let before = match (&record.turn, self.before) {
                     // It joined the running turn.
                     (Some(_), Some(before)) => before,

@@ -1,5 +1,5 @@
-//! Ids that the SDK's client keeps and sends back. They say where in a session's log a thing is, so
-//! that the endpoint needs no table of its own.
+//! Ids that the SDK's client keeps and sends back. Each contains the position of its message, call
+//! or question in the session's log, so the server stores no table of these ids.
 
 use thoughtwire_proto::{CallId, Seq};
 
@@ -23,7 +23,7 @@ pub(super) fn call_id(before: Seq, call: &CallId) -> String {
 /// Reads the id of a call; `None` if it is not one of ours.
 pub(super) fn read_call_id(id: &str) -> Option<(Seq, CallId)> {
     let (before, call) = id.strip_prefix(CALL)?.split_once('_')?;
-    Some((seq(before)?, CallId::new(call).ok()?))
+    Some((Seq::from_digits(before)?, CallId::new(call).ok()?))
 }
 
 /// Id of the request for approval at a position of the log.
@@ -33,11 +33,7 @@ pub(super) fn approval_id(asked: Seq) -> String {
 
 /// Reads the id of a request for approval; `None` if it is not one of ours.
 pub(super) fn read_approval_id(id: &str) -> Option<Seq> {
-    seq(id.strip_prefix(APPROVAL)?)
-}
-
-fn seq(text: &str) -> Option<Seq> {
-    text.parse().ok().map(Seq).filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+    Seq::from_digits(id.strip_prefix(APPROVAL)?)
 }
 
 #[cfg(test)]

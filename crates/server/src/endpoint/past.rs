@@ -30,7 +30,7 @@ pub(crate) async fn past_through(
         past.instructions = stored.state.instructions().map(str::to_owned);
     }
     let store = rest.hub.store().for_user(user.as_str());
-    let mut read = Seq(stored.first.0.saturating_sub(1));
+    let mut read = stored.first.previous();
     while read < through {
         let records = store.logs().records_after(&stored.id, read, RECORDS).await?;
         let Some(last) = records.last() else { break };

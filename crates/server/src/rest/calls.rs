@@ -44,7 +44,7 @@ pub(super) async fn calls(
     let store = rest.hub.store().for_user(user.as_str());
     let mut ledger = CallLedger::default();
     // Trimmed events may still be in the file.
-    let mut read = Seq(query.after.unwrap_or(0).max(stored.first.0.saturating_sub(1)));
+    let mut read = Seq(query.after.unwrap_or(0)).max(stored.first.previous());
     while read < head && !is_settled(ledger.calls(), limit) {
         let records = store.logs().records_after(&session, read, RECORDS).await?;
         let Some(last) = records.last() else { break };

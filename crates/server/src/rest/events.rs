@@ -87,7 +87,7 @@ pub(super) async fn events(
     let stored = rest.own(&user, &session).await?;
     let limit = query.limit.unwrap_or(100).clamp(1, PAGE);
     // Trimmed events may still be in the file.
-    let after = Seq(query.after.unwrap_or(0).max(stored.first.0.saturating_sub(1)));
+    let after = Seq(query.after.unwrap_or(0)).max(stored.first.previous());
     let store = rest.hub.store().for_user(user.as_str());
     let events = store.logs().records_after(&session, after, limit).await?;
     let (epoch, first, head) = (stored.epoch, stored.first, stored.state.head());
@@ -101,9 +101,8 @@ fn position(id: &str) -> Result<Cursor, Refusal> {
         None => (None, id),
     };
     let epoch = epoch.map(Epoch::new).transpose().ok();
-    let seq = seq.parse().ok().filter(|_| seq.bytes().all(|byte| byte.is_ascii_digit()));
-    match (epoch, seq) {
-        (Some(epoch), Some(seq)) => Ok(Cursor { epoch, seq: Seq(seq) }),
+    match (epoch, Seq::from_digits(seq)) {
+        (Some(epoch), Some(seq)) => Ok(Cursor { epoch, seq }),
         _ => Err(bad(&format!(
             "{id:?} is not the id of an event, which is EPOCH:SEQ; leave it out to begin at the \
              head"

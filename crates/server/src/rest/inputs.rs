@@ -14,7 +14,7 @@ use thoughtwire_proto::rest::{
     CancelRequest, CommandDone, DecisionRequest, InputAccepted, InputDraft, InputList,
     InputListing, TurnResult,
 };
-use thoughtwire_proto::{CallId, Event, InputEvent, ItemId, Seq, SessionCommand, SessionReply};
+use thoughtwire_proto::{CallId, Event, InputEvent, ItemId, SessionCommand, SessionReply};
 
 use crate::access::{Identity, unauthorized};
 
@@ -130,7 +130,7 @@ pub(super) async fn queued(
     let logs = rest.hub.store().logs();
     let mut inputs = Vec::new();
     for queued in stored.state.queue() {
-        let before = Seq(queued.seq.0.saturating_sub(1));
+        let before = queued.seq.previous();
         for record in logs.records_after(&stored.id, before, 1).await? {
             if let Event::Input(InputEvent::UserMessage { item, text, .. }) = record.event {
                 let (seq, at) = (record.seq, record.at);

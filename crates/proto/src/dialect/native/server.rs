@@ -205,7 +205,7 @@ impl AttachedFrame {
     /// position after which events follow.
     #[must_use]
     pub fn attached(&self, start: &Start) -> Attached {
-        let before_first = Seq(self.first.0.saturating_sub(1));
+        let before_first = self.first.previous();
         let after = match start {
             Start::After(cursor) if self.recovered => cursor.seq,
             Start::After(_) => before_first,

@@ -41,7 +41,10 @@ impl ResponseId {
         };
         let (rest, shown_after) = rest.rsplit_once('_')?;
         let (session, before) = rest.rsplit_once('_')?;
-        let place = TurnPlace { before: seq(before)?, shown_after: seq(shown_after)? };
+        let place = TurnPlace {
+            before: Seq::from_digits(before)?,
+            shown_after: Seq::from_digits(shown_after)?,
+        };
         let session = SessionId::new(session).ok()?;
         (place.before <= place.shown_after).then_some(Self { session, place, has_tools })
     }
@@ -69,13 +72,9 @@ pub(super) fn read_approval(id: &str) -> Option<ClientCall> {
     let (before, call) = rest.split_once('_')?;
     Some(ClientCall {
         session: SessionId::new(session).ok()?,
-        before: seq(before)?,
+        before: Seq::from_digits(before)?,
         call: CallId::new(call).ok()?,
     })
-}
-
-fn seq(text: &str) -> Option<Seq> {
-    text.parse().ok().map(Seq).filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]

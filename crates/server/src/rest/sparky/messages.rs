@@ -125,7 +125,7 @@ pub(in crate::rest) async fn messages(
         }
         (limit, offset) => {
             let (limit, offset) = (limit.unwrap_or(MOST).min(MOST), offset.unwrap_or(0));
-            let from = Seq(first.0.saturating_sub(1));
+            let from = first.previous();
             let mut all = read(store, &stored.id, from, offset.saturating_add(limit)).await?;
             all.drain(..offset.min(all.len()));
             all.truncate(limit);
