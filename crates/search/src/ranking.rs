@@ -2,9 +2,9 @@
 //!
 //! Words: BM25 over the agent's own texts, where a term in a neighbouring text counts a little as
 //! if it stood in the text itself. Meaning: how far a text's similarity stands out among all texts
-//! of the agent. The meaning is added with a weight that depends on two checks: whether the model
-//! tells these texts apart at all, and whether it agrees that what the words found stands out. A
-//! model that fails either changes nothing.
+//! of the agent. The weight of the meaning depends on two measurements of the model: how well its
+//! vectors tell these texts apart, and how similar to the query they rate the texts that the words
+//! found. If either is too low, the weight is zero.
 
 use std::collections::HashSet;
 

@@ -95,7 +95,8 @@ impl Embedder {
     }
 
     /// Name of the vectors of its texts: the model's, with the prefix where there is one. Vectors
-    /// of different names cannot be compared, so they are made again.
+    /// with different names cannot be compared. When the name changes, all texts are embedded
+    /// again.
     #[must_use]
     pub fn vectors_name(&self) -> String {
         match self.prefixes.1.as_str() {

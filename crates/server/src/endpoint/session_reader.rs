@@ -65,7 +65,7 @@ impl SessionReader {
     }
 
     /// Position behind which the reader began: later than was asked for if retention has deleted
-    /// what lies before.
+    /// the records that follow the requested position.
     pub(crate) fn after(&self) -> Seq {
         self.after
     }

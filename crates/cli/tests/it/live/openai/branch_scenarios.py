@@ -54,7 +54,7 @@ def branches():
     for named in ({"conversation": session}, {"metadata": {"session": session}}):
         reply = responses(input="what is 6+6?", previous_response_id=first.id, **named)
         assert session_of(reply) == session, reply
-    # What another client says in the session belongs to it.
+    # An input of another client in the same session makes no branch necessary.
     last = responses(input="what is 7+7?", conversation=session)
     beside = {"text": "what is 8+8?"}
     rest("POST", f"/v1/sessions/{session}/inputs?wait=20", beside)
