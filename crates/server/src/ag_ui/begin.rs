@@ -46,7 +46,7 @@ struct TurnAnswers {
     before: Seq,
     answers: Vec<(CallId, CallAnswer)>,
     /// Whether the turn goes on for this client in any case: it answers an interrupt, or a call
-    /// that waits. What it says then joins the turn.
+    /// that waits. A new text of the client is then steered into the turn.
     joins: bool,
 }
 
@@ -273,7 +273,7 @@ impl RunBeginning<'_> {
         let Some(turn) = stored.state.turn().filter(|turn| turn.is_parked()) else {
             return Ok(());
         };
-        let before = Seq(turn.asked.0.saturating_sub(1));
+        let before = turn.asked.previous();
         let is_left = |call: &CallId| copy.has_call(&ids::call(before, call));
         let left = turn.calls.iter().filter(|open| open.awaited.is_some() && is_left(&open.call));
         let failed = CallAnswer::Failed("the client went on without running it".to_owned());

@@ -1,12 +1,12 @@
 //! Refusals in the form of AG-UI.
 
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use thoughtwire_proto::{Refusal, RefusalCode, Retry};
+use thoughtwire_proto::{Refusal, RefusalCode};
 use thoughtwire_store::StoreError;
 
 use super::event::AgUiEvent;
-use crate::rest::{RestRefusal, status};
+use crate::rest::{RestRefusal, mark_refused, status};
 
 /// A refusal as an HTTP answer, whose body is a `RUN_ERROR` event.
 #[derive(Debug)]
@@ -55,10 +55,7 @@ impl IntoResponse for AgUiRefusal {
         let body = AgUiEvent::RunError { message, code: Some(code), usage: Vec::new() };
         let mut response = (status, axum::Json(body)).into_response();
         if let Some(code) = refused {
-            response.extensions_mut().insert(code);
-            if code.retry() == Retry::Later {
-                response.headers_mut().insert("retry-after", HeaderValue::from_static("1"));
-            }
+            mark_refused(&mut response, code);
         }
         response
     }

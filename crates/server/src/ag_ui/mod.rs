@@ -22,20 +22,21 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use serde::Serialize;
 use thoughtwire_hub::Threads;
 use thoughtwire_proto::{
-    AgentProfile, Refusal, RefusalCode, Seq, SessionCommand, SessionId, ToolDeclaration,
+    AgentProfile, Refusal, RefusalCode, SessionCommand, SessionId, ToolDeclaration,
 };
 
 pub(crate) use error::AgUiRefusal;
 
 use crate::access::Identity;
 use crate::endpoint::{
-    SessionOpener, SessionReader, TurnPlace, TurnReader, admit_caller, stream_events,
+    SessionOpener, SessionReader, TurnPlace, TurnReader, authorize, end_turn, is_below,
+    stream_events,
 };
 use crate::rest::{JsonBody, PathParams, RestRefusal, RestState, SharedRest, read};
 use begin::{FollowedRun, RunBeginning, no_tools, run_id, thread_name};
@@ -60,7 +61,7 @@ type AgUiResult<T> = Result<T, AgUiRefusal>;
 
 /// Whether a path is the endpoint's, so that its refusals have the form of AG-UI.
 pub(crate) fn is_path(path: &str) -> bool {
-    path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    is_below(path, PREFIX)
 }
 
 /// The endpoint's routes. All of them need the scope `chat`.
@@ -72,16 +73,8 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
         .method_not_allowed_fallback(no_method)
         .fallback(no_path)
         .layer(DefaultBodyLimit::max(INPUT_BYTES))
-        .layer(middleware::from_fn_with_state(Arc::clone(&rest), authorize));
+        .layer(middleware::from_fn_with_state(Arc::clone(&rest), authorize::<AgUiRefusal>));
     Router::new().nest(PREFIX, routes).with_state(rest)
-}
-
-/// Authenticates the caller of every request and checks its permission.
-async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
-    match admit_caller(&rest, &mut request).await {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => AgUiRefusal::from(refusal).into_response(),
-    }
 }
 
 /// Runs an agent on a thread.
@@ -103,7 +96,7 @@ async fn run(
     let opening = RunOpening { rest: &rest, caller: &caller, agent: &agent, input: &input };
     let mut events = vec![opening.started(Some(followed.session.clone()))];
     let run = opening.follow(followed, names, &mut events).await?;
-    Ok(stream_events(run.stream(events), held))
+    Ok(stream_events(run.stream(&events), held))
 }
 
 /// Shows the past of a thread, and what goes on in it.
@@ -136,7 +129,7 @@ async fn connect(
         return Ok(stream_events(futures::stream::iter(events), held));
     };
     let run = opening.follow(followed, tool_names(&tools), &mut events).await?;
-    Ok(stream_events(run.stream(events), held))
+    Ok(stream_events(run.stream(&events), held))
 }
 
 /// Whether a run was stopped.
@@ -176,19 +169,7 @@ async fn stop(
     };
     let stopped = match command {
         None => false,
-        Some(command) => {
-            let from = Some(CLIENT_NAME.to_owned());
-            match rest.hub.execute(user, from, None, session, command).await {
-                Ok(_) => true,
-                // It ended meanwhile.
-                Err(refusal)
-                    if matches!(refusal.code, RefusalCode::NoTurn | RefusalCode::UnknownInput) =>
-                {
-                    false
-                }
-                Err(refusal) => return Err(refusal.into()),
-            }
-        }
+        Some(command) => end_turn(&rest, &caller, CLIENT_NAME, session, command).await?,
     };
     Ok(axum::Json(StopAnswer { stopped }).into_response())
 }
@@ -250,7 +231,7 @@ impl RunOpening<'_> {
         events: &mut Vec<AgUiEvent>,
     ) -> AgUiResult<Option<FollowedRun>> {
         let stored = self.rest.own(&self.caller.user, &session).await?;
-        let before = stored.state.turn().map(|turn| Seq(turn.asked.0.saturating_sub(1)));
+        let before = stored.state.turn().map(|turn| turn.asked.previous());
         let logs = self.rest.hub.store().logs();
         let end = stored.state.head().next();
         let records = logs.records_before(&session, end, MOST_RECORDS).await?;

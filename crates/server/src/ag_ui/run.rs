@@ -1,5 +1,7 @@
 //! A run under way.
 
+use std::ops::ControlFlow;
+
 use axum::response::sse::Event as SseEvent;
 use futures::{Stream, StreamExt as _};
 use thoughtwire_hub::Hub;
@@ -8,7 +10,7 @@ use thoughtwire_proto::{Refusal, RefusalCode, UserId};
 use super::encode::RunEncoder;
 use super::event::AgUiEvent;
 use crate::access::Identity;
-use crate::endpoint::{StreamCut, TurnReader, TurnStep};
+use crate::endpoint::{SseEvents, StreamCut, TurnEvents, TurnReader, TurnStep, turn_stream};
 use crate::rest::RestState;
 
 /// A run that is followed to its end.
@@ -54,35 +56,35 @@ impl AgUiRun {
     /// ends, the stream breaks off, and the same request goes on after the start.
     pub(super) fn stream(
         self,
-        beginning: Vec<AgUiEvent>,
+        beginning: &[AgUiEvent],
     ) -> impl Stream<Item = Result<SseEvent, StreamCut>> + Send + use<> {
-        let steps = futures::stream::unfold(Some(Box::new(self)), |run| async move {
-            let mut run = run?;
-            match run.advance().await {
-                Ok(events) => {
-                    let is_ended = run.encoder.is_ended();
-                    Some((Ok(events), (!is_ended).then_some(run)))
+        let beginning: SseEvents = beginning.iter().map(|event| Ok(event.encode())).collect();
+        futures::stream::iter(beginning).chain(turn_stream(self))
+    }
+}
+
+impl TurnEvents for AgUiRun {
+    async fn next_events(&mut self) -> ControlFlow<SseEvents, SseEvents> {
+        match self.advance().await {
+            Ok(events) => {
+                let events = events.iter().map(|event| Ok(event.encode())).collect();
+                if self.encoder.is_ended() {
+                    ControlFlow::Break(events)
+                } else {
+                    ControlFlow::Continue(events)
                 }
-                Err(refusal) => Some((failed(refusal), None)),
             }
-        });
-        let beginning = futures::stream::iter([Ok(beginning)]);
-        beginning.chain(steps).flat_map(|events| {
-            let events: Vec<_> = match events {
-                Ok(events) => events.iter().map(|event| Ok(event.encode())).collect(),
-                Err(cut) => vec![Err(cut)],
-            };
-            futures::stream::iter(events)
-        })
+            Err(refusal) => ControlFlow::Break(vec![failed(refusal)]),
+        }
     }
 }
 
 /// The end of a stream whose turn cannot be followed. A turn that goes on elsewhere is no error of
 /// the run: the stream breaks off.
-fn failed(refusal: Refusal) -> Result<Vec<AgUiEvent>, StreamCut> {
+fn failed(refusal: Refusal) -> Result<SseEvent, StreamCut> {
     if matches!(refusal.code, RefusalCode::Stopping | RefusalCode::Moved) {
         return Err(StreamCut(refusal.reason));
     }
     let (message, code) = (refusal.reason, Some(refusal.code.as_str().to_owned()));
-    Ok(vec![AgUiEvent::RunError { message, code, usage: Vec::new() }])
+    Ok(AgUiEvent::RunError { message, code, usage: Vec::new() }.encode())
 }

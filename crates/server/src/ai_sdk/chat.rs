@@ -1,12 +1,12 @@
 //! Handlers: an answer to a message, its resumption, and its end.
 
+use std::ops::ControlFlow;
+
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderName, StatusCode};
-use axum::response::sse::Event as SseEvent;
 use axum::response::{IntoResponse as _, Response};
-use futures::{Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use thoughtwire_hub::{ThreadSeed, check_tool};
 use thoughtwire_proto::{
@@ -21,8 +21,8 @@ use super::ui_message::{UiAnswers, UiRequest, UiTask};
 use super::{AiSdkResult, CLIENT_NAME};
 use crate::access::Identity;
 use crate::endpoint::{
-    CallAnswer, ClientTools, InputSender, SessionName, SessionOpener, StreamCut, TurnPlace,
-    TurnReader, once_id, stream_events,
+    CallAnswer, ClientTools, InputSender, SessionName, SessionOpener, SseEvents, StreamCut,
+    TurnEvents, TurnPlace, TurnReader, end_turn, once_id, stream_events, turn_stream,
 };
 use crate::rest::{HeldPermits, JsonBody, PathParams, RestRefusal, RestState, SharedRest, read};
 
@@ -124,19 +124,14 @@ pub(super) async fn stop(
     if let Some(session) = chat.session().await? {
         let stored = rest.own(&caller.user, &session).await?;
         let is_meant = |asked: Seq| {
-            assistant_message.is_none_or(|message| message.id == ids::message_id(before(asked)))
+            assistant_message.is_none_or(|message| message.id == ids::message_id(asked.previous()))
         };
         let command = match running_input(&stored.state) {
             Some(asked) if is_meant(asked) => stop_command(&stored.state),
             Some(_) | None => None,
         };
         if let Some(command) = command {
-            let from = Some(CLIENT_NAME.to_owned());
-            match rest.hub.execute(&caller.user, from, None, session, command).await {
-                // It ended meanwhile.
-                Err(no) if matches!(no.code, RefusalCode::NoTurn | RefusalCode::UnknownInput) => {}
-                outcome => drop(outcome?),
-            }
+            end_turn(&rest, &caller, CLIENT_NAME, session, command).await?;
         }
     }
     Ok(Json(UiStopReply { success: true }).into_response())
@@ -199,7 +194,7 @@ impl<'a> UiChat<'a> {
 
     /// Streams the turn of the input at a position from its beginning.
     async fn follow(&self, session: SessionId, asked: Seq) -> AiSdkResult<UiRun> {
-        let before = before(asked);
+        let before = asked.previous();
         let place = TurnPlace { before, shown_after: before };
         let sender = self.sender(session, (Vec::new(), ClientTools::Any));
         let reader = sender.attach(Some(before)).await?;
@@ -303,12 +298,8 @@ fn stop_command(state: &SessionState) -> Option<SessionCommand> {
     }
 }
 
-fn before(asked: Seq) -> Seq {
-    Seq(asked.0.saturating_sub(1))
-}
-
 fn answer(run: UiRun, held: HeldPermits) -> Response {
-    ([STREAM_HEADER], stream_events(run.stream(), held)).into_response()
+    ([STREAM_HEADER], stream_events(turn_stream(run), held)).into_response()
 }
 
 impl UiRun {
@@ -317,33 +308,33 @@ impl UiRun {
         Self { reader, encoder }
     }
 
-    /// The events of the answer. If the server stops, or the client has text that was not saved,
-    /// the stream breaks off, and the client resumes it.
-    fn stream(self) -> impl Stream<Item = Result<SseEvent, StreamCut>> + Send {
-        let steps = futures::stream::unfold(Some(Box::new(self)), |run| async move {
-            let mut run = run?;
-            match run.next().await {
-                Ok(chunks) => {
-                    let is_ended = run.encoder.is_ended();
-                    let done = is_ended.then(UiChunk::done);
-                    let events: Vec<_> =
-                        chunks.iter().map(UiChunk::event).chain(done).map(Ok).collect();
-                    Some((events, (!is_ended).then_some(run)))
-                }
-                Err(refusal) if refusal.code == RefusalCode::Unauthorized => {
-                    let error = UiChunk::Error { error_text: refusal.reason };
-                    Some((vec![Ok(error.event()), Ok(UiChunk::done())], None))
-                }
-                Err(refusal) => Some((vec![Err(StreamCut(refusal.reason))], None)),
-            }
-        });
-        steps.flat_map(futures::stream::iter)
-    }
-
     async fn next(&mut self) -> Result<Vec<UiChunk>, Refusal> {
         let step = self.reader.next().await?;
         self.encoder.take(step, self.reader.seen()).map_err(|_lost| {
             Refusal::new(RefusalCode::StoreFailed, "text that was sent was not saved")
         })
+    }
+}
+
+impl TurnEvents for UiRun {
+    /// If the server stops, or the client has text that was not saved, the stream breaks off, and
+    /// the client resumes it.
+    async fn next_events(&mut self) -> ControlFlow<SseEvents, SseEvents> {
+        match self.next().await {
+            Ok(chunks) => {
+                let mut events: SseEvents =
+                    chunks.iter().map(|chunk| Ok(UiChunk::event(chunk))).collect();
+                if !self.encoder.is_ended() {
+                    return ControlFlow::Continue(events);
+                }
+                events.push(Ok(UiChunk::done()));
+                ControlFlow::Break(events)
+            }
+            Err(refusal) if refusal.code == RefusalCode::Unauthorized => {
+                let error = UiChunk::Error { error_text: refusal.reason };
+                ControlFlow::Break(vec![Ok(error.event()), Ok(UiChunk::done())])
+            }
+            Err(refusal) => ControlFlow::Break(vec![Err(StreamCut(refusal.reason))]),
+        }
     }
 }

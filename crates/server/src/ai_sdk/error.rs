@@ -1,11 +1,11 @@
 //! Refusals in the form of the SDK: its client shows the body of such an answer as the error.
 
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use thoughtwire_proto::{Refusal, RefusalCode, Retry};
+use thoughtwire_proto::{Refusal, RefusalCode};
 use thoughtwire_store::StoreError;
 
-use crate::rest::{RestRefusal, status};
+use crate::rest::{RestRefusal, mark_refused, status};
 
 /// A refusal as an HTTP answer. Its body is the reason as a sentence.
 #[derive(Debug)]
@@ -52,10 +52,7 @@ impl IntoResponse for AiSdkRefusal {
         let Self { status, reason, refused } = self;
         let mut response = (status, reason).into_response();
         if let Some(code) = refused {
-            if code.retry() == Retry::Later {
-                response.headers_mut().insert("retry-after", HeaderValue::from_static("1"));
-            }
-            response.extensions_mut().insert(code);
+            mark_refused(&mut response, code);
         }
         response
     }

@@ -13,16 +13,15 @@ mod ui_message;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
+use axum::middleware;
 use axum::routing::{get, post};
 
 pub(crate) use error::AiSdkRefusal;
 
-use crate::endpoint::admit_caller;
-use crate::rest::{RestState, SharedRest};
+use crate::endpoint::{authorize, is_below};
+use crate::rest::RestState;
 
 /// Beginning of the endpoint's paths.
 const PREFIX: &str = "/ai-sdk";
@@ -35,7 +34,7 @@ type AiSdkResult<T> = Result<T, AiSdkRefusal>;
 
 /// Whether a path is the endpoint's, so that its refusals have the form of the SDK.
 pub(crate) fn is_path(path: &str) -> bool {
-    path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    is_below(path, PREFIX)
 }
 
 /// The endpoint's routes. All of them need the scope `chat`.
@@ -46,16 +45,8 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
         .route("/{agent}/{chat}/stop", post(chat::stop))
         .method_not_allowed_fallback(no_method)
         .fallback(no_path)
-        .layer(middleware::from_fn_with_state(Arc::clone(&rest), authorize));
+        .layer(middleware::from_fn_with_state(Arc::clone(&rest), authorize::<AiSdkRefusal>));
     Router::new().nest(PREFIX, routes).with_state(rest)
-}
-
-/// Authenticates the caller of every request and checks its permission.
-async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
-    match admit_caller(&rest, &mut request).await {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => AiSdkRefusal::from(refusal).into_response(),
-    }
 }
 
 async fn no_path(request: Request) -> AiSdkRefusal {

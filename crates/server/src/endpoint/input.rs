@@ -39,6 +39,26 @@ pub(crate) enum CallAnswer {
     DecidedAt { asked: Seq, approved: bool },
 }
 
+/// Carries out a command that ends a turn or withdraws an input. Returns whether it did: the turn
+/// may have ended meanwhile.
+///
+/// # Errors
+/// The refusal.
+pub(crate) async fn end_turn(
+    rest: &RestState,
+    caller: &Identity,
+    from: &str,
+    session: SessionId,
+    command: SessionCommand,
+) -> Result<bool, Refusal> {
+    let from = Some(from.to_owned());
+    match rest.hub.execute(&caller.user, from, None, session, command).await {
+        Ok(_) => Ok(true),
+        Err(no) if matches!(no.code, RefusalCode::NoTurn | RefusalCode::UnknownInput) => Ok(false),
+        Err(refusal) => Err(refusal),
+    }
+}
+
 impl InputSender<'_> {
     /// Sends an input, once for each `id`.
     ///
@@ -55,7 +75,7 @@ impl InputSender<'_> {
         let SessionReply::Input { seq, .. } = self.execute(id, command).await? else {
             return Err(mismatch());
         };
-        let before = Seq(seq.0.saturating_sub(1));
+        let before = seq.previous();
         // A repetition is answered from the log.
         let reader = if seq > reader.head() { reader } else { self.attach(Some(before)).await? };
         let place = TurnPlace { before, shown_after: before };

@@ -6,7 +6,7 @@ use serde::Serialize;
 use thoughtwire_proto::{Refusal, RefusalCode, Retry};
 use thoughtwire_store::StoreError;
 
-use crate::rest::{RestRefusal, status};
+use crate::rest::{RestRefusal, mark_refused, status};
 
 /// Header by which OpenAI's clients are told whether to send a request again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -140,14 +140,11 @@ impl IntoResponse for OpenAiRefusal {
         let Self { status, error, refused } = self;
         let mut response = (status, axum::Json(error.body())).into_response();
         let is_worth_retrying = refused.is_some_and(|code| code.retry() == Retry::Later);
-        let headers = response.headers_mut();
-        if is_worth_retrying {
-            headers.insert("retry-after", HeaderValue::from_static("1"));
-        } else {
-            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        if !is_worth_retrying {
+            response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         if let Some(code) = refused {
-            response.extensions_mut().insert(code);
+            mark_refused(&mut response, code);
         }
         response
     }

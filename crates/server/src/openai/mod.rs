@@ -16,17 +16,16 @@ mod unsupported;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
+use axum::middleware;
 use axum::routing::{get, post};
 use thoughtwire_proto::{Refusal, RefusalCode};
 
 pub(crate) use error::OpenAiRefusal;
 
-use crate::endpoint::{RequestConversation, admit_caller};
-use crate::rest::{RestState, SharedRest};
+use crate::endpoint::{RequestConversation, authorize, is_below};
+use crate::rest::RestState;
 
 /// Beginning of the endpoint's paths.
 const PREFIX: &str = "/openai/v1";
@@ -39,7 +38,7 @@ type OpenAiResult<T> = Result<T, OpenAiRefusal>;
 
 /// Whether a path is the endpoint's, so that its refusals have the form of OpenAI's API.
 pub(crate) fn is_path(path: &str) -> bool {
-    path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    is_below(path, PREFIX)
 }
 
 /// The endpoint's routes. All of them need the scope `chat`.
@@ -54,16 +53,8 @@ pub(crate) fn router(rest: Arc<RestState>) -> Router {
         .route("/responses/{response}/cancel", post(responses::cancel))
         .method_not_allowed_fallback(no_method)
         .fallback(no_path)
-        .layer(middleware::from_fn_with_state(Arc::clone(&rest), authorize));
+        .layer(middleware::from_fn_with_state(Arc::clone(&rest), authorize::<OpenAiRefusal>));
     Router::new().nest(PREFIX, routes).with_state(rest)
-}
-
-/// Authenticates the caller of every request and checks its permission.
-async fn authorize(State(rest): SharedRest, mut request: Request, next: Next) -> Response {
-    if let Err(refusal) = admit_caller(&rest, &mut request).await {
-        return OpenAiRefusal::from(refusal).into_response();
-    }
-    next.run(request).await
 }
 
 /// Checks that something in a request's messages is new. `param` is their place in it.

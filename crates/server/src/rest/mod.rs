@@ -41,7 +41,7 @@ use crate::metrics::ServerMetrics;
 
 use reply::{Created, RestResult, WithCookie, refuse_idempotency_key};
 pub(crate) use reply::{
-    IdempotencyHeader, JsonBody, PathParams, QueryParams, RestRefusal, read, status,
+    IdempotencyHeader, JsonBody, PathParams, QueryParams, RestRefusal, mark_refused, read, status,
 };
 
 /// Largest body of an import: an agent with its history, or a batch of notes.

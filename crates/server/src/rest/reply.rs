@@ -39,12 +39,17 @@ impl IntoResponse for RestRefusal {
     fn into_response(self) -> Response {
         let Self(refusal) = self;
         let mut response = (status(refusal.code), Json(ErrorBody::from(&refusal))).into_response();
-        // For the metrics.
-        response.extensions_mut().insert(refusal.code);
-        if refusal.code.retry() == Retry::Later {
-            response.headers_mut().insert("retry-after", axum::http::HeaderValue::from_static("1"));
-        }
+        mark_refused(&mut response, refusal.code);
         response
+    }
+}
+
+/// Notes in an answer which refusal it is, for the metrics, and tells the client when to repeat the
+/// request, if a repetition can help.
+pub(crate) fn mark_refused(response: &mut Response, code: RefusalCode) {
+    response.extensions_mut().insert(code);
+    if code.retry() == Retry::Later {
+        response.headers_mut().insert("retry-after", axum::http::HeaderValue::from_static("1"));
     }
 }
 

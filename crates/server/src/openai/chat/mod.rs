@@ -3,11 +3,12 @@
 mod encode;
 mod wire;
 
+use std::ops::ControlFlow;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::sse::Event as SseEvent;
 use axum::response::{IntoResponse as _, Response};
-use futures::{Stream, StreamExt as _};
 use thoughtwire_proto::{Refusal, SessionId};
 
 use super::session::NamedSession;
@@ -15,7 +16,9 @@ use super::tools::{ClientCall, OfferedTools};
 use super::turn_request::{FollowedTurn, TurnRequest, returned_calls};
 use super::{OpenAiRefusal, OpenAiResult};
 use crate::access::Identity;
-use crate::endpoint::{RequestConversation, StreamCut, TurnReader, TurnStep, stream_events};
+use crate::endpoint::{
+    RequestConversation, SseEvents, TurnEvents, TurnReader, TurnStep, stream_events, turn_stream,
+};
 use crate::openai::body::OpenAiBody;
 use crate::openai::error::OpenAiError;
 use crate::rest::{IdempotencyHeader, SharedRest};
@@ -49,7 +52,7 @@ pub(super) async fn complete(
     let held = rest.hold(&caller.user)?;
     let run = ChatRun::begin(&turn, name, conversation, &request).await?;
     if request.stream == Some(true) {
-        return Ok(stream_events(chunks(run), held));
+        return Ok(stream_events(turn_stream(run), held));
     }
     run.whole().await
 }
@@ -185,33 +188,30 @@ fn failed(error: &OpenAiError) -> SseEvent {
     data(&error.body())
 }
 
-/// The completion as chunks.
-fn chunks(run: ChatRun) -> impl Stream<Item = Result<SseEvent, StreamCut>> + Send {
-    let steps = futures::stream::unfold(Some(Box::new(run)), |run| async move {
-        let mut run = run?;
-        let (delta, end) = match run.next().await {
+impl TurnEvents for ChatRun {
+    async fn next_events(&mut self) -> ControlFlow<SseEvents, SseEvents> {
+        let (delta, end) = match self.next().await {
             Ok(next) => next,
             Err(refusal) => {
                 let error = OpenAiRefusal::from(refusal).into_error();
-                return Some((vec![failed(&error)], None));
+                return ControlFlow::Break(vec![Ok(failed(&error))]);
             }
         };
-        let mut events: Vec<SseEvent> =
-            delta.into_iter().map(|delta| run.chunk(delta, None)).collect();
+        let mut events: SseEvents =
+            delta.into_iter().map(|delta| Ok(self.chunk(delta, None))).collect();
         match end {
-            None => return Some((events, Some(run))),
-            Some(ChatEnd::Failed(error)) => events.push(failed(&error)),
+            None => return ControlFlow::Continue(events),
+            Some(ChatEnd::Failed(error)) => events.push(Ok(failed(&error))),
             Some(ChatEnd::Finished(reason)) => {
-                events.push(run.chunk(ChunkDelta::default(), Some(reason)));
+                events.push(Ok(self.chunk(ChunkDelta::default(), Some(reason))));
                 // A reply that goes on with results of tools has its cost at its end.
-                if let Some(usage) = run.encoder.usage().filter(|_| run.includes_usage) {
+                if let Some(usage) = self.encoder.usage().filter(|_| self.includes_usage) {
                     let usage = Some(usage.into());
-                    events.push(data(&ChatChunk { usage, ..run.frame() }));
+                    events.push(Ok(data(&ChatChunk { usage, ..self.frame() })));
                 }
-                events.push(SseEvent::default().data("[DONE]"));
+                events.push(Ok(SseEvent::default().data("[DONE]")));
             }
         }
-        Some((events, None))
-    });
-    steps.flat_map(|events| futures::stream::iter(events.into_iter().map(Ok)))
+        ControlFlow::Break(events)
+    }
 }

@@ -1,7 +1,9 @@
 //! A response under way.
 
+use std::ops::ControlFlow;
+
 use axum::response::sse::Event as SseEvent;
-use futures::{Stream, StreamExt as _};
+use futures::Stream;
 use serde_json::Value;
 use thoughtwire_hub::Hub;
 use thoughtwire_proto::{
@@ -11,7 +13,7 @@ use thoughtwire_proto::{
 use super::encode::ResponseEncoder;
 use super::events::ResponseEvent;
 use crate::access::Identity;
-use crate::endpoint::{StreamCut, TurnReader, TurnStep};
+use crate::endpoint::{SseEvents, StreamCut, TurnEvents, TurnReader, TurnStep, turn_stream};
 use crate::rest::RestState;
 
 /// Model of agents that workers run. Their items may overlap, so that only their events tell in
@@ -138,27 +140,26 @@ impl ResponseRun {
         self,
         starting_after: Option<u64>,
     ) -> impl Stream<Item = Result<SseEvent, StreamCut>> + Send + use<> {
-        let steps = futures::stream::unfold(Some(Box::new(self)), |run| async move {
-            let mut run = run?;
-            match run.advance().await {
-                Ok(events) => {
-                    let is_ended = run.encoder.is_ended();
-                    Some((Ok(events), (!is_ended).then_some(run)))
-                }
-                Err(refusal) => Some((Err(StreamCut(refusal.reason)), None)),
-            }
-        });
+        turn_stream(ResponseEvents { run: self, starting_after })
+    }
+}
+
+/// The events of a response behind a position.
+struct ResponseEvents {
+    run: ResponseRun,
+    starting_after: Option<u64>,
+}
+
+impl TurnEvents for ResponseEvents {
+    async fn next_events(&mut self) -> ControlFlow<SseEvents, SseEvents> {
+        let events = match self.run.advance().await {
+            Ok(events) => events,
+            Err(refusal) => return ControlFlow::Break(vec![Err(StreamCut(refusal.reason))]),
+        };
         let is_new =
-            move |event: &ResponseEvent| starting_after.is_none_or(|after| event.number > after);
-        steps.flat_map(move |events| {
-            let events = match events {
-                Ok(events) => {
-                    events.into_iter().filter(is_new).map(|event| Ok(show(&event))).collect()
-                }
-                Err(cut) => vec![Err(cut)],
-            };
-            futures::stream::iter(events)
-        })
+            |event: &&ResponseEvent| self.starting_after.is_none_or(|after| event.number > after);
+        let events = events.iter().filter(is_new).map(|event| Ok(show(event))).collect();
+        if self.run.is_ended() { ControlFlow::Break(events) } else { ControlFlow::Continue(events) }
     }
 }
 

@@ -12,7 +12,7 @@ use super::id::ResponseId;
 use super::object::ResponseFrame;
 use super::run::ResponseRun;
 use crate::access::Identity;
-use crate::endpoint::{SessionReader, TurnReader};
+use crate::endpoint::{SessionReader, TurnReader, end_turn};
 use crate::openai::{CLIENT_NAME, OpenAiRefusal, OpenAiResult};
 use crate::rest::{RestRefusal, RestState};
 
@@ -73,12 +73,8 @@ impl<'a> StoredResponse<'a> {
         let mut run = self.follow().await?;
         run.catch_up().await?;
         if let Some(command) = run.cancel_command() {
-            match self.execute(command).await {
-                // It ended meanwhile.
-                Err(refusal)
-                    if matches!(refusal.code, RefusalCode::NoTurn | RefusalCode::UnknownInput) => {}
-                outcome => outcome?,
-            }
+            let session = self.session.id.clone();
+            end_turn(self.rest, self.caller, CLIENT_NAME, session, command).await?;
         }
         Ok(run.whole().await?)
     }
@@ -111,7 +107,7 @@ impl<'a> StoredResponse<'a> {
     async fn has_other_inputs(&self) -> OpenAiResult<bool> {
         let own_input = self.id.place.before.next();
         let turn = self.first_turn().await?;
-        let mut read = Seq(self.session.first.0.saturating_sub(1));
+        let mut read = self.session.first.previous();
         loop {
             let records = self.records(read).await?;
             let Some(last) = records.last() else { return Ok(false) };
