@@ -12,6 +12,7 @@ mod clocks;
 mod crash;
 mod durability;
 mod embeddings;
+mod endpoints;
 mod faults;
 mod first_run;
 mod foreign_content;

@@ -7,8 +7,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 
 use super::access::Guarded;
+use super::endpoints::{
+    ask_for_approval, module, printed, readme_blocks, share_a_session, succeed, with_ada,
+};
 use super::rest::{call, http};
-use super::support::{Live, events, lasting_address, test_deps};
+use super::support::{Live, events, lasting_address};
 
 /// The client's folder, as in the Makefile.
 const CLIENT: &str = "ag-ui-1.0.0";
@@ -16,34 +19,14 @@ const CLIENT: &str = "ag-ui-1.0.0";
 /// Model of an agent whose turns do not end.
 const ENDLESS: &str = "load:items=100000,bytes=40,deltas=yes,rate=20";
 
-/// Runs a module where npm's client is installed.
-fn module(text: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new("node");
-    command.args(["--input-type=module", "--eval", text, "--"]).args(arguments);
-    command.current_dir(test_deps(CLIENT)).kill_on_drop(true);
-    command
+/// A scenario of `client.mjs`.
+fn scenario(url: &str, name: &str, arguments: &[&str]) -> Command {
+    module(CLIENT, include_str!("client.mjs"), &[&[url, name], arguments].concat())
 }
 
-/// Runs a scenario of `client.mjs`. Returns what it prints before its `ok`.
+/// Runs a scenario. Returns what it prints before its `ok`.
 async fn drive(live: &Live, name: &str, arguments: &[&str]) -> String {
-    let arguments = [&[live.url.as_str(), name], arguments].concat();
-    let output = module(include_str!("client.mjs"), &arguments).output().await.unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{errors}");
-    printed.strip_suffix("ok\n").unwrap_or_else(|| panic!("{printed} {errors}")).to_owned()
-}
-
-/// A server with the agent `ada`.
-async fn with_ada() -> (Live, String) {
-    let live = Live::start().await;
-    let (_, session) = live.agent("ada", "offline").await;
-    (live, session)
-}
-
-async fn ask_for_approval(live: &Live) {
-    let ask = json!({"permissions": {"calculator": "ask"}});
-    assert_eq!(call(live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
+    succeed(scenario(&live.url, name, arguments)).await
 }
 
 #[tokio::test]
@@ -79,23 +62,8 @@ async fn tools_of_the_client_end_the_run_and_their_results_go_on() {
 
 #[tokio::test]
 async fn two_clients_share_a_session_and_a_native_client_sees_the_same() {
-    let (live, session) = with_ada().await;
-    let mut native = live.native().await;
-    native.attach(&session, Some(0)).await;
-    let printed = drive(&live, "together", &[&session]).await;
-    let replies: Value = serde_json::from_str(&printed).unwrap();
-    let frames = [native.turn().await, native.turn().await].concat();
-    let mut asked = Vec::new();
-    for frame in events(&frames) {
-        let text = frame["event"]["text"].as_str().unwrap_or_default().to_owned();
-        match frame["event"]["kind"].as_str().unwrap() {
-            "user_message" => asked.push(text),
-            // Turns run in the order of their inputs.
-            "message" => assert_eq!(replies[asked.remove(0)], text),
-            _ => {}
-        }
-    }
-    assert!(asked.is_empty(), "{asked:?}");
+    let together = |live: &Live, session: &str| scenario(&live.url, "together", &[session]);
+    share_a_session(together, "ag-ui").await;
 }
 
 #[tokio::test]
@@ -113,7 +81,7 @@ async fn a_run_goes_on_after_a_kill_without_loss_or_repetition() {
     let mut live = Live::on(dir.path(), &flags).await;
     live.agent("slow", "load:items=40,bytes=40,deltas=yes,rate=20").await;
     let url = format!("http://{address}");
-    let mut reading = module(include_str!("client.mjs"), &[&url, "survive"])
+    let mut reading = scenario(&url, "survive", &[])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -226,14 +194,10 @@ async fn wrong_requests_are_refused_in_the_form_of_the_protocol() {
 #[tokio::test]
 async fn the_readmes_example_runs() {
     let (live, _) = with_ada().await;
-    let readme = include_str!("../../../../../../README.md");
-    let blocks = readme.split("```js\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let blocks: Vec<&str> = blocks.filter(|block| block.contains("/ag-ui/")).collect();
+    let blocks = readme_blocks("js", "/ag-ui/", &live.url);
     assert_eq!(blocks.len(), 1);
-    let block = blocks[0].replace("http://127.0.0.1:8282", &live.url);
-    let output = module(&block, &[]).output().await.unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed.contains("42"), "{printed} {}", String::from_utf8_lossy(&output.stderr));
+    let printed = printed(module(CLIENT, &blocks[0], &[])).await;
+    assert!(printed.contains("42"), "{printed}");
 }
 
 /// Begins a run of an endless turn. Returns its answer, of which some text was read.

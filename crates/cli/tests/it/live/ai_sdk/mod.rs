@@ -9,20 +9,15 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 
 use super::access::Guarded;
+use super::endpoints::{
+    ask_for_approval, module, printed, readme_blocks, share_a_session, succeed, with_ada,
+};
 use super::rest::{call, http};
-use super::support::{Live, events, lasting_address, test_deps};
+use super::support::{Live, lasting_address};
 use crate::retry_question::PAYMENTS;
 
 /// Folder of the clients, as in the Makefile.
 const CLIENTS: &str = "ai-sdk-7.0.173";
-
-/// A module where the clients are installed.
-fn module(text: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new("node");
-    command.args(["--input-type=module", "--eval", text, "--"]).args(arguments);
-    command.current_dir(test_deps(CLIENTS)).kill_on_drop(true);
-    command
-}
 
 /// A server that can be killed, and started again by the test at the same address.
 struct Mortal {
@@ -76,35 +71,18 @@ impl Mortal {
 
 /// A scenario of `client.mjs`.
 fn scenario(url: &str, name: &str, arguments: &[&str]) -> Command {
-    let arguments = [&[url, name], arguments].concat();
-    module(include_str!("client.mjs"), &arguments)
+    module(CLIENTS, include_str!("client.mjs"), &[&[url, name], arguments].concat())
 }
 
-/// Runs a command. Returns what it prints before its `ok`.
-async fn run(mut command: Command) -> String {
-    let output = command.output().await.unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{printed} {errors}");
-    printed.strip_suffix("ok\n").unwrap_or_else(|| panic!("{printed} {errors}")).to_owned()
-}
-
+/// Runs a scenario. Returns what it prints before its `ok`.
 async fn drive(live: &Live, name: &str, arguments: &[&str]) -> String {
-    run(scenario(&live.url, name, arguments)).await
-}
-
-/// A server with the agent `ada`.
-async fn with_ada() -> (Live, String) {
-    let live = Live::start().await;
-    let (_, session) = live.agent("ada", "offline").await;
-    (live, session)
+    succeed(scenario(&live.url, name, arguments)).await
 }
 
 /// Makes the agent `ada`, which asks before it calculates.
 async fn careful_ada(live: &Live) {
     live.agent("ada", "offline").await;
-    let ask = json!({"permissions": {"calculator": "ask"}});
-    assert_eq!(call(live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
+    ask_for_approval(live).await;
 }
 
 async fn with_careful_ada() -> Live {
@@ -142,26 +120,8 @@ async fn tools_of_the_client_run_on_its_page_also_after_a_reload() {
 
 #[tokio::test]
 async fn two_clients_share_a_session_and_a_native_client_sees_the_same() {
-    let (live, session) = with_ada().await;
-    let mut native = live.native().await;
-    native.attach(&session, Some(0)).await;
-    let printed = drive(&live, "together", &[&session]).await;
-    let replies: Value = serde_json::from_str(&printed).unwrap();
-    let frames = [native.turn().await, native.turn().await].concat();
-    let mut asked = Vec::new();
-    for frame in events(&frames) {
-        let text = frame["event"]["text"].as_str().unwrap_or_default().to_owned();
-        match frame["event"]["kind"].as_str().unwrap() {
-            "user_message" => {
-                assert_eq!(frame["event"]["from"], "ai-sdk");
-                asked.push(text);
-            }
-            // Turns run in the order of their inputs.
-            "message" => assert_eq!(replies[asked.remove(0)], text),
-            _ => {}
-        }
-    }
-    assert!(asked.is_empty(), "{asked:?}");
+    let together = |live: &Live, session: &str| scenario(&live.url, "together", &[session]);
+    share_a_session(together, "ai-sdk").await;
 }
 
 #[tokio::test]
@@ -226,21 +186,17 @@ async fn a_page_in_chromium_approves_is_loaded_again_and_outlives_a_kill() {
     careful_ada(&mortal.live).await;
     let url = mortal.url();
     let page = [url.as_str(), include_str!("page.jsx")];
-    let page = module(include_str!("chromium.mjs"), &page);
+    let page = module(CLIENTS, include_str!("chromium.mjs"), &page);
     mortal.kill_under(page).await;
 }
 
 #[tokio::test]
 async fn the_readmes_example_runs() {
     let (live, _) = with_ada().await;
-    let readme = include_str!("../../../../../../README.md");
-    let blocks = readme.split("```js\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let blocks: Vec<&str> = blocks.filter(|block| block.contains("/ai-sdk/")).collect();
-    let [block] = blocks[..] else { panic!("{blocks:?}") };
-    let block = block.replace("http://127.0.0.1:8282", &live.url);
-    let output = module(&block, &[]).output().await.unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(printed.matches("42").count(), 1, "{printed} {output:?}", output = output.stderr);
+    let blocks = readme_blocks("js", "/ai-sdk/", &live.url);
+    assert_eq!(blocks.len(), 1);
+    let printed = printed(module(CLIENTS, &blocks[0], &[])).await;
+    assert_eq!(printed.matches("42").count(), 1, "{printed}");
 }
 
 #[tokio::test]

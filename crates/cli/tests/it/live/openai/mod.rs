@@ -9,8 +9,11 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::access::Guarded;
+use super::endpoints::{
+    ask_for_approval, module, printed, readme_blocks, share_a_session, succeed, with_ada,
+};
 use super::rest::{call, http};
-use super::support::{Live, events, lasting_address, test_deps};
+use super::support::{Live, lasting_address, test_deps};
 
 /// Version of PyPI's client, as in the Makefile.
 const PYTHON_CLIENT: &str = "openai-3.57.0";
@@ -26,32 +29,14 @@ fn scenario(live: &Live, name: &str, arguments: &[&str]) -> Command {
 
 /// Runs a scenario. Returns what it prints before its `ok`.
 async fn drive(live: &Live, name: &str, arguments: &[&str]) -> String {
-    let output = scenario(live, name, arguments).output().await.unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{errors}");
-    printed.strip_suffix("ok\n").unwrap_or_else(|| panic!("{printed} {errors}")).to_owned()
+    succeed(scenario(live, name, arguments)).await
 }
 
 /// Runs a module where npm's client is installed. Returns what it prints.
 async fn run_module(text: &str, arguments: &[&str]) -> String {
-    let output = Command::new("node")
-        .args(["--input-type=module", "--eval", text, "--"])
-        .args(arguments)
-        .current_dir(test_deps("node_modules/openai").parent().unwrap().parent().unwrap())
-        .env("OPENAI_API_KEY", "none")
-        .output()
-        .await
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// A server with the agent `ada`.
-async fn with_ada() -> (Live, String) {
-    let live = Live::start().await;
-    let (_, session) = live.agent("ada", "offline").await;
-    (live, session)
+    let mut command = module(".", text, arguments);
+    command.env("OPENAI_API_KEY", "none");
+    printed(command).await
 }
 
 #[tokio::test]
@@ -75,8 +60,7 @@ async fn tools_of_the_client_end_the_reply_and_their_results_go_on() {
 #[tokio::test]
 async fn an_approval_comes_from_beside() {
     let (live, _) = with_ada().await;
-    let ask = json!({"permissions": {"calculator": "ask"}});
-    assert_eq!(call(&live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
+    ask_for_approval(&live).await;
     drive(&live, "approval", &[]).await;
 }
 
@@ -90,27 +74,8 @@ async fn two_responses_share_a_session_and_a_native_client_sees_the_same() {
     two_share_a_session("response_together").await;
 }
 
-async fn two_share_a_session(scenario: &str) {
-    let (live, session) = with_ada().await;
-    let mut native = live.native().await;
-    native.attach(&session, Some(0)).await;
-    let printed = drive(&live, scenario, &[&session]).await;
-    let replies: Value = serde_json::from_str(&printed).unwrap();
-    let frames = [native.turn().await, native.turn().await].concat();
-    let mut asked = Vec::new();
-    for frame in events(&frames) {
-        let text = frame["event"]["text"].as_str().unwrap_or_default().to_owned();
-        match frame["event"]["kind"].as_str().unwrap() {
-            "user_message" => {
-                assert_eq!(frame["event"]["from"], "openai");
-                asked.push(text);
-            }
-            // Turns run in the order of their inputs.
-            "message" => assert_eq!(replies[asked.remove(0)], text),
-            _ => {}
-        }
-    }
-    assert!(asked.is_empty(), "{asked:?}");
+async fn two_share_a_session(name: &str) {
+    share_a_session(|live, session| scenario(live, name, &[session]), "openai").await;
 }
 
 #[tokio::test]
@@ -220,8 +185,7 @@ async fn functions_of_the_client_end_a_response_and_their_outputs_go_on() {
 #[tokio::test]
 async fn an_approval_is_asked_for_and_given_in_the_words_of_the_api() {
     let (live, _) = with_ada().await;
-    let ask = json!({"permissions": {"calculator": "ask"}});
-    assert_eq!(call(&live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
+    ask_for_approval(&live).await;
     drive(&live, "response_approval", &[]).await;
 }
 
@@ -301,38 +265,23 @@ async fn a_stream_resumes_after_a_kill() {
 async fn npms_client_converses_resumes_and_cancels() {
     let (live, _) = with_ada().await;
     live.agent("slow", "load:items=100000,bytes=40,deltas=yes,rate=20").await;
-    let ask = json!({"permissions": {"calculator": "ask"}});
-    assert_eq!(call(&live, "PATCH", "/v1/agents/ada", &[], Some(ask)).await.0, 200);
+    ask_for_approval(&live).await;
     for scenario in ["chat", "responses", "tools", "branch", "cancel"] {
         let printed = run_module(include_str!("client.mjs"), &[&live.url, scenario]).await;
         assert_eq!(printed, "ok\n", "{scenario}");
     }
 }
 
-/// The README's blocks in a language that use OpenAI's client, for a server at a URL.
-fn readme_blocks(language: &str, url: &str) -> Vec<String> {
-    let readme = include_str!("../../../../../../README.md");
-    let fence = format!("```{language}\n");
-    let blocks = readme.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap());
-    let blocks = blocks.filter(|block| block.contains("/openai/v1"));
-    blocks.map(|block| block.replace("http://127.0.0.1:8282", url)).collect()
-}
-
 #[tokio::test]
 async fn the_readmes_examples_run() {
     let (live, _) = with_ada().await;
-    let python = readme_blocks("python", &live.url);
-    let javascript = readme_blocks("js", &live.url);
+    let python = readme_blocks("python", "/openai/v1", &live.url);
+    let javascript = readme_blocks("js", "/openai/v1", &live.url);
     assert_eq!((python.len(), javascript.len()), (1, 1));
-    let output = Command::new(test_deps("venv/bin/python"))
-        .args(["-c", &python[0]])
-        .env("PYTHONPATH", test_deps(PYTHON_CLIENT))
-        .output()
-        .await
-        .unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(printed.matches("42").count(), 2, "{printed} {errors}");
+    let mut example = Command::new(test_deps("venv/bin/python"));
+    example.args(["-c", &python[0]]).env("PYTHONPATH", test_deps(PYTHON_CLIENT));
+    let printed = printed(example).await;
+    assert_eq!(printed.matches("42").count(), 2, "{printed}");
     let printed = run_module(&javascript[0], &[]).await;
     assert_eq!(printed.matches("42").count(), 2, "{printed}");
 }
