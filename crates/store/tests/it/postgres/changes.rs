@@ -10,15 +10,21 @@ use tokio_postgres::{Client, NoTls};
 use super::relay::Relay;
 use crate::support::{NOW, TestDatabase, agent, new_session, user};
 
-/// The next change but for those that a new node causes.
-async fn next(changes: &mut broadcast::Receiver<StoreChange>) -> StoreChange {
+/// The next change but for those that a new node causes, or why there is none.
+async fn next_or_end(
+    changes: &mut broadcast::Receiver<StoreChange>,
+) -> Result<StoreChange, broadcast::error::RecvError> {
     loop {
         let change = tokio::time::timeout(Duration::from_secs(30), changes.recv()).await;
-        match change.expect("a change").unwrap() {
+        match change.expect("a change")? {
             StoreChange::AllListings | StoreChange::NodeGone { .. } => {}
-            other => return other,
+            other => return Ok(other),
         }
     }
+}
+
+async fn next(changes: &mut broadcast::Receiver<StoreChange>) -> StoreChange {
+    next_or_end(changes).await.unwrap()
 }
 
 async fn until_it_knows_another(store: &Store) {
@@ -83,7 +89,7 @@ async fn another_node_learns_of_each_change_and_a_node_not_of_its_own() {
         Err(broadcast::error::TryRecvError::Empty) | Ok(StoreChange::AllListings)
     ));
     two.close().await;
-    assert!(matches!(seen_by_two.recv().await, Err(broadcast::error::RecvError::Closed)));
+    assert_eq!(next_or_end(&mut seen_by_two).await, Err(broadcast::error::RecvError::Closed));
 }
 
 #[tokio::test]

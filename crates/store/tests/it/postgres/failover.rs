@@ -153,8 +153,10 @@ async fn what_an_asynchronous_standby_lacks_is_told_by_new_epochs() {
     let one = connect(&pair.both(), "one").await;
     let mut ada = session(&one, &agent(&one, "ada").await).await;
     append(&one, &mut ada, vec![(None, says("i-1", "copied"))]).await;
-    let copied = "SELECT EXISTS (SELECT 1 FROM events WHERE seq = 2)";
-    until(&sql(&pair.standby).await, copied).await;
+    let standby = sql(&pair.standby).await;
+    // The tables come to the standby later as well.
+    until(&standby, "SELECT to_regclass('events') IS NOT NULL").await;
+    until(&standby, "SELECT EXISTS (SELECT 1 FROM events WHERE seq = 2)").await;
     pair.relay.close(true);
     append(&one, &mut ada, vec![(None, says("i-2", "acknowledged, and lost"))]).await;
     tokio::task::block_in_place(|| pair.fail_over());
